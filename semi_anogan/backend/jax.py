@@ -1,0 +1,120 @@
+"""Gradients, compilation and devices with JAX; no TensorFlow needed."""
+
+import contextlib
+
+import jax
+import keras
+import numpy as np
+
+
+def input_gradients(function, x):
+    """(function(x), gradient of its sum with respect to x); differentiable itself. function: tensor -> tensor."""
+    values, pullback = jax.vjp(function, x)
+    return values, pullback(jax.numpy.ones_like(values))[0]
+
+
+def compile_function(function, model):
+    """`function` of tensors under jax.jit; it reads the variables of `model` as they are when called."""
+    variables = model.variables
+
+    @jax.jit
+    def compiled(values, *arguments):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*arguments)
+
+    return lambda *arguments: compiled([v.value for v in variables], *arguments)
+
+
+class TrainStep:
+    """`train_step` of a keras.Model with `losses`, `generator`, `discriminator` and `update_averages`."""
+
+    def train_step(self, state, data):
+        trainable, non_trainable, optimizer_variables, metrics_variables = state
+        inputs = self.unpack(data)
+        count = len(self.generator.trainable_variables)
+
+        def losses(generator_values, discriminator_values):
+            with self._scope([*generator_values, *discriminator_values], non_trainable) as scope:
+                discriminator_loss, generator_loss, logs = self.losses(*inputs)
+            return (generator_loss, discriminator_loss), (logs, self._non_trainable_values(scope))
+
+        (generator_loss, discriminator_loss), pullback, (logs, non_trainable) = jax.vjp(
+            losses, trainable[:count], trainable[count:], has_aux=True
+        )
+        one, zero = jax.numpy.ones_like(generator_loss), jax.numpy.zeros_like(discriminator_loss)
+        gradients = pullback((one, zero))[0] + pullback((zero, one))[1]
+        trainable, optimizer_variables = self.optimizer.stateless_apply(optimizer_variables, gradients, trainable)
+        step = zip(self.optimizer.variables, optimizer_variables, strict=True)
+        with self._scope(trainable, non_trainable, step) as scope:
+            self.update_averages()
+        return logs, (trainable, self._non_trainable_values(scope), optimizer_variables, metrics_variables)
+
+    def _scope(self, trainable, non_trainable, others=()):
+        mapping = [*zip(self.trainable_variables, trainable, strict=True)]
+        mapping += zip(self.non_trainable_variables, non_trainable, strict=True)
+        return keras.StatelessScope(state_mapping=[*mapping, *others])
+
+    def _non_trainable_values(self, scope):
+        return [scope.get_current_value(v) for v in self.non_trainable_variables]
+
+
+class Trainer:
+    """Runs `train_step` on one batch at a time, compiled once per stage; the weights stay on the device between steps."""
+
+    def __init__(self, model, strategy):
+        del strategy  # one device
+        self.model = model
+        self._functions = {}
+        self._state = None
+
+    def _variables(self):
+        model = self.model
+        return [model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, []]
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
+        """One step on {"images", "labels", "latents", "mix"}; returns the losses."""
+        key = (self.model.stage_resolution, batch["images"].shape[0])
+        if key not in self._functions:
+            self._functions[key] = jax.jit(self.model.train_step, donate_argnums=0)
+        if self._state is None:
+            self._state = tuple([jax.numpy.array(v.value) for v in group] for group in self._variables())
+        # fade and learning rate are set from outside between steps
+        self._refresh(self.model.fade, self._state[1], self.model.non_trainable_variables)
+        self._refresh(self.model.optimizer.learning_rate, self._state[2], self.model.optimizer.variables)
+        logs, self._state = self._functions[key](self._state, batch)
+        return logs
+
+    @staticmethod
+    def _refresh(variable, values, variables):
+        index = next(i for i, v in enumerate(variables) if v is variable)
+        values[index] = jax.numpy.array(variable.value)
+
+    def sync(self):
+        """Brings the model's variables up to date."""
+        if self._state is not None:
+            for group, values in zip(self._variables(), self._state, strict=True):
+                for variable, value in zip(group, values, strict=True):
+                    variable.assign(value)
+            self._state = None
+
+
+class _OneDevice:
+    def scope(self):
+        return contextlib.nullcontext()
+
+
+def make_strategy(name: str):
+    """(strategy, this process' index, number of processes); under JAX one device of one process."""
+    if name not in ("auto", "one_device"):
+        raise ValueError(f"distribution {name!r} needs the TensorFlow backend; with JAX it must be auto or one_device")
+    return _OneDevice(), 0, 1
+
+
+def set_deterministic(seed: int):
+    """JAX on CPU gives the same bits in each run; random numbers come in as arguments."""
+    del seed
+
+
+def count_flops(function, *arguments) -> int:
+    """Floating-point operations of one call, as XLA counts them."""
+    return int(jax.jit(function).lower(*arguments).compile().cost_analysis()["flops"])

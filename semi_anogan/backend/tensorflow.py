@@ -1,0 +1,133 @@
+"""Gradients, compilation and devices with TensorFlow."""
+
+import contextlib
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+
+
+def input_gradients(function, x):
+    """(function(x), gradient of its sum with respect to x); differentiable itself. function: tensor -> tensor."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        values = function(x)
+    return values, tape.gradient(values, x)
+
+
+def compile_function(function, model):
+    """`function` of tensors as one tf.function; it reads the variables of `model` as they are when called.
+
+    XLA only where there is a GPU: on CPU it is several times slower than plain graphs.
+    """
+    del model  # tf.function captures variables by reference
+    return tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None)
+
+
+class TrainStep:
+    """`train_step` of a keras.Model with `losses`, `generator`, `discriminator` and `update_averages`."""
+
+    def train_step(self, data):
+        inputs = self.unpack(data)
+        with tf.GradientTape(persistent=True) as tape:
+            discriminator_loss, generator_loss, logs = self.losses(*inputs)
+            # The optimizer sums the gradients of the replicas; so each brings its share of the mean.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            generator_share, discriminator_share = generator_loss / replicas, discriminator_loss / replicas
+        generator_variables = self.generator.trainable_variables
+        discriminator_variables = self.discriminator.trainable_variables
+        gradients = _gradients(tape, generator_share, generator_variables)
+        gradients += _gradients(tape, discriminator_share, discriminator_variables)
+        self.optimizer.apply(gradients, [*generator_variables, *discriminator_variables])
+        self.update_averages()
+        return logs
+
+
+def _gradients(tape, loss, variables):
+    """Gradients of a loss; zeros for the layers that the stage does not use."""
+    gradients = tape.gradient(loss, [v.value for v in variables])
+    return [tf.zeros(v.shape, v.dtype) if g is None else g for g, v in zip(gradients, variables, strict=True)]
+
+
+class Trainer:
+    """Runs `train_step` on one batch at a time under a tf.distribute strategy, compiled once per stage.
+
+    A batch is split over the replicas of this process; each worker process of a MultiWorkerMirroredStrategy brings its own.
+    """
+
+    def __init__(self, model, strategy):
+        self.model = model
+        self.strategy = strategy
+        self._functions = {}
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
+        """One step on {"images", "labels", "latents", "mix"}; returns the losses (mean over the replicas)."""
+        key = (self.model.stage_resolution, batch["images"].shape[0])
+        if key not in self._functions:
+            self._functions[key] = tf.function(self._step, autograph=False)
+        return self._functions[key](self._distribute(batch))
+
+    def _step(self, batch):
+        logs = self.strategy.run(self.model.train_step, args=(batch,))
+        if self.strategy.num_replicas_in_sync == 1:
+            return logs
+        return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
+
+    def _distribute(self, batch):
+        replicas = self.strategy.num_replicas_in_sync // worker_count()
+        if replicas == 1 and worker_count() == 1:
+            return {name: tf.convert_to_tensor(value) for name, value in batch.items()}
+
+        def part(context):
+            index = context.replica_id_in_sync_group % replicas
+            return {name: tf.convert_to_tensor(value[index::replicas]) for name, value in batch.items()}
+
+        return self.strategy.experimental_distribute_values_from_function(part)
+
+    def sync(self):
+        """Brings the model's variables up to date (they always are under TensorFlow)."""
+
+
+def worker_count() -> int:
+    """Number of worker processes by TF_CONFIG; 1 without it."""
+    return len(json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", [])) or 1
+
+
+def worker_index() -> int:
+    return int(json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0))
+
+
+def make_strategy(name: str):
+    """(strategy, this process' index, number of processes) for "one_device", "mirrored", "multi_worker" or "auto".
+
+    "auto" is multi_worker where TF_CONFIG names several workers, mirrored where there are several GPUs, else one device.
+    """
+    gpus = tf.config.list_logical_devices("GPU") if worker_count() == 1 else []
+    if name == "auto":
+        name = "multi_worker" if worker_count() > 1 else "mirrored" if len(gpus) > 1 else "one_device"
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy(), worker_index(), worker_count()
+    if name == "mirrored":
+        devices = [d.name for d in gpus or tf.config.list_logical_devices("CPU")]
+        return tf.distribute.MirroredStrategy(devices), 0, 1
+    if name == "one_device":
+        return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0"), 0, 1
+    raise ValueError(f"distribution must be auto, one_device, mirrored or multi_worker, got {name!r}")
+
+
+def set_deterministic(seed: int):
+    """Makes every operation give the same bits in each run with the same thread setting."""
+    tf.random.set_seed(seed)
+    with contextlib.suppress(RuntimeError):
+        tf.config.experimental.enable_op_determinism()
+
+
+def count_flops(function, *arguments) -> int:
+    """Floating-point operations of one call, as TensorFlow's profiler counts them in the graph."""
+    concrete = tf.function(function).get_concrete_function(
+        *[tf.TensorSpec(np.shape(a), tf.convert_to_tensor(a).dtype) for a in arguments]
+    )
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    options["output"] = "none"
+    return tf.compat.v1.profiler.profile(concrete.graph, options=options).total_float_ops

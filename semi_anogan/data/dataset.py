@@ -1,0 +1,59 @@
+"""What every data source returns: a checked list of examples and the functions that read them."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+NORMAL, ABNORMAL = "normal", "abnormal"
+
+
+class DataError(ValueError):
+    """Bad data or a bad data setting; the message names the file, the row and the value received."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One image of a data set.
+
+    Attributes:
+      path: name of the image; a file path relative to data.root, or a virtual one such as "surface/test/000012".
+      split: "train" or "test".
+      label: "normal" or "abnormal". In "train" it is what training is told, which may be wrong.
+      mask: path of the pixel mask relative to data.root, or None.
+      key: what the source needs to find the image again (an index, say); opaque to everyone else.
+      mislabelled: True where the source itself hid an abnormal image among the normal ones. Only for reports and
+        tests, never for training.
+    """
+
+    path: str
+    split: str
+    label: str
+    mask: str | None = None
+    key: int | str | None = None
+    mislabelled: bool = False
+
+    @property
+    def abnormal(self) -> bool:
+        return self.label == ABNORMAL
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Examples and how to read them.
+
+    Attributes:
+      name: name of the source ("mnist").
+      examples: every example of both splits, in a fixed order.
+      read_image: Example -> float32 [H, W, C] in [-1, 1] at the image's own size.
+      read_mask: Example -> bool [H, W], True where the pixel is abnormal, or None where the data has no mask for it.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+    read_image: Callable[[Example], np.ndarray]
+    read_mask: Callable[[Example], np.ndarray | None] = lambda example: None
+
+    def select(self, split: str, label: str | None = None) -> list[Example]:
+        """The examples of one split, optionally of one label, in order."""
+        return [e for e in self.examples if e.split == split and (label is None or e.label == label)]

@@ -1,0 +1,46 @@
+"""Holds out training images for the score statistics and the threshold, so that test images decide nothing."""
+
+import dataclasses
+
+import numpy as np
+
+from semi_anogan.data.dataset import ABNORMAL, NORMAL, DataError, Dataset, Example
+
+MIN_HELD_OUT_ABNORMAL = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The examples by use; the held-out ones are training images that the networks never see."""
+
+    normal: list[Example]
+    abnormal: list[Example]
+    held_out_normal: list[Example]
+    held_out_abnormal: list[Example]
+    test: list[Example]
+
+
+def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
+    """Seeded split of the training examples.
+
+    `hold_out_share` of the normal images is held out, and of the known abnormal ones too where that leaves at least 8 of them to
+    hold out; with fewer known, all of them train. DataError without enough normal images.
+    """
+    if not 0 < hold_out_share < 1:
+        raise DataError(f"calibration.hold_out_share must be between 0 and 1, got {hold_out_share!r}")
+    normal, abnormal = dataset.select("train", NORMAL), dataset.select("train", ABNORMAL)
+    count = max(2, round(len(normal) * hold_out_share))
+    if len(normal) < count + 2:
+        raise DataError(f"{dataset.name}: {len(normal)} normal training images are too few; at least 4 are needed")
+    held_normal, normal = _part(normal, count, [seed, 0])
+    count = round(len(abnormal) * hold_out_share)
+    held_abnormal, abnormal = _part(abnormal, count if count >= MIN_HELD_OUT_ABNORMAL else 0, [seed, 1])
+    return Splits(normal, abnormal, held_normal, held_abnormal, dataset.select("test"))
+
+
+def _part(examples: list[Example], count: int, seed: list[int]) -> tuple[list[Example], list[Example]]:
+    chosen = set(np.random.default_rng(seed).permutation(len(examples))[:count].tolist())
+    return (
+        [e for i, e in enumerate(examples) if i in chosen],
+        [e for i, e in enumerate(examples) if i not in chosen],
+    )

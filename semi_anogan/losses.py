@@ -1,0 +1,126 @@
+"""The objective: adversarial terms, the alpha mixture, gradient penalties; residual and feature matching of the search.
+
+Every function returns one value per example [N] unless it says otherwise; the caller reduces. Gradients arrive as arguments.
+"""
+
+from keras import ops
+
+
+class NonSaturating:
+    """The GAN of Goodfellow et al. 2014 in its non-saturating form.
+
+    The discriminator minimises -log D on normal images and -log(1 - D) on the others, D = sigmoid(logit); the generator
+    -log D of what it generates. Penalty: R1 on normal images (Mescheder et al. 2018).
+    """
+
+    penalty_on = "normal"
+
+    @staticmethod
+    def real(logits):
+        return ops.softplus(-logits)
+
+    @staticmethod
+    def generated(logits):
+        return ops.softplus(logits)
+
+    @staticmethod
+    def generator(logits):
+        return ops.softplus(-logits)
+
+    @staticmethod
+    def penalty(gradients):
+        return r1_penalty(gradients)
+
+    @staticmethod
+    def drift(logits):
+        return ops.zeros_like(logits)
+
+
+class WassersteinGP:
+    """WGAN-GP (Gulrajani et al. 2017): the critic's mean difference, its gradient norm held at 1 between normal and generated.
+
+    With the drift term of Karras et al. 2017 (appendix A.1), 0.001 logit^2 on normal images.
+    """
+
+    penalty_on = "mixed"
+
+    @staticmethod
+    def real(logits):
+        return -logits
+
+    @staticmethod
+    def generated(logits):
+        return ops.convert_to_tensor(logits)
+
+    @staticmethod
+    def generator(logits):
+        return -logits
+
+    @staticmethod
+    def penalty(gradients):
+        return gradient_norm_penalty(gradients)
+
+    @staticmethod
+    def drift(logits):
+        return 0.001 * ops.square(logits)
+
+
+ADVERSARIAL = {"non_saturating": NonSaturating, "wgan_gp": WassersteinGP}
+
+
+def alpha_mixture(normal, generated, abnormal, alpha):
+    """Scalar E_pd[normal] + alpha E_pg[generated] + (1 - alpha) E_pa[abnormal] (Kimura & Yanagihara 2018).
+
+    Args: the three expectations (scalars); alpha in (0, 1], 1 is plain AnoGAN.
+    """
+    return normal + alpha * generated + (1.0 - alpha) * abnormal
+
+
+def weighted_mean(values, weights):
+    """Scalar mean of values [N] under weights [N] >= 0; 0 where no example has a weight."""
+    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-6)
+
+
+def r1_penalty(gradients):
+    """1/2 ||grad||^2 per image (Mescheder et al. 2018, eq. 9, without its gamma): [N, H, W, C] -> [N]."""
+    return 0.5 * ops.sum(ops.square(gradients), axis=(1, 2, 3))
+
+
+def gradient_norm_penalty(gradients):
+    """(||grad|| - 1)^2 per image (Gulrajani et al. 2017, eq. 3): [N, H, W, C] -> [N]."""
+    norm = ops.sqrt(ops.sum(ops.square(gradients), axis=(1, 2, 3)) + 1e-12)
+    return ops.square(norm - 1.0)
+
+
+def residual(images, reconstructions):
+    """Residual loss L_R (Schlegl et al. 2017, eq. 3), as a mean so that it does not depend on the resolution: [N]."""
+    return ops.mean(ops.abs(images - reconstructions), axis=(1, 2, 3))
+
+
+def feature_distance(features, reconstruction_features):
+    """Feature matching loss L_D (Schlegl et al. 2017, eq. 5) over several scales.
+
+    Args: two lists of [N, h, w, c]. Returns [N]: the mean absolute difference of each scale, averaged over the scales.
+    """
+    return sum(residual(a, b) for a, b in zip(features, reconstruction_features, strict=True)) / len(features)
+
+
+def latent_norm(latents):
+    """Mean square of each latent vector, 1 on average under the prior N(0, 1): [N, L] -> [N]."""
+    return ops.mean(ops.square(latents), axis=-1)
+
+
+def search_loss(images, reconstructions, features, reconstruction_features, feature_weight):
+    """(1 - lambda) L_R + lambda L_D (Schlegl et al. 2017, eq. 6): [N]; feature_weight is lambda in [0, 1]."""
+    return (1.0 - feature_weight) * residual(images, reconstructions) + feature_weight * feature_distance(
+        features, reconstruction_features
+    )
+
+
+def adversarial(name: str):
+    """The adversarial terms by name: "non_saturating" or "wgan_gp"."""
+    if name not in ADVERSARIAL:
+        raise ValueError(f"objective.loss must be one of {sorted(ADVERSARIAL)}, got {name!r}")
+    return ADVERSARIAL[name]
+
+

@@ -1,0 +1,172 @@
+"""Calibration: the fused score by hand, the threshold's promise, robustness to mislabelled held-out images."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from semi_anogan.calibration import Calibration, conformal_threshold, fit, plausible
+
+
+def test_score_by_hand():
+    calibration = Calibration(
+        names=("residual", "feature"), center=(1.0, 10.0), scale=(0.5, 2.0), weights=(2.0, 0.25), bias=-1.0,
+        clip_low=-3.0, clip_high=4.0, method="logistic_regression", threshold=0.0, false_alarm_rate=0.01, normals=9,
+        trimmed=(), abnormals=8, warnings=())
+    # Row 0: z = (1, -2) -> -1 + 2 - 0.5. Row 1: z = (200, -50) -> clipped to (4, -3) -> -1 + 8 - 0.75.
+    np.testing.assert_allclose(calibration.score(np.array([[1.5, 6.0], [101.0, -90.0]])), [0.5, 6.25])
+
+
+def test_center_scale_and_positive_parts_by_hand():
+    normal = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [100.0, 5.0]])
+    calibration = fit(["varies", "constant"], normal, false_alarm_rate=0.5)
+    assert calibration.center == (2.0, 5.0)
+    # |deviations| of the first: 2, 1, 0, 1, 98 -> median 1. The second has the floor 1e-4 * 5 + 1e-6.
+    assert calibration.scale == pytest.approx((1.4826, 5.01e-4))
+    assert calibration.method == "robust_z_sum" and calibration.weights == (0.5, 0.5)
+    assert any("constant over" in w and "constant" in w and "varies" not in w for w in calibration.warnings)
+    # A value below the centre does not make up for one above it: (2 + 1.4826, any low value) scores 1/2.
+    np.testing.assert_allclose(calibration.score(np.array([[3.4826, -50.0], [-9.0, 5.0]])), [0.5, 0.0])
+
+
+def test_single_component_keeps_its_order_below_the_center():
+    calibration = fit(["a"], np.arange(30.0)[:, None])
+    scores = calibration.score(np.arange(30.0)[:, None])
+    assert (np.diff(scores) > 0).all()
+
+
+@pytest.mark.parametrize("n, rate, expected", [(19, 0.05, 19), (99, 0.01, 99), (9, 0.5, 5), (10, 0.25, 9)])
+def test_conformal_rank_by_hand(n, rate, expected):
+    warnings = []
+    assert conformal_threshold(np.arange(1.0, n + 1)[::-1], rate, warnings) == expected
+    assert warnings == []
+
+
+def test_too_few_images_for_the_rate():
+    warnings = []
+    assert conformal_threshold(np.arange(60.0), 0.01, warnings) == 59.0
+    assert len(warnings) == 1 and "1/61 = 1.64%" in warnings[0] and "1.00%" in warnings[0]
+    assert warnings[0] in fit(["a"], np.arange(60.0)[:, None], false_alarm_rate=0.01).warnings
+
+
+def test_json_round_trip_is_exact():
+    rng = np.random.default_rng(0)
+    calibration = fit(["a", "b"], rng.normal(size=(50, 2)), rng.normal(size=(9, 2)) + 3)
+    again = Calibration.from_dict(json.loads(json.dumps(calibration.to_dict(), allow_nan=False)))
+    assert again == calibration and again.method == "logistic_regression"
+    components = rng.normal(size=(7, 2))
+    np.testing.assert_array_equal(again.score(components), calibration.score(components))
+    with pytest.raises(ValueError, match=r"missing keys \['bias'\], unknown keys \['offset'\]"):
+        values = calibration.to_dict()
+        values["offset"] = values.pop("bias")
+        Calibration.from_dict(values)
+
+
+def test_regression_uses_good_components_and_drops_wrong_ones():
+    rng = np.random.default_rng(1)
+    normal = rng.normal(size=(200, 3))
+    abnormal = rng.normal(size=(30, 3)) + [3.0, 1.0, -2.0]
+    calibration = fit(["good", "weak", "wrong"], normal, abnormal)
+    assert calibration.method == "logistic_regression" and calibration.abnormals == 30
+    good, weak, wrong = calibration.weights
+    assert good > weak > wrong == 0
+    assert any("wrong" in w and "good" not in w for w in calibration.warnings)
+    recall = (calibration.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > calibration.threshold).mean()
+    plain = fit(["good", "weak", "wrong"], normal)
+    assert recall > (plain.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > plain.threshold).mean() + 0.1
+
+
+def test_few_or_misleading_abnormal_images_give_the_plain_score():
+    rng = np.random.default_rng(2)
+    normal = rng.normal(size=(100, 2))
+    few = fit(["a", "b"], normal, rng.normal(size=(7, 2)) + 5)
+    assert few == fit(["a", "b"], normal) and few.abnormals == 0
+    lower = fit(["a", "b"], normal, rng.normal(size=(20, 2)) - 5)
+    assert lower.method == "robust_z_sum" and lower.weights == (0.5, 0.5)
+    assert any("no component is higher" in w for w in lower.warnings)
+
+
+def test_positive_parts_beat_the_plain_sum_when_components_are_of_unequal_value():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(3)
+    shift = np.array([3.0, 0, 0, 0, -1.0])
+    calibration = fit(list("abcde"), rng.normal(size=(200, 5)))
+    test = np.concatenate([rng.normal(size=(2000, 5)), rng.normal(size=(2000, 5)) + shift])
+    truth = np.arange(4000) >= 2000
+    plain = (test / calibration.scale).sum(1)
+    assert roc_auc_score(truth, calibration.score(test)) > roc_auc_score(truth, plain) + 0.05
+
+
+TAILS = {"normal": stats.norm(), "exponential": stats.expon(), "gamma": stats.gamma(2), "logistic": stats.logistic()}
+
+
+def _false_alarm_rate(tail, n, contamination, rate, repeats=60) -> float:
+    """Mean false-alarm rate on fresh clean images (from the distribution function, so without sampling noise).
+
+    Mislabelled images lie about 5 standard deviations above the 99.9 % quantile of the normal ones.
+    """
+    rng = np.random.default_rng(7)
+    rates = []
+    for _ in range(repeats):
+        values = tail.rvs(n, random_state=rng)
+        wrong = rng.random(n) < contamination
+        values[wrong] = tail.isf(1e-3) + tail.std() * rng.normal(5, 1.5, wrong.sum())
+        fitted = fit(["a"], values[:, None], false_alarm_rate=rate)
+        rates.append(tail.sf(fitted.center[0] + fitted.scale[0] * fitted.threshold))
+    return float(np.mean(rates))
+
+
+@pytest.mark.parametrize("contamination", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("tail", TAILS)
+def test_observed_false_alarm_rate(tail, contamination):
+    # 60 images cannot support 1 %: clean ones would give 1/61.
+    for n, rate, low, high in ((60, 0.05, 0.025, 0.08), (300, 0.05, 0.035, 0.07), (300, 0.01, 0.005, 0.02)):
+        assert low < _false_alarm_rate(TAILS[tail], n, contamination, rate) < high, (n, rate)
+
+
+def test_without_trimming_the_threshold_would_be_dragged_up():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(size=160), rng.normal(9, 1.5, size=40)])
+    assert conformal_threshold(values, 0.01, []) > 9
+    fitted = fit(["a"], values[:, None], false_alarm_rate=0.01)
+    assert fitted.trimmed == tuple(range(160, 200)) and fitted.normals == 160
+    assert 1.8 < fitted.center[0] + fitted.scale[0] * fitted.threshold < 3.5
+    assert any(w.startswith("40 of 200") for w in fitted.warnings)
+
+
+def test_fused_score_with_contaminated_normals_and_known_abnormals():
+    rng = np.random.default_rng(4)
+    normal = np.concatenate([rng.normal(size=(180, 3)), rng.normal(size=(20, 3)) + [9, 9, 0]])
+    calibration = fit(["a", "b", "noise"], normal, rng.normal(size=(20, 3)) + [7, 7, 0], false_alarm_rate=0.05)
+    assert calibration.trimmed == tuple(range(180, 200))
+    assert 0.02 < (calibration.score(rng.normal(size=(20000, 3))) > calibration.threshold).mean() < 0.1
+
+
+def test_plausible_by_hand():
+    # 0..19 has no wide gap; one far value is left out; a second kind of image above the largest share is kept.
+    assert plausible(np.arange(20.0)).all()
+    assert plausible(np.append(np.arange(30.0), 1000.0)).tolist() == [True] * 30 + [False]
+    assert plausible(np.concatenate([np.arange(20.0), 1000 + np.arange(20.0)])).all()
+    assert plausible(np.array([0.0] * 5 + [1e6])).all()  # too few to judge
+    assert plausible(np.full(50, 3.0)).all()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"normal": np.zeros((5, 3))}, r"shape \(5, 3\)"),
+    ({"normal": np.array([[0.0, 1.0], [2.0, np.nan]])}, r"'b' of row 1 is nan"),
+    ({"normal": np.zeros((1, 2))}, "at least 2"),
+    ({"normal": np.zeros((5, 2)), "false_alarm_rate": 1.0}, "false_alarm_rate"),
+    ({"normal": np.zeros((5, 2)), "abnormal": np.zeros((5, 1))}, r"shape \(5, 1\)"),
+])
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fit(["a", "b"], **arguments)
+
+
+def test_score_refuses_what_is_not_finite():
+    # NaN > threshold is False: a broken image would pass as normal.
+    calibration = fit(["a", "b"], np.random.default_rng(0).normal(size=(30, 2)))
+    with pytest.raises(ValueError, match="'a' of row 1 is inf"):
+        calibration.score(np.array([[0.0, 0.0], [np.inf, 0.0]]))

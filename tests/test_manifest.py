@@ -1,0 +1,238 @@
+"""CSV manifests, folder layouts and the inputs of the score command."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semi_anogan import data
+from semi_anogan.data.dataset import DataError, Example
+from semi_anogan.data.manifest import list_inputs, load_folder, load_manifest
+
+
+def write_image(path, value=0, size=(6, 5)):
+    """A grey image of size (width, height)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(4):
+        write_image(tmp_path / f"img/{i}.png", 51 * i)
+    mask = Image.new("L", (6, 5), 0)
+    mask.putpixel((4, 1), 255)
+    mask.save(tmp_path / "img/mask.png")
+    return tmp_path
+
+
+def manifest(folder, text, name="list.csv", encoding="utf-8"):
+    (folder / name).write_bytes(text.encode(encoding))
+    return folder / name
+
+
+GOOD = """path,split,label,mask
+img/0.png,train,normal,
+img/1.png,train,abnormal,
+img/2.png,test,normal,
+img/3.png,test,abnormal,img/mask.png
+"""
+
+
+def test_manifest_is_read(folder):
+    dataset = load_manifest(1, manifest(folder, GOOD))
+    assert dataset.examples == (
+        Example("img/0.png", "train", "normal"), Example("img/1.png", "train", "abnormal"),
+        Example("img/2.png", "test", "normal"), Example("img/3.png", "test", "abnormal", "img/mask.png"))
+    image = dataset.read_image(dataset.examples[3])
+    np.testing.assert_allclose(image, np.full((5, 6, 1), 153 / 127.5 - 1), atol=1e-6)
+    assert np.argwhere(dataset.read_mask(dataset.examples[3])).tolist() == [[1, 4]]
+    assert dataset.read_mask(dataset.examples[2]) is None
+    assert load_manifest(3, folder / "list.csv").read_image(dataset.examples[0]).shape == (5, 6, 3)
+
+
+def test_manifest_of_a_spreadsheet(folder):
+    """Byte order mark, CRLF, other order of columns, further columns, spaces, blank rows, no mask column, quotes."""
+    text = ('note,label, split ,path\r\n"a, ""b""\nc",normal,train, img/0.png \r\n,,,\r\n\r\n'
+            ",abnormal,test,img/1.png\r\n")
+    dataset = load_manifest(1, manifest(folder, text, encoding="utf-8-sig"))
+    assert dataset.examples == (Example("img/0.png", "train", "normal"), Example("img/1.png", "test", "abnormal"))
+
+
+def test_root_and_absolute_paths(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    path = manifest(elsewhere, f"path,split,label\n0.png,train,normal\n{folder}/img/1.png,train,normal\n")
+    dataset = load_manifest(1, path, root=folder / "img")
+    assert [dataset.read_image(e)[0, 0, 0] for e in dataset.examples] == pytest.approx([-1, 51 / 127.5 - 1])
+    with pytest.raises(DataError, match="data.root: 'nowhere' is not a folder"):
+        load_manifest(1, path, root="nowhere")
+
+
+def test_relative_manifest_in_the_current_folder(folder, monkeypatch):
+    manifest(folder, GOOD)
+    monkeypatch.chdir(folder)
+    dataset = load_manifest(1, "list.csv")
+    assert dataset.read_image(dataset.examples[0]).shape == (5, 6, 1)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", "row 1: no column path, split, label"),
+    ("path;split;label\n", "row 1: no column path, split, label; the columns are ['path;split;label'], separated"),
+    ("path,split\nimg/0.png,train\n", "row 1: no column label"),
+    ("path,split,label\n", "no rows"),
+    ("path,split,label\nimg/0.png,train,normal\nimg/1.png,valid,normal\n", "row 3: split 'valid' is not one of train"),
+    ('path,split,label,note\nimg/0.png,train,normal,"two\nlines"\n\nimg/1.png,train,Normal,\n',
+     "row 5: label 'Normal'"),
+    ("path,split,label\n,train,normal\n", "row 2: the path is empty"),
+    ("path,split,label\nimg/0.png\n", "row 2: 1 values for 3 columns: ['img/0.png']"),
+    ("path,split,label\nimg/0.png,train,normal\nimg/../img/0.png,test,normal\n",
+     "row 3: path 'img/../img/0.png' is already in row 2"),
+    ("path,split,label,mask\nimg/0.png,train,normal,img/mask.png\n", "row 2: mask 'img/mask.png' on a normal image"),
+    ("path,split,label\nimg/0.png,train,abnormal\nimg/1.png,test,normal\n", "no normal training images"),
+    ('path,split,label\n"img/0.png,train,normal\n', "row 2: not CSV"),
+])
+def test_manifest_errors_name_file_row_and_value(folder, text, words):
+    path = manifest(folder, text)
+    with pytest.raises(DataError) as error:
+        load_manifest(1, path)
+    assert str(error.value).startswith(str(path)) and words in str(error.value)
+
+
+def test_missing_files_are_collected(folder):
+    rows = "".join(f"gone{i}.png,train,normal,\n" for i in range(6)) + "img/1.png,test,abnormal,gone-mask.png\n"
+    with pytest.raises(DataError) as error:
+        load_manifest(1, manifest(folder, "path,split,label,mask\n" + rows))
+    lines = str(error.value).splitlines()
+    assert "7 files do not exist" in lines[0]
+    assert lines[1:] == [f"  row {i + 2}: gone{i}.png" for i in range(5)] + ["  ..."]
+    with pytest.raises(DataError, match=r"1 files do not exist .*separated by /(.|\n)*row 2: img\\0.png"):
+        load_manifest(1, manifest(folder, "path,split,label\nimg\\0.png,train,normal\n"))
+
+
+def test_unreadable_manifests(folder):
+    for path, words in ((folder / "none.csv", "No such file"), (folder, "Is a directory"),
+                        (manifest(folder, "path,ä\n", encoding="latin-1"), "not UTF-8")):
+        with pytest.raises(DataError, match=words):
+            load_manifest(1, path)
+
+
+def test_mask_must_fit_its_image(folder):
+    write_image(folder / "img/3.png", size=(5, 6))
+    dataset = load_manifest(1, manifest(folder, GOOD))
+    with pytest.raises(DataError, match="mask.png: the mask has 6 x 5 pixels, but its image .*3.png has 5 x 6"):
+        dataset.read_mask(dataset.examples[3])
+
+
+@pytest.mark.parametrize("count, known", [(None, ["1", "3"]), (0, []), (1, ["1"]), (2, ["1", "3"])])
+def test_abnormal_count_takes_the_first_rows(folder, count, known):
+    path = manifest(folder, "path,split,label\nimg/1.png,train,abnormal\nimg/0.png,train,normal\n"
+                            "img/2.png,test,abnormal\nimg/3.png,train,abnormal\n")
+    dataset = load_manifest(1, path, abnormal_count=count)
+    assert [e.path for e in dataset.select("train", "abnormal")] == [f"img/{name}.png" for name in known]
+    assert len(dataset.select("train", "normal")) == len(dataset.select("test")) == 1
+
+
+@pytest.mark.parametrize("count", [3, -1])
+def test_abnormal_count_out_of_range(folder, count):
+    path = manifest(folder, GOOD)
+    with pytest.raises(DataError, match=f"data.abnormal_count: {count}, but .* has 1 known abnormal training images"):
+        load_manifest(1, path, abnormal_count=count)
+
+
+@pytest.fixture
+def mvtec(tmp_path):
+    for name in ("train/good/10.png", "train/good/9.PNG", "train/good/.9.png", "train/cut/0.png", "train/cut/1.png",
+                 "train/hole/0.png", "test/good/0.png", "test/cut/0.png", "test/cut/1.png", "test/hole/a.jpg",
+                 "ground_truth/cut/0_mask.png", "ground_truth/cut/1.png"):
+        if "/." not in name:
+            write_image(tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(b"")
+    (tmp_path / "train/good/Thumbs.db").write_bytes(b"x")
+    return tmp_path
+
+
+def test_mvtec_layout(mvtec):
+    dataset = load_folder(1, mvtec)
+    assert [(e.path, e.label, e.mask) for e in dataset.select("train")] == [
+        ("train/good/9.PNG", "normal", None), ("train/good/10.png", "normal", None),
+        ("train/cut/0.png", "abnormal", None), ("train/hole/0.png", "abnormal", None),
+        ("train/cut/1.png", "abnormal", None)]
+    assert [(e.path, e.label, e.mask) for e in dataset.select("test")] == [
+        ("test/good/0.png", "normal", None), ("test/cut/0.png", "abnormal", "ground_truth/cut/0_mask.png"),
+        ("test/cut/1.png", "abnormal", "ground_truth/cut/1.png"), ("test/hole/a.jpg", "abnormal", None)]
+    assert dataset.read_mask(dataset.select("test")[1]).shape == (5, 6)
+    few = load_folder(1, mvtec, abnormal_count=2).select("train", "abnormal")
+    assert [e.path for e in few] == ["train/cut/0.png", "train/hole/0.png"]
+
+
+def test_mvtec_layout_with_a_mask_missing(mvtec):
+    (mvtec / "ground_truth/cut/1.png").unlink()
+    with pytest.raises(DataError, match="ground_truth/cut has no mask for 1 images, the first is test/cut/1.png"):
+        load_folder(1, mvtec)
+
+
+def test_plain_layout_splits_by_name(tmp_path):
+    for i in range(200):
+        write_image(tmp_path / f"normal/{i}.png")
+    for i in range(60):
+        write_image(tmp_path / f"abnormal/crack/{i}.png")
+    before = load_folder(1, tmp_path).examples
+    assert {e.path: e.label for e in before}["abnormal/crack/7.png"] == "abnormal"
+    assert 40 < sum(e.split == "test" and not e.abnormal for e in before) < 80  # 30 % of 200
+    assert 8 < sum(e.split == "test" and e.abnormal for e in before) < 28  # 30 % of 60
+    write_image(tmp_path / "normal/0a.png")
+    after = {e.path: e.split for e in load_folder(1, tmp_path).examples}
+    assert len(after) == 261 and all(after[e.path] == e.split for e in before)
+    assert {e.path: e.split for e in load_folder(1, tmp_path, seed=1).examples} != after
+    assert not [e for e in load_folder(1, tmp_path, test_share=0.0).examples if e.split == "test"]
+
+
+def test_unknown_layouts(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(DataError, match=r"folders found: pictures(.|\n)*train/good/(.|\n)*normal/"):
+        load_folder(1, tmp_path)
+    (tmp_path / "train/good").mkdir(parents=True)
+    with pytest.raises(DataError, match="no normal training images"):
+        load_folder(1, tmp_path)
+    with pytest.raises(DataError, match="not a folder"):
+        load_folder(1, tmp_path / "none")
+
+
+def test_list_inputs(folder):
+    write_image(folder / "img/deep/x10.tif")
+    write_image(folder / "img/deep/x9.tif")
+    write_image(folder / "img/.hidden/y.png")
+    (folder / "img/notes.txt").write_text("no")
+    (folder / "img/link.png").symlink_to("nowhere.png")  # listed: that it leads nowhere is for the score's status
+    names = ["0.png", "1.png", "2.png", "3.png", "deep/x9.tif", "deep/x10.tif", "link.png", "mask.png"]
+    assert list_inputs(folder / "img") == [os.path.join(folder, "img", name) for name in names]
+    assert list_inputs(folder / "img/notes.txt") == [str(folder / "img/notes.txt")]
+    path = manifest(folder, "id,path\n1,img/0.png\n2,gone.png\n")
+    assert list_inputs(path) == [str(folder / "img/0.png"), str(folder / "gone.png")]
+    assert list_inputs(path, root="/r") == ["/r/img/0.png", "/r/gone.png"]
+
+
+def test_list_inputs_finds_nothing(folder):
+    (folder / "empty").mkdir()
+    for path, words in ((folder / "empty", "no image files below"), (folder / "none.png", "no such file"),
+                        (folder / "none.csv", "No such file"), (manifest(folder, "file\na.png\n"), "no column path"),
+                        (manifest(folder, "path\n", "b.csv"), "no rows")):
+        with pytest.raises(DataError, match=words):
+            list_inputs(path)
+
+
+def test_load_by_name(folder, mvtec):
+    path = manifest(folder, GOOD)
+    dataset = data.load("manifest", 3, path=path, root=None, abnormal_count=0, dataset=None)
+    assert [e.label for e in dataset.examples] == ["normal", "normal", "abnormal"]
+    assert len(data.load("folder", 1, root=str(mvtec)).examples) == 9
+    for name, channels, options, words in (
+            ("manifets", 1, {}, "data.name: 'manifets' is not a data source .did you mean 'manifest'"),
+            ("manifest", 2, {"path": path}, "model.channels: 2"),
+            ("manifest", 1, {}, "data.path: the source 'manifest' needs it"),
+            ("manifest", 1, {"path": path, "abnormal_cuont": 3}, "data.abnormal_cuont: .*you mean 'abnormal_count'"),
+            ("folder", 1, {"root": mvtec, "contamination": 0.1}, "data.contamination: .*takes root, abnormal_count")):
+        with pytest.raises(DataError, match=words):
+            data.load(name, channels, **options)
