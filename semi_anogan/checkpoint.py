@@ -56,10 +56,19 @@ def restore_latest(folder, model) -> dict | None:
 
     A damaged file is reported and passed over for the one before; CheckpointError when all are damaged.
     """
+    return _newest(folder, lambda path: restore(path, model))
+
+
+def latest_progress(folder) -> dict | None:
+    """Only the progress of the newest readable checkpoint; None where there is no checkpoint."""
+    return _newest(folder, lambda path: _read(path)[1])
+
+
+def _newest(folder, read):
     files = steps(folder)
     for path in reversed(files):
         try:
-            return restore(path, model)
+            return read(path)
         except (OSError, zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
             logging.warning("%s: damaged checkpoint passed over: %s", path, error)
     if files:
@@ -70,9 +79,7 @@ def restore_latest(folder, model) -> dict | None:
 def restore(path, model) -> dict:
     """Restores one checkpoint file into the model (its optimizer too, if compiled) and returns its progress."""
     named = _named_variables(model)
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    progress = json.loads(arrays.pop("progress").tobytes())
+    arrays, progress = _read(path)
     if model.optimizer is None:
         arrays = {name: a for name, a in arrays.items() if not name.startswith("optimizer/")}
     expected = {name: tuple(v.shape) for name, v in named.items()}
@@ -85,6 +92,12 @@ def restore(path, model) -> dict:
     for name, variable in named.items():
         variable.assign(arrays[name])
     return progress
+
+
+def _read(path) -> tuple[dict[str, np.ndarray], dict]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return arrays, json.loads(arrays.pop("progress").tobytes())
 
 
 def _named_variables(model) -> dict:

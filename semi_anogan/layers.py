@@ -7,6 +7,7 @@ leaky_relu, pooling, resizing and sqrt operators in what the latent search diffe
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 PACKAGE = "semi_anogan"
@@ -35,6 +36,29 @@ def downscale(x):
     x = ops.sum(ops.reshape(x, (-1, height // 2, 2, width * channels)), axis=2)  # pairs of rows
     x = ops.sum(ops.reshape(x, (-1, width // 2, 2, channels)), axis=2)  # pairs of columns
     return 0.25 * ops.reshape(x, (-1, height // 2, width // 2, channels))
+
+
+_BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]).astype(np.float32) / 256
+
+
+def detail(images, epsilon: float = 0.02):
+    """What differs from the surroundings, in units of its own mean size: [N, H, W, C] -> [N, H, W, C].
+
+    The image minus its 5 x 5 binomial blur, over the image's mean absolute such difference. A micro defect is a few grey
+    values on top of illumination and exposure that vary by more; without this the first layers see only the latter.
+    """
+    _, height, width, channels = images.shape
+    kernel = _BINOMIAL[:, :, None, None] * np.eye(channels, dtype=np.float32)
+    inside = _blurred_ones(height, width)  # at the border only pixels inside the image count
+    blurred = ops.conv(images, kernel, padding="same", data_format="channels_last") / inside
+    difference = images - blurred
+    return difference / (ops.mean(ops.abs(difference), axis=(1, 2, 3), keepdims=True) + epsilon)
+
+
+def _blurred_ones(height: int, width: int) -> np.ndarray:
+    padded = np.pad(np.ones((height, width), np.float32), 2)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
+    return np.einsum("hwij,ij->hw", windows, _BINOMIAL)[None, :, :, None]
 
 
 def lerp(old, new, fade):

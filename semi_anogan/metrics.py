@@ -65,7 +65,8 @@ class PixelMetrics:
 
     A map is rounded to float16 (11 significant bits), whose 65,536 bit patterns, put in numeric order, are the bins of
     the histograms kept here. So both figures are exact for the rounded maps: there is no bin width to choose, and no
-    range to know before the first map. Values outside +-65,504 are clipped.
+    range to know before the first map. Values outside +-65,504 are clipped. Maps should start near 0: with a
+    large offset (all values near 1,000, say) the rounding would tie unlike pixels.
 
     AUPRO: Bergmann et al. 2021 (The MVTec Anomaly Detection Dataset, IJCV), per-region overlap averaged over the
     connected regions (8 neighbours) of all masks, integrated over pixel false-positive rates from 0 to `fpr_limit` and
@@ -97,7 +98,8 @@ class PixelMetrics:
         if mask.dtype != bool:
             raise ValueError(f"mask must be bool, got {mask.dtype}")
         if not np.isfinite(anomaly_map).all():
-            raise ValueError(f"anomaly map is not finite at {tuple(np.argwhere(~np.isfinite(anomaly_map))[0].tolist())}")
+            where = tuple(np.argwhere(~np.isfinite(anomaly_map))[0].tolist())
+            raise ValueError(f"anomaly map is {anomaly_map[where]} at {where}, expected finite values")
         keys = ordered_keys(anomaly_map)
         self._normal += np.bincount(keys[~mask], minlength=KEYS)
         if not mask.any():

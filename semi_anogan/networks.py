@@ -13,6 +13,7 @@ from semi_anogan.layers import (
     EqualizedConv,
     EqualizedDense,
     MinibatchStddev,
+    detail,
     downscale,
     leaky_relu,
     lerp,
@@ -102,20 +103,32 @@ class Generator(_GrowingNetwork):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Discriminator(_GrowingNetwork):
-    """Images to one logit (high = like the normal images) and features at several scales.
+    """Images to one logit (high = like the normal images), features and evidence maps at several scales.
 
-    Args as Generator. A call returns (logits [N], features: list of [N, h, w, c], finest first: one per resolution of the
-    stage above 4 x 4, taken before the downscaling, none of which sees the batch statistics).
+    Args as Generator, and:
+      top_share: share of the pixels of an evidence map, its highest, that count.
+
+    A defect under 1 % of the image drowns in the averages on the way down to 4 x 4. So besides the last block's logit each
+    scale has an evidence map, a 1 x 1 convolution of its features, and the mean of the map's highest values (multiple-instance
+    pooling) is taken off the logit: the worst places decide, and the map says where they are.
+
+    The first layer sees the image and its `detail`. A call returns (logits [N]; features: list of [N, h, w, c]; evidence: list of [N, h, w, 1], high = unlike normal).
+    The lists have one entry per resolution of the stage above 4 x 4, finest first; none sees the batch statistics.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, top_share: float = 0.01, **kwargs):
         super().__init__(**kwargs)
+        if not 0 < top_share <= 1:
+            raise ValueError(f"top_share must be in (0, 1], got {top_share!r}")
+        self.top_share = top_share
+        self.to_evidence = []
         self.from_images, self.convs = [], []
         for r in self.resolutions:
             enter, f = self.filters(2 * r), self.filters(r)  # widening inside the block, after the reduction, is cheaper
-            self.from_images.append(EqualizedConv(self.channels, enter, size=1, name=f"from_image_{r}"))
+            self.from_images.append(EqualizedConv(2 * self.channels, enter, size=1, name=f"from_image_{r}"))
             if r > 4:
                 self.convs.append([EqualizedConv(enter, f, name=f"conv_{r}_0"), EqualizedConv(f, f, name=f"conv_{r}_1")])
+                self.to_evidence.append(EqualizedConv(f, 1, size=1, gain=1.0, name=f"to_evidence_{r}"))
         first = self.filters(4)
         self.minibatch_stddev = MinibatchStddev(name="minibatch_stddev")
         self.last_conv = EqualizedConv(self.filters(8) + 1, first, name="conv_4")
@@ -125,15 +138,30 @@ class Discriminator(_GrowingNetwork):
     def call(self, images, resolution: int | None = None, fade=None, weights=None, update=False):
         """`weights` [N]: the examples that count for the minibatch standard deviation; None takes its running mean."""
         stage = self.resolutions.index(resolution or self.resolution)
-        features = []
-        x = leaky_relu(self.from_images[stage](images))
+        features, evidence, worst = [], [], 0.0
+        x = self._enter(images, stage)
         for index in range(stage, 0, -1):
             for conv in self.convs[index - 1]:
                 x = leaky_relu(conv(x))
             features.append(x)
+            evidence.append(self.to_evidence[index - 1](x))
+            top = self._top_mean(evidence[-1])
             x = downscale(x)
             if index == stage and fade is not None:
-                x = lerp(leaky_relu(self.from_images[stage - 1](downscale(images))), x, fade)
+                top = top * fade
+                x = lerp(self._enter(downscale(images), stage - 1), x, fade)
+            worst = worst + top
         x = leaky_relu(self.last_conv(self.minibatch_stddev(x, weights=weights, update=update)))
         x = leaky_relu(self.last_dense(ops.reshape(x, (-1, 16 * self.filters(4)))))
-        return ops.reshape(self.to_logit(x), (-1,)), features
+        return ops.reshape(self.to_logit(x), (-1,)) - worst, features, evidence
+
+    def _enter(self, images, stage: int):
+        return leaky_relu(self.from_images[stage](ops.concatenate([images, detail(images)], axis=-1)))
+
+    def _top_mean(self, evidence):
+        """Mean of the highest top_share of each map: [N, h, w, 1] -> [N]."""
+        values = ops.reshape(evidence, (-1, evidence.shape[1] * evidence.shape[2]))
+        return ops.mean(ops.top_k(values, max(1, round(self.top_share * values.shape[1])), sorted=False)[0], axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "top_share": self.top_share}

@@ -25,20 +25,21 @@ def components(images, reconstructions, latents, logits, features, reconstructio
     )
 
 
-def map_layers(images, reconstructions, features, reconstruction_features):
-    """Differences at each pixel, one layer per scale: [N, H, W, 1 + scales].
+def map_layers(images, reconstructions, features, reconstruction_features, evidence):
+    """What speaks for abnormal at each pixel, in layers: [N, H, W, 1 + 2 scales].
 
-    The first layer is |x - G(z*)| (Schlegl et al. 2017, section 2.3), the others the feature differences of each scale of 8 x 8
-    and finer, all averaged over the channels and repeated up to the image's size.
+    The first layer is |x - G(z*)| (Schlegl et al. 2017, section 2.3); then for each scale the feature difference, averaged
+    over its channels, and for each scale the discriminator's evidence; all repeated up to the image's size.
     """
     layers = [ops.mean(ops.abs(images - reconstructions), axis=-1, keepdims=True)]
-    for a, b in zip(features, reconstruction_features, strict=True):
-        if a.shape[1] >= min(8, images.shape[1]):
-            layer = ops.mean(ops.abs(a - b), axis=-1, keepdims=True)
-            while layer.shape[1] < images.shape[1]:
-                layer = upscale(layer)
-            layers.append(layer)
-    return ops.concatenate(layers, axis=-1)
+    layers += [ops.mean(ops.abs(a - b), axis=-1, keepdims=True) for a, b in zip(features, reconstruction_features, strict=True)]
+    return ops.concatenate([_to_size(layer, images.shape[1]) for layer in layers + evidence], axis=-1)
+
+
+def _to_size(layer, side: int):
+    while layer.shape[1] < side:
+        layer = upscale(layer)
+    return layer
 
 
 def anomaly_map(layers, center, scale, sigma_px: float):

@@ -44,7 +44,8 @@ print("read back")
 
 
 def test_round_trip_without_tensorflow(tmp_path):
-    done = subprocess.run([sys.executable, "-c", ROUND_TRIP, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", ROUND_TRIP, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "read back" in done.stdout, done.stderr
 
 

@@ -23,7 +23,8 @@ def test_without_threshold_there_are_no_threshold_figures():
         "image_auroc", "image_average_precision", "image_f1_max"}
 
 
-@pytest.mark.parametrize("abnormal, recall, alarms", [([True, True], 0.5, None), ([False, False], None, 0.5), ([], None, None)])
+@pytest.mark.parametrize("abnormal, recall, alarms", [
+    ([True, True], 0.5, None), ([False, False], None, 0.5), ([], None, None)])
 def test_one_class_gives_none(abnormal, recall, alarms):
     result = image_metrics(np.array(abnormal, bool), np.array([0.2, 0.8][: len(abnormal)]), threshold=0.5)
     assert result["image_auroc"] is None and result["image_average_precision"] is None

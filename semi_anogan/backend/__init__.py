@@ -2,7 +2,7 @@
 
 Keras' own choice of backend (KERAS_BACKEND) decides which module answers.
 
-Names: `input_gradients`, `compile_function`, `TrainStep`, `Trainer`, `make_strategy`, `set_deterministic`, `count_flops`.
+Names: `input_gradients`, `compile_function`, `is_symbolic`, `TrainStep`, `Trainer`, `make_strategy`, `set_deterministic`, `count_flops`.
 """
 
 import keras
@@ -16,6 +16,7 @@ else:
 
 input_gradients = _module.input_gradients
 compile_function = _module.compile_function
+is_symbolic = _module.is_symbolic
 TrainStep = _module.TrainStep
 Trainer = _module.Trainer
 make_strategy = _module.make_strategy

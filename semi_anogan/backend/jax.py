@@ -25,6 +25,11 @@ def compile_function(function, model):
     return lambda *arguments: compiled([v.value for v in variables], *arguments)
 
 
+def is_symbolic(x) -> bool:
+    """Whether x is a value of a function being traced, which has no numbers yet."""
+    return isinstance(x, jax.core.Tracer)
+
+
 class TrainStep:
     """`train_step` of a keras.Model with `losses`, `generator`, `discriminator` and `update_averages`."""
 

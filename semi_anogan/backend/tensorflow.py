@@ -25,6 +25,11 @@ def compile_function(function, model):
     return tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None)
 
 
+def is_symbolic(x) -> bool:
+    """Whether x is a tensor of a graph being traced (a tf.data map, say), which has no values yet."""
+    return isinstance(x, tf.Tensor) and not tf.executing_eagerly()
+
+
 class TrainStep:
     """`train_step` of a keras.Model with `losses`, `generator`, `discriminator` and `update_averages`."""
 

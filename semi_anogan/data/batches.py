@@ -61,10 +61,11 @@ class Batches:
       latent_size: of the latents that come with each batch.
       abnormal_share: known abnormal images per normal one in a batch.
       flips: mirror images at random: "" never, "h" left-right, "v" top-bottom, "hv" both.
+      shift_px: move images at random by up to this many pixels each way; the border is repeated.
       seed: of order, crops, flips and latents.
     """
 
-    def __init__(self, store, normal, abnormal, latent_size, abnormal_share=0.25, flips="", seed=0):
+    def __init__(self, store, normal, abnormal, latent_size, abnormal_share=0.25, flips="", shift_px=0, seed=0):
         if not normal:
             raise ValueError("training needs at least one normal image")
         if set(flips) - set("hv"):
@@ -75,6 +76,7 @@ class Batches:
         self.latent_size = latent_size
         self.abnormal_share = abnormal_share
         self.flips = flips
+        self.shift_px = shift_px
         self.seed = seed
 
     def abnormal_size(self, batch_size: int) -> int:
@@ -102,6 +104,11 @@ class Batches:
         image = self.store.image(example)
         if self.store.tile:
             image = self._crop(example, image, rng)
+        if self.shift_px:
+            side = self.store.resolution
+            padded = np.pad(image, [(self.shift_px, self.shift_px)] * 2 + [(0, 0)], mode="edge")
+            top, left = rng.integers(0, 2 * self.shift_px + 1, size=2)
+            image = padded[top : top + side, left : left + side]
         for axis, name in enumerate("vh"):
             if name in self.flips and rng.random() < 0.5:
                 image = np.flip(image, axis)

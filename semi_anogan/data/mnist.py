@@ -45,8 +45,10 @@ def _read_npz(path: str) -> tuple[tuple, tuple]:
             arrays = {name: file[name] for name in ("x_train", "y_train", "x_test", "y_test")}
     except KeyError as error:
         raise DataError(f"{path}: not in Keras layout: {error.args[0]}") from None
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as an npz file: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, TypeError, IndexError, zipfile.BadZipFile):  # numpy's own text advises pickle
+        raise DataError(f"{path}: cannot be read as an npz file of plain arrays") from None
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if x.dtype != np.uint8 or x.shape[1:] != (28, 28) or y.shape != x.shape[:1]:

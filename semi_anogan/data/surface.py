@@ -271,15 +271,14 @@ def _defect(rng, kind, x, y, texture, contrast, lay, light):
 
 def _scratch(rng, kind, share, x, y, lay, light):
     """A thin, slightly curved line across the lay: a core with an edge of the other sign on one side."""
-    # No thinner than 1.5 pixels, so that the core has no gaps.
-    length = min(math.sqrt(share * rng.uniform(15, 45)), share * x.shape[0] / 1.5, 0.8)
+    length = min(math.sqrt(share * rng.uniform(15, 45)), 0.8)
     turn = lay + rng.uniform(0.35, math.pi - 0.35)
-    bend = rng.uniform(-0.6, 0.6) * 4 / max(length, 0.05)
+    bend = rng.uniform(-0.25, 0.25) / max(length, 0.05)
     reach = [0.5 * length * abs(math.cos(turn)) + 0.06, 0.5 * length * abs(math.sin(turn)) + 0.06]
     dx, dy = x - rng.uniform(reach[0], 1 - reach[0]), y - rng.uniform(reach[1], 1 - reach[1])
+    length = min(length, share * x.shape[0] / 1.5)  # no thinner than 1.5 pixels, or the core would have gaps
     along = math.cos(turn) * dx + math.sin(turn) * dy
-    bow = 0.1 * bend * (along**2 - (0.35 * length) ** 2)
-    across = math.cos(turn) * dy - math.sin(turn) * dx - bow
+    across = math.cos(turn) * dy - math.sin(turn) * dx - bend * along**2
     field = np.hypot(np.maximum(np.abs(along) - 0.5 * length, 0), across)
     side = rng.choice([-1, 1])
 

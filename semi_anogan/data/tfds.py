@@ -48,8 +48,8 @@ def load_arrays(dataset: str, root: str | None, train_split: str = "train", test
         builder.download_and_prepare()
     except Exception as error:  # anything from a wrong name to no network
         reason = str(error).strip().split("\n")[0]
-        raise DataError(f"{dataset}: TensorFlow Datasets cannot provide it: {type(error).__name__}: {reason} "
-                        f"{hint}".strip()) from error
+        raise DataError(f"{dataset}: TensorFlow Datasets cannot provide it: {type(error).__name__}: "
+                        f"{reason.rstrip('.')}. {hint}".strip()) from error
     image_key, label_key = builder.info.supervised_keys or ("image", "label")
     features = dict(builder.info.features)
     names = getattr(features.get(label_key), "names", None)

@@ -1,0 +1,58 @@
+"""What the commands share: quiet start-up, config flags, and errors told in one line."""
+
+import contextlib
+import logging
+import os
+import pathlib
+import sys
+
+from absl import app
+
+
+def run(main):
+    """Runs main(argv) as a command: errors a user can mend end it with one line and exit code 1."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+
+    def guarded(argv):
+        if len(argv) > 1:
+            print(f"error: unexpected argument {argv[1]!r}; options are written --name=value", file=sys.stderr)
+            sys.exit(2)
+        with told_errors():
+            sys.exit(main(argv) or 0)
+
+    app.run(guarded)
+
+
+@contextlib.contextmanager
+def told_errors():
+    """Turns the errors a user can mend into one line on stderr and exit code 1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    from semi_anogan.checkpoint import CheckpointError
+    from semi_anogan.data.dataset import DataError
+    from semi_anogan.runs import RunError
+
+    return CheckpointError, DataError, RunError
+
+
+def config_folder() -> pathlib.Path:
+    """Where the config files are: configs/ of a checkout, or the installed semi_anogan.configs."""
+    import semi_anogan.configs
+
+    return pathlib.Path(semi_anogan.configs.__path__[0])
+
+
+def default_config_file() -> str:
+    return str(config_folder() / "surface.py")

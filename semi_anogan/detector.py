@@ -1,0 +1,226 @@
+"""Detector: from images to scores, labels and anomaly maps. What other programs import."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from semi_anogan import calibration as calibrating
+from semi_anogan import scores as scoring
+from semi_anogan.backend import compile_function, is_symbolic
+from semi_anogan.data import images as image_io
+from semi_anogan.data import tiles
+from semi_anogan.latent_search import LatentSearch
+
+FORMAT = 1  # of detector.json
+
+
+class Detection(NamedTuple):
+    """What a detector says of N images.
+
+    scores float32 [N], higher = more abnormal; labels bool [N], True = abnormal (score > threshold); maps float32
+    [N, H, W] at the images' own size, 0 = as far off as the average normal pixel, in standard deviations of those.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    maps: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What the search found for one image, before any statistics of other images come in.
+
+    components float32 [K] in the order of scores.COMPONENTS (the largest of the tiles where there are several);
+    layers float32 [h, w, S], the map's layers, and reconstruction [h, w, C], at the size the model works at;
+    size: the image's own (height, width).
+    """
+
+    components: np.ndarray
+    layers: np.ndarray
+    reconstruction: np.ndarray
+    size: tuple[int, int]
+
+
+class Detector:
+    """Scores images with a trained SemiAnoGAN.
+
+    Args:
+      model: the trained SemiAnoGAN; its averaged networks are used.
+      search: keyword arguments of LatentSearch.
+      tile: cut images larger than the model's resolution into overlapping tiles, instead of reducing them.
+      map_sigma_px: Gaussian smoothing of the map, in pixels of the model's resolution.
+      batch_size: images searched at once. It is fixed: shorter batches are filled up, so that an image's score is the same
+        alone and in any company.
+    """
+
+    def __init__(self, model, search=None, tile: bool = False, map_sigma_px: float = 1.0, batch_size: int = 32):
+        self.model = model
+        self.resolution, self.channels = model.sizes["resolution"], model.sizes["channels"]
+        self.tile = tile
+        self.map_sigma_px = map_sigma_px
+        self.batch_size = batch_size
+        self.search = LatentSearch(model.generator_average, model.discriminator_average, **(search or {}))
+        self.calibration = None
+        self.map_center = self.map_scale = None
+        self._measure = compile_function(self._measure_batch, model)
+
+    @classmethod
+    def load(cls, run_folder, **overrides) -> "Detector":
+        """The detector of a finished run folder.
+
+        Args: run_folder: what `train --workdir` wrote; overrides: keyword arguments of Detector that replace the run's.
+        Raises: RunError naming the file that is missing or does not fit.
+        """
+        from semi_anogan import runs
+
+        return runs.load_detector(run_folder, **overrides)
+
+    @property
+    def threshold(self) -> float:
+        """An image is abnormal if its score is above."""
+        return self._calibrated().threshold
+
+    def __call__(self, images) -> Detection:
+        """Scores images.
+
+        Args:
+          images: [N, H, W, C] or [N, H, W], uint8 (0 to 255) or float in [-1, 1]. A symbolic tensor inside a TensorFlow graph
+            (tf.data map) must be float [N, resolution, resolution, channels].
+        """
+        if is_symbolic(images):
+            return self._detect_symbolic(images)
+        images = np.asarray(images)
+        if images.ndim not in (3, 4) or not len(images):
+            raise ValueError(f"images must be [N, H, W, C] or [N, H, W] with N > 0, got shape {images.shape}")
+        results = [self.judge(m) for m in self.measure(images)]
+        values, labels, maps = zip(*results, strict=True)
+        return Detection(np.array(values, np.float32), np.array(labels), np.stack(maps))
+
+    def judge(self, measurement: Measurement) -> tuple[float, bool, np.ndarray]:
+        """(score, label, anomaly map [H, W] at the image's own size) of one measured image."""
+        calibration = self._calibrated()
+        score = float(calibration.score(measurement.components[None])[0])
+        layers = measurement.layers[None]
+        anomaly_map = scoring.anomaly_map(layers, self.map_center, self.map_scale, self.map_sigma_px)
+        anomaly_map = image_io.resize_map(ops.convert_to_numpy(anomaly_map)[0], *measurement.size)
+        return score, score > calibration.threshold, anomaly_map
+
+    def measure(self, images: Iterable[np.ndarray]) -> Iterator[Measurement]:
+        """Searches images one batch after the other, in order; holds no more than a batch and an image in memory.
+
+        images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size.
+        """
+        waiting: list[tuple[tuple[int, int], tuple[int, int], int]] = []  # own size, working size, tiles
+        inputs: list[np.ndarray] = []
+        outputs: list[tuple[np.ndarray, ...]] = []
+        for image in images:
+            size, working_size, parts = self._prepare(image)
+            waiting.append((size, working_size, len(parts)))
+            inputs.extend(parts)
+            while len(inputs) >= self.batch_size:
+                outputs.extend(self._run(inputs[: self.batch_size]))
+                del inputs[: self.batch_size]
+            while waiting and len(outputs) >= waiting[0][2]:
+                yield self._assemble(*waiting.pop(0), outputs)
+        if inputs:
+            outputs.extend(self._run(inputs))
+        while waiting:
+            yield self._assemble(*waiting.pop(0), outputs)
+
+    def calibrate(self, normal: Iterable, abnormal: Iterable = (), false_alarm_rate: float = 0.01):
+        """Fits score statistics, fusion and threshold on held-out training images, never on test images.
+
+        Args: normal, abnormal: images as in `measure`, held out from training; false_alarm_rate: in (0, 1).
+        """
+        normal = list(self.measure(normal))
+        abnormal = [m.components for m in self.measure(abnormal)]
+        # Median over the images: some of them may be abnormal after all.
+        self.map_center = np.median([m.layers.mean((0, 1)) for m in normal], axis=0).astype(np.float32)
+        self.map_scale = np.median([m.layers.std((0, 1)) for m in normal], axis=0).astype(np.float32) + 1e-6
+        self.calibration = calibrating.fit(
+            scoring.COMPONENTS, np.stack([m.components for m in normal]), np.stack(abnormal) if abnormal else None, false_alarm_rate
+        )
+
+    def state(self) -> dict:
+        """What `calibrate` fitted, as JSON values."""
+        return {
+            "format": FORMAT,
+            "calibration": self._calibrated().to_dict(),
+            "map_center": self.map_center.tolist(),
+            "map_scale": self.map_scale.tolist(),
+        }
+
+    def restore(self, state: dict):
+        """Takes back what `state` gave. ValueError for another format."""
+        if state.get("format") != FORMAT:
+            raise ValueError(f"format {state.get('format')!r} is not {FORMAT}, the one this version reads")
+        self.calibration = calibrating.Calibration.from_dict(state["calibration"])
+        self.map_center = np.float32(state["map_center"])
+        self.map_scale = np.float32(state["map_scale"])
+
+    def _calibrated(self):
+        if self.calibration is None:
+            raise RuntimeError("the detector has no threshold yet: call calibrate, or load a finished run")
+        return self.calibration
+
+    def _prepare(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
+        image = np.asarray(image)
+        image = image[..., None] if image.ndim == 2 else image
+        if image.ndim != 3 or image.dtype != np.uint8 and image.dtype.kind != "f":
+            raise ValueError(f"an image must be uint8 or float [H, W, C], got {image.dtype} {image.shape}")
+        image = image_io.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
+        if not np.isfinite(image).all() or np.abs(image).max() > 1.01:
+            raise ValueError(f"float images must be in [-1, 1], got {image.min()} to {image.max()}")
+        image = image_io.to_channels(image, self.channels)
+        size = image.shape[:2]
+        working = tuple(max(s, self.resolution) if self.tile else self.resolution for s in size)
+        image = image_io.resize(image, *working)
+        return size, working, list(tiles.cut(image, self.resolution))
+
+    def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        filled = images + [images[0]] * (self.batch_size - len(images))
+        outputs = [ops.convert_to_numpy(o) for o in self._measure(np.stack(filled))]
+        return list(zip(*outputs, strict=True))[: len(images)]
+
+    def _assemble(self, size, working_size, count, outputs) -> Measurement:
+        components, layers, reconstructions = zip(*outputs[:count], strict=True)
+        del outputs[:count]
+        return Measurement(
+            np.max(components, axis=0),
+            tiles.stitch(np.stack(layers), *working_size),
+            tiles.stitch(np.stack(reconstructions), *working_size),
+            size,
+        )
+
+    def _measure_batch(self, images):
+        """[B, R, R, C] -> (components [B, K], layers [B, R, R, S], reconstructions), for a fixed B."""
+        shape = (self.batch_size, self.resolution, self.resolution, self.channels)
+        images = ops.reshape(ops.convert_to_tensor(images, "float32"), shape)
+        generator, discriminator = self.model.generator_average, self.model.discriminator_average
+        latents = self.search(images)[0]
+        reconstructions = generator(latents)
+        logits, features, evidence = discriminator(images)
+        reconstruction_features = discriminator(reconstructions)[1]
+        components = scoring.components(images, reconstructions, latents, logits, features, reconstruction_features)
+        layers = scoring.map_layers(images, reconstructions, features, reconstruction_features, evidence)
+        return components, layers, reconstructions
+
+    def _detect_symbolic(self, images) -> Detection:
+        """The same in a graph: fills the batch up to whole batches of the fixed size."""
+        calibration = self._calibrated()
+        count = ops.shape(images)[0]
+        images = ops.cast(images, "float32")
+        filled = ops.concatenate([images, ops.repeat(images[:1], (-count) % self.batch_size, axis=0)], axis=0)
+        shape = (-1, self.batch_size, self.resolution, self.resolution, self.channels)
+        components, layers, _ = ops.map(self._measure_batch, ops.reshape(filled, shape))
+        components = ops.reshape(components, (-1, len(scoring.COMPONENTS)))[:count]
+        layers = ops.reshape(layers, (-1, self.resolution, self.resolution, layers.shape[-1]))[:count]
+        standardised = (components - np.float32(calibration.center)) / np.float32(calibration.scale)
+        standardised = ops.clip(standardised, calibration.clip_low, calibration.clip_high)
+        values = calibration.bias + ops.sum(standardised * np.float32(calibration.weights), axis=-1)
+        maps = scoring.anomaly_map(layers, self.map_center, self.map_scale, self.map_sigma_px)
+        return Detection(values, values > calibration.threshold, maps)
+

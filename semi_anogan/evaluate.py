@@ -1,0 +1,174 @@
+"""python -m semi_anogan.evaluate: scores a run's test images again and writes metrics.json, scores.csv, report.html and plots/."""
+
+import csv
+import pathlib
+import time
+
+import numpy as np
+from absl import flags
+
+from semi_anogan import cli
+
+DIFFERENCE_EDGES = np.linspace(0.0, 2.0, 81)  # |x - G(z*)| of values in [-1, 1]
+
+
+def main(argv):
+    """Evaluates a finished run again: python -m semi_anogan.evaluate --workdir=DIR"""
+    del argv
+    from semi_anogan import runs
+    from semi_anogan.detector import Detector
+
+    folder = pathlib.Path(flags.FLAGS.workdir)
+    config = runs.load_config(folder)
+    detector = Detector.load(folder)
+    dataset, splits, _ = runs.load_data(config)
+    evaluate(config, folder, detector, dataset, splits, runs.read_progress(folder))
+
+
+def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
+    """Scores the test images and writes what a run folder holds of them; returns the metrics.
+
+    Args: config; folder: the run folder; detector: calibrated; dataset, splits: as runs.load_data gives; progress: the
+      checkpoint's, for training time and loss history.
+    """
+    from semi_anogan import metrics, report, runs, scores
+    from semi_anogan.data.dataset import DataError
+
+    if not splits.test:
+        raise DataError(f"data source {dataset.name}: has no test images to evaluate on")
+    measured = measure(detector, dataset, splits.test)
+    abnormal = np.array([e.abnormal for e in splits.test])
+    values = {
+        **metrics.image_metrics(abnormal, measured.scores, detector.threshold),
+        "components": metrics.component_auroc(list(scores.COMPONENTS), measured.components, abnormal),
+        **measured.pixel_metrics,
+        "counts": {
+            "train_normal": len(splits.normal),
+            "train_abnormal": len(splits.abnormal),
+            "held_out_normal": len(splits.held_out_normal),
+            "held_out_abnormal": len(splits.held_out_abnormal),
+            "test_normal": int((~abnormal).sum()),
+            "test_abnormal": int(abnormal.sum()),
+        },
+        "train_seconds": round(progress["seconds"], 1),
+        "search_images_per_second": round(measured.images_per_second, 2),
+    }
+    folder = pathlib.Path(folder)
+    runs.write_json(folder / runs.METRICS, values)
+    _write_scores(folder / runs.SCORES, splits.test, measured, detector.threshold)
+    chosen = report.choose_gallery(abnormal, measured.scores, detector.threshold)
+    path = report.write_report(
+        folder,
+        report.Report(
+            title=f"{config.name}: {dataset.name}",
+            metrics=values,
+            paths=[e.path for e in splits.test],
+            abnormal=abnormal,
+            scores=measured.scores,
+            threshold=detector.threshold,
+            config=config.to_dict(),
+            components=measured.components,
+            component_names=scores.COMPONENTS,
+            pixel_differences=measured.pixel_differences,
+            pixel_difference_edges=DIFFERENCE_EDGES,
+            gallery=[_gallery_item(detector, dataset, splits.test[i], group) for i, group in chosen],
+            history=_history(progress["history"]),
+            hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
+            warnings=detector.calibration.warnings,
+        ),
+    )
+    _print_summary(values, path)
+    return values
+
+
+class Measured:
+    """Figures of the test images, gathered one image at a time."""
+
+    def __init__(self):
+        from semi_anogan.metrics import PixelMetrics
+
+        self.pixels = PixelMetrics()
+        self.has_masks = False
+        self.pixel_differences = {name: np.zeros(len(DIFFERENCE_EDGES) - 1, np.int64) for name in ("normal", "abnormal")}
+
+    def finish(self, scores, components, seconds):
+        self.scores, self.components = np.array(scores), np.stack(components)
+        self.images_per_second = len(scores) / max(seconds, 1e-9)
+        self.pixel_metrics = self.pixels.result() if self.has_masks else {}
+        return self
+
+
+def measure(detector, dataset, examples) -> Measured:
+    """Scores examples in order; maps are reduced to their statistics at once, so memory does not grow with them."""
+    from semi_anogan.progress import shown
+
+    measured, scores, components = Measured(), [], []
+    images = (dataset.read_image(e) for e in examples)
+    started = time.monotonic()
+    for example, measurement in shown(zip(examples, detector.measure(images), strict=True), len(examples), "test"):
+        score, _, anomaly_map = detector.judge(measurement)
+        scores.append(score)
+        components.append(measurement.components)
+        histogram = np.histogram(np.minimum(measurement.layers[..., 0], DIFFERENCE_EDGES[-1]), DIFFERENCE_EDGES)[0]
+        measured.pixel_differences[example.label] += histogram
+        mask = dataset.read_mask(example)
+        if mask is None and not example.abnormal:
+            mask = np.zeros(anomaly_map.shape, bool)
+        if mask is not None:
+            measured.has_masks |= bool(mask.any())
+            measured.pixels.update(anomaly_map, mask)
+    return measured.finish(scores, components, time.monotonic() - started)
+
+
+def _gallery_item(detector, dataset, example, group):
+    from semi_anogan.data.images import to_channels
+    from semi_anogan.report import GalleryItem
+
+    image = dataset.read_image(example)
+    measurement = next(iter(detector.measure([image])))
+    score, _, anomaly_map = detector.judge(measurement)
+    return GalleryItem(
+        path=example.path,
+        abnormal=example.abnormal,
+        score=score,
+        group=group,
+        input=to_channels(image, detector.channels),
+        reconstruction=measurement.reconstruction,
+        difference=measurement.layers[..., 0],
+        anomaly_map=np.maximum(anomaly_map, 0.0),
+        mask=dataset.read_mask(example),
+    )
+
+
+def _history(history: dict) -> dict:
+    seen = history.get("images_seen", [])
+    return {name: (seen, values) for name, values in history.items() if name.endswith("_loss") or name == "penalty"}
+
+
+def _write_scores(path, examples, measured, threshold):
+    from semi_anogan import scores
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "truth", "score", "label", *scores.COMPONENTS])
+        for example, score, components in zip(examples, measured.scores, measured.components, strict=True):
+            label = "abnormal" if score > threshold else "normal"
+            writer.writerow([example.path, example.label, f"{score:.6g}", label, *(f"{c:.6g}" for c in components)])
+
+
+def _print_summary(values: dict, path):
+    def text(name, form="{:.3f}"):
+        return "none" if values.get(name) is None else form.format(values[name])
+
+    print(
+        f"image AUROC {text('image_auroc')}; at threshold {text('threshold')}: false alarms "
+        f"{text('image_false_alarm_rate', '{:.1%}')}, recall {text('image_recall', '{:.1%}')}"
+    )
+    if values.get("pixel_auroc") is not None:
+        print(f"pixel AUROC {text('pixel_auroc')}, AUPRO {text('pixel_aupro')}")
+    print(f"report: {path}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "run folder of a finished training", required=True)
+    cli.run(main)

@@ -1,0 +1,77 @@
+"""What a person sees of a training: progress bar, loss history, TensorBoard events."""
+
+import pathlib
+
+import numpy as np
+
+from semi_anogan import runs
+from semi_anogan.data.images import to_uint8
+from semi_anogan.schedule import Stage
+
+SAMPLES = 32
+
+
+class Monitor:
+    """Progress bar on stderr and TensorBoard events in the run folder; the history lives in `progress`, and so in the checkpoint."""
+
+    def __init__(self, folder, total_images: int, progress: dict, enabled: bool = True):
+        self.folder = pathlib.Path(folder)
+        self.total_images = total_images
+        self.progress = progress
+        self.enabled = enabled
+        self.bar = self.events = None
+
+    def __enter__(self):
+        if self.enabled:
+            from tqdm import tqdm
+
+            from semi_anogan.events import EventWriter
+
+            self.events = EventWriter(self.folder / runs.EVENTS)
+            self.bar = tqdm(
+                total=self.total_images, initial=self.progress["images_seen"], unit="img", mininterval=1.0, dynamic_ncols=True
+            )
+        return self
+
+    def __exit__(self, *exception):
+        if self.enabled:
+            self.bar.close()
+            self.events.close()
+
+    def log(self, logs: dict[str, float], stage: Stage):
+        """Adds one row to the history and the events."""
+        row = {"images_seen": self.progress["images_seen"], "resolution": stage.resolution, "fade": stage.fade, **logs}
+        for name, value in row.items():
+            self.progress["history"].setdefault(name, []).append(round(float(value), 6))
+        if self.enabled:
+            self.events.scalars(row["images_seen"], {**logs, "fade": stage.fade, "learning_rate": stage.learning_rate})
+            self.bar.set_postfix_str(
+                f"{stage.resolution} px, D {logs['discriminator_loss']:.3f}, G {logs['generator_loss']:.3f}", refresh=False
+            )
+
+    def advance(self, progress: dict):
+        if self.enabled:
+            self.bar.update(progress["images_seen"] - self.bar.n)
+
+    def rewind(self, progress: dict):
+        """After going back to a checkpoint."""
+        self.progress = progress
+        if self.enabled:
+            self.bar.n = progress["images_seen"]
+
+    def samples(self, model, stage: Stage):
+        """Images of the averaged generator from fixed latents, as one picture in TensorBoard."""
+        if self.enabled:
+            latents = np.random.default_rng(0).standard_normal((SAMPLES, model.sizes["latent_size"]), dtype=np.float32)
+            images = np.asarray(model.generator_average(latents, resolution=stage.resolution))
+            self.events.image(self.progress["images_seen"], "generated", to_uint8(grid(images, 8)))
+            self.events.flush()
+
+
+def grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """[N, H, W, C] -> one picture [rows H, columns W, C], clipped to [-1, 1]; missing ones are black."""
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    filled = np.full((rows * columns, height, width, channels), -1.0, np.float32)
+    filled[:count] = np.clip(images, -1, 1)
+    return filled.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, columns * width, channels)

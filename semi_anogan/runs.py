@@ -1,0 +1,177 @@
+"""The run folder: what is in it, who may write it, and what is rebuilt from it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+
+import ml_collections
+
+from semi_anogan.config import default_config
+from semi_anogan.data.dataset import DataError
+
+CONFIG, DETECTOR, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
+    "config.json",
+    "detector.json",
+    "metrics.json",
+    "scores.csv",
+    "report.html",
+    "checkpoints",
+    "events",
+)
+# Keys that may change when a run goes on: they decide nothing about its weights.
+FREE_KEYS = ("train.log_steps", "train.checkpoint_kimages", "data.cache_megabytes", "name")
+_SOURCE_FREE = ("name", "tile", "flips", "shift_px", "cache_megabytes")  # data keys that are not options of the source
+
+
+class RunError(RuntimeError):
+    """A run folder that is missing, in use, damaged or of another run; the message names the file and the value."""
+
+
+def write_json(path, values: dict):
+    """Writes JSON atomically."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_json(path) -> dict:
+    """RunError where the file is missing or is no JSON object."""
+    try:
+        values = json.loads(pathlib.Path(path).read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file; is {pathlib.Path(path).parent} a run folder of a training?") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Makes the folder and holds its lock; the lock ends with the process, however it ends. RunError when it is taken."""
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / "lock", "w")
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be used as a run folder: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{folder}: another training is running in this folder") from None
+        yield folder
+
+
+def claim(folder, config):
+    """Writes the resolved config to a new run folder, or checks that the folder's run has the same one.
+
+    RunError names each key that differs.
+    """
+    path = pathlib.Path(folder) / CONFIG
+    if not path.exists():
+        write_json(path, config.to_dict())
+        return
+    earlier, now = _flat(read_json(path)), _flat(config.to_dict())
+    differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k) and k not in FREE_KEYS]
+    if differing:
+        changes = "; ".join(f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing)
+        raise RunError(f"{folder}: holds a run with other settings ({changes}); give another --workdir")
+
+
+def load_config(folder) -> ml_collections.ConfigDict:
+    """The resolved config of a run folder; RunError names a key that this version does not know."""
+    config = default_config()
+    values = read_json(pathlib.Path(folder) / CONFIG)
+    try:
+        config.update(ml_collections.ConfigDict(values))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{pathlib.Path(folder) / CONFIG}: {error}") from error
+    return config
+
+
+def load_data(config):
+    """(Dataset, Splits, ImageStore) of a config."""
+    from semi_anogan import data
+    from semi_anogan.data.batches import ImageStore
+    from semi_anogan.data.splits import split
+
+    options = {k: v for k, v in config.data.to_dict().items() if k not in _SOURCE_FREE}
+    dataset = data.load(config.data.name, config.model.channels, **options)
+    store = ImageStore(dataset, config.model.resolution, config.data.tile, config.data.cache_megabytes)
+    return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store
+
+
+def build_model(config):
+    """An untrained SemiAnoGAN, not compiled."""
+    import keras
+
+    from semi_anogan.model import SemiAnoGAN
+
+    keras.utils.set_random_seed(config.seed)
+    return SemiAnoGAN(**config.model, seed=config.seed)
+
+
+def build_detector(config, model, **overrides):
+    """A detector without calibration."""
+    from semi_anogan.detector import Detector
+
+    search = {k: v for k, v in config.search.items() if k != "batch_size"}
+    settings = {
+        "search": {**search, "seed": config.seed},
+        "tile": config.data.tile,
+        "map_sigma_px": config.map.sigma_px,
+        "batch_size": config.search.batch_size,
+    }
+    return Detector(model, **{**settings, **overrides})
+
+
+def load_detector(folder, **overrides):
+    """The calibrated detector of a run folder; RunError names the file that is missing or does not fit."""
+    from semi_anogan import checkpoint
+
+    folder = pathlib.Path(folder)
+    config = load_config(folder)
+    state = read_json(folder / DETECTOR) if (folder / DETECTOR).exists() else None
+    if state is None:
+        raise RunError(f"{folder / DETECTOR}: missing, so the training has not finished; run train with --workdir={folder}")
+    model = build_model(config)
+    if checkpoint.restore_latest(folder / CHECKPOINTS, model) is None:
+        raise RunError(f"{folder / CHECKPOINTS}: holds no checkpoint")
+    detector = build_detector(config, model, **overrides)
+    try:
+        detector.restore(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{folder / DETECTOR}: {error}") from error
+    return detector
+
+
+def read_progress(folder) -> dict:
+    """The progress of the newest readable checkpoint of a run folder."""
+    from semi_anogan import checkpoint
+
+    progress = checkpoint.latest_progress(pathlib.Path(folder) / CHECKPOINTS)
+    if progress is None:
+        raise RunError(f"{pathlib.Path(folder) / CHECKPOINTS}: holds no checkpoint")
+    return progress
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+USER_ERRORS = (RunError, DataError)

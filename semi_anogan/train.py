@@ -1,0 +1,66 @@
+"""python -m semi_anogan.train: trains, calibrates, evaluates and writes the report of one run folder."""
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from semi_anogan import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", cli.default_config_file(), "configuration file, such as configs/mnist.py")
+_WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/NAME, the config's name")
+
+
+def main(argv):
+    """Trains on the embedded surface data when called without arguments.
+
+    python -m semi_anogan.train [--config=configs/NAME.py] [--config.KEY=VALUE ...] [--workdir=DIR]
+
+    A run that was interrupted goes on when the same command is given again.
+    """
+    del argv
+    config = _CONFIG.value
+    folder = pathlib.Path(_WORKDIR.value or f"runs/{config.name}")
+    run(config, folder)
+
+
+def run(config, folder):
+    """The whole job of one run folder: training, calibration on held-out training images, evaluation, report.
+
+    Returns the metrics, as in metrics.json. Raises the errors of its parts; see runs.USER_ERRORS.
+    """
+    from semi_anogan import evaluate, runs
+    from semi_anogan.training import Training
+
+    with runs.locked(folder):
+        runs.claim(folder, config)
+        dataset, splits, store = runs.load_data(config)
+        print(
+            f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
+            f"{len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, {len(splits.test)} for the test"
+        )
+        training = Training(config, folder, splits, store)
+        model = training.run()
+        if training.worker:  # the first worker does the rest
+            return None
+        detector = calibrate(config, folder, model, dataset, splits)
+        return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)
+
+
+def calibrate(config, folder, model, dataset, splits):
+    """The detector of a trained model, fitted on the held-out training images; its statistics go to detector.json."""
+    from semi_anogan import runs
+    from semi_anogan.progress import shown
+
+    detector = runs.build_detector(config, model)
+    detector.calibrate(
+        shown((dataset.read_image(e) for e in splits.held_out_normal), len(splits.held_out_normal), "held-out normal"),
+        shown((dataset.read_image(e) for e in splits.held_out_abnormal), len(splits.held_out_abnormal), "held-out abnormal"),
+        config.calibration.false_alarm_rate,
+    )
+    runs.write_json(pathlib.Path(folder) / runs.DETECTOR, detector.state())
+    return detector
+
+
+if __name__ == "__main__":
+    cli.run(main)
