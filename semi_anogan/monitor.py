@@ -64,7 +64,8 @@ class Monitor:
         if self.enabled:
             latents = np.random.default_rng(0).standard_normal((SAMPLES, model.sizes["latent_size"]), dtype=np.float32)
             images = np.asarray(model.generator_average(latents, resolution=stage.resolution))
-            self.events.image(self.progress["images_seen"], "generated", to_uint8(grid(images, 8)))
+            picture = to_uint8(grid(images, 8))
+            self.events.image(self.progress["images_seen"], "generated", picture[..., 0] if picture.shape[-1] == 1 else picture)
             self.events.flush()
 
 

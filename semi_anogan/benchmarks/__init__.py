@@ -1,0 +1,1 @@
+"""Measurements that docs/results.md rests on; `python -m semi_anogan.benchmark` runs them."""

@@ -1,0 +1,140 @@
+"""How fast training and search are, and how near the search comes to what the machine can multiply."""
+
+import resource
+import time
+
+import numpy as np
+
+from semi_anogan import runs
+from semi_anogan.benchmarks.results import machine, table
+from semi_anogan.training import compiled_model, make_schedule
+
+
+def run(config, iterations=(10, 40, 100, 500), train_steps: int = 10) -> str:
+    """Markdown with training images/s, search images/s, share of the matrix-product peak and peak memory."""
+    from semi_anogan.backend import Trainer, make_strategy
+
+    rng = np.random.default_rng(config.seed)
+    model = compiled_model(config)
+    stage = make_schedule(config).stage(make_schedule(config).total_images - 1)
+    side, channels, batch_size = config.model.resolution, config.model.channels, stage.batch_size
+    batch = _random_batch(rng, config, batch_size)
+    trainer = Trainer(model, make_strategy("auto")[0])
+    train_seconds = _best(lambda: float(trainer(batch)["penalty"]), train_steps)
+    trainer.sync()
+
+    peak = matrix_peak()
+    images = rng.uniform(-1, 1, (config.search.batch_size, side, side, channels)).astype(np.float32)
+    flops, seconds = search_step(config, model, images)
+    rows = []
+    for count in iterations:
+        speed = search_speed(config, model, images, count)
+        rows.append([count, speed])
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return (
+        f"Machine: {machine()}. Model: {side} x {side}, {channels} channel(s), filters {config.model.filters_base} / "
+        f"{config.model.filters_cap}, latent {config.model.latent_size}.\n\n"
+        + table(
+            ["measurement", "value"],
+            [
+                [f"training, full resolution, batch {batch_size} normal + {len(batch['labels']) - batch_size} abnormal: images/s", batch_size / train_seconds],
+                ["matrix product of 2048 x 2048 float32 (peak): GFLOP/s", peak / 1e9],
+                [f"one search step, batch {len(images)}: ms", seconds * 1e3],
+                ["one search step: MFLOP per image", flops / len(images) / 1e6],
+                ["one search step: share of the peak", f"{flops / seconds / peak:.0%}"],
+                ["peak memory of the process: GiB", memory],
+            ],
+        )
+        + "\n"
+        + table(["search iterations (no early stop)", "images/s"], rows)
+    )
+
+
+def matrix_peak(size: int = 2048) -> float:
+    """FLOP/s of the best of several matrix products in the framework in use."""
+    import keras
+
+    from semi_anogan.backend import compile_function
+
+    a = keras.ops.convert_to_tensor(np.random.default_rng(0).random((size, size), dtype=np.float32))
+    product = compile_function(keras.ops.matmul, keras.Model())
+    return 2 * size**3 / _best(lambda: np.asarray(product(a, a))[0, 0], 8)
+
+
+def search_step(config, model, images) -> tuple[int, float]:
+    """(floating-point operations, seconds) of one search step of a batch."""
+    from semi_anogan.backend import compile_function, count_flops
+
+    search = runs.build_detector(config, model).search
+    latents = np.zeros((len(images), config.model.latent_size), np.float32)
+
+    # The images' own features are computed once a search, not once a step.
+    features = compile_function(lambda x: model.discriminator_average(x)[1], model)(images)
+
+    def bare(latents, *features):
+        return search.search_step(images, list(features), latents, latents, latents, 0.0)
+
+    compiled = compile_function(bare, model)
+    seconds = _best(lambda: np.asarray(compiled(latents, *features)[3]), 8)
+    return count_flops(bare, latents, *features), seconds
+
+
+def search_speed(config, model, images, iterations: int) -> float:
+    """Images per second of whole detections with that many iterations."""
+    search = {k: v for k, v in config.search.items() if k != "batch_size"} | {"iterations": iterations, "patience": 0}
+    detector = runs.build_detector(config, model, search=search)
+    return len(images) / _best(lambda: list(detector.measure(images)), 1 if iterations > 100 else 2)
+
+
+def large_step(resolution: int = 1024) -> str:
+    """One step of training and one of search at 1024 x 1024, batch 1, few channels: seconds and peak memory."""
+    from semi_anogan.backend import Trainer, make_strategy
+    from semi_anogan.config import default_config
+
+    config = default_config()
+    config.model.resolution, config.model.filters_base, config.model.filters_cap = resolution, 4096, 64
+    config.search.batch_size, config.search.candidates = 1, 1
+    config.schedule.batch_size = 1
+    rng, model = np.random.default_rng(0), compiled_model(config)
+    trainer = Trainer(model, make_strategy("auto")[0])
+    batch = _random_batch(rng, config, 1)
+    rows = []
+    for what, act in (
+        ("training step", lambda: float(trainer(batch)["penalty"])),
+        ("search step", lambda: search_step_only(config, model, batch["images"][:1])),
+    ):
+        act()
+        started = time.perf_counter()
+        act()
+        seconds = time.perf_counter() - started
+        trainer.sync()
+        rows.append([what, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20])
+    return table([f"{resolution} x {resolution}, batch 1", "seconds", "peak memory so far, GiB"], rows)
+
+
+def search_step_only(config, model, images) -> float:
+    """Runs a search of one iteration and returns its residual."""
+    search = {k: v for k, v in config.search.items() if k != "batch_size"} | {"iterations": 1, "patience": 0}
+    return float(next(iter(runs.build_detector(config, model, search=search).measure(images))).components[0])
+
+
+def _random_batch(rng, config, batch_size: int) -> dict[str, np.ndarray]:
+    side, channels = config.model.resolution, config.model.channels
+    abnormal = max(1, round(batch_size * config.objective.abnormal_share))
+    return {
+        "images": rng.uniform(-1, 1, (batch_size + abnormal, side, side, channels)).astype(np.float32),
+        "labels": np.repeat(np.float32([0, 1]), [batch_size, abnormal]),
+        "latents": rng.standard_normal((batch_size, config.model.latent_size), dtype=np.float32),
+        "mix": rng.random((batch_size, 1, 1, 1), dtype=np.float32),
+    }
+
+
+def _best(act, count: int) -> float:
+    """Shortest of `count` timings, after one call that compiles."""
+    act()
+    times = []
+    for _ in range(count):
+        started = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - started)
+    return min(times)

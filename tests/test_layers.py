@@ -1,0 +1,152 @@
+"""Layers: hand-computed values of every operation of layers.py."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from semi_anogan import layers
+
+
+def run(function, x, *arguments, **options):
+    return ops.convert_to_numpy(function(ops.convert_to_tensor(np.asarray(x, np.float32)), *arguments, **options))
+
+
+def test_leaky_relu_by_hand():
+    np.testing.assert_allclose(run(layers.leaky_relu, [-5.0, -0.5, 0.0, 2.0]), [-1.0, -0.1, 0.0, 2.0], rtol=1e-6)
+
+
+def test_pixel_norm_by_hand():
+    # Mean squares: (9 + 16) / 2 = 12.5 and (0 + 4) / 2 = 2; a zero vector stays zero.
+    expected = [[3 / 12.5**0.5, -4 / 12.5**0.5], [0.0, 2**0.5], [0.0, 0.0]]
+    np.testing.assert_allclose(run(layers.pixel_norm, [[3.0, -4.0], [0.0, 2.0], [0.0, 0.0]]), expected, rtol=1e-5)
+
+
+def test_upscale_by_hand():
+    image = np.arange(1, 7).reshape(1, 2, 3, 1)  # [[1, 2, 3], [4, 5, 6]]
+    expected = [[1, 1, 2, 2, 3, 3], [1, 1, 2, 2, 3, 3], [4, 4, 5, 5, 6, 6], [4, 4, 5, 5, 6, 6]]
+    np.testing.assert_array_equal(run(layers.upscale, image)[0, :, :, 0], expected)
+
+
+def test_upscale_keeps_images_and_channels_apart():
+    images = np.random.default_rng(0).standard_normal((3, 2, 4, 5)).astype(np.float32)
+    np.testing.assert_array_equal(run(layers.upscale, images), images.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_downscale_by_hand():
+    rows = [[1, 3, 0, 0], [5, 7, 0, 8], [-1, 1, 2, 2], [1, -1, 2, 4]]
+    images = np.stack([rows, np.multiply(rows, 10)], axis=-1)[None]  # two channels
+    expected = np.array([[4.0, 2.0], [0.0, 2.5]])
+    np.testing.assert_allclose(run(layers.downscale, images)[0, :, :, 0], expected)
+    np.testing.assert_allclose(run(layers.downscale, images)[0, :, :, 1], 10 * expected)
+
+
+def test_downscale_of_a_rectangle_by_hand():
+    image = np.arange(16).reshape(1, 2, 8, 1)  # columns 2j, 2j + 1 of both rows: mean 2j + 4.5
+    np.testing.assert_allclose(run(layers.downscale, image)[0, :, :, 0], [[4.5, 6.5, 8.5, 10.5]])
+
+
+def test_downscale_undoes_upscale():
+    images = np.random.default_rng(1).standard_normal((2, 4, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(run(layers.downscale, run(layers.upscale, images)), images)
+
+
+def test_lerp_by_hand():
+    old, new = np.float32([2.0, -1.0]), np.float32([6.0, 1.0])
+    np.testing.assert_array_equal(layers.lerp(old, new, 0.0), old)
+    np.testing.assert_array_equal(layers.lerp(old, new, 1.0), new)
+    np.testing.assert_allclose(layers.lerp(old, new, 0.25), [3.0, -0.5])
+
+
+def built(layer, kernel, bias):
+    layer.build()
+    layer.kernel.assign(np.full(layer.kernel.shape, kernel))
+    layer.bias.assign(np.full(layer.bias.shape, bias))
+    return layer
+
+
+def test_equalized_dense_scales_by_root_of_two_over_fan_in():
+    layer = built(layers.EqualizedDense(8, 2), kernel=1.0, bias=0.25)
+    assert layer.runtime_scale == pytest.approx(math.sqrt(2 / 8))
+    np.testing.assert_allclose(run(layer, [[1.0] * 8, [0.0] * 7 + [3.0]]), [[4.25, 4.25], [1.75, 1.75]])
+
+
+def test_equalized_conv_scales_by_root_of_two_over_fan_in():
+    layer = built(layers.EqualizedConv(2, 1), kernel=1.0, bias=-1.0)
+    assert layer.runtime_scale == pytest.approx(math.sqrt(2 / 18))  # = 1/3
+    # Of the 3 x 3 x 2 inputs all count in the middle, 12 at an edge, 8 in a corner: zero padding.
+    expected = np.array([[8, 12, 8], [12, 18, 12], [8, 12, 8]]) / 3 - 1
+    np.testing.assert_allclose(run(layer, np.ones((1, 3, 3, 2)))[0, :, :, 0], expected, rtol=1e-6)
+
+
+def test_equalized_gain_and_kernel_orientation():
+    layer = built(layers.EqualizedConv(4, 1, size=1, gain=1.0), kernel=0.0, bias=0.0)
+    assert layer.runtime_scale == pytest.approx(1 / 2)
+    layer.kernel.assign(np.float32([1, 10, 100, 1000]).reshape(1, 1, 4, 1))
+    np.testing.assert_allclose(run(layer, np.float32([1, 2, 3, 4]).reshape(1, 1, 1, 4)), [[[[4321 / 2]]]])
+
+
+def test_equalized_weights_start_at_unit_variance_and_keep_the_variance_of_leaky_inputs():
+    keras.utils.set_random_seed(0)
+    layer = layers.EqualizedDense(400, 100)
+    layer.build()
+    kernel = ops.convert_to_numpy(layer.kernel)
+    assert kernel.std() == pytest.approx(1.0, abs=0.02) and kernel.mean() == pytest.approx(0.0, abs=0.02)
+    assert not ops.convert_to_numpy(layer.bias).any()
+    x = np.random.default_rng(0).standard_normal((200, 400))
+    assert run(layer, x).var() == pytest.approx(2.0, rel=0.05)  # gain sqrt(2): what a rectifier then halves
+
+
+# Features [3, 1, 1, 2] of three examples.
+FEATURES = np.float32([[1, 10], [3, 10], [100, -50]]).reshape(3, 1, 1, 2)
+# Without the third: standard deviations 1 and 0 (with epsilon 1e-8 under the root), averaged over the channels.
+FIRST_TWO = (math.sqrt(1 + 1e-8) + 1e-4) / 2
+
+
+def stddev_layer():
+    layer = layers.MinibatchStddev()
+    layer.build()
+    return layer
+
+
+def test_minibatch_stddev_counts_only_weighted_examples():
+    layer = stddev_layer()
+    out = run(layer, FEATURES, weights=np.float32([1, 1, 0]))
+    np.testing.assert_array_equal(out[..., :2], FEATURES)
+    np.testing.assert_allclose(out[..., 2].ravel(), [FIRST_TWO] * 3, rtol=1e-5)
+    changed = FEATURES.copy()
+    changed[2] = 7777.0
+    np.testing.assert_array_equal(run(layer, changed, weights=np.float32([1, 1, 0]))[..., 2], out[..., 2])
+
+
+def test_minibatch_stddev_weighted_statistic_by_hand():
+    # Values 1 (weight 1) and 3 (weight 3): mean 2.5, variance (2.25 + 3 * 0.25) / 4 = 0.75.
+    out = run(stddev_layer(), FEATURES[:2, :, :, :1], weights=np.float32([1, 3]))
+    np.testing.assert_allclose(out[..., 1].ravel(), [math.sqrt(0.75)] * 2, rtol=1e-5)
+
+
+def test_minibatch_stddev_averages_over_places():
+    # Two places with standard deviations 1 and 3.
+    x = np.float32([[0, 1], [2, 7]]).reshape(2, 1, 2, 1)
+    out = run(stddev_layer(), x, weights=np.ones(2, np.float32))
+    np.testing.assert_allclose(out[..., 1], np.full((2, 1, 2), 2.0), rtol=1e-5)
+
+
+def test_minibatch_stddev_moving_mean_moves_only_on_update_and_serves_without_weights():
+    layer = stddev_layer()
+    weights = np.float32([1, 1, 0])
+    run(layer, FEATURES, weights=weights)
+    run(layer, FEATURES)
+    run(layer, FEATURES, update=True)  # nothing to learn from without weights
+    assert float(layer.moving_stddev) == 1.0
+    np.testing.assert_array_equal(run(layer, FEATURES)[..., 2].ravel(), [1.0] * 3)
+
+    run(layer, FEATURES, weights=weights, update=True)
+    once = 0.98 + 0.02 * FIRST_TWO
+    assert float(layer.moving_stddev) == pytest.approx(once, rel=1e-6)
+    run(layer, FEATURES, weights=weights, update=True)
+    twice = 0.98 * once + 0.02 * FIRST_TWO
+    np.testing.assert_allclose(run(layer, FEATURES)[..., 2].ravel(), [twice] * 3, rtol=1e-6)
+    assert layer.trainable_variables == []

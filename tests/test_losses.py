@@ -1,0 +1,193 @@
+"""The objective: each term by hand, and the paper's optimum on a distribution small enough to solve."""
+
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from semi_anogan import losses
+from semi_anogan.backend import input_gradients
+
+
+def tensor(values):
+    return ops.convert_to_tensor(np.asarray(values, np.float32))
+
+
+def close(actual, expected, **options):
+    np.testing.assert_allclose(ops.convert_to_numpy(actual), expected, **{"rtol": 1e-5, "atol": 1e-6, **options})
+
+
+def test_non_saturating_by_hand():
+    logits = tensor([0.0, math.log(3)])  # D = 1/2 and 3/4
+    close(losses.NonSaturating.real(logits), [math.log(2), math.log(4 / 3)])
+    close(losses.NonSaturating.generated(logits), [math.log(2), math.log(4)])
+    close(losses.NonSaturating.generator(logits), [math.log(2), math.log(4 / 3)])
+    close(losses.NonSaturating.drift(logits), [0.0, 0.0])
+    assert losses.NonSaturating.penalty_on == "normal"
+
+
+def test_non_saturating_stays_finite_at_extreme_logits():
+    logits = tensor([-200.0, 200.0])
+    close(losses.NonSaturating.real(logits), [200.0, 0.0])
+    close(losses.NonSaturating.generated(logits), [0.0, 200.0])
+
+
+def test_wasserstein_by_hand():
+    logits = tensor([-2.0, 3.0])
+    close(losses.WassersteinGP.real(logits), [2.0, -3.0])
+    close(losses.WassersteinGP.generated(logits), [-2.0, 3.0])
+    close(losses.WassersteinGP.generator(logits), [2.0, -3.0])
+    close(losses.WassersteinGP.drift(logits), [0.004, 0.009])
+    assert losses.WassersteinGP.penalty_on == "mixed"
+
+
+def test_alpha_mixture_by_hand():
+    assert losses.alpha_mixture(1.0, 10.0, 100.0, 0.25) == pytest.approx(1 + 2.5 + 75)
+    assert losses.alpha_mixture(1.0, 10.0, 100.0, 1.0) == pytest.approx(11.0)  # plain AnoGAN
+
+
+def test_weighted_mean_by_hand():
+    close(losses.weighted_mean(tensor([1.0, 2.0, 100.0]), tensor([1.0, 3.0, 0.0])), 7 / 4)
+    close(losses.weighted_mean(tensor([5.0, 6.0]), tensor([0.0, 0.0])), 0.0)
+
+
+GRADIENTS = np.float32([[3, 4, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]).reshape(3, 2, 2, 1)
+
+
+def test_penalties_by_hand():
+    close(losses.r1_penalty(tensor(GRADIENTS)), [12.5, 0.5, 0.0])
+    close(losses.gradient_norm_penalty(tensor(GRADIENTS)), [16.0, 0.0, 1.0], atol=1e-5)
+    close(losses.NonSaturating.penalty(tensor(GRADIENTS)), [12.5, 0.5, 0.0])
+    close(losses.WassersteinGP.penalty(tensor(GRADIENTS)), [16.0, 0.0, 1.0], atol=1e-5)
+
+
+def test_r1_of_a_quadratic():
+    """f = 1/2 sum a x^2 has the gradient a x, R1 is 1/2 sum (a x)^2 and its own gradient a^2 x."""
+    rng = np.random.default_rng(0)
+    a, x = rng.standard_normal((2, 2, 3)).astype(np.float32), rng.standard_normal((4, 2, 2, 3)).astype(np.float32)
+
+    def function(x):
+        return 0.5 * ops.sum(a * ops.square(x), axis=(1, 2, 3))
+
+    values, gradients = input_gradients(function, tensor(x))
+    close(values, 0.5 * (a * x**2).sum((1, 2, 3)))
+    close(gradients, a * x)
+    close(losses.r1_penalty(gradients), 0.5 * ((a * x) ** 2).sum((1, 2, 3)))
+    second = input_gradients(lambda x: losses.r1_penalty(input_gradients(function, x)[1]), tensor(x))[1]
+    close(second, a**2 * x)
+
+
+def test_gradient_norm_penalty_of_a_linear_function():
+    """f = w . x has the gradient w everywhere, so the penalty is (|w| - 1)^2: 0 for a 1-Lipschitz critic."""
+    x = np.random.default_rng(0).standard_normal((3, 2, 2, 1)).astype(np.float32)
+    for norm, expected in ((3.0, 4.0), (1.0, 0.0), (0.5, 0.25)):
+        w = norm * np.float32([0.5, -0.5, 0.5, 0.5]).reshape(2, 2, 1)
+        gradients = input_gradients(lambda x, w=w: ops.sum(w * x, axis=(1, 2, 3)), tensor(x))[1]
+        close(losses.gradient_norm_penalty(gradients), [expected] * 3, atol=1e-5)
+
+
+IMAGES = np.float32([[[[0.0], [1.0]], [[-1.0], [0.5]]], [[[0.0], [0.0]], [[0.0], [0.0]]]])  # [2, 2, 2, 1]
+RECONSTRUCTIONS = np.float32([[[[0.0], [-1.0]], [[-1.0], [1.0]]], [[[0.1], [0.1]], [[0.1], [0.1]]]])
+# Two scales; differences of the first image: 0, 4 (mean 2) and 1 (mean 1); of the second: none and 3.
+FEATURES = [np.zeros((2, 1, 2, 1), np.float32), np.zeros((2, 1, 1, 1), np.float32)]
+RECONSTRUCTION_FEATURES = [np.float32([0, -4, 0, 0]).reshape(2, 1, 2, 1), np.float32([1, -3]).reshape(2, 1, 1, 1)]
+
+
+def test_residual_by_hand():
+    close(losses.residual(tensor(IMAGES), tensor(RECONSTRUCTIONS)), [(2.0 + 0.5) / 4, 0.1])
+
+
+def test_feature_distance_by_hand():
+    close(losses.feature_distance(FEATURES, RECONSTRUCTION_FEATURES), [(2 + 1) / 2, (0 + 3) / 2])
+    with pytest.raises(ValueError):  # not the same scales
+        losses.feature_distance(FEATURES, RECONSTRUCTION_FEATURES[:1])
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 1.0])
+def test_search_loss_by_hand(weight):
+    expected = [(1 - weight) * 0.625 + weight * 1.5, (1 - weight) * 0.1 + weight * 1.5]
+    close(losses.search_loss(tensor(IMAGES), tensor(RECONSTRUCTIONS), FEATURES, RECONSTRUCTION_FEATURES, weight), expected)
+
+
+def test_latent_norm_by_hand():
+    close(losses.latent_norm(tensor([[3.0, 4.0], [0.0, 1.0]])), [12.5, 0.5])
+
+
+def test_adversarial_by_name():
+    assert losses.adversarial("non_saturating") is losses.NonSaturating
+    assert losses.adversarial("wgan_gp") is losses.WassersteinGP
+    with pytest.raises(ValueError, match=r"objective\.adversarial.*non_saturating.*'hinge'"):
+        losses.adversarial("hinge")
+
+
+# The paper's claims on four kinds of image, the last two mostly abnormal. Known abnormal images lie in p_a; some of them
+# are among the "normal" ones too, and the least alpha at which (p_d - (1 - alpha) p_a) / alpha is nowhere negative is 0.75.
+P_D = np.float64([0.40, 0.30, 0.15, 0.15])
+P_A = np.float64([0.00, 0.10, 0.30, 0.60])
+P_G = np.float64([0.25, 0.25, 0.25, 0.25])
+
+
+def mixture(p_g, alpha):
+    return alpha * p_g + (1 - alpha) * P_A
+
+
+def descend(function, table, steps, rate):
+    """Plain gradient descent on a table of logits."""
+    for _ in range(steps):
+        table = table - rate * input_gradients(function, table)[1]
+    return table
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.75, 0.3])
+def test_trained_discriminator_is_the_papers_optimum(alpha):
+    """D* = p_d / (p_d + alpha p_g + (1 - alpha) p_a), by descent on the terms that training uses."""
+    p_d, p_g, p_a = (tensor(p) for p in (P_D, P_G, P_A))
+    terms = losses.NonSaturating
+
+    def objective(logits):
+        return losses.alpha_mixture(
+            losses.weighted_mean(terms.real(logits), p_d),
+            losses.weighted_mean(terms.generated(logits), p_g),
+            losses.weighted_mean(terms.generated(logits), p_a),
+            alpha,
+        )
+
+    logits = descend(objective, tensor(np.zeros(4)), steps=300, rate=6.0)
+    close(ops.sigmoid(logits), P_D / (P_D + mixture(P_G, alpha)), rtol=0, atol=1e-3)
+    # At the optimum the loss is log 4 - 2 JSD(p_d || alpha p_g + (1 - alpha) p_a).
+    middle = (P_D + mixture(P_G, alpha)) / 2
+    divergence = sum(0.5 * np.sum(p * np.log(p / middle)) for p in (P_D, mixture(P_G, alpha)))
+    close(objective(logits), math.log(4) - 2 * divergence, rtol=0, atol=1e-4)
+
+
+def train_generator(alpha, term):
+    """A table generator, softmax over the kinds, against the optimal discriminator of every step."""
+    p_d, p_a = tensor(P_D), tensor(P_A)
+
+    def objective(table):
+        p_g = ops.softmax(table)
+        other = ops.stop_gradient(alpha * p_g + (1 - alpha) * p_a)
+        return ops.sum(p_g * term(ops.log(p_d / other)))  # the discriminator's logit is log(p_d / other)
+
+    return ops.convert_to_numpy(ops.softmax(descend(objective, tensor(np.zeros(4)), steps=400, rate=4.0)))
+
+
+# The paper's min-max game (the generator maximises the discriminator's loss on generated images, descending on
+# 2 JSD(p_d || alpha p_g + (1 - alpha) p_a)), and the generator term that training uses in its place.
+TERMS = {"minimax": lambda logits: -losses.NonSaturating.generated(logits), "trained": losses.NonSaturating.generator}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_generator_arrives_at_the_papers_minimum_and_moves_with_alpha(term):
+    """p_g = (p_d - (1 - alpha) p_a) / alpha: a smaller alpha takes abnormal images out, at 0.75 the last kind altogether."""
+    found = {alpha: train_generator(alpha, TERMS[term]) for alpha in (1.0, 0.9, 0.8)}
+    np.testing.assert_allclose(found[1.0], P_D, atol=2e-3)
+    np.testing.assert_allclose(found[0.9], [0.4444, 0.3222, 0.1333, 0.1000], atol=2e-3)
+    np.testing.assert_allclose(found[0.8], [0.5000, 0.3500, 0.1125, 0.0375], atol=2e-3)
+
+
+def test_generator_leaves_out_what_would_be_negative():
+    """At alpha 0.5 the formula gives -0.3 for the last kind: the generator does not make it."""
+    found = train_generator(0.5, TERMS["trained"])
+    assert found[3] < 1e-3 and found[2] < 0.05 and found[0] > 0.5

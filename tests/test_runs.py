@@ -1,0 +1,180 @@
+"""Run folders: who may write one, and what is told where something is wrong."""
+
+import errno
+import json
+import subprocess
+import sys
+
+import pytest
+
+from semi_anogan import runs
+from semi_anogan.config import default_config
+from semi_anogan.runs import RunError
+
+
+def config(**changes):
+    made = default_config()
+    made.update_from_flattened_dict(changes)
+    return made
+
+
+def test_claim_writes_the_resolved_config(tmp_path):
+    runs.claim(tmp_path, config(**{"objective.alpha": 0.25, "data.normal_classes": "0,4"}))
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["objective"]["alpha"] == 0.25 and written["data"]["normal_classes"] == "0,4"
+    assert written["schedule"] == default_config().schedule.to_dict()
+    assert written["data"]["root"] is None
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("value", ["0,4", 0, [0, 4], (0, 4)])
+def test_the_same_config_goes_on(tmp_path, value):
+    for _ in range(2):
+        runs.claim(tmp_path, config(**{"data.normal_classes": value}))
+
+
+def test_claim_refuses_another_config_and_names_keys_and_values(tmp_path):
+    runs.claim(tmp_path, config())
+    before = (tmp_path / "config.json").read_bytes()
+    other = config(**{"objective.alpha": 0.75, "seed": 3, "data.root": "/images"})
+    with pytest.raises(RunError) as error:
+        runs.claim(tmp_path, other)
+    for part in (str(tmp_path), "objective.alpha was 0.5, now 0.75", "seed was 0, now 3", "data.root was None, now '/images'"):
+        assert part in str(error.value)
+    assert "--workdir" in str(error.value) and "latent_size" not in str(error.value)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_claim_accepts_keys_that_decide_nothing(tmp_path):
+    runs.claim(tmp_path, config())
+    free = {"train.log_steps": 7, "train.checkpoint_kimages": 0.5, "data.cache_megabytes": 1, "name": "other"}
+    assert set(free) == set(runs.FREE_KEYS)
+    runs.claim(tmp_path, config(**free))
+
+
+def test_claim_refuses_a_key_that_one_side_lacks(tmp_path):
+    runs.claim(tmp_path, config())
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    del values["objective"]["alpha"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(RunError, match="objective.alpha was None, now 0.5"):
+        runs.claim(tmp_path, config())
+
+
+def test_load_config_gives_back_what_was_claimed(tmp_path):
+    changed = config(**{"objective.alpha": 0.25, "data.abnormal_count": 64, "schedule.total_kimages": 2.0})
+    runs.claim(tmp_path, changed)
+    loaded = runs.load_config(tmp_path)
+    assert loaded.to_dict() == changed.to_dict()
+    with pytest.raises(AttributeError):  # locked
+        loaded.objective.alhpa = 1.0
+
+
+def test_load_config_of_an_older_run_takes_new_keys_from_the_defaults(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"objective": {"alpha": 0.9}}))
+    loaded = runs.load_config(tmp_path)
+    assert loaded.objective.alpha == 0.9 and loaded.model.resolution == default_config().model.resolution
+
+
+@pytest.mark.parametrize(
+    "values, told",
+    [
+        ({"objective": {"alpha": 0.5, "beta": 1.0}}, "beta"),
+        ({"colour": "red"}, "colour"),
+        ({"schedule": {"batch_size": "many"}}, "batch_size"),
+    ],
+)
+def test_load_config_names_file_and_key(tmp_path, values, told):
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(RunError) as error:
+        runs.load_config(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'config.json'}: ") and told in str(error.value)
+
+
+def test_read_json_errors_name_the_file(tmp_path):
+    path = tmp_path / "state.json"
+    with pytest.raises(RunError, match=f"{path}: no such file; is {tmp_path} a run folder"):
+        runs.read_json(path)
+    for content, told in ((b'{"a": ', "cannot be read"), (b"\xff\xfe{", "cannot be read"), (b"[1, 2]", "a JSON object, got list")):
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=f"{path}: .*{told}"):
+            runs.read_json(path)
+    with pytest.raises(RunError, match=f"{tmp_path}: cannot be read"):
+        runs.read_json(tmp_path)
+
+
+def test_write_json_is_atomic(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.json"
+    runs.write_json(path, {"a": 1})
+
+    def no_space(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("semi_anogan.runs.os.replace", no_space)
+        with pytest.raises(RunError, match=f"{path}: cannot be written: No space left"):
+            runs.write_json(path, {"a": 2})
+    assert runs.read_json(path) == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_write_json_into_what_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="file/config.json: cannot be written"):
+        runs.write_json(tmp_path / "file" / "config.json", {})
+
+
+HOLDER = """
+import sys
+from semi_anogan import runs
+with runs.locked(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_lock_refuses_another_process_and_ends_with_it(tmp_path):
+    folder = tmp_path / "run"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"{folder}: another training is running"), runs.locked(folder):
+            pass
+    finally:
+        holder.kill()  # no chance to tidy up
+        holder.communicate()
+    with runs.locked(folder) as held:
+        assert held == folder
+        with pytest.raises(RunError, match="another training is running"), runs.locked(folder):
+            pass
+    with runs.locked(folder):  # given back
+        pass
+
+
+def test_lock_in_what_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match=f"{folder}: cannot be used as a run folder"), runs.locked(folder):
+            pass
+
+
+def test_load_data_passes_the_options_to_the_source():
+    small = {"train_normal": 20, "train_abnormal": 6, "test_normal": 3, "test_abnormal": 2, "size": 16, "abnormal_count": 4}
+    changed = config(**{"data.name": "surface", "model.resolution": 8, **{f"data.{k}": v for k, v in small.items()}})
+    dataset, splits, store = runs.load_data(changed)
+    assert len(splits.normal) == 16 and len(splits.held_out_normal) == 4  # calibration.hold_out_share 0.2
+    assert len(splits.abnormal) == 4 and splits.held_out_abnormal == []
+    assert sum(e.abnormal for e in splits.test) == 2 and len(splits.test) == 5
+    assert dataset.read_image(splits.test[0]).shape == (16, 16, 1) and store.image(splits.test[0]).shape == (8, 8, 1)
+
+
+def test_a_run_that_has_not_finished_is_told(tmp_path):
+    with pytest.raises(RunError, match="config.json: no such file"):
+        runs.load_detector(tmp_path)
+    runs.claim(tmp_path, config())
+    with pytest.raises(RunError, match=f"{tmp_path / 'detector.json'}: missing.*train with --workdir={tmp_path}"):
+        runs.load_detector(tmp_path)
+    with pytest.raises(RunError, match=f"{tmp_path / 'checkpoints'}: holds no checkpoint"):
+        runs.read_progress(tmp_path)
