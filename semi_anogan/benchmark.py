@@ -26,6 +26,7 @@ _JOBS = flags.DEFINE_integer("jobs", 2, "trainings at a time (alpha)")
 
 def main(argv):
     del argv
+    cli.load_framework()
     from semi_anogan.benchmarks import alpha, results, speed
 
     if _SUITE.value == "speed":

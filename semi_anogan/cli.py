@@ -5,8 +5,9 @@ import logging
 import os
 import pathlib
 import sys
+import tempfile
 
-from absl import app
+from absl import app, flags
 
 
 def run(main):
@@ -21,7 +22,42 @@ def run(main):
         with told_errors():
             sys.exit(main(argv) or 0)
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv):
+    """absl's parsing; an unknown config key or file becomes one line that names it, not a traceback."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _refuse(f"{error}; --help lists the options")
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        wrong = next((a for a in argv[1:] if a.startswith("--config")), "--config")
+        keys = [a.split("=")[0] for a in argv[1:] if a.startswith("--config.")]
+        text = " ".join(str(error).replace("\n", " ").split())
+        _refuse(f"{text} (in {', '.join(keys) or wrong})" if isinstance(error, AttributeError) else f"{wrong}: {text}")
+
+
+def _refuse(text: str):
+    print(f"error: {text}", file=sys.stderr)
+    sys.exit(2)
+
+
+def load_framework():
+    """Imports Keras with its backend; what the backend's libraries print while loading is shown only if that fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            import semi_anogan.backend  # noqa: F401
+        except BaseException:
+            captured.seek(0)
+            os.write(saved, captured.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 @contextlib.contextmanager
@@ -41,10 +77,11 @@ def told_errors():
 
 def _user_errors() -> tuple[type[Exception], ...]:
     from semi_anogan.checkpoint import CheckpointError
+    from semi_anogan.config import ConfigError
     from semi_anogan.data.dataset import DataError
     from semi_anogan.runs import RunError
 
-    return CheckpointError, DataError, RunError
+    return CheckpointError, ConfigError, DataError, RunError
 
 
 def config_folder() -> pathlib.Path:

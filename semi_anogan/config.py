@@ -3,6 +3,12 @@
 import ml_collections
 from ml_collections.config_dict import placeholder
 
+from semi_anogan.schedule import Schedule
+
+
+class ConfigError(ValueError):
+    """A setting out of its range; the message names the key and the value."""
+
 
 def default_config() -> ml_collections.ConfigDict:
     """Every key, with its default. A key that is not here is an error."""
@@ -43,13 +49,13 @@ def default_config() -> ml_collections.ConfigDict:
     config.objective = ml_collections.ConfigDict()
     config.objective.alpha = 0.5  # mixture weight; 1 is plain AnoGAN
     config.objective.adversarial = "non_saturating"  # or wgan_gp
-    config.objective.penalty_weight = placeholder(float)  # None: 1 for R1, 10 for wgan_gp
+    config.objective.penalty_weight = placeholder(float)  # None: 0.1 for R1, 10 for wgan_gp
     config.objective.penalty_share = 0.25  # share of a batch the penalty is computed on
     config.objective.abnormal_share = 0.5  # known abnormal images per normal one in a batch
     config.objective.average_decay = 0.99  # of the moving averages of the weights, per step
 
     config.schedule = ml_collections.ConfigDict()
-    config.schedule.total_kimages = 40.0
+    config.schedule.total_kimages = 24.0
     config.schedule.start_resolution = 4
     config.schedule.growing_share = 0.3
     config.schedule.batch_size = 32
@@ -79,3 +85,41 @@ def default_config() -> ml_collections.ConfigDict:
     config.map = ml_collections.ConfigDict()
     config.map.sigma_px = 1.0  # smoothing, in pixels of the model's resolution
     return config.lock()
+
+
+def check(config):
+    """ConfigError for the first setting out of its range."""
+    o, s, c = config.objective, config.search, config.calibration
+    ranges = [
+        ("model.resolution", config.model.resolution in [2**k for k in range(2, 11)], "a power of two from 4 to 1024"),
+        ("model.channels", config.model.channels in (1, 3), "1 (grey) or 3 (RGB)"),
+        ("model.latent_size", config.model.latent_size >= 1, "at least 1"),
+        ("model.filters_base", config.model.filters_base >= 1, "at least 1"),
+        ("model.filters_cap", config.model.filters_cap >= 1, "at least 1"),
+        ("data.flips", not set(config.data.flips) - set("hv"), 'empty, "h", "v" or "hv"'),
+        ("data.shift_px", config.data.shift_px >= 0, "at least 0"),
+        ("objective.alpha", 0 < o.alpha <= 1, "in (0, 1]"),
+        ("objective.adversarial", o.adversarial in ("non_saturating", "wgan_gp"), "non_saturating or wgan_gp"),
+        ("objective.penalty_share", 0 < o.penalty_share <= 1, "in (0, 1]"),
+        ("objective.abnormal_share", o.abnormal_share > 0, "above 0"),
+        ("objective.average_decay", 0 <= o.average_decay < 1, "in [0, 1)"),
+        ("train.log_steps", config.train.log_steps >= 1, "at least 1"),
+        ("train.checkpoint_kimages", config.train.checkpoint_kimages > 0, "above 0"),
+        ("search.iterations", s.iterations >= 0, "at least 0"),
+        ("search.feature_weight", 0 <= s.feature_weight <= 1, "in [0, 1]"),
+        ("search.restarts", s.restarts >= 1, "at least 1"),
+        ("search.candidates", s.candidates >= 1, "at least 1"),
+        ("search.patience", s.patience >= 0, "at least 0"),
+        ("search.batch_size", s.batch_size >= 1, "at least 1"),
+        ("calibration.hold_out_share", 0 < c.hold_out_share < 1, "between 0 and 1"),
+        ("calibration.false_alarm_rate", 0 < c.false_alarm_rate < 1, "between 0 and 1"),
+        ("map.sigma_px", config.map.sigma_px >= 0, "at least 0"),
+    ]
+    for key, holds, allowed in ranges:
+        if not holds:
+            section, name = key.split(".")
+            raise ConfigError(f"{key} must be {allowed}, got {config[section][name]!r}")
+    try:
+        Schedule(resolution=config.model.resolution, **config.schedule)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -135,14 +135,18 @@ class Detector:
 
         Args: normal, abnormal: images as in `measure`, held out from training; false_alarm_rate: in (0, 1).
         """
-        normal = list(self.measure(normal))
+        # Only figures are kept of each image: the layers of large ones would not fit in memory together.
+        normal = [(m.components, m.layers.mean((0, 1)), m.layers.std((0, 1))) for m in self.measure(normal)]
         abnormal = [m.components for m in self.measure(abnormal)]
-        # Median over the images: some of them may be abnormal after all.
-        self.map_center = np.median([m.layers.mean((0, 1)) for m in normal], axis=0).astype(np.float32)
-        self.map_scale = np.median([m.layers.std((0, 1)) for m in normal], axis=0).astype(np.float32) + 1e-6
+        if not normal:
+            raise ValueError("calibration needs held-out normal images, got none")
+        components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
         self.calibration = calibrating.fit(
-            scoring.COMPONENTS, np.stack([m.components for m in normal]), np.stack(abnormal) if abnormal else None, false_alarm_rate
+            scoring.COMPONENTS, components, np.stack(abnormal) if abnormal else None, false_alarm_rate
         )
+        # Median over the images: some of them may be abnormal after all.
+        self.map_center = np.median(means, axis=0).astype(np.float32)
+        self.map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
 
     def state(self) -> dict:
         """What `calibrate` fitted, as JSON values."""
@@ -157,9 +161,15 @@ class Detector:
         """Takes back what `state` gave. ValueError for another format."""
         if state.get("format") != FORMAT:
             raise ValueError(f"format {state.get('format')!r} is not {FORMAT}, the one this version reads")
-        self.calibration = calibrating.Calibration.from_dict(state["calibration"])
-        self.map_center = np.float32(state["map_center"])
-        self.map_scale = np.float32(state["map_scale"])
+        calibration = calibrating.Calibration.from_dict(state["calibration"])
+        center, scale = np.float32(state["map_center"]), np.float32(state["map_scale"])
+        lengths = [len(getattr(calibration, name)) for name in ("names", "center", "scale", "weights")]
+        if calibration.names != scoring.COMPONENTS or set(lengths) != {len(scoring.COMPONENTS)}:
+            raise ValueError(f"calibration: {lengths} values for {calibration.names}, expected one each for {scoring.COMPONENTS}")
+        layers = 2 * len(self.model.generator.resolutions) - 1  # the residual, and two for each resolution above 4 x 4
+        if center.shape != (layers,) or scale.shape != (layers,):
+            raise ValueError(f"map_center and map_scale have shapes {center.shape} and {scale.shape}, expected {layers} values")
+        self.calibration, self.map_center, self.map_scale = calibration, center, scale
 
     def _calibrated(self):
         if self.calibration is None:
@@ -211,6 +221,9 @@ class Detector:
     def _detect_symbolic(self, images) -> Detection:
         """The same in a graph: fills the batch up to whole batches of the fixed size."""
         calibration = self._calibrated()
+        expected = (self.resolution, self.resolution, self.channels)
+        if tuple(images.shape[1:]) != expected or "float" not in str(images.dtype):
+            raise ValueError(f"images in a graph must be float [N, {', '.join(map(str, expected))}], got {images.dtype} {images.shape}")
         count = ops.shape(images)[0]
         images = ops.cast(images, "float32")
         filled = ops.concatenate([images, ops.repeat(images[:1], (-count) % self.batch_size, axis=0)], axis=0)

@@ -15,6 +15,7 @@ DIFFERENCE_EDGES = np.linspace(0.0, 2.0, 81)  # |x - G(z*)| of values in [-1, 1]
 def main(argv):
     """Evaluates a finished run again: python -m semi_anogan.evaluate --workdir=DIR"""
     del argv
+    cli.load_framework()
     from semi_anogan import runs
     from semi_anogan.detector import Detector
 
@@ -71,7 +72,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
             component_names=scores.COMPONENTS,
             pixel_differences=measured.pixel_differences,
             pixel_difference_edges=DIFFERENCE_EDGES,
-            gallery=[_gallery_item(detector, dataset, splits.test[i], group) for i, group in chosen],
+            gallery=_gallery(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
             history=_history(progress["history"]),
             hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
             warnings=detector.calibration.warnings,
@@ -120,24 +121,29 @@ def measure(detector, dataset, examples) -> Measured:
     return measured.finish(scores, components, time.monotonic() - started)
 
 
-def _gallery_item(detector, dataset, example, group):
+def _gallery(detector, dataset, chosen):
+    """The gallery's items of (example, group) pairs, searched together: one alone costs as much as a batch."""
     from semi_anogan.data.images import to_channels
     from semi_anogan.report import GalleryItem
 
-    image = dataset.read_image(example)
-    measurement = next(iter(detector.measure([image])))
-    score, _, anomaly_map = detector.judge(measurement)
-    return GalleryItem(
-        path=example.path,
-        abnormal=example.abnormal,
-        score=score,
-        group=group,
-        input=to_channels(image, detector.channels),
-        reconstruction=measurement.reconstruction,
-        difference=measurement.layers[..., 0],
-        anomaly_map=np.maximum(anomaly_map, 0.0),
-        mask=dataset.read_mask(example),
-    )
+    items = []
+    images = (dataset.read_image(example) for example, _ in chosen)
+    for (example, group), measurement in zip(chosen, detector.measure(images), strict=True):
+        score, _, anomaly_map = detector.judge(measurement)
+        items.append(
+            GalleryItem(
+                path=example.path,
+                abnormal=example.abnormal,
+                score=score,
+                group=group,
+                input=to_channels(dataset.read_image(example), detector.channels),
+                reconstruction=measurement.reconstruction,
+                difference=measurement.layers[..., 0],
+                anomaly_map=np.maximum(anomaly_map, 0.0),
+                mask=dataset.read_mask(example),
+            )
+        )
+    return items
 
 
 def _history(history: dict) -> dict:
@@ -148,7 +154,8 @@ def _history(history: dict) -> dict:
 def _write_scores(path, examples, measured, threshold):
     from semi_anogan import scores
 
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    # surrogateescape: file names that are not UTF-8 come out as they are
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "truth", "score", "label", *scores.COMPONENTS])
         for example, score, components in zip(examples, measured.scores, measured.components, strict=True):

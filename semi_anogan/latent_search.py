@@ -146,10 +146,14 @@ class LatentSearch:
         state = (ops.convert_to_tensor(0), latents, zeros, zeros, latents, infinite, none, none)
         state = ops.while_loop(go_on, step, state)
         latents, steps = state[4], state[7]
-        # The last step's latents have not been judged yet.
+        # The last step's latents have not been judged yet. Those of stopped images do not count: how far they were moved
+        # on depends on how long the other images of the batch took.
         last_loss = self.loss(images, features, state[1])
-        latents = ops.where((last_loss < state[5])[:, None], state[1], latents)
-        loss = ops.reshape(ops.minimum(last_loss, state[5]), (count, runs))
+        better = last_loss < state[5]
+        if self.patience:
+            better = ops.logical_and(better, state[6] < self.patience)
+        latents = ops.where(better[:, None], state[1], latents)
+        loss = ops.reshape(ops.where(better, last_loss, state[5]), (count, runs))
         chosen = ops.argmin(loss, axis=1)
         latents = ops.reshape(latents, (count, runs, -1))
         picked = ops.take_along_axis(latents, chosen[:, None, None], axis=1)[:, 0]

@@ -74,7 +74,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
           optimizer: None is Adam(0.001, beta_1=0, beta_2=0.99) as in Karras et al. 2017, on both networks.
           alpha: mixture weight in (0, 1] of the generated images; 1 - alpha is that of the known abnormal ones.
           adversarial: "non_saturating" (with R1) or "wgan_gp".
-          penalty_weight: of the gradient penalty; None is 1 (gamma of R1), or 10 for wgan_gp.
+          penalty_weight: of the gradient penalty; None is 0.1 (gamma of R1), or 10 for wgan_gp.
           penalty_share: share of the batch, its first images, on which the penalty is computed; its gradient costs more
             than all the rest of a step, and its expectation does not depend on the share.
           average_decay: per step, of the moving averages.
@@ -83,7 +83,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             raise ValueError(f"objective.alpha must be in (0, 1], got {alpha!r}")
         losses.adversarial(adversarial)  # raises for an unknown name
         if penalty_weight is None:
-            penalty_weight = 10.0 if adversarial == "wgan_gp" else 1.0
+            penalty_weight = 10.0 if adversarial == "wgan_gp" else 0.1
         self.objective = {
             "alpha": alpha,
             "adversarial": adversarial,

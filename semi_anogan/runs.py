@@ -9,7 +9,6 @@ import pathlib
 import ml_collections
 
 from semi_anogan.config import default_config
-from semi_anogan.data.dataset import DataError
 
 CONFIG, DETECTOR, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
     "config.json",
@@ -172,6 +171,3 @@ def _flat(values: dict, prefix: str = "") -> dict:
         else:
             flat[prefix + key] = value
     return flat
-
-
-USER_ERRORS = (RunError, DataError)

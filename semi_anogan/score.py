@@ -15,14 +15,16 @@ COLUMNS = ("path", "score", "label", "status", "error")
 def main(argv) -> int:
     """Scores new images: python -m semi_anogan.score --workdir=DIR --input=FILE|FOLDER|CSV --output=DIR
 
-    --output gets scores.csv (path, score, label, status, error) and maps/, one 16-bit PNG and one heat picture an image. An image that
-    cannot be read becomes a row with status "error"; the exit code is then 3.
+    --output gets scores.csv (path, score, label, status, error) and maps/ with NAME.npy and NAME.png. An image that cannot be
+    read becomes a row with status "error"; the exit code is then 3.
     """
     del argv
     from semi_anogan.data.manifest import list_inputs
-    from semi_anogan.detector import Detector
 
     inputs = list_inputs(flags.FLAGS.input)
+    cli.load_framework()
+    from semi_anogan.detector import Detector
+
     detector = Detector.load(flags.FLAGS.workdir)
     failed = score(detector, inputs, pathlib.Path(flags.FLAGS.output), maps=flags.FLAGS.maps)
     print(f"{len(inputs) - failed} images scored, {failed} with errors: {pathlib.Path(flags.FLAGS.output) / 'scores.csv'}")
@@ -65,7 +67,8 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
 
     try:
         (output / "maps" if maps else output).mkdir(parents=True, exist_ok=True)
-        with open(output / "scores.csv", "w", newline="", encoding="utf-8") as file:
+        # surrogateescape: file names that are not UTF-8 come out as they are
+        with open(output / "scores.csv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             names = MapNames()

@@ -1,5 +1,6 @@
 """python -m semi_anogan.train: trains, calibrates, evaluates and writes the report of one run folder."""
 
+import contextlib
 import pathlib
 
 from absl import flags
@@ -20,6 +21,7 @@ def main(argv):
     """
     del argv
     config = _CONFIG.value
+    cli.load_framework()
     folder = pathlib.Path(_WORKDIR.value or f"runs/{config.name}")
     run(config, folder)
 
@@ -27,21 +29,27 @@ def main(argv):
 def run(config, folder):
     """The whole job of one run folder: training, calibration on held-out training images, evaluation, report.
 
-    Returns the metrics, as in metrics.json. Raises the errors of its parts; see runs.USER_ERRORS.
+    Returns the metrics, as in metrics.json. Raises ConfigError, DataError, RunError or CheckpointError.
     """
     from semi_anogan import evaluate, runs
+    from semi_anogan.backend import worker_index
+    from semi_anogan.config import check
     from semi_anogan.training import Training
 
-    with runs.locked(folder):
-        runs.claim(folder, config)
+    # Of several workers on one job, the first holds the folder and writes it; the others only read the checkpoints there.
+    first = worker_index(config.train.distribution) == 0
+    check(config)
+    with runs.locked(folder) if first else contextlib.nullcontext():
         dataset, splits, store = runs.load_data(config)
+        if first:
+            runs.claim(folder, config)
         print(
             f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
             f"{len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, {len(splits.test)} for the test"
         )
         training = Training(config, folder, splits, store)
         model = training.run()
-        if training.worker:  # the first worker does the rest
+        if not first:  # the first worker does the rest
             return None
         detector = calibrate(config, folder, model, dataset, splits)
         return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)

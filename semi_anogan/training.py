@@ -5,10 +5,11 @@ batches, augmentation and latents are pure functions of those and of the seed (s
 """
 
 import contextlib
-import math
 import pathlib
 import signal
 import time
+
+import numpy as np
 
 from semi_anogan import checkpoint, runs
 from semi_anogan.backend import Trainer, make_strategy, set_deterministic
@@ -41,23 +42,26 @@ class Training:
         set_deterministic(config.seed)
         self.config, self.say = config, say
         self.checkpoints = pathlib.Path(folder) / runs.CHECKPOINTS
-        self.strategy, self.worker, self.workers = make_strategy(config.train.distribution)
-        with self.strategy.scope():
-            self.model = compiled_model(config)
-        self.trainer = Trainer(self.model, self.strategy)
-        self.schedule = make_schedule(config)
         # With alpha 1 the known abnormal images count for nothing: do not spend time on them.
         abnormal = splits.abnormal if config.objective.alpha < 1 else []
-        self.batches = Batches(
-            store,
-            splits.normal,
-            abnormal,
-            config.model.latent_size,
-            config.objective.abnormal_share,
-            config.data.flips,
-            config.data.shift_px,
-            config.seed,
-        )
+        try:
+            self.strategy, self.worker, self.workers = make_strategy(config.train.distribution)
+            self.schedule = make_schedule(config)
+            self.batches = Batches(
+                store,
+                splits.normal,
+                abnormal,
+                config.model.latent_size,
+                config.objective.abnormal_share,
+                config.data.flips,
+                config.data.shift_px,
+                config.seed,
+            )
+            with self.strategy.scope():
+                self.model = compiled_model(config)
+        except ValueError as error:
+            raise runs.RunError(f"bad setting: {error}") from error
+        self.trainer = Trainer(self.model, self.strategy)
         self.progress = checkpoint.restore_latest(self.checkpoints, self.model)
         if self.progress is None:
             self.progress = {"step": 0, "images_seen": 0, "attempt": 0, "seconds": 0.0, "history": {}}
@@ -81,8 +85,9 @@ class Training:
                 saving = stop or self._checkpoint_due(stage)
                 if saving or progress["step"] % config.log_steps == 0:
                     logs = {name: float(value) for name, value in logs.items()}
-                    if not all(abs(v) < config.divergence_loss for v in logs.values()):  # NaN compares false
-                        self.go_back(logs)
+                    trouble = self._trouble(logs, saving)
+                    if trouble:
+                        self.go_back(trouble)
                         continue
                     self.monitor.log(logs, stage)
                 progress["seconds"] += time.monotonic() - started
@@ -114,10 +119,18 @@ class Training:
         if self.worker == 0:
             checkpoint.save(self.checkpoints, self.model, self.progress)
 
-    def go_back(self, logs: dict):
+    def _trouble(self, logs: dict, saving: bool) -> str:
+        """What has diverged; empty if nothing has. The losses are those before the step's update, so a checkpoint needs more."""
+        bad = [f"{k} {v:g}" for k, v in logs.items() if not abs(v) < self.config.train.divergence_loss]  # NaN compares false
+        if saving and not bad:
+            self.trainer.sync()
+            if not all(np.isfinite(np.asarray(v)).all() for v in self.model.variables):
+                bad = ["weights that are not finite"]
+        return ", ".join(bad)
+
+    def go_back(self, trouble: str):
         """Returns to the last checkpoint with half the learning rate and other latents; RunError the second time."""
-        bad = ", ".join(f"{k} {v:g}" for k, v in logs.items() if not math.isfinite(v)) or f"losses {logs}"
-        what = f"diverged at {self.progress['images_seen']} images: {bad}"
+        what = f"diverged at {self.progress['images_seen']} images: {trouble}"
         if self.progress["attempt"]:
             raise runs.RunError(f"{self.checkpoints.parent}: {what}, for the second time; try a lower schedule.learning_rate")
         self.trainer.sync()

@@ -2,7 +2,8 @@
 
 Keras' own choice of backend (KERAS_BACKEND) decides which module answers.
 
-Names: `input_gradients`, `compile_function`, `is_symbolic`, `TrainStep`, `Trainer`, `make_strategy`, `set_deterministic`, `count_flops`.
+Names: `input_gradients`, `compile_function`, `is_symbolic`, `TrainStep`, `Trainer`, `worker_index`, `make_strategy`,
+`set_deterministic`, `count_flops`.
 """
 
 import keras
@@ -19,6 +20,7 @@ compile_function = _module.compile_function
 is_symbolic = _module.is_symbolic
 TrainStep = _module.TrainStep
 Trainer = _module.Trainer
+worker_index = _module.worker_index
 make_strategy = _module.make_strategy
 set_deterministic = _module.set_deterministic
 count_flops = _module.count_flops

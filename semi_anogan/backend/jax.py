@@ -108,6 +108,12 @@ class _OneDevice:
         return contextlib.nullcontext()
 
 
+def worker_index(name: str) -> int:
+    """This process' index among the workers of a distribution: there is one."""
+    del name
+    return 0
+
+
 def make_strategy(name: str):
     """(strategy, this process' index, number of processes); under JAX one device of one process."""
     if name not in ("auto", "one_device"):

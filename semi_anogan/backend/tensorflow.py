@@ -80,8 +80,8 @@ class Trainer:
         return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
 
     def _distribute(self, batch):
-        replicas = self.strategy.num_replicas_in_sync // worker_count()
-        if replicas == 1 and worker_count() == 1:
+        replicas = len(self.strategy.extended.worker_devices)  # of this process
+        if self.strategy.num_replicas_in_sync == 1:
             return {name: tf.convert_to_tensor(value) for name, value in batch.items()}
 
         def part(context):
@@ -99,7 +99,10 @@ def worker_count() -> int:
     return len(json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", [])) or 1
 
 
-def worker_index() -> int:
+def worker_index(name: str) -> int:
+    """This process' index among the workers of a distribution (see make_strategy); 0 writes the run folder."""
+    if name not in ("auto", "multi_worker") or worker_count() == 1:
+        return 0
     return int(json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0))
 
 
@@ -112,7 +115,7 @@ def make_strategy(name: str):
     if name == "auto":
         name = "multi_worker" if worker_count() > 1 else "mirrored" if len(gpus) > 1 else "one_device"
     if name == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy(), worker_index(), worker_count()
+        return tf.distribute.MultiWorkerMirroredStrategy(), worker_index(name), worker_count()
     if name == "mirrored":
         devices = [d.name for d in gpus or tf.config.list_logical_devices("CPU")]
         return tf.distribute.MirroredStrategy(devices), 0, 1
