@@ -12,7 +12,6 @@ def get_config():
     config.data.abnormal_count = 64
     config.data.shift_px = 2
     config.objective.penalty_weight = 0.5
-    config.schedule.total_kimages = 32.0
     config.model.resolution = 32
     config.model.filters_base = 512
     return config

@@ -15,6 +15,7 @@ from semi_anogan import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", cli.default_config_file(), "configuration whose model is measured (speed)")
 _SUITE = flags.DEFINE_enum("suite", "speed", ["speed", "large", "alpha"], "what to measure")
+_ITERATIONS = flags.DEFINE_list("iterations", ["10", "40", "100", "500"], "search iterations to measure (speed)")
 _RESULTS = flags.DEFINE_string("results", None, "Markdown file whose section is replaced, such as docs/results.md")
 _RUNS = flags.DEFINE_string("runs", "runs/benchmark", "folder of the run folders (alpha)")
 _TRAIN = flags.DEFINE_multi_string("train", [], "flag for the train command, as --train=--config=configs/mnist.py (alpha)")
@@ -30,7 +31,7 @@ def main(argv):
     from semi_anogan.benchmarks import alpha, results, speed
 
     if _SUITE.value == "speed":
-        text = speed.run(_CONFIG.value)
+        text = speed.run(_CONFIG.value, [int(i) for i in _ITERATIONS.value])
     elif _SUITE.value == "large":
         text = speed.large_step()
     else:

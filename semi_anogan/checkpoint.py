@@ -1,11 +1,13 @@
 """Checkpoints: one .npz per step, written atomically, the same under every backend, without pickle."""
 
+import contextlib
 import json
 import logging
 import os
 import pathlib
 import re
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -36,7 +38,8 @@ def save(folder, model, progress: dict) -> pathlib.Path:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise CheckpointError(f"{path}: cannot write the checkpoint: {error.strerror or error}") from error
     for old in steps(folder)[:-KEEP]:
         old.unlink(missing_ok=True)
@@ -80,7 +83,7 @@ def restore(path, model) -> dict:
     """Restores one checkpoint file into the model (its optimizer too, if compiled) and returns its progress."""
     named = _named_variables(model)
     arrays, progress = _read(path)
-    if model.optimizer is None:
+    if getattr(model, "optimizer", None) is None:
         arrays = {name: a for name, a in arrays.items() if not name.startswith("optimizer/")}
     expected = {name: tuple(v.shape) for name, v in named.items()}
     found = {name: a.shape for name, a in arrays.items()}
@@ -95,14 +98,17 @@ def restore(path, model) -> dict:
 
 
 def _read(path) -> tuple[dict[str, np.ndarray], dict]:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (RuntimeError, zlib.error) as error:  # what zipfile raises for damage that looks like an unknown kind of entry
+        raise zipfile.BadZipFile(str(error)) from error
     return arrays, json.loads(arrays.pop("progress").tobytes())
 
 
 def _named_variables(model) -> dict:
     """Variables by names that depend on neither the backend nor on counters of layer names."""
     named = {f"model/{index:04d}": v for index, v in enumerate(model.variables)}
-    if model.optimizer is not None:
+    if getattr(model, "optimizer", None) is not None:
         named |= {f"optimizer/{index:04d}": v for index, v in enumerate(model.optimizer.variables)}
     return named

@@ -70,12 +70,12 @@ def default_config() -> ml_collections.ConfigDict:
     config.train.divergence_loss = 1e4  # a loss beyond this, or NaN, goes back to the last checkpoint
 
     config.search = ml_collections.ConfigDict()
-    config.search.iterations = 40
+    config.search.iterations = 20
     config.search.feature_weight = 0.1  # lambda
     config.search.learning_rate = 0.1
     config.search.restarts = 1
     config.search.candidates = 512
-    config.search.patience = 20
+    config.search.patience = 10
     config.search.batch_size = 32
 
     config.calibration = ml_collections.ConfigDict()

@@ -95,6 +95,8 @@ class Detector:
         images = np.asarray(images)
         if images.ndim not in (3, 4) or not len(images):
             raise ValueError(f"images must be [N, H, W, C] or [N, H, W] with N > 0, got shape {images.shape}")
+        if images.ndim == 3 and images.shape[-1] in (1, 3):
+            raise ValueError(f"images must be [N, H, W, C], got shape {images.shape}; of a single image give image[None]")
         results = [self.judge(m) for m in self.measure(images)]
         values, labels, maps = zip(*results, strict=True)
         return Detection(np.array(values, np.float32), np.array(labels), np.stack(maps))
@@ -165,10 +167,10 @@ class Detector:
         center, scale = np.float32(state["map_center"]), np.float32(state["map_scale"])
         lengths = [len(getattr(calibration, name)) for name in ("names", "center", "scale", "weights")]
         if calibration.names != scoring.COMPONENTS or set(lengths) != {len(scoring.COMPONENTS)}:
-            raise ValueError(f"calibration: {lengths} values for {calibration.names}, expected one each for {scoring.COMPONENTS}")
+            raise ValueError(f"calibration of {calibration.names} has {lengths} values, expected {scoring.COMPONENTS}")
         layers = 2 * len(self.model.generator.resolutions) - 1  # the residual, and two for each resolution above 4 x 4
         if center.shape != (layers,) or scale.shape != (layers,):
-            raise ValueError(f"map_center and map_scale have shapes {center.shape} and {scale.shape}, expected {layers} values")
+            raise ValueError(f"map_center {center.shape} and map_scale {scale.shape} must have {layers} values each")
         self.calibration, self.map_center, self.map_scale = calibration, center, scale
 
     def _calibrated(self):
@@ -223,7 +225,7 @@ class Detector:
         calibration = self._calibrated()
         expected = (self.resolution, self.resolution, self.channels)
         if tuple(images.shape[1:]) != expected or "float" not in str(images.dtype):
-            raise ValueError(f"images in a graph must be float [N, {', '.join(map(str, expected))}], got {images.dtype} {images.shape}")
+            raise ValueError(f"images in a graph must be float {[None, *expected]}, got {images.dtype} {images.shape}")
         count = ops.shape(images)[0]
         images = ops.cast(images, "float32")
         filled = ops.concatenate([images, ops.repeat(images[:1], (-count) % self.batch_size, axis=0)], axis=0)

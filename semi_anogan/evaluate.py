@@ -1,5 +1,6 @@
 """python -m semi_anogan.evaluate: scores a run's test images again and writes metrics.json, scores.csv, report.html and plots/."""
 
+import contextlib
 import csv
 import pathlib
 import time
@@ -56,30 +57,43 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     }
     folder = pathlib.Path(folder)
     runs.write_json(folder / runs.METRICS, values)
-    _write_scores(folder / runs.SCORES, splits.test, measured, detector.threshold)
-    chosen = report.choose_gallery(abnormal, measured.scores, detector.threshold)
-    path = report.write_report(
-        folder,
-        report.Report(
-            title=f"{config.name}: {dataset.name}",
-            metrics=values,
-            paths=[e.path for e in splits.test],
-            abnormal=abnormal,
-            scores=measured.scores,
-            threshold=detector.threshold,
-            config=config.to_dict(),
-            components=measured.components,
-            component_names=scores.COMPONENTS,
-            pixel_differences=measured.pixel_differences,
-            pixel_difference_edges=DIFFERENCE_EDGES,
-            gallery=_gallery(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
-            history=_history(progress["history"]),
-            hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
-            warnings=detector.calibration.warnings,
-        ),
-    )
+    with _writing(folder):
+        _write_scores(folder / runs.SCORES, splits.test, measured, detector.threshold)
+        chosen = report.choose_gallery(abnormal, measured.scores, detector.threshold)
+        path = report.write_report(
+            folder,
+            report.Report(
+                title=f"{config.name}: {dataset.name}",
+                metrics=values,
+                paths=[e.path for e in splits.test],
+                abnormal=abnormal,
+                scores=measured.scores,
+                threshold=detector.threshold,
+                config=config.to_dict(),
+                components=measured.components,
+                component_names=scores.COMPONENTS,
+                pixel_differences=measured.pixel_differences,
+                pixel_difference_edges=DIFFERENCE_EDGES,
+                gallery=_gallery(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
+                suspicious=_suspicious(detector, dataset, splits.held_out_normal),
+                history=_history(progress["history"]),
+                hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
+                warnings=detector.calibration.warnings,
+            ),
+        )
     _print_summary(values, path)
     return values
+
+
+@contextlib.contextmanager
+def _writing(folder):
+    """Turns a full disk and its like into a RunError that names the file."""
+    from semi_anogan.runs import RunError
+
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
 
 
 class Measured:
@@ -144,6 +158,20 @@ def _gallery(detector, dataset, chosen):
             )
         )
     return items
+
+
+def _suspicious(detector, dataset, held_out_normal, most: int = 20):
+    """The held-out "normal" images that were set aside when the threshold was fitted, for a person to check."""
+    from semi_anogan.report import SuspiciousImage
+
+    examples = [held_out_normal[i] for i in detector.calibration.trimmed][:most]
+    images = [dataset.read_image(e) for e in examples]
+    known = any(e.mislabelled for e in dataset.examples)  # else the source does not know the truth
+    judged = [detector.judge(m)[0] for m in detector.measure(images)]
+    return [
+        SuspiciousImage(e.path, score, e.mislabelled if known else None, image)
+        for score, e, image in sorted(zip(judged, examples, images, strict=True), key=lambda row: -row[0])
+    ]
 
 
 def _history(history: dict) -> dict:

@@ -120,7 +120,7 @@ def search_loss(images, reconstructions, features, reconstruction_features, feat
 def adversarial(name: str):
     """The adversarial terms by name: "non_saturating" or "wgan_gp"."""
     if name not in ADVERSARIAL:
-        raise ValueError(f"objective.loss must be one of {sorted(ADVERSARIAL)}, got {name!r}")
+        raise ValueError(f"objective.adversarial must be one of {sorted(ADVERSARIAL)}, got {name!r}")
     return ADVERSARIAL[name]
 
 

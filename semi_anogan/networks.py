@@ -46,7 +46,7 @@ class _GrowingNetwork(keras.Model):
         self.filters_cap = filters_cap
 
     def filters(self, resolution: int) -> int:
-        """Channels of the feature maps at a resolution: base / resolution, at most the cap."""
+        """Channels of the feature maps at a resolution: base / resolution, at most the cap, at least MIN_FILTERS."""
         return max(MIN_FILTERS, min(self.filters_base // resolution, self.filters_cap))
 
     def build(self, input_shape=None):
@@ -112,8 +112,8 @@ class Discriminator(_GrowingNetwork):
     scale has an evidence map, a 1 x 1 convolution of its features, and the mean of the map's highest values (multiple-instance
     pooling) is taken off the logit: the worst places decide, and the map says where they are.
 
-    The first layer sees the image and its `detail`. A call returns (logits [N]; features: list of [N, h, w, c]; evidence: list of [N, h, w, 1], high = unlike normal).
-    The lists have one entry per resolution of the stage above 4 x 4, finest first; none sees the batch statistics.
+    The first layer sees the image and its `detail`. A call returns (logits [N]; features: list of [N, h, w, c]; evidence: list
+    of [N, h, w, 1], high = unlike normal). The lists have one entry per resolution of the stage above 4 x 4, finest first; none sees the batch statistics.
     """
 
     def __init__(self, top_share: float = 0.01, **kwargs):

@@ -36,7 +36,8 @@ def write_json(path, values: dict):
         temporary.write_text(json.dumps(values, indent=2) + "\n")
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
@@ -79,7 +80,7 @@ def claim(folder, config):
     if not path.exists():
         write_json(path, config.to_dict())
         return
-    earlier, now = _flat(read_json(path)), _flat(config.to_dict())
+    earlier, now = _flat(read_json(path)), _flat(json.loads(json.dumps(config.to_dict())))
     differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k) and k not in FREE_KEYS]
     if differing:
         changes = "; ".join(f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing)

@@ -38,8 +38,14 @@ class Schedule:
     decay_share: float = 0.3
 
     def __post_init__(self):
-        if self.total_kimages <= 0:
-            raise ValueError(f"schedule.total_kimages must be positive, got {self.total_kimages!r}")
+        if self.total_images < 1:
+            raise ValueError(f"schedule.total_kimages must be at least 0.001, got {self.total_kimages!r}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"schedule.learning_rate must be positive, got {self.learning_rate!r}")
+        if not 0 <= self.decay_share <= 1:
+            raise ValueError(f"schedule.decay_share must be in [0, 1], got {self.decay_share!r}")
+        if self.batch_pixels < 1:
+            raise ValueError(f"schedule.batch_pixels must be at least 1, got {self.batch_pixels!r}")
         if not 0 <= self.growing_share < 1:
             raise ValueError(f"schedule.growing_share must be in [0, 1), got {self.growing_share!r}")
         if not 4 <= self.start_resolution <= self.resolution or self.start_resolution.bit_count() != 1:

@@ -105,13 +105,12 @@ def test_abnormal_images_take_turns():
 
 
 def test_attempt_changes_latents_and_augmentation_but_not_the_order():
-    rng = np.random.default_rng(0)
-    images = {f"n{i}": flat(i / 100) + np.float32(1e-4) * np.arange(16, dtype=np.float32).reshape(4, 4, 1) for i in range(20)}
+    texture = np.float32(1e-4) * np.arange(16, dtype=np.float32).reshape(4, 4, 1)
+    images = {f"n{i}": flat(i / 100) + texture for i in range(20)}
     batches = Source(images).batches(flips="hv")
     a, b = batches.batch(8, 10), batches.batch(8, 10, attempt=1)
     assert numbers(a) == numbers(b) and not np.array_equal(a["images"], b["images"])
     assert not np.array_equal(a["latents"], b["latents"]) and not np.array_equal(a["mix"], b["mix"])
-    del rng
 
 
 def test_latents_and_mix():
@@ -140,7 +139,8 @@ def variants(batches, steps=20):
     ],
 )
 def test_flips_give_just_these_images(flips, expected):
-    assert variants(Source({"n": PICTURE}).batches(flips=flips)) == {np.ascontiguousarray(e).tobytes() for e in expected}
+    found = variants(Source({"n": PICTURE}).batches(flips=flips))
+    assert found == {np.ascontiguousarray(e).tobytes() for e in expected}
 
 
 def test_shifts_give_just_these_images():
@@ -177,12 +177,14 @@ def test_crop_of_an_abnormal_image_shows_the_abnormal_pixel(pixel):
     batches = Source({"n": place(8, 10), "a": place(8, 10)}, {"a": mask}).batches(tile=True, abnormal_share=1.0)
     images = np.concatenate([batches.batch(seen, 8)["images"][8:] for seen in range(30)])
     found = corners_of(images)
-    expected = {(t, l) for t in range(5) for l in range(7) if t <= pixel[0] < t + 4 and l <= pixel[1] < l + 4}
+    corners = {(top, left) for top in range(5) for left in range(7)}
+    expected = {(top, left) for top, left in corners if 0 <= pixel[0] - top < 4 and 0 <= pixel[1] - left < 4}
     assert found == expected  # every crop with the pixel, and no other
 
 
 def test_crop_of_an_abnormal_image_without_mask_is_any():
-    batches = Source({"n": place(8, 10), "a": place(8, 10)}, {"a": np.zeros((8, 10), bool)}).batches(tile=True, abnormal_share=1.0)
+    source = Source({"n": place(8, 10), "a": place(8, 10)}, {"a": np.zeros((8, 10), bool)})
+    batches = source.batches(tile=True, abnormal_share=1.0)
     found = corners_of(np.concatenate([batches.batch(seen, 8)["images"][8:] for seen in range(50)]))
     assert len(found) == 35
 

@@ -67,7 +67,7 @@ def test_optimizer_is_left_out_where_the_model_has_none(tmp_path):
 
 
 def test_round_trip_of_a_real_model(tmp_path):
-    """Every variable of the networks, their averages and Adam, bit by bit; and the next step is the same."""
+    """Every variable of the networks, their averages and Adam, bit by bit."""
     import keras
 
     from semi_anogan.model import SemiAnoGAN
@@ -86,7 +86,8 @@ def test_round_trip_of_a_real_model(tmp_path):
     trained.optimizer.iterations.assign(17)
     checkpoint.save(tmp_path, trained, PROGRESS)
     assert checkpoint.restore_latest(tmp_path, other) == PROGRESS
-    pairs = list(zip(trained.variables + trained.optimizer.variables, other.variables + other.optimizer.variables, strict=True))
+    before, after = (made.variables + made.optimizer.variables for made in (trained, other))
+    pairs = list(zip(before, after, strict=True))
     assert len(pairs) > 60
     for a, b in pairs:
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path)
@@ -156,10 +157,10 @@ def test_damaged_newest_is_passed_over(tmp_path, damage, caplog):
     assert str(newest) in caplog.text
 
 
-@pytest.mark.parametrize("damage", ["truncated", "data flipped"])
+@pytest.mark.parametrize("damage", ["truncated", "zeros", "unknown compression"])
 def test_all_damaged_is_an_error_that_names_the_folder(tmp_path, damage):
-    for path in save_steps(tmp_path, 2, 2 + 10):
-        path.write_bytes(DAMAGES["truncated"](path.read_bytes()))
+    for path in save_steps(tmp_path, 2, 12):
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
     restored = empty()
     with pytest.raises(CheckpointError, match=f"{tmp_path}: none of its 2 checkpoints"):
         checkpoint.restore_latest(tmp_path, restored)
@@ -172,7 +173,7 @@ def test_a_single_flipped_bit_never_goes_unnoticed(tmp_path):
     (path,) = save_steps(tmp_path, 4)
     raw = path.read_bytes()
     at = raw.index(np.float32(5.0).tobytes())
-    for bit in range(64):
+    for bit in range(32):
         changed = bytearray(raw)
         changed[at + bit // 8] ^= 1 << bit % 8
         path.write_bytes(bytes(changed))
@@ -183,7 +184,8 @@ def test_a_single_flipped_bit_never_goes_unnoticed(tmp_path):
 def test_another_model_is_an_error_that_names_the_variable(tmp_path):
     (path,) = save_steps(tmp_path, 1)
     wrong = Part([0.0, 0.0], [0.0] * 3, optimizer=Part(0.0))
-    with pytest.raises(CheckpointError, match=rf"{path}: does not fit the model: model/0001 is \(\) in the file, \(3,\) in"):
+    told = rf"{path}: does not fit the model: model/0001 is \(\) in the file, \(3,\) in the model"
+    with pytest.raises(CheckpointError, match=told):
         checkpoint.restore_latest(tmp_path, wrong)
     assert wrong.values() == [[0.0, 0.0], [0.0] * 3]
     with pytest.raises(CheckpointError, match="model/0001"):  # one less
@@ -201,7 +203,9 @@ def half_written(file, **arrays):
     no_space()
 
 
-@pytest.mark.parametrize("name, function", [("os.replace", no_space), ("os.fsync", no_space), ("np.savez", half_written)])
+@pytest.mark.parametrize(
+    "name, function", [("os.replace", no_space), ("os.fsync", no_space), ("np.savez", half_written)]
+)
 def test_failed_write_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, name, function):
     (earlier,) = save_steps(tmp_path, 1)
     raw = earlier.read_bytes()

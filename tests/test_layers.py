@@ -53,6 +53,59 @@ def test_downscale_undoes_upscale():
     np.testing.assert_array_equal(run(layers.downscale, run(layers.upscale, images)), images)
 
 
+def impulse(channels=1):
+    """One pixel of 1 in the middle of 9 x 9; the 5 x 5 blur around it stays off the border."""
+    image = np.zeros((1, 9, 9, channels), np.float32)
+    image[0, 4, 4, 0] = 1.0
+    return image
+
+
+# The blur's weights: binomial, 6/16 in the middle. 220/256 of the pixel are left, and its surroundings lose as much.
+BLUR = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
+MEAN_DIFFERENCE = 2 * 220 / 256 / 81
+
+
+def test_detail_of_one_pixel_by_hand():
+    expected = np.zeros((9, 9))
+    expected[2:7, 2:7] = -BLUR
+    expected[4, 4] += 1
+    found = run(layers.detail, impulse())[0, :, :, 0]
+    np.testing.assert_allclose(found, expected / (MEAN_DIFFERENCE + 0.02), rtol=1e-4, atol=1e-5)
+
+
+def test_detail_has_one_unit_for_all_channels_and_does_not_mix_them():
+    found = run(layers.detail, impulse(channels=2), epsilon=0.0)  # the mean is over twice as many values
+    assert found[0, 4, 4, 0] == pytest.approx((220 / 256) / (MEAN_DIFFERENCE / 2), rel=1e-4)
+    np.testing.assert_allclose(found[..., 1], 0.0, atol=1e-4)
+    assert np.abs(found).mean() == pytest.approx(1.0, rel=1e-4)  # what the unit is
+
+
+def test_detail_at_the_border_counts_only_pixels_inside():
+    """Of the blur's 1 4 6 4 1 a corner sees 6 4 1 in each direction: its own share is 36/121."""
+    image = np.zeros((1, 8, 8, 1), np.float32)
+    image[0, 0, 0] = 1.0
+    raw = run(layers.detail, image, epsilon=0.0)[0, :, :, 0]
+    assert raw[0, 1] / raw[0, 0] == pytest.approx(-(6 * 4) / (11 * 15) / (1 - 36 / 121), rel=1e-4)
+
+
+def test_detail_does_not_see_brightness_or_slopes():
+    constant = np.full((1, 6, 10, 1), 0.7)
+    np.testing.assert_allclose(run(layers.detail, constant), 0.0, atol=1e-4)
+    picture = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(layers.detail, picture + 0.5), run(layers.detail, picture), rtol=1e-3, atol=1e-4)
+    slope = 0.1 * np.add.outer(np.arange(12.0), 2 * np.arange(12.0))[None, :, :, None]
+    np.testing.assert_allclose(run(layers.detail, slope)[0, 2:-2, 2:-2], 0.0, atol=1e-4)
+
+
+def test_detail_of_an_image_depends_on_that_image_only():
+    images = np.random.default_rng(0).standard_normal((2, 8, 8, 1)).astype(np.float32)
+    images[1] *= 100
+    np.testing.assert_allclose(run(layers.detail, images)[:1], run(layers.detail, images[:1]), rtol=1e-5, atol=1e-6)
+    scaled = run(layers.detail, images, epsilon=0.0)
+    brighter = run(layers.detail, 3 * images, epsilon=0.0)  # nor on contrast
+    np.testing.assert_allclose(brighter, scaled, rtol=1e-4, atol=1e-5)
+
+
 def test_lerp_by_hand():
     old, new = np.float32([2.0, -1.0]), np.float32([6.0, 1.0])
     np.testing.assert_array_equal(layers.lerp(old, new, 0.0), old)

@@ -57,8 +57,9 @@ def test_generator_fade_goes_from_the_upscaled_stage_before_to_the_new_one(gener
 
 def test_first_stage_has_nothing_to_fade_from(generator, discriminator):
     latents, images = tensor(2, 6), tensor(2, 4, 4, 3)
-    np.testing.assert_array_equal(numpy(generator(latents, 4, 0.0)), numpy(generator(latents, 4)))
-    np.testing.assert_array_equal(numpy(discriminator(images, 4, 0.0)[0]), numpy(discriminator(images, 4)[0]))
+    for network, x in ((generator, latents), (discriminator, images)):
+        faded, whole = (keras.tree.flatten(network(x, resolution=4, fade=fade))[0] for fade in (0.0, None))
+        np.testing.assert_array_equal(numpy(faded), numpy(whole))
 
 
 @pytest.mark.parametrize("resolution", [8, 16])
@@ -84,17 +85,21 @@ def test_default_stage_is_the_full_resolution(generator, discriminator):
     np.testing.assert_array_equal(numpy(discriminator(images)[0]), numpy(discriminator(images, resolution=16)[0]))
 
 
+def next_stage(network, x):
+    """Images or logits at the beginning of the stage 16 x 16."""
+    return numpy(keras.tree.flatten(network(x, resolution=16, fade=0.0))[0])
+
+
 def test_weights_of_a_stage_are_those_of_the_next(generator, discriminator):
     latents, images = tensor(2, 6), tensor(2, 16, 16, 3)
     variables = [generator.variables, discriminator.variables]
-    before = numpy(generator(latents, 16, 0.0)), numpy(discriminator(images, 16, 0.0)[0])
-    generator(latents, resolution=8)
+    before = next_stage(generator, latents), next_stage(discriminator, images)
     for kernel in (generator.get_layer("conv_8").kernel, discriminator.get_layer("conv_8_1").kernel):
         kernel.assign(2.0 * numpy(kernel) + 0.1)  # "training" at 8 x 8
     small, logits = numpy(generator(latents, resolution=8)), numpy(discriminator(downscale(images), resolution=8)[0])
-    np.testing.assert_array_equal(numpy(generator(latents, 16, 0.0)), small.repeat(2, 1).repeat(2, 2))
-    np.testing.assert_allclose(numpy(discriminator(images, 16, 0.0)[0]), logits, rtol=1e-6)
-    assert np.abs(numpy(generator(latents, 16, 0.0)) - before[0]).max() > 0.01 and np.abs(logits - before[1]).max() > 0.01
+    np.testing.assert_array_equal(next_stage(generator, latents), small.repeat(2, 1).repeat(2, 2))
+    np.testing.assert_allclose(next_stage(discriminator, images), logits, rtol=1e-6)
+    assert np.abs(next_stage(generator, latents) - before[0]).max() > 0.01 and np.abs(logits - before[1]).max() > 0.01
     for network, earlier in zip((generator, discriminator), variables, strict=True):  # a call makes no new ones
         assert [id(v) for v in network.variables] == [id(v) for v in earlier]
 
@@ -110,8 +115,9 @@ def test_filters_by_base_and_cap():
     assert shapes["dense"] == (5, 16 * 12)
     assert shapes["narrow_8"] == (3, 3, 12, 8) and shapes["conv_8"] == (3, 3, 8, 8)
     assert shapes["conv_16"] == (3, 3, 4, 4) and shapes["to_image_8"] == (1, 1, 8, 1)
-    shapes = {layer.name: tuple(layer.kernel.shape) for layer in discriminator.layers if layer.name != "minibatch_stddev"}
-    assert shapes["from_image_4"] == (1, 1, 1, 8) and shapes["from_image_8"] == (1, 1, 1, 4)
+    layers = [layer for layer in discriminator.layers if layer.name != "minibatch_stddev"]
+    shapes = {layer.name: tuple(layer.kernel.shape) for layer in layers}
+    assert shapes["from_image_4"] == (1, 1, 2, 8) and shapes["from_image_8"] == (1, 1, 2, 4)  # the image and its detail
     assert shapes["conv_8_0"] == (3, 3, 4, 8) and shapes["conv_8_1"] == (3, 3, 8, 8)
     assert shapes["conv_4"] == (3, 3, 8 + 1, 12) and shapes["to_evidence_8"] == (1, 1, 8, 1)
 
@@ -159,13 +165,13 @@ def test_save_and_load_in_safe_mode(generator, discriminator, tmp_path):
             np.testing.assert_allclose(numpy(a), numpy(b), rtol=1e-6)
         for r in (4, 8):  # the stages that the saved call did not use
             y = x if network is generator else tensor(2, r, r, 3)
-            for a, b in zip(keras.tree.flatten(loaded(y, r)), keras.tree.flatten(network(y, r)), strict=True):
+            for a, b in zip(*(keras.tree.flatten(n(y, resolution=r)) for n in (loaded, network)), strict=True):
                 np.testing.assert_allclose(numpy(a), numpy(b), rtol=1e-6)
 
 
 def test_logit_without_weights_does_not_depend_on_the_batch(discriminator):
     images = tensor(4, 16, 16, 3)
-    others = ops.concatenate([images[:1], 5.0 * images[1:]], axis=0)
+    others = ops.concatenate([images[:1], 50.0 * images[1:]], axis=0)
     alone = numpy(discriminator(images[:1])[0])[0]
     for batch in (images, others):
         assert numpy(discriminator(batch)[0])[0] == pytest.approx(alone, rel=1e-5)
@@ -218,8 +224,10 @@ def test_evidence_is_taken_off_the_logit(discriminator):
 
 
 def test_evidence_map_says_where(discriminator):
-    """A change of one pixel changes the evidence only around it."""
+    """A change of one pixel changes the evidence only around it (but for the unit of `detail`, left out here)."""
     images = tensor(1, 16, 16, 3)
+    kernel = discriminator.get_layer("from_image_16").kernel
+    kernel.assign(numpy(kernel) * np.repeat(np.float32([1, 0]), 3)[:, None])
     changed = numpy(images).copy()
     changed[0, 3, 11] += 5.0
     a, b = (numpy(discriminator(ops.convert_to_tensor(x))[2][0])[0, :, :, 0] for x in (images, changed))
@@ -243,12 +251,12 @@ def test_logit_has_a_gradient_for_every_layer_of_the_stage(discriminator, name):
     gradient = numpy(input_gradients(logits, start)[1])
     norm = np.linalg.norm(gradient)
     assert np.isfinite(gradient).all() and norm > 1e-3
-    step = np.float32(2e-3 / norm) * gradient / norm  # changes the sum by about 0.002, small beside the kinks of leaky_relu
+    step = np.float32(2e-3 / norm) * gradient / norm  # changes the sum by about 0.002
     high, low = (numpy(logits(ops.convert_to_tensor(numpy(start) + s * step))).sum() for s in (1, -1))
     assert high - low == pytest.approx(4e-3, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["from_image_16", "conv_16_0", "to_evidence_16", "to_logit"])
+@pytest.mark.parametrize("name", ["from_image_16", "conv_16_0", "conv_16_1", "to_evidence_16", "conv_8_0"])
 def test_gradient_penalty_has_a_gradient(discriminator, name):
     """R1 is a gradient itself, so training needs the second order; nonzero also for the finest layers."""
     images, kernel = tensor(2, 16, 16, 3), discriminator.get_layer(name).kernel
@@ -259,14 +267,18 @@ def test_gradient_penalty_has_a_gradient(discriminator, name):
 
     values, gradient = input_gradients(penalty, ops.convert_to_tensor(numpy(kernel)))
     assert (numpy(values) > 0).all()
-    assert np.isfinite(numpy(gradient)).all() and np.abs(numpy(gradient)).max() > 1e-4
+    assert np.isfinite(numpy(gradient)).all() and np.abs(numpy(gradient)).max() > 1e-3 * numpy(values).sum()
 
 
 def test_generated_images_have_a_gradient_for_the_latents(generator):
     """The latent search needs it: against central differences, coordinate by coordinate."""
     latents = numpy(tensor(1, 6))
-    gradient = numpy(input_gradients(lambda z: ops.sum(generator(z), axis=(1, 2, 3)), ops.convert_to_tensor(latents))[1])[0]
+
+    def total(z):
+        return ops.sum(generator(z), axis=(1, 2, 3))
+
+    gradient = numpy(input_gradients(total, ops.convert_to_tensor(latents))[1])[0]
     for index in range(6):
         step = 1e-2 * np.eye(6, dtype=np.float32)[index]
-        high, low = (numpy(generator(ops.convert_to_tensor(latents + s * step))).astype(np.float64).sum() for s in (1, -1))
+        high, low = (numpy(generator(ops.convert_to_tensor(latents + s * step))).sum(dtype=np.float64) for s in (1, -1))
         assert (high - low) / 2e-2 == pytest.approx(gradient[index], rel=0.05, abs=0.5)

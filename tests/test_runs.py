@@ -39,7 +39,8 @@ def test_claim_refuses_another_config_and_names_keys_and_values(tmp_path):
     other = config(**{"objective.alpha": 0.75, "seed": 3, "data.root": "/images"})
     with pytest.raises(RunError) as error:
         runs.claim(tmp_path, other)
-    for part in (str(tmp_path), "objective.alpha was 0.5, now 0.75", "seed was 0, now 3", "data.root was None, now '/images'"):
+    changes = ("objective.alpha was 0.5, now 0.75", "seed was 0, now 3", "data.root was None, now '/images'")
+    for part in (str(tmp_path), *changes):
         assert part in str(error.value)
     assert "--workdir" in str(error.value) and "latent_size" not in str(error.value)
     assert (tmp_path / "config.json").read_bytes() == before
@@ -96,7 +97,8 @@ def test_read_json_errors_name_the_file(tmp_path):
     path = tmp_path / "state.json"
     with pytest.raises(RunError, match=f"{path}: no such file; is {tmp_path} a run folder"):
         runs.read_json(path)
-    for content, told in ((b'{"a": ', "cannot be read"), (b"\xff\xfe{", "cannot be read"), (b"[1, 2]", "a JSON object, got list")):
+    unreadable = [(b'{"a": ', "be read"), (b"\xff\xfe{", "be read"), (b"[1, 2]", "a JSON object, got list")]
+    for content, told in unreadable:
         path.write_bytes(content)
         with pytest.raises(RunError, match=f"{path}: .*{told}"):
             runs.read_json(path)
@@ -161,7 +163,8 @@ def test_lock_in_what_is_no_folder(tmp_path):
 
 
 def test_load_data_passes_the_options_to_the_source():
-    small = {"train_normal": 20, "train_abnormal": 6, "test_normal": 3, "test_abnormal": 2, "size": 16, "abnormal_count": 4}
+    small = {"train_normal": 20, "train_abnormal": 6, "test_normal": 3, "test_abnormal": 2, "size": 16}
+    small["abnormal_count"] = 4
     changed = config(**{"data.name": "surface", "model.resolution": 8, **{f"data.{k}": v for k, v in small.items()}})
     dataset, splits, store = runs.load_data(changed)
     assert len(splits.normal) == 16 and len(splits.held_out_normal) == 4  # calibration.hold_out_share 0.2

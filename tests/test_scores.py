@@ -37,7 +37,8 @@ def test_map_layers_by_hand():
     coarse[0, 0, 1] = [3.0, 0.0, -6.0]  # 3, and each coarse pixel stands for 2 x 2
     evidence = [tensor(np.arange(16), 1, 4, 4, 1), tensor([-1, 2, -3, 4], 1, 2, 2, 1)]
     zeros = [np.zeros_like(fine), np.zeros_like(coarse)]
-    layers = numpy(scores.map_layers(tensor(images), tensor(reconstructions), [tensor(fine), tensor(coarse)], zeros, evidence))
+    features = [tensor(fine), tensor(coarse)]
+    layers = numpy(scores.map_layers(tensor(images), tensor(reconstructions), features, zeros, evidence))
     assert layers.shape == (1, 4, 4, 5)
     expected = np.zeros((4, 4, 5))
     expected[1, 2, 0] = 0.75
@@ -77,10 +78,10 @@ def test_anomaly_map_is_smoothed_after_the_mean():
 
 
 def test_smooth_of_one_pixel_by_hand():
-    x = np.zeros((1, 11, 11, 1), np.float32)
-    x[0, 5, 5] = 1.0
+    x = np.zeros((1, 15, 15, 1), np.float32)
+    x[0, 7, 7] = 1.0
     found = numpy(scores.smooth(tensor(x), 1.0))[0, :, :, 0]
-    row = np.array([0, 0, E3, E2, E1, 1, E1, E2, E3, 0, 0]) / TOTAL
+    row = np.array([0] * 4 + [E3, E2, E1, 1, E1, E2, E3] + [0] * 4) / TOTAL
     np.testing.assert_allclose(found, np.outer(row, row), rtol=1e-4, atol=1e-7)
     assert found.sum() == pytest.approx(1.0, rel=1e-5)
 

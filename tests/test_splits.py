@@ -27,7 +27,8 @@ def test_sizes_by_hand():
 def test_nothing_is_used_twice_or_lost_and_the_order_is_kept():
     data = dataset(normal=30, abnormal=60)
     splits = split(data, 0.25, seed=3)
-    for label, used, held in (("n", splits.normal, splits.held_out_normal), ("a", splits.abnormal, splits.held_out_abnormal)):
+    normal, abnormal = (splits.normal, splits.held_out_normal), (splits.abnormal, splits.held_out_abnormal)
+    for label, (used, held) in (("n", normal), ("a", abnormal)):
         assert not set(used) & set(held) and not (set(used) | set(held)) & set(splits.test)
         everyone = [e.path for e in data.select("train") if e.path[0] == label]
         assert sorted(names(used + held)) == sorted(everyone)

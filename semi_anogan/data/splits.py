@@ -31,7 +31,10 @@ def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
     normal, abnormal = dataset.select("train", NORMAL), dataset.select("train", ABNORMAL)
     count = max(2, round(len(normal) * hold_out_share))
     if len(normal) < count + 2:
-        raise DataError(f"{dataset.name}: {len(normal)} normal training images are too few; at least 4 are needed")
+        raise DataError(
+            f"{dataset.name}: {len(normal)} normal training images are too few; {count + 2} are needed at "
+            f"calibration.hold_out_share {hold_out_share}"
+        )
     held_normal, normal = _part(normal, count, [seed, 0])
     count = round(len(abnormal) * hold_out_share)
     held_abnormal, abnormal = _part(abnormal, count if count >= MIN_HELD_OUT_ABNORMAL else 0, [seed, 1])

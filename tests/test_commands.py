@@ -1,0 +1,102 @@
+"""README's commands and Python, run as written; and the promises of the command line."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+TESTED = re.findall(r"<!-- tested -->\n```(\w+)\n(.*?)```", README, re.S)
+ENVIRONMENT = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}", "KERAS_BACKEND": "tensorflow"}
+
+
+def shell(command, cwd, **environment):
+    return subprocess.run(
+        command, shell=True, cwd=cwd, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder in which README's commands have been run, with the checkout's configs/ and tests/ beside it."""
+    path = tmp_path_factory.mktemp("readme")
+    for name in ("configs", "tests"):
+        (path / name).symlink_to(ROOT / name)
+    done = {}
+    for language, text in TESTED:
+        if language == "bash":
+            for line in text.strip().splitlines():
+                done[line] = shell(line, path)
+    return path, done
+
+
+def test_readme_shows_commands_and_python():
+    assert [language for language, _ in TESTED] == ["bash", "python", "python", "python"]
+
+
+def test_readmes_commands_run(folder):
+    path, done = folder
+    for line, result in done.items():
+        assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
+        assert "Traceback" not in result.stderr
+    rows = (path / "runs/smoke/scored/scores.csv").read_text().splitlines()
+    assert rows[0] == "path,score,label,status,error"
+    assert len(rows) == 7 and all(",ok," in row for row in rows[1:])
+    assert len(list((path / "runs/smoke/scored/maps").glob("*.npy"))) == 6
+    for name in ("config.json", "metrics.json", "scores.csv", "report.html", "plots", "detector.json", "checkpoints", "events"):
+        assert (path / "runs/smoke" / name).exists(), name
+
+
+def test_readmes_python_runs(folder):
+    path, _ = folder
+    program = "\n".join(text for language, text in TESTED if language == "python")
+    program += "\nassert scores.shape == (5,) and maps.shape == (5, 16, 16) and detector.threshold is not None\n"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_ci_runs_readmes_first_commands():
+    first = re.findall(r"```bash\n(.*?)```", README, re.S)[:2]
+    script = (ROOT / ".ci/run").read_text()
+    for command in first:
+        assert command.strip() in script
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--config.objective.alhpa=0.3", ["alpha", "alhpa"]),
+        ("--config.objective.alpha=abc", ["objective.alpha", "abc"]),
+        ("--config=nowhere.py", ["nowhere.py"]),
+        ("--workdir=w --config.objective.alpha=2", ["objective.alpha", "2.0"]),
+        ("--workdir=w --config.model.resolution=100", ["model.resolution", "100"]),
+        ("--workdir=w --config.data.name=manfest", ["manfest", "manifest"]),
+        ("surface", ["surface"]),
+    ],
+)
+def test_wrong_settings_are_one_line_that_names_them(flags, words, tmp_path):
+    result = shell(f"python -m semi_anogan.train {flags}", tmp_path)
+    assert result.returncode in (1, 2)
+    assert "Traceback" not in result.stderr
+    assert all(word in result.stderr for word in words), result.stderr
+    assert not (tmp_path / "w" / "config.json").exists()
+
+
+def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
+    results = tmp_path / "docs" / "results.md"
+    command = f"python -m semi_anogan.benchmark --config={ROOT}/configs/smoke.py --results={results} --iterations=1,2"
+    for _ in range(2):  # the second replaces the section of the first
+        result = shell(command, tmp_path)
+        assert result.returncode == 0, result.stderr
+    text = results.read_text()
+    assert text.count("<!-- begin speed -->") == text.count("<!-- end speed -->") == 1
+    for what in ("training, full resolution, batch 16 normal + 8 abnormal: images/s", "share of the peak", "peak memory"):
+        assert what in text
+    share = float(re.search(r"share of the peak \| (\d+)%", text).group(1))
+    assert 0 < share <= 120

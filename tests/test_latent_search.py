@@ -1,0 +1,332 @@
+"""The latent search against numbers by hand on a linear generator, and with small real networks."""
+
+import numpy as np
+import pytest
+from keras import ops
+from trained import tiny_model
+
+from semi_anogan import losses
+from semi_anogan.backend import compile_function
+from semi_anogan.latent_search import LatentSearch
+
+
+
+def draw(rows: int, columns: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, rows, columns]).standard_normal((rows, columns), dtype=np.float32)
+
+
+MATRIX = draw(3, 16)
+FEATURES = draw(16, 5)
+
+
+class LinearGenerator:
+    """z -> z A as an image [side, side, 1]."""
+
+    latent_size = len(MATRIX)
+    variables = ()
+
+    def __init__(self, matrix=MATRIX):
+        self.matrix = matrix
+        self.side = round(matrix.shape[1] ** 0.5)
+
+    def __call__(self, latents):
+        return ops.reshape(ops.matmul(latents, self.matrix), (-1, self.side, self.side, 1))
+
+
+class LinearDiscriminator:
+    """One scale of features: x B."""
+
+    def __call__(self, images):
+        features = ops.matmul(ops.reshape(images, (-1, FEATURES.shape[0])), FEATURES)
+        return None, [ops.reshape(features, (-1, 1, 1, FEATURES.shape[1]))], []
+
+
+def linear_search(**settings):
+    settings = {"iterations": 10, "candidates": 8, "feature_weight": 0.25, "learning_rate": 0.1, **settings}
+    return LatentSearch(LinearGenerator(), LinearDiscriminator(), **settings)
+
+
+def images_of(latents, matrix=MATRIX):
+    side = round(matrix.shape[1] ** 0.5)
+    return (latents @ matrix).reshape(-1, side, side, 1).astype(np.float32)
+
+
+def loss_and_gradient(image, latent, weight):
+    """(1 - w) mean |x - zA| + w mean |xB - zAB| and its gradient, in float64."""
+    image, latent, matrix, features = (np.asarray(a, np.float64) for a in (image.ravel(), latent, MATRIX, FEATURES))
+    difference = latent @ matrix - image
+    in_features = difference @ features
+    loss = (1 - weight) * np.abs(difference).mean() + weight * np.abs(in_features).mean()
+    gradient = (1 - weight) * matrix @ np.sign(difference) / 16 + weight * matrix @ features @ np.sign(in_features) / 5
+    return loss, gradient
+
+
+def adam_by_hand(image, latent, weight, rate, iterations, steps):
+    """Kingma & Ba 2015, algorithm 1, with the rate falling linearly to a tenth; latents and losses at each step."""
+    latent = np.asarray(latent, np.float64)
+    moment, velocity, latents, found = 0.0, 0.0, [latent], []
+    for t in range(1, steps + 1):
+        loss, gradient = loss_and_gradient(image, latent, weight)
+        moment = 0.9 * moment + 0.1 * gradient
+        velocity = 0.999 * velocity + 0.001 * gradient**2
+        rate_now = rate * (1 - 0.9 * (t - 1) / iterations)
+        latent = latent - rate_now * (moment / (1 - 0.9**t)) / (np.sqrt(velocity / (1 - 0.999**t)) + 1e-8)
+        latents.append(latent)
+        found.append(loss)
+    return latents, found
+
+
+def test_first_two_steps_are_adams_by_hand():
+    search = linear_search(iterations=10, feature_weight=0.25, learning_rate=0.1)
+    images = images_of(draw(2))
+    start = ops.convert_to_tensor(draw(2, seed=1))
+    features = search.discriminator(images)[1]
+    zeros = ops.zeros_like(start)
+    first = search.search_step(images, features, start, zeros, zeros, 0.0)
+    second = search.search_step(images, features, *first[:3], 1.0)
+    start, first, second = np.asarray(start), [np.asarray(a) for a in first], [np.asarray(a) for a in second]
+    for n in range(2):
+        latents, found = adam_by_hand(images[n], start[n], 0.25, 0.1, 10, 2)
+        np.testing.assert_allclose(first[0][n], latents[1], rtol=1e-5)
+        np.testing.assert_allclose(second[0][n], latents[2], atol=1e-5)
+        np.testing.assert_allclose([first[3][n], second[3][n]], found, rtol=1e-5)
+        # the first step of Adam is the rate against the gradient's sign, the second's rate is 0.1 * 0.91
+        _, gradient = loss_and_gradient(images[n], start[n], 0.25)
+        np.testing.assert_allclose(first[0][n], start[n] - 0.1 * np.sign(gradient), rtol=1e-4)
+
+
+def test_search_is_the_best_of_adams_path_by_hand():
+    search = linear_search(iterations=25, patience=0, restarts=1, learning_rate=0.3)
+    images = images_of(draw(3))
+    latents, loss, steps = (np.asarray(a) for a in search(images))
+    start = np.asarray(search.start(images))[:, 0]
+    for n in range(3):
+        path, _ = adam_by_hand(images[n], start[n], 0.25, 0.3, 25, 25)
+        path_losses = [loss_and_gradient(images[n], z, 0.25)[0] for z in path]  # 26: the last step's latents count too
+        assert loss[n] == pytest.approx(min(path_losses), rel=1e-3)
+        np.testing.assert_allclose(latents[n], path[int(np.argmin(path_losses))], atol=2e-3)
+    assert steps.tolist() == [25, 25, 25]
+
+
+@pytest.mark.parametrize("feature_weight", [0.0, 1.0])
+def test_ends_of_the_feature_weight(feature_weight):
+    search = linear_search(iterations=0, feature_weight=feature_weight)
+    image = images_of(draw(1))
+    latent, loss, _ = (np.asarray(a) for a in search(image))
+    assert loss[0] == pytest.approx(loss_and_gradient(image, latent[0], feature_weight)[0], rel=1e-5)
+
+
+def test_no_iterations_leave_the_nearest_candidate():
+    search = linear_search(iterations=0, candidates=8)
+    images = images_of(draw(4))
+    latents, _, steps = (np.asarray(a) for a in search(images))
+    distances = ((images_of(search.candidates)[None] - images[:, None]) ** 2).sum(axis=(2, 3, 4))
+    np.testing.assert_array_equal(latents, search.candidates[distances.argmin(axis=1)])
+    assert steps.tolist() == [0] * 4
+
+
+def test_starts_are_the_nearest_candidates_in_order():
+    search = linear_search(candidates=20, restarts=3)
+    images = images_of(draw(5))
+    distances = ((images_of(search.candidates)[None] - images[:, None]) ** 2).sum(axis=(2, 3, 4))
+    nearest = np.argsort(distances, axis=1)[:, :3]
+    np.testing.assert_array_equal(np.asarray(search.start(images)), search.candidates[nearest])
+
+
+def test_large_images_are_compared_at_16_pixels():
+    """By their block means: what differs within a block of 2 x 2 pixels does not count."""
+    matrix = np.random.default_rng(0).standard_normal((3, 32 * 32)).astype(np.float32)
+    search = LatentSearch(LinearGenerator(matrix), None, feature_weight=0.0, candidates=12)
+    assert search._candidate_images.shape == (12, 16 * 16)
+    images = images_of(draw(4), matrix)
+
+    def reduced(x):
+        return x.reshape(-1, 16, 2, 16, 2).mean(axis=(2, 4))
+
+    candidates = reduced(images_of(search.candidates, matrix))
+    nearest = ((candidates[None] - reduced(images)[:, None]) ** 2).sum(axis=(2, 3)).argmin(axis=1)
+    np.testing.assert_array_equal(np.asarray(search.start(images))[:, 0], search.candidates[nearest])
+    checkers = 5.0 * (np.indices((32, 32)).sum(axis=0) % 2 * 2 - 1)[None, :, :, None]  # mean 0 in each block
+    np.testing.assert_array_equal(
+        np.asarray(search.start(images + checkers.astype(np.float32))), np.asarray(search.start(images))
+    )
+
+
+def test_candidates_are_at_least_the_restarts():
+    search = linear_search(candidates=0, restarts=4)
+    assert search.candidates.shape == (4, 3)
+    starts = np.asarray(search.start(images_of(draw(1))))[0]
+    assert sorted(starts.tolist()) == sorted(search.candidates.tolist())
+
+
+def test_many_candidates_are_all_considered():
+    """They are generated in parts; each must stay beside its own image."""
+    search = linear_search(candidates=200, iterations=0)
+    picked = np.array([0, 63, 64, 130, 199])
+    latents, loss, _ = search(images_of(search.candidates[picked]))
+    np.testing.assert_array_equal(np.asarray(latents), search.candidates[picked])
+    np.testing.assert_allclose(np.asarray(loss), 0.0, atol=1e-5)
+
+
+def test_seed_decides_the_candidates():
+    images = images_of(draw(2))
+    first, again, other = (linear_search(seed=seed, iterations=3) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.candidates, again.candidates)
+    assert not np.array_equal(first.candidates, other.candidates)
+    for a, b in zip(first(images), again(images), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert not np.allclose(np.asarray(first(images)[0]), np.asarray(other(images)[0]))
+
+
+def test_restarts_never_make_it_worse():
+    """The first of three starts is the only one of a single start, so three can only be as good or better."""
+    images = images_of(draw(40))
+    one = np.asarray(linear_search(restarts=1, candidates=3, iterations=1)(images)[1])
+    latents, three, _ = (np.asarray(a) for a in linear_search(restarts=3, candidates=3, iterations=1)(images))
+    assert (three <= one * (1 + 1e-6)).all() and (three < one * 0.999).any()
+    for n in range(40):  # and the latents are those of the best one
+        assert three[n] == pytest.approx(loss_and_gradient(images[n], latents[n], 0.25)[0], rel=1e-4)
+
+
+class Bowl:
+    """One latent, four equal pixels: loss |x - z| without features, whose Adam path overshoots and comes back."""
+
+    latent_size = 1
+    variables = ()
+
+    def __call__(self, latents):
+        return ops.ones((1, 2, 2, 1)) * ops.reshape(latents, (-1, 1, 1, 1))
+
+
+def bowl_search(**settings):
+    return LatentSearch(Bowl(), LinearDiscriminatorOfNothing(), feature_weight=0.0, candidates=1, **settings)
+
+
+class LinearDiscriminatorOfNothing:
+    def __call__(self, images):
+        return None, [images], []
+
+
+def bowl_path(target, start, rate, iterations):
+    """The latents of Adam on |x - z|, by hand."""
+    z, moment, velocity, path = start, 0.0, 0.0, [start]
+    for t in range(1, iterations + 1):
+        gradient = np.sign(z - target)
+        moment, velocity = 0.9 * moment + 0.1 * gradient, 0.999 * velocity + 0.001 * gradient**2
+        z -= rate * (1 - 0.9 * (t - 1) / iterations) * moment / (1 - 0.9**t) / np.sqrt(velocity / (1 - 0.999**t))
+        path.append(z)
+    return np.array(path)
+
+
+def stopped_by_hand(target, path, patience):
+    """(best loss, steps) with an early stop: each latent of the path is judged until `patience` in a row were no better."""
+    best, stale, steps = np.inf, 0, 0
+    for z in path[:-1]:
+        loss = abs(z - target)
+        stale = 0 if loss < best * (1 - 1e-3) else stale + 1
+        best, steps = min(best, loss), steps + 1
+        if stale == patience:
+            return best, steps
+    return min(best, abs(path[-1] - target)), steps
+
+
+def test_patience_stops_an_image_whatever_the_others_do():
+    """A stopped image stays as it was while the batch goes on, though its latents would come to a better place later."""
+    rate, iterations, patience = 0.4, 60, 3
+    search = bowl_search(iterations=iterations, patience=patience, learning_rate=rate)
+    start = float(search.candidates[0, 0])
+    near, far = start + 0.55, start + 14.0  # the far one gets nearer in each step
+    path = bowl_path(near, start, rate, iterations)
+    best, steps = stopped_by_hand(near, path, patience)
+    assert steps < 15 and np.abs(path[steps + 1 :] - near).min() < best * 0.8  # so that stopping can be seen at all
+    assert abs(path[-1] - near) < best * 0.8  # the very last one too, which is judged after the loop
+
+    def searched(*targets):
+        images = np.float32(targets).reshape(-1, 1, 1, 1) * np.ones((1, 2, 2, 1), np.float32)
+        return [np.asarray(a) for a in search(images)]
+
+    for alone, index in ((searched(near), 0), (searched(far, near), 1), (searched(near, far, far), 0)):
+        latents, loss, count = alone
+        assert loss[index] == pytest.approx(best, rel=1e-4)
+        assert abs(latents[index, 0] - near) == pytest.approx(best, rel=1e-4)
+        assert count[index] == steps
+    assert searched(far, near)[2].tolist() == [iterations, steps]
+
+
+def test_patience_zero_never_stops():
+    search = bowl_search(iterations=60, patience=0, learning_rate=0.4)
+    start = float(search.candidates[0, 0])
+    path = bowl_path(start + 0.55, start, 0.4, 60)
+    _, loss, steps = (np.asarray(a) for a in search(np.full((1, 2, 2, 1), start + 0.55, np.float32)))
+    assert steps.tolist() == [60]
+    assert loss[0] == pytest.approx(np.abs(path - start - 0.55).min(), rel=1e-2, abs=1e-4)
+
+
+def test_an_image_its_own_start_makes_has_nothing_to_improve():
+    search = bowl_search(iterations=50, patience=4)
+    image = np.full((1, 2, 2, 1), search.candidates[0, 0], np.float32)
+    latents, loss, steps = (np.asarray(a) for a in search(image))
+    assert loss.tolist() == [0.0] and latents.tolist() == search.candidates.tolist()
+    assert steps.tolist() == [5]  # the first is progress, four are not
+
+
+@pytest.fixture(scope="module")
+def networks():
+    model = tiny_model(seed=3)
+    return model.generator_average, model.discriminator_average
+
+
+@pytest.fixture(scope="module")
+def own_images(networks):
+    """Images that the generator itself made."""
+    latents = np.random.default_rng(11).standard_normal((6, 8), dtype=np.float32)
+    return np.asarray(networks[0](latents))
+
+
+def test_real_networks_recover_what_they_generated(networks, own_images):
+    settings = {"candidates": 4, "restarts": 2, "patience": 0, "learning_rate": 0.2}
+    before = np.asarray(LatentSearch(*networks, iterations=0, **settings)(own_images)[1])
+    search = LatentSearch(*networks, iterations=150, **settings)
+    latents, loss, _ = (np.asarray(a) for a in compile_function(search, None)(own_images))
+    assert np.median(loss / before) < 0.1 and (loss < 0.5 * before).all()
+    # the loss is that of the latents returned
+    reconstructions = networks[0](latents)
+    features, theirs = networks[1](own_images)[1], networks[1](reconstructions)[1]
+    np.testing.assert_allclose(
+        np.asarray(losses.search_loss(own_images, reconstructions, features, theirs, 0.1)), loss, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_more_iterations_are_no_worse(networks, own_images):
+    """By image against the start, of which the search keeps the best; on average from one count to the next."""
+    found = []
+    for iterations in (0, 5, 30):
+        search = LatentSearch(*networks, iterations=iterations, candidates=4, patience=0, feature_weight=0.0)
+        found.append(np.asarray((compile_function(search, None) if iterations else search)(own_images)[1]))
+    start, some, many = found
+    assert (some <= start).all() and (many <= start).all()
+    assert many.mean() < 0.8 * some.mean() < 0.8 * start.mean()
+
+
+def test_weights_stay_as_they_are(networks, own_images):
+    before = [np.asarray(w).copy() for network in networks for w in network.weights]
+    LatentSearch(*networks, iterations=2, candidates=4)(own_images)
+    after = [np.asarray(w) for network in networks for w in network.weights]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"feature_weight": 1.5}, ["search.feature_weight", "1.5"]),
+        ({"feature_weight": -0.1}, ["search.feature_weight", "-0.1"]),
+        ({"feature_weight": float("nan")}, ["search.feature_weight", "nan"]),
+        ({"iterations": -1}, ["search.iterations", "-1"]),
+        ({"restarts": 0}, ["search.restarts", "0"]),
+        ({"patience": -2}, ["search.patience", "-2"]),
+    ],
+)
+def test_bad_settings_are_named(settings, words):
+    with pytest.raises(ValueError) as caught:
+        linear_search(**settings)
+    assert all(word in str(caught.value) for word in words)

@@ -1,0 +1,352 @@
+"""The score command: every file gets its row, bad ones an error; nothing done is lost, and memory does not grow."""
+
+import csv
+import errno
+import os
+import pathlib
+import tracemalloc
+import types
+import weakref
+
+import bad_files
+import numpy as np
+import pytest
+from PIL import Image
+from trained import command, smoke_data, smoke_detector, smoke_run, stand_in_detector, test_images  # noqa: F401
+
+from semi_anogan import cli, score
+from semi_anogan.data import images as image_io
+from semi_anogan.runs import RunError
+
+
+def rows_of(output) -> list[dict[str, str]]:
+    with open(output / "scores.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        assert tuple(reader.fieldnames) == ("path", "score", "label", "status", "error")
+        return list(reader)
+
+
+@pytest.fixture(scope="module")
+def odd_folder(tmp_path_factory, test_images):
+    """The odd files, and in a folder beside them two of the data's own."""
+    folder = tmp_path_factory.mktemp("odd")
+    files = bad_files.write_all(folder)
+    (folder / "sub").mkdir()
+    for number in (2, 10):
+        Image.fromarray(image_io.to_uint8(test_images[number, ..., 0])).save(folder / "sub" / f"part{number}.png")
+    (folder / "notes.txt").write_text("no image by its name")
+    return folder, files
+
+
+@pytest.fixture(scope="module")
+def scored(smoke_run, odd_folder, tmp_path_factory):
+    """What the command made of that folder: (result, output folder, rows)."""
+    output = tmp_path_factory.mktemp("scored") / "new" / "folder"
+    result = command("score", f"--workdir={smoke_run}", f"--input={odd_folder[0]}", f"--output={output}")
+    return result, output, rows_of(output)
+
+
+def test_bad_files_give_exit_code_3_and_no_traceback(scored, odd_folder):
+    result, output, rows = scored
+    bad = [path for path, expected in odd_folder[1].values() if expected == "error"]
+    assert result.returncode == 3, result.stderr
+    assert "Traceback" not in result.stderr
+    assert f"{len(rows) - len(bad)} images scored, {len(bad)} with errors: {output}/scores.csv" in result.stdout
+    for path in bad:
+        assert f"error: {path}: " in result.stderr
+
+
+def test_every_file_has_its_row_in_order(scored, odd_folder):
+    folder, files = odd_folder
+    expected = sorted(str(path) for path, _ in files.values())
+    expected = [p for p in expected if not p.startswith(f"{folder}/sub")] + [f"{folder}/sub/part{n}.png" for n in (2, 10)]
+    listed = [row["path"] for row in scored[2]]
+    assert sorted(listed) == sorted(expected)
+    assert listed[-2:] == expected[-2:] and listed == score_inputs(folder)
+
+
+def score_inputs(path):
+    from semi_anogan.data.manifest import list_inputs
+
+    return list_inputs(path)
+
+
+def test_rows_say_ok_or_name_file_and_reason(scored, odd_folder):
+    folder, files = odd_folder
+    rows = {row["path"]: row for row in scored[2]}
+    reasons = {"empty": "empty file", "one_pixel": "1 x 1", "huge": "30000 x 30000", "text": "This is not", "truncated": "truncated"}
+    for kind, (path, expected) in files.items():
+        row = rows[str(path)]
+        assert row["status"] == expected, kind
+        if expected == "ok":
+            assert np.isfinite(float(row["score"])) and row["label"] in ("normal", "abnormal") and row["error"] == ""
+        else:
+            assert row["score"] == row["label"] == "" and row["error"].startswith(f"{path}: ")
+            assert reasons.get(kind, "") in row["error"]
+
+
+def test_scores_are_those_of_each_image_alone(scored, odd_folder, smoke_detector):
+    for row in scored[2]:
+        if row["status"] == "ok":
+            alone = smoke_detector(image_io.read_image(row["path"], 1)[None])
+            assert float(row["score"]) == pytest.approx(alone.scores[0], rel=2e-5, abs=2e-5)
+            assert row["label"] == ("abnormal" if alone.labels[0] else "normal")
+
+
+def test_maps_have_the_images_own_size(scored, odd_folder, smoke_detector):
+    _, output, rows = scored
+    good = [row for row in rows if row["status"] == "ok"]
+    assert sorted(p.name for p in (output / "maps").iterdir()) == sorted(
+        pathlib.Path(row["path"]).name + end for row in good for end in (".npy", ".png")
+    )
+    for row in good:
+        name = pathlib.Path(row["path"]).name
+        image = image_io.read_image(row["path"], 1)
+        anomaly_map = np.load(output / "maps" / f"{name}.npy", allow_pickle=False)
+        assert anomaly_map.shape == image.shape[:2] and anomaly_map.dtype == np.float32
+        assert np.isfinite(anomaly_map).all()
+        np.testing.assert_allclose(anomaly_map, smoke_detector(image[None]).maps[0], rtol=1e-4, atol=1e-3)
+        with Image.open(output / "maps" / f"{name}.png") as picture:
+            assert (picture.mode, picture.size) == ("L", image.shape[1::-1])
+    rotated = np.load(output / "maps" / "exif_rotated.jpg.npy")
+    assert rotated.shape == (16, 12)  # stored as 12 x 16, shown upright
+
+
+# In this process: main and score with one detector for all
+
+
+@pytest.fixture
+def main(monkeypatch, smoke_detector, smoke_run, tmp_path):
+    """main(input=..., output=...) -> exit code, as the command does it, errors told on stderr."""
+    from semi_anogan.detector import Detector
+
+    monkeypatch.setattr(cli, "load_framework", lambda: None, raising=False)
+    load = Detector.load
+    monkeypatch.setattr(Detector, "load", lambda folder: smoke_detector if folder == smoke_run else load(folder))
+
+    def run(**values):
+        values = {"workdir": smoke_run, "output": tmp_path / "output", "maps": True, **values}
+        monkeypatch.setattr(score.flags, "FLAGS", types.SimpleNamespace(**values))
+        try:
+            with cli.told_errors():
+                return score.main([])
+        except SystemExit as error:
+            return error.code
+
+    return run
+
+
+def test_good_files_give_exit_code_0(main, odd_folder, tmp_path, smoke_detector, test_images, capsys):
+    assert main(input=odd_folder[0] / "sub") == 0
+    rows = rows_of(tmp_path / "output")
+    alone = smoke_detector(image_io.from_uint8(image_io.to_uint8(test_images[[2, 10]])))
+    np.testing.assert_allclose([float(row["score"]) for row in rows], alone.scores, rtol=2e-5, atol=2e-5)
+    assert "2 images scored, 0 with errors" in capsys.readouterr().out
+
+
+def test_single_file(main, odd_folder, tmp_path):
+    path = odd_folder[1]["good"][0]
+    assert main(input=path) == 0
+    (row,) = rows_of(tmp_path / "output")
+    assert (row["path"], row["status"]) == (str(path), "ok")
+    assert np.load(tmp_path / "output/maps/good.png.npy").shape == (12, 16)
+
+
+def test_single_bad_file(main, odd_folder, tmp_path):
+    assert main(input=odd_folder[1]["empty"][0]) == 3
+    (row,) = rows_of(tmp_path / "output")
+    assert row["status"] == "error" and "empty file" in row["error"]
+
+
+def test_csv_input(main, odd_folder, tmp_path):
+    folder = odd_folder[0]
+    (folder / "list.csv").write_text("label,path\n1,sub/part10.png\n2,missing.png\n3,good.png\n4,sub/part10.png\n")
+    assert main(input=folder / "list.csv") == 3
+    rows = rows_of(tmp_path / "output")
+    assert [row["path"] for row in rows] == [str(folder / p) for p in ("sub/part10.png", "missing.png", "good.png", "sub/part10.png")]
+    assert [row["status"] for row in rows] == ["ok", "error", "ok", "ok"]
+    assert rows[1]["error"] == f"{folder}/missing.png: no such file"
+    assert rows[0]["score"] == rows[3]["score"]
+    assert sorted(p.name for p in (tmp_path / "output/maps").glob("*.npy")) == ["good.png.npy", "part10.png.2.npy", "part10.png.npy"]
+
+
+def test_no_maps_where_none_are_wanted(main, odd_folder, tmp_path):
+    assert main(input=odd_folder[0] / "sub", maps=False) == 0
+    assert [p.name for p in (tmp_path / "output").iterdir()] == ["scores.csv"]
+
+
+def test_a_second_time_replaces_the_first(main, odd_folder, tmp_path):
+    main(input=odd_folder[0] / "sub")
+    main(input=odd_folder[1]["good"][0])
+    assert [row["path"] for row in rows_of(tmp_path / "output")] == [str(odd_folder[1]["good"][0])]
+
+
+def test_missing_input_and_run_folder_are_one_line_each(main, odd_folder, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.csv").write_text("")
+    cases = [
+        ({"input": tmp_path / "nowhere"}, f"{tmp_path}/nowhere: no such file"),
+        ({"input": tmp_path / "empty"}, f"{tmp_path}/empty: no image files"),
+        ({"input": tmp_path / "empty.csv"}, f"{tmp_path}/empty.csv: row 1: no column path"),
+        ({"input": tmp_path / "nowhere.csv"}, f"{tmp_path}/nowhere.csv: cannot be read"),
+        ({"input": odd_folder[0], "workdir": tmp_path / "norun"}, f"{tmp_path}/norun/config.json: no such file"),
+        ({"input": odd_folder[0], "workdir": tmp_path / "empty"}, f"{tmp_path}/empty/config.json: no such file"),
+    ]
+    for values, message in cases:
+        assert main(**values) == 1
+        stderr = capsys.readouterr().err
+        assert stderr.startswith(f"error: {message}") and len(stderr.splitlines()) == 1, stderr
+    assert not (tmp_path / "output").exists()
+
+
+def test_missing_flags_are_named():
+    result = command("score", "--input=x")
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    assert "--workdir" in result.stderr
+
+
+# With stand-in networks
+
+
+def write_images(folder, count):
+    paths = []
+    for index in range(count):
+        paths.append(str(folder / f"{index:03d}.png"))
+        Image.fromarray(np.full((8, 8), index, np.uint8)).save(paths[-1])
+    return paths
+
+
+def test_output_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "output").write_text("")
+    for output in (tmp_path / "output", tmp_path / "output" / "below"):
+        with pytest.raises(RunError, match=f"{tmp_path}/output.*cannot be written"):
+            score.score(stand_in_detector(), write_images(tmp_path, 1), output)
+
+
+def test_rows_done_before_the_disk_was_full_are_kept(tmp_path, monkeypatch):
+    paths = write_images(tmp_path, 12)
+    write_map, written = score.write_map, []
+
+    def on_a_small_disk(stem, anomaly_map):
+        if len(written) == 7:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(stem))
+        written.append(stem)
+        write_map(stem, anomaly_map)
+
+    monkeypatch.setattr(score, "write_map", on_a_small_disk)
+    with pytest.raises(RunError, match="007.png: cannot be written: No space left on device"):
+        score.score(stand_in_detector(), paths, tmp_path / "output")
+    rows = rows_of(tmp_path / "output")
+    assert [row["path"] for row in rows] == paths[:7]
+    assert [float(row["score"]) for row in rows] == pytest.approx([max(0, n / 127.5 - 1) for n in range(7)])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_scores_csv_on_a_full_disk_is_a_run_error(tmp_path):
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "scores.csv").symlink_to("/dev/full")
+    with pytest.raises(RunError, match="cannot be written: No space left on device"):
+        score.score(stand_in_detector(), write_images(tmp_path, 3), tmp_path / "output", maps=False)
+
+
+def test_rows_are_on_disk_as_soon_as_they_are_known(tmp_path):
+    """Seen from the source of the images: when image 8 is read, the first batch of 4 has its rows."""
+    paths, seen = write_images(tmp_path, 12), []
+    detector = stand_in_detector(batch_size=4)
+    measure = detector._measure
+
+    def watching(images):
+        if (tmp_path / "output" / "scores.csv").exists():
+            seen.append(len((tmp_path / "output" / "scores.csv").read_text().splitlines()[1:]))
+        return measure(images)
+
+    detector._measure = watching
+    score.score(detector, paths, tmp_path / "output", maps=False)
+    assert seen == [0, 4, 8]
+
+
+def test_errors_stay_at_their_places(tmp_path):
+    """Bad files at the beginning, in a row, and at the end; order and count are kept with any batch size."""
+    good = write_images(tmp_path, 7)
+    (tmp_path / "bad.png").write_bytes(b"")
+    bad = str(tmp_path / "bad.png")
+    paths = [bad, bad, *good[:3], bad, *good[3:6], bad, bad, good[6], bad]
+    for batch_size in (1, 2, 4, 100):
+        assert score.score(stand_in_detector(batch_size=batch_size), paths, tmp_path / "output", maps=False) == 6
+        rows = rows_of(tmp_path / "output")
+        assert [row["path"] for row in rows] == paths
+        assert [row["status"] == "error" for row in rows] == [p == bad for p in paths]
+    assert score.score(stand_in_detector(), [bad] * 3, tmp_path / "output") == 3
+    assert [row["status"] for row in rows_of(tmp_path / "output")] == ["error"] * 3
+
+
+def test_odd_file_names_come_out_as_they_are(tmp_path):
+    """Commas, quotes, line breaks, other alphabets, and bytes that are not UTF-8."""
+    (original,) = write_images(tmp_path, 1)
+    names = ['a,"b".png', "zeile\n2.png", "ラベル.png", "b\udce4d.png"]
+    paths = [os.path.join(tmp_path, name) for name in names]
+    for path in paths:
+        try:
+            pathlib.Path(path).write_bytes(pathlib.Path(original).read_bytes())
+        except OSError:  # a file system that takes UTF-8 only
+            pytest.skip("file system refuses such names")
+    assert score.score(stand_in_detector(), paths, tmp_path / "output") == 0
+    assert [row["path"] for row in rows_of(tmp_path / "output")] == paths
+    assert b"b\xe4d.png" in (tmp_path / "output" / "scores.csv").read_bytes()
+    assert (tmp_path / "output" / "maps" / "b\udce4d.png.npy").exists()
+
+
+def test_map_png_shows_0_to_10_deviations(tmp_path):
+    score.write_map(tmp_path / "x.png", np.array([[-3.0, 0.0, 2.0, 10.0, 50.0]]))
+    with Image.open(tmp_path / "x.png.png") as picture:
+        assert np.asarray(picture).tolist() == [[0, 0, 51, 255, 255]]
+    assert np.load(tmp_path / "x.png.npy").tolist() == [[-3.0, 0.0, 2.0, 10.0, 50.0]]
+
+
+def test_map_names_are_unique():
+    names = score.MapNames()
+    assert [names.unique(p) for p in ("a/x.png", "b/x.png", "b/y.png", "c/x.png")] == ["x.png", "x.png.2", "y.png", "x.png.3"]
+
+
+@pytest.fixture
+def generated(monkeypatch):
+    """Images that exist only while someone holds them: how many at once, counted as they are read."""
+    alive, most = weakref.WeakSet(), [0]
+
+    class Picture(np.ndarray):
+        __hash__ = object.__hash__
+
+    def read(path, channels):
+        if path.endswith("bad"):
+            raise image_io.ImageError(f"{path}: empty file (0 bytes)")
+        image = np.full((32, 32, channels), 0.25, np.float32).view(Picture)
+        alive.add(image)
+        most[0] = max(most[0], len(alive))
+        return image
+
+    monkeypatch.setattr(image_io, "read_image", read)
+    return most
+
+
+def test_at_most_a_batch_of_images_is_in_memory(generated, tmp_path):
+    detector = stand_in_detector(batch_size=8, resolution=32)
+    assert score.score(detector, [f"{n}" for n in range(500)], tmp_path / "output", maps=False) == 0
+    assert len(rows_of(tmp_path / "output")) == 500
+    assert 1 <= generated[0] <= 8 + 3
+
+
+def test_memory_does_not_grow_with_the_number_of_images(generated, tmp_path, capsys):
+    """Peak of what Python and NumPy allocate: 500 images (4 kB each, a third of the files bad) take what 100 take."""
+
+    def peak(count):
+        detector = stand_in_detector(batch_size=8, resolution=32)
+        paths = [f"{n}{'bad' if n % 3 == 0 else ''}" for n in range(count)]
+        tracemalloc.start()
+        try:
+            score.score(detector, paths, tmp_path / "output", maps=False)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(50)  # what is imported and cached on first use
+    assert peak(500) - peak(100) < 100_000  # 267 images more would be a megabyte, or several with maps and layers

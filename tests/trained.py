@@ -1,0 +1,118 @@
+"""A small finished run, trained once for all tests that need one, and what is made of it."""
+
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1", "KERAS_BACKEND": "tensorflow"}
+ENVIRONMENT.pop("TF_CONFIG", None)
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="semi_anogan_smoke_")  # removed when the process ends
+
+
+def command(module: str, *arguments) -> subprocess.CompletedProcess:
+    """Runs python -m semi_anogan.MODULE; streams are captured as text."""
+    return subprocess.run(
+        [sys.executable, "-m", f"semi_anogan.{module}", *map(str, arguments)],
+        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+    )
+
+
+@functools.cache  # a session fixture runs again for each module that imports it; this does not
+def _trained() -> pathlib.Path:
+    folder = pathlib.Path(_FOLDER.name) / "run"
+    result = command("train", f"--config={ROOT / 'configs/smoke.py'}", f"--workdir={folder}")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@functools.cache
+def _data():
+    from semi_anogan import runs
+
+    config = runs.load_config(_trained())
+    dataset, splits, _ = runs.load_data(config)
+    return config, dataset, splits
+
+
+@functools.cache
+def _loaded():
+    from semi_anogan.detector import Detector
+
+    return Detector.load(_trained())
+
+
+@pytest.fixture(scope="session")
+def smoke_run() -> pathlib.Path:
+    """The run folder of configs/smoke.py (16 x 16, grey), not to be changed."""
+    return _trained()
+
+
+@pytest.fixture(scope="session")
+def smoke_data(smoke_run):
+    """(config, Dataset, Splits) of the run."""
+    return _data()
+
+
+@pytest.fixture(scope="session")
+def smoke_detector(smoke_run):
+    """Detector.load of the run, compiled once for all; not to be changed."""
+    return _loaded()
+
+
+@pytest.fixture(scope="session")
+def test_images(smoke_data) -> np.ndarray:
+    """The run's 20 test images, float32 [20, 16, 16, 1] in [-1, 1], normal and abnormal."""
+    _, dataset, splits = smoke_data
+    return np.stack([dataset.read_image(e) for e in splits.test])
+
+
+def tiny_model(**changes):
+    """An untrained SemiAnoGAN of the smallest useful size."""
+    from semi_anogan.model import SemiAnoGAN
+
+    sizes = {"resolution": 8, "channels": 1, "latent_size": 8, "filters_base": 64, "filters_cap": 8}
+    return SemiAnoGAN(**{**sizes, **changes})
+
+
+def stand_in_calibration(threshold: float = 0.5):
+    """score = sum of the components' positive parts over 4."""
+    from semi_anogan import scores
+    from semi_anogan.calibration import ROBUST_Z_SUM, Calibration
+
+    return Calibration(
+        names=scores.COMPONENTS, center=(0.0,) * 4, scale=(1.0,) * 4, weights=(0.25,) * 4, bias=0.0, clip_low=0.0,
+        clip_high=20.0, method=ROBUST_Z_SUM, threshold=threshold, false_alarm_rate=0.1, normals=10, trimmed=(), abnormals=0,
+        warnings=(),
+    )
+
+
+def stand_in_detector(layers=None, components=None, channels=1, resolution=8, batch_size=4, **settings):
+    """A real Detector around stand-in functions of a batch [B, R, R, C] instead of networks and search.
+
+    layers: -> [B, R, R, S], by default the image's mean over its channels. components: -> [B, 4], by default four times
+    the layers' mean. Map center 0, scale 1, no smoothing; calibrated as stand_in_calibration says.
+    """
+    import types
+
+    from semi_anogan.detector import Detector
+
+    detector = object.__new__(Detector)
+    layers = layers or (lambda x: x.mean(axis=-1, keepdims=True))
+    components = components or (lambda x: np.repeat(layers(x).mean(axis=(1, 2)), 4, axis=1))
+    generator = types.SimpleNamespace(resolutions=[2**k for k in range(2, resolution.bit_length())])
+    detector.__dict__.update(
+        model=types.SimpleNamespace(generator=generator, sizes={"resolution": resolution, "channels": channels}),
+        resolution=resolution, channels=channels, tile=False, map_sigma_px=0.0, batch_size=batch_size,
+        calibration=stand_in_calibration(), map_center=np.float32([0.0]), map_scale=np.float32([1.0]),
+        _measure=lambda x: (components(x), layers(x), x),
+    )
+    detector.__dict__.update(settings)
+    return detector
