@@ -1,5 +1,7 @@
 """SemiAnoGAN: the progressive growing GAN with the alpha mixture as a keras.Model."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -55,7 +57,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             network.build()
         self.fade = self.add_weight(shape=(), initializer="ones", trainable=False, name="fade", aggregation="mean")
         for average, current in self._average_pairs():
-            average.assign(current)
+            average.assign(ops.copy(ops.convert_to_tensor(current)))  # JAX would share the buffer, and fit donates each
         self.built = True
 
     def compile(
@@ -154,7 +156,9 @@ class SemiAnoGAN(TrainStep, keras.Model):
         generated_logits = logits_of(generated, weights=every)
         logits = logits_of(images, weights=normal, update=True)
 
-        count = ops.cast(ops.ceil(self.objective["penalty_share"] * ops.shape(latents)[0]), "int32")
+        count = self.objective["penalty_share"] * ops.shape(latents)[0]
+        # A tensor only in a TensorFlow graph that leaves the batch size open; JAX slices by plain numbers.
+        count = math.ceil(count) if isinstance(count, (int, float)) else ops.cast(ops.ceil(count), "int32")
         where, weights = images[:count], normal[:count]
         if objective.penalty_on == "mixed":
             where = lerp(where, ops.stop_gradient(generated[:count]), mix[:count])

@@ -64,15 +64,17 @@ class Monitor:
         if self.enabled:
             latents = np.random.default_rng(0).standard_normal((SAMPLES, model.sizes["latent_size"]), dtype=np.float32)
             images = np.asarray(model.generator_average(latents, resolution=stage.resolution))
-            picture = to_uint8(grid(images, 8))
-            self.events.image(self.progress["images_seen"], "generated", picture[..., 0] if picture.shape[-1] == 1 else picture)
+            self.events.image(self.progress["images_seen"], "generated", picture(images, 8))
             self.events.flush()
 
 
-def grid(images: np.ndarray, columns: int) -> np.ndarray:
-    """[N, H, W, C] -> one picture [rows H, columns W, C], clipped to [-1, 1]; missing ones are black."""
+def picture(images, columns: int) -> np.ndarray:
+    """N images [H, W, C] in [-1, 1], clipped, -> one uint8 picture [rows H, columns W] or [rows H, columns W, 3]."""
+    images = np.clip(np.stack(images), -1, 1)
     count, height, width, channels = images.shape
     rows = -(-count // columns)
     filled = np.full((rows * columns, height, width, channels), -1.0, np.float32)
-    filled[:count] = np.clip(images, -1, 1)
-    return filled.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    filled[:count] = images
+    tiled = filled.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    tiled = to_uint8(tiled.reshape(rows * height, columns * width, channels))
+    return tiled[..., 0] if channels == 1 else tiled

@@ -67,7 +67,24 @@ def calibrate(config, folder, model, dataset, splits):
         config.calibration.false_alarm_rate,
     )
     runs.write_json(pathlib.Path(folder) / runs.DETECTOR, detector.state())
+    examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
+    write_reconstructions(folder, detector, [dataset.read_image(e) for e in examples])
     return detector
+
+
+def write_reconstructions(folder, detector, images):
+    """Adds a picture to the TensorBoard events: images in the upper row, their reconstructions in the lower one."""
+    from semi_anogan import runs
+    from semi_anogan.data.images import resize, to_channels
+    from semi_anogan.events import EventWriter
+    from semi_anogan.monitor import picture
+
+    side = detector.resolution
+    upper = [resize(to_channels(image, detector.channels), side, side) for image in images]
+    lower = [resize(m.reconstruction, side, side) for m in detector.measure(images)]
+    events = EventWriter(pathlib.Path(folder) / runs.EVENTS)
+    events.image(0, "reconstructions", picture(upper + lower, len(images)))
+    events.close()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from PIL import Image
 from tiny_runs import ENVIRONMENT, ROOT, finish, newest_checkpoint, start, steps_done, tiny_config, train_command
 
 from semi_anogan import checkpoint, runs, train
+from semi_anogan.config import ConfigError
 from semi_anogan.data.batches import Batches
+from semi_anogan.data.dataset import DataError
 from semi_anogan.training import Training
 
 STEPS = 150  # of the tiny run
@@ -254,21 +256,33 @@ def test_other_settings_are_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "key, value, told",
+    "key, value, error, told",
     [
-        ("objective__alpha", 1.5, r"objective.alpha must be in \(0, 1\], got 1.5"),
-        ("objective__adversarial", "hinge", "got 'hinge'"),
-        ("model__resolution", 20, "resolution must be a power of two from 4 to 1024, got 20"),
-        ("schedule__batch_size", 0, "schedule.batch_size must be at least 1, got 0"),
-        ("schedule__total_kimages", -1.0, "schedule.total_kimages must be positive, got -1.0"),
-        ("data__flips", "x", "data.flips must be .*, got 'x'"),
-        ("train__distribution", "two", "got 'two'"),
+        ("objective__alpha", 1.5, ConfigError, r"objective.alpha must be in \(0, 1\], got 1.5"),
+        ("objective__adversarial", "hinge", ConfigError, "objective.adversarial must be .*, got 'hinge'"),
+        ("model__resolution", 20, ConfigError, "model.resolution must be a power of two from 4 to 1024, got 20"),
+        ("schedule__batch_size", 0, ConfigError, "schedule.batch_size must be at least 1, got 0"),
+        ("search__feature_weight", 2.0, ConfigError, r"search.feature_weight must be in \[0, 1\], got 2.0"),
+        ("data__flips", "x", ConfigError, "data.flips must be .*, got 'x'"),
+        ("data__name", "surfaces", DataError, "'surfaces' is not a data source"),
+        ("calibration__hold_out_share", 1.0, ConfigError, "calibration.hold_out_share must be .*, got 1.0"),
     ],
 )
-def test_bad_settings_are_told_before_anything_is_trained(tmp_path, key, value, told):
+def test_bad_settings_leave_the_folder_to_better_ones(tmp_path, key, value, error, told):
+    with pytest.raises(error, match=told):
+        train.run(tiny_config(**{key: value}), tmp_path)
+    assert not (tmp_path / "config.json").exists() and not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "key, value, told", [("train__distribution", "two", "got 'two'"), ("model__channels", 2, "channels must be 1 .*, got 2")]
+)
+def test_settings_that_only_the_model_or_the_backend_knows(tmp_path, key, value, told):
+    config, splits, store = load()
+    config.update_from_flattened_dict({key.replace("__", "."): value})
     with pytest.raises(runs.RunError, match=f"bad setting: .*{told}"):
-        training(tmp_path, **{key: value})
-    assert not (tmp_path / "checkpoints").exists()
+        Training(config, tmp_path, splits, store)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -277,8 +291,9 @@ def test_bad_settings_are_told_before_anything_is_trained(tmp_path, key, value, 
 def test_the_command_refuses_unknown_keys_and_values_of_another_kind(tmp_path, key, value, told):
     command = train_command(tmp_path / "run", {key: value})
     done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0
-    assert all(part in done.stderr for part in told), done.stderr
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and all(part in line for part in told)
     assert not (tmp_path / "run").exists()
 
 

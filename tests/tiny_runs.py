@@ -66,3 +66,9 @@ def newest_checkpoint(folder) -> dict[str, np.ndarray]:
     """The arrays of the newest checkpoint, `progress` (JSON as bytes) among them."""
     with np.load(max(pathlib.Path(folder).glob("checkpoints/step_*.npz")), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def averaged_outputs(model, inputs) -> list[np.ndarray]:
+    """Images, logits, features and evidence of the averaged networks for inputs["latents"] and inputs["images"]."""
+    logits, features, evidence = model.discriminator_average(inputs["images"])
+    return [np.asarray(v) for v in (model.generator_average(inputs["latents"]), logits, *features, *evidence)]

@@ -35,7 +35,9 @@ class TrainStep:
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer_variables, metrics_variables = state
-        inputs = self.unpack(data)
+        with self._scope(trainable, non_trainable) as scope:  # it may draw latents, which moves the seed's state
+            inputs = self.unpack(data)
+        non_trainable = self._non_trainable_values(scope)
         count = len(self.generator.trainable_variables)
 
         def losses(generator_values, discriminator_values):

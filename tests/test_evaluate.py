@@ -1,0 +1,251 @@
+"""Evaluation: metrics.json says what scores.csv says, twice the same, and data with parts missing is fine."""
+
+import csv
+import dataclasses
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+from trained import command, smoke_data, smoke_detector, smoke_run, stand_in_detector  # noqa: F401
+
+from semi_anogan import evaluate, runs
+from semi_anogan.data.dataset import DataError, Dataset, Example
+from semi_anogan.data.splits import Splits
+
+COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm")
+
+
+def read(folder):
+    """(metrics, rows of scores.csv) of a run folder."""
+    with open(folder / "scores.csv", newline="", encoding="utf-8") as file:
+        return json.loads((folder / "metrics.json").read_text()), list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def again(smoke_run, tmp_path_factory):
+    """A copy of the run folder, evaluated by the command: (result, folder)."""
+    folder = tmp_path_factory.mktemp("again") / "run"
+    shutil.copytree(smoke_run, folder, ignore=shutil.ignore_patterns("plots", "report.html", "metrics.json", "scores.csv"))
+    return command("evaluate", f"--workdir={folder}"), folder
+
+
+def test_the_command_finds_what_the_training_found(smoke_run, again):
+    result, folder = again
+    assert result.returncode == 0, result.stderr
+    (first, first_rows), (second, second_rows) = read(smoke_run), read(folder)
+    for values in (first, second):
+        assert values.pop("search_images_per_second") > 0
+    assert _close(first, second), (first, second)
+    assert [row["path"] for row in first_rows] == [row["path"] for row in second_rows]
+    for name in ("score", *COMPONENTS):
+        np.testing.assert_allclose(
+            [float(row[name]) for row in first_rows], [float(row[name]) for row in second_rows], rtol=2e-5, atol=2e-5
+        )
+    assert f"image AUROC {second['image_auroc']:.3f}" in result.stdout and f"report: {folder}/report.html" in result.stdout
+
+
+def _close(a, b):
+    if isinstance(a, dict):
+        return set(a) == set(b) and all(_close(a[k], b[k]) for k in a)
+    return a == b or a == pytest.approx(b, rel=1e-5)
+
+
+def test_contract_keys_are_there(again, smoke_data):
+    values, rows = read(again[1])
+    assert {
+        "image_auroc", "image_average_precision", "image_f1_max", "threshold", "image_false_alarm_rate", "image_recall",
+        "components", "pixel_auroc", "pixel_aupro", "counts", "train_seconds", "search_images_per_second",
+    } <= set(values)
+    assert set(values["components"]) == set(COMPONENTS)
+    _, _, splits = smoke_data
+    assert values["counts"] == {
+        "train_normal": len(splits.normal), "train_abnormal": len(splits.abnormal), "held_out_normal": len(splits.held_out_normal),
+        "held_out_abnormal": len(splits.held_out_abnormal), "test_normal": 10, "test_abnormal": 10,
+    }
+    assert values["counts"]["train_normal"] + values["counts"]["held_out_normal"] == 60
+    assert [row["path"] for row in rows] == [e.path for e in splits.test]
+
+
+def test_metrics_agree_with_scores_csv(again):
+    values, rows = read(again[1])
+    abnormal = np.array([row["truth"] == "abnormal" for row in rows])
+    scores = np.array([float(row["score"]) for row in rows])
+    label = np.array([row["label"] == "abnormal" for row in rows])
+    assert abnormal.sum() == 10
+    assert values["image_auroc"] == pytest.approx(sklearn_metrics.roc_auc_score(abnormal, scores))
+    assert values["image_average_precision"] == pytest.approx(sklearn_metrics.average_precision_score(abnormal, scores))
+    best = max(sklearn_metrics.f1_score(abnormal, scores >= t) for t in scores)
+    assert values["image_f1_max"] == pytest.approx(best)
+    np.testing.assert_array_equal(label, scores > values["threshold"])
+    assert values["image_recall"] == pytest.approx(label[abnormal].mean())
+    assert values["image_false_alarm_rate"] == pytest.approx(label[~abnormal].mean())
+    for name in COMPONENTS:
+        assert values["components"][name] == pytest.approx(
+            sklearn_metrics.roc_auc_score(abnormal, [float(row[name]) for row in rows]), abs=0.011  # ties by rounding
+        )
+
+
+def test_threshold_and_seconds_are_the_runs(again, smoke_run):
+    values, _ = read(again[1])
+    detector = json.loads((smoke_run / "detector.json").read_text())
+    assert values["threshold"] == detector["calibration"]["threshold"]
+    assert values["train_seconds"] == round(runs.read_progress(smoke_run)["seconds"], 1) > 0
+
+
+def test_report_holds_the_figures(again):
+    _, folder = again
+    values, rows = read(folder)
+    page = (folder / "report.html").read_text()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    for figure in (f"{values['image_auroc']:.3f}", f"{values['image_recall']:.1%}", f"{values['threshold']:.6g}"):
+        assert figure in text
+    assert "smoke: surface" in text
+    plots = {p.stem for p in (folder / "plots").glob("*.png")}
+    assert {"scores", "roc", "precision_recall", "pixel_differences", "history", "gallery"} <= plots
+    assert page.count("data:image/png;base64,") >= len(plots) - 1
+    assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing from elsewhere
+
+
+# With stand-in networks: an image's score is its mean, its map is the image itself
+
+
+def dataset_of(values, masks=None):
+    """Test images of one value each, {path: value}; abnormal where the path says so."""
+    examples = [Example(p, "test", "abnormal" if "abnormal" in p else "normal") for p in values]
+    training = [Example(f"train/{n}", "train", "normal", mislabelled=n == 0) for n in range(4)]
+
+    def image(example):
+        pixels = np.full((8, 8, 1), values.get(example.path, 0.0), np.float32)
+        mask = (masks or {}).get(example.path)
+        if mask is not None:  # the value is where the mask is
+            pixels = np.where(mask[..., None], pixels, np.float32(0))
+        return pixels
+
+    return Dataset("made up", (*examples, *training), image, lambda e: (masks or {}).get(e.path))
+
+
+def evaluated(tmp_path, smoke_data, dataset, **settings):
+    test = dataset.select("test")
+    training = dataset.select("train")
+    splits = Splits(training[:2], [], training[2:], [], test)
+    detector = stand_in_detector(**{"map_sigma_px": 0.0, **settings})
+    progress = {"seconds": 12.34, "history": {"images_seen": [1, 2], "generator_loss": [1.0, 0.5], "fade": [0, 1]}}
+    return evaluate.evaluate(smoke_data[0], tmp_path, detector, dataset, splits, progress)
+
+
+def test_metrics_by_hand(tmp_path, smoke_data):
+    """Threshold 0.5; normal 0.1, 0.2, 0.6, 0.3 and abnormal 0.9, 0.4: of 8 pairs 7 are in order."""
+    values = {"n1": 0.1, "n2": 0.2, "n3": 0.6, "n4": 0.3, "abnormal1": 0.9, "abnormal2": 0.4}
+    found = evaluated(tmp_path, smoke_data, dataset_of(values))
+    assert found == json.loads((tmp_path / "metrics.json").read_text())
+    assert found["image_auroc"] == 7 / 8
+    assert found["image_false_alarm_rate"] == 1 / 4 and found["image_recall"] == 1 / 2
+    assert found["threshold"] == 0.5 and found["train_seconds"] == 12.3
+    assert found["components"] == dict.fromkeys(COMPONENTS, 7 / 8)
+    assert "pixel_auroc" not in found  # no masks
+    _, rows = read(tmp_path)
+    assert [(row["path"], row["truth"], row["label"]) for row in rows] == [
+        ("n1", "normal", "normal"), ("n2", "normal", "normal"), ("n3", "normal", "abnormal"), ("n4", "normal", "normal"),
+        ("abnormal1", "abnormal", "abnormal"), ("abnormal2", "abnormal", "normal"),
+    ]
+    assert [float(row["residual"]) for row in rows] == pytest.approx(list(values.values()))
+
+
+def test_pixel_metrics_by_hand(tmp_path, smoke_data):
+    """One defect of 4 pixels at 0.9; of the 124 normal pixels the 64 of the other image are at 0.95, the rest at 0."""
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, 2:4] = True
+    found = evaluated(tmp_path, smoke_data, dataset_of({"n": 0.95, "abnormal": 0.9}, {"abnormal": mask}))
+    assert found["pixel_auroc"] == pytest.approx(60 / 124)
+    assert found["pixel_aupro"] == pytest.approx(0.0, abs=1e-6)  # found only beyond a false-positive rate of 64 / 124
+    found = evaluated(tmp_path, smoke_data, dataset_of({"n": 0.1, "abnormal": 0.9}, {"abnormal": mask}))
+    assert found["pixel_auroc"] == 1.0 and found["pixel_aupro"] == pytest.approx(1.0)
+
+
+def test_abnormal_images_without_a_mask_do_not_count_as_normal_pixels(tmp_path, smoke_data):
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, 2:4] = True
+    values = {"n": 0.1, "abnormal": 0.5, "abnormal without": 0.9}
+    found = evaluated(tmp_path, smoke_data, dataset_of(values, {"abnormal": mask}))
+    assert found["pixel_auroc"] == 1.0
+
+
+def test_pixel_differences_are_counted_by_label(smoke_data):
+    dataset = dataset_of({"n": 0.1, "abnormal1": 0.9, "abnormal2": 0.9})
+    measured = evaluate.measure(stand_in_detector(), dataset, dataset.select("test"))
+    edges = evaluate.DIFFERENCE_EDGES
+    for label, value, count in (("normal", 0.1, 64), ("abnormal", 0.9, 128)):
+        histogram = measured.pixel_differences[label]
+        assert histogram.sum() == count
+        at = int(np.flatnonzero(histogram)[0])
+        assert histogram[at] == count and edges[at] - 1e-6 <= value <= edges[at + 1] + 1e-6
+    beyond = evaluate.measure(stand_in_detector(lambda x: x + 5), dataset, dataset.select("test"))
+    assert beyond.pixel_differences["normal"][-1] == 64  # more than the last edge counts with the last
+
+
+def test_normal_images_only(tmp_path, smoke_data, capsys):
+    found = evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "n2": 0.2, "n3": 0.6, "n4": 0.3}))
+    assert found["image_auroc"] is None and found["image_recall"] is None and found["image_average_precision"] is None
+    assert found["components"] == dict.fromkeys(COMPONENTS)
+    assert found["image_false_alarm_rate"] == 1 / 4
+    assert (found["counts"]["test_normal"], found["counts"]["test_abnormal"]) == (4, 0)
+    assert (tmp_path / "report.html").exists()
+    assert "image AUROC none" in capsys.readouterr().out
+
+
+def test_abnormal_images_only(tmp_path, smoke_data):
+    found = evaluated(tmp_path, smoke_data, dataset_of({"abnormal1": 0.1, "abnormal2": 0.8}))
+    assert found["image_auroc"] is None and found["image_false_alarm_rate"] is None and found["image_recall"] == 1 / 2
+
+
+def test_no_test_images_is_an_error(tmp_path, smoke_data):
+    with pytest.raises(DataError, match="made up.*no test images"):
+        evaluated(tmp_path, smoke_data, dataset_of({}))
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_gallery_is_searched_together(tmp_path, smoke_data):
+    """8 images for the gallery are 2 batches of 4, not one each; the test's 8 images are 2 more."""
+    values = {f"n{i}": i / 10 for i in range(4)} | {f"abnormal{i}": 0.6 + i / 20 for i in range(4)}
+    calls = []
+    detector = stand_in_detector()
+    measure = detector._measure
+    evaluated(tmp_path, smoke_data, dataset_of(values), _measure=lambda x: calls.append(len(x)) or measure(x))
+    assert calls == [4] * 4
+
+
+def test_images_are_read_one_by_one(tmp_path, smoke_data):
+    """Of 200 test images never more than a batch and a few are held."""
+    import weakref
+
+    alive, most = weakref.WeakSet(), [0]
+
+    class Picture(np.ndarray):
+        __hash__ = object.__hash__
+
+    def image(example):
+        picture = np.zeros((8, 8, 1), np.float32).view(Picture)
+        alive.add(picture)
+        most[0] = max(most[0], len(alive))
+        return picture
+
+    dataset = dataclasses.replace(dataset_of({f"n{i}": 0.0 for i in range(200)}), read_image=image)
+    measured = evaluate.measure(stand_in_detector(batch_size=8), dataset, dataset.select("test"))
+    assert len(measured.scores) == 200 and most[0] <= 8 + 3
+
+
+def test_a_full_disk_is_a_run_error(tmp_path, smoke_data, monkeypatch):
+    import errno
+    import os
+
+    from semi_anogan import report
+
+    def full(folder, page):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "report.html"))
+
+    monkeypatch.setattr(report, "write_report", full)
+    with pytest.raises(runs.RunError, match="report.html: cannot be written: No space left"):
+        evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.2}))
