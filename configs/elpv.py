@@ -8,5 +8,6 @@ def get_config():
     config.name = "elpv"
     config.data.name = "elpv"
     config.data.abnormal_count = 128
+    config.schedule.total_kimages = 16.0
     config.data.flips = "hv"
     return config
