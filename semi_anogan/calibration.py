@@ -114,8 +114,10 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
         clip_low = 0.0 if len(names) > 1 else -CLIP
     scores = bias + np.clip(z_normal, clip_low, CLIP) @ weights
     keep = plausible(scores)
+    if method == LOGISTIC_REGRESSION:
+        keep &= ~like_abnormal(scores, bias + np.clip(z_abnormal, clip_low, CLIP) @ weights, keep)
     if not keep.all():
-        warnings.append(f"{np.count_nonzero(~keep)} of {len(keep)} held-out normal images score far above the others; "
+        warnings.append(f"{np.count_nonzero(~keep)} of {len(keep)} held-out normal images score as abnormal ones do; "
                         "they were set aside as probably mislabelled when the threshold was chosen")
     return Calibration(
         names, tuple(center.tolist()), tuple(scale.tolist()), tuple(weights.tolist()), float(bias), clip_low, CLIP,
@@ -182,6 +184,38 @@ def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewes
     keep = np.zeros(len(s), bool)
     keep[order[:n]] = True
     return keep
+
+
+def like_abnormal(scores: np.ndarray, abnormal: np.ndarray, keep: np.ndarray, most: float = 0.3) -> np.ndarray:
+    """Which scores are more likely those of hidden abnormal images than of normal ones, bool [N].
+
+    Hidden abnormal images score like the known ones. So the scores are taken as a mixture of a normal distribution, fitted
+    here by expectation-maximisation (Dempster et al. 1977), and that of the known abnormal images, fixed; everything above
+    the point where the latter becomes the likelier is marked. Only where the bulk of the scores is about symmetric (octile
+    skewness at most 0.2): the tail of a skewed distribution would be taken for abnormal images.
+
+    Args:
+      scores: [N] of held-out images labelled normal; abnormal: [M] of known abnormal images.
+      keep: bool [N], the scores to start from. most: largest share that can be hidden abnormal images.
+    """
+    low, middle, high = np.quantile(scores[keep], [0.125, 0.5, 0.875])
+    spread = np.median(np.abs(scores[keep] - middle)) * 1.4826
+    if spread <= 0 or high + low - 2 * middle > 0.2 * (high - low):
+        return np.zeros(len(scores), bool)
+
+    def log_density(mean, deviation):
+        return -0.5 * ((scores - mean) / deviation) ** 2 - np.log(deviation)
+
+    mean, deviation, share = middle, spread, 0.05
+    of_abnormal = log_density(abnormal.mean(), abnormal.std() + 1e-3 * spread)
+    for _ in range(50):
+        odds = of_abnormal + np.log(share) - log_density(mean, deviation) - np.log1p(-share)
+        hidden = np.where(scores > mean, 1 / (1 + np.exp(-np.clip(odds, -50, 50))), 0.0)
+        share = np.clip(hidden.mean(), 1e-3, most)
+        mean = np.average(scores, weights=1 - hidden)
+        deviation = np.sqrt(np.average((scores - mean) ** 2, weights=1 - hidden)) + 1e-3 * spread
+    marked = hidden > 0.5
+    return scores >= scores[marked].min() if marked.any() else marked
 
 
 def _checked(components: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -44,8 +44,8 @@ def load_and_step(folder, inputs, results):
 
 
 def whole_run(folder, inputs, results):
-    # A log and a checkpoint now and then, with the growth from 4 to 8 pixels between them.
-    config = tiny_config(schedule__total_kimages=0.2, train__checkpoint_kimages=0.08)
+    # 40 images at 4 pixels, the others at 8.
+    config = tiny_config(schedule__total_kimages=0.2, train__checkpoint_kimages=0.08, train__log_steps=5)
     metrics = train.run(config, folder / "run")
     assert metrics == runs.read_json(folder / "run" / runs.METRICS)
     model = runs.build_model(config)

@@ -170,3 +170,24 @@ def test_score_refuses_what_is_not_finite():
     calibration = fit(["a", "b"], np.random.default_rng(0).normal(size=(30, 2)))
     with pytest.raises(ValueError, match="'a' of row 1 is inf"):
         calibration.score(np.array([[0.0, 0.0], [np.inf, 0.0]]))
+
+
+@pytest.mark.parametrize(("share", "most_false_alarms"), [(0.0, 0.015), (0.05, 0.02)])
+def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(share, most_false_alarms):
+    """Hidden images 4 deviations away on average, as spread as the known ones: too near for a gap to show."""
+    rng = np.random.default_rng(3)
+    false_alarms, recall = [], []
+    for _ in range(40):
+        hidden = round(share * 150)
+        normal = np.concatenate([rng.standard_normal(150 - hidden), 4 + 2 * rng.standard_normal(hidden)])
+        found = calibration.fit(["a"], normal[:, None], 4 + 2 * rng.standard_normal((20, 1)), 0.01)
+        false_alarms.append(np.mean(found.score(rng.standard_normal((4000, 1))) > found.threshold))
+        recall.append(np.mean(found.score(4 + 2 * rng.standard_normal((4000, 1))) > found.threshold))
+    assert 0.004 < np.mean(false_alarms) < most_false_alarms
+    assert np.mean(recall) > 0.7  # 0.80 for the true 99 % quantile
+
+
+def test_the_tail_of_a_skewed_distribution_is_not_taken_for_abnormal_images():
+    rng = np.random.default_rng(4)
+    scores = rng.exponential(size=300)
+    assert not calibration.like_abnormal(scores, 5 + 2 * rng.standard_normal(20), np.ones(300, bool)).any()

@@ -70,5 +70,10 @@ def newest_checkpoint(folder) -> dict[str, np.ndarray]:
 
 def averaged_outputs(model, inputs) -> list[np.ndarray]:
     """Images, logits, features and evidence of the averaged networks for inputs["latents"] and inputs["images"]."""
-    logits, features, evidence = model.discriminator_average(inputs["images"])
-    return [np.asarray(v) for v in (model.generator_average(inputs["latents"]), logits, *features, *evidence)]
+    from semi_anogan.backend import compile_function
+
+    def outputs(latents, images):
+        logits, features, evidence = model.discriminator_average(images)
+        return model.generator_average(latents), logits, *features, *evidence
+
+    return [np.asarray(v) for v in compile_function(outputs, model)(inputs["latents"], inputs["images"])]
