@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semi_anogan.calibration import Calibration, conformal_threshold, fit, plausible
+from semi_anogan.calibration import Calibration, conformal_threshold, fit, like_abnormal, plausible
 
 
 def test_score_by_hand():
@@ -180,7 +180,7 @@ def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(shar
     for _ in range(40):
         hidden = round(share * 150)
         normal = np.concatenate([rng.standard_normal(150 - hidden), 4 + 2 * rng.standard_normal(hidden)])
-        found = calibration.fit(["a"], normal[:, None], 4 + 2 * rng.standard_normal((20, 1)), 0.01)
+        found = fit(["a"], normal[:, None], 4 + 2 * rng.standard_normal((20, 1)), 0.01)
         false_alarms.append(np.mean(found.score(rng.standard_normal((4000, 1))) > found.threshold))
         recall.append(np.mean(found.score(4 + 2 * rng.standard_normal((4000, 1))) > found.threshold))
     assert 0.004 < np.mean(false_alarms) < most_false_alarms
@@ -190,4 +190,4 @@ def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(shar
 def test_the_tail_of_a_skewed_distribution_is_not_taken_for_abnormal_images():
     rng = np.random.default_rng(4)
     scores = rng.exponential(size=300)
-    assert not calibration.like_abnormal(scores, 5 + 2 * rng.standard_normal(20), np.ones(300, bool)).any()
+    assert not like_abnormal(scores, 5 + 2 * rng.standard_normal(20), np.ones(300, bool)).any()
