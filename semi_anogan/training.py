@@ -120,8 +120,9 @@ class Training:
             checkpoint.save(self.checkpoints, self.model, self.progress)
 
     def _trouble(self, logs: dict, saving: bool) -> str:
-        """What has diverged; empty if nothing has. The losses are those before the step's update, so a checkpoint needs more."""
-        bad = [f"{k} {v:g}" for k, v in logs.items() if not abs(v) < self.config.train.divergence_loss]  # NaN compares false
+        """What has diverged; empty if nothing has. Losses are from before the step's update: a checkpoint needs more."""
+        most = self.config.train.divergence_loss
+        bad = [f"{k} {v:g}" for k, v in logs.items() if not abs(v) < most]  # NaN compares false
         if saving and not bad:
             self.trainer.sync()
             if not all(np.isfinite(np.asarray(v)).all() for v in self.model.variables):

@@ -1,8 +1,8 @@
-"""One train step and one fit on two logical CPU devices, in a process of its own: devices are set before TensorFlow starts.
+"""One train step and one fit on two logical CPU devices; its own process, as devices are set before TensorFlow starts.
 
-python distribution_worker.py OUTPUT.npz: {single_a, single_b, mirrored}/NNNN are the variables after one step on half a,
-on half b and on both halves at once, mirrored_other those of the second replica; loss/... the returned losses; fit/... the
-history of `fit` and fit_replica_difference.
+python distribution_worker.py OUTPUT.npz: {single_a, single_b, mirrored}/NNNN are the variables after one step on half
+a, on half b and on both halves at once, mirrored_other those of the second replica; loss/... the returned losses;
+fit/... the history of `fit`; fit_replica_difference.
 """
 
 import sys
@@ -78,7 +78,9 @@ def main(output):
     mirrored, index, count = make_strategy("mirrored")
     assert (mirrored.num_replicas_in_sync, index, count) == (2, 0, 1)
     # Replica i gets every second example from the i-th on.
-    both = {name: np.stack([halves[0][name], halves[1][name]], 1).reshape(-1, *halves[0][name].shape[1:]) for name in halves[0]}
+    both = {}
+    for name, a in halves[0].items():
+        both[name] = np.stack([a, halves[1][name]], axis=1).reshape(-1, *a.shape[1:])
     step("mirrored", mirrored, both, results)
     fit(mirrored, results)
     np.savez(output, **results)

@@ -1,8 +1,8 @@
 """What test_jax.py needs of the JAX backend, in a process where TensorFlow cannot be imported.
 
-python jax_worker.py FOLDER: reads FOLDER/given (checkpoint of TensorFlow) and FOLDER/inputs.npz; writes FOLDER/run, a whole
-run, and FOLDER/results.npz. Keys: outputs/N of the given checkpoint's averaged networks; loss/NAME and step/NNNN of one more
-step from it; run_outputs/N of the run's; fit/NAME, fit_change, fit_seed_change of a `fit`.
+python jax_worker.py FOLDER: reads FOLDER/given (checkpoint of TensorFlow) and FOLDER/inputs.npz; writes FOLDER/run, a
+whole run, and FOLDER/results.npz. Keys: outputs/N of the given checkpoint's averaged networks; loss/NAME and step/NNNN
+of one more step from it; run_outputs/N of the run's; fit/NAME, fit_change, fit_seed_change of a `fit`.
 """
 
 import os

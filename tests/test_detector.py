@@ -439,8 +439,8 @@ def test_more_images_than_a_batch_in_a_graph():
     tf = pytest.importorskip("tensorflow")
     model = tiny_model()
     detector = Detector(model, {"iterations": 1, "candidates": 4}, batch_size=4)
-    images = np.random.default_rng(0).uniform(-1, 1, (10, 8, 8, 1)).astype(np.float32)
-    detector.calibrate(images[:6])
+    held_out, images = np.random.default_rng(0).uniform(-1, 1, (2, 10, 8, 8, 1)).astype(np.float32)
+    detector.calibrate(held_out)  # not the same images, of which one's score is the threshold to the last bit
     compiled = tf.function(detector, input_signature=[tf.TensorSpec([None, 8, 8, 1])])
     assert_same(Detection(*(np.asarray(a) for a in compiled(images))), detector(images))
 

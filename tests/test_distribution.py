@@ -100,5 +100,5 @@ def test_two_processes_train_one_run(tmp_path):
     assert np.isfinite(list(progress["history"].values())).all()
 
     assert "report: " in logs[0] and "report: " not in logs[1]
-    assert len(list(folder.glob("events/*"))) == 1
+    assert {int(path.name.rsplit(".", 1)[1]) for path in folder.glob("events/*")} == {processes[0].pid}
     assert 0 <= runs.read_json(folder / "metrics.json")["image_auroc"] <= 1

@@ -62,8 +62,9 @@ def test_contract_keys_are_there(again, smoke_data):
     assert set(values["components"]) == set(COMPONENTS)
     _, _, splits = smoke_data
     assert values["counts"] == {
-        "train_normal": len(splits.normal), "train_abnormal": len(splits.abnormal), "held_out_normal": len(splits.held_out_normal),
-        "held_out_abnormal": len(splits.held_out_abnormal), "test_normal": 10, "test_abnormal": 10,
+        "train_normal": len(splits.normal), "train_abnormal": len(splits.abnormal),
+        "held_out_normal": len(splits.held_out_normal), "held_out_abnormal": len(splits.held_out_abnormal),
+        "test_normal": 10, "test_abnormal": 10,
     }
     assert values["counts"]["train_normal"] + values["counts"]["held_out_normal"] == 60
     assert [row["path"] for row in rows] == [e.path for e in splits.test]

@@ -40,8 +40,15 @@ def both(tmp_path_factory):
     checkpoint.save(folder / "given", model, {"step": 1})
     command = [sys.executable, str(ROOT / "tests/jax_worker.py"), str(folder)]
     # Compiling takes nearly all of the time here, so XLA is told to make no effort.
-    environment = {**ENVIRONMENT, "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
-    worker = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    worker = subprocess.Popen(
+        command,
+        env={**ENVIRONMENT, "XLA_FLAGS": flags},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         expected = {f"outputs/{i}": v for i, v in enumerate(averaged_outputs(model, inputs))}
         expected |= {f"loss/{name}": np.asarray(value) for name, value in trainer(inputs).items()}

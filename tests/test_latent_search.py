@@ -270,6 +270,16 @@ def test_an_image_its_own_start_makes_has_nothing_to_improve():
     assert steps.tolist() == [5]  # the first is progress, four are not
 
 
+def test_creeping_is_no_progress_but_counts():
+    """Each step gains 1e-4 of the loss, less than 1e-3: the image stops, with the best of the latents it has judged."""
+    search = bowl_search(iterations=50, patience=6, learning_rate=0.01)
+    start = float(search.candidates[0, 0])
+    path = bowl_path(start + 100, start, 0.01, 50)
+    _, loss, steps = (np.asarray(a) for a in search(np.full((1, 2, 2, 1), start + 100, np.float32)))
+    assert steps.tolist() == [7]
+    assert loss[0] == pytest.approx(start + 100 - path[6], abs=1e-4) and loss[0] < 99.95
+
+
 @pytest.fixture(scope="module")
 def networks():
     model = tiny_model(seed=3)

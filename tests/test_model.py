@@ -297,7 +297,8 @@ def test_grow_decides_what_a_step_trains():
     assert not {name for name in low if "_8" in name}
     model.grow(8)
     model.fade.assign(0.5)  # both stages are in use
-    assert {"narrow_8", "conv_8", "to_image_8", "from_image_8", "to_evidence_8", "conv_8_0", "to_image_4"} <= changed_layers(model)
+    both = {"narrow_8", "conv_8", "to_image_8", "from_image_8", "to_evidence_8", "conv_8_0", "to_image_4"}
+    assert both <= changed_layers(model)
     model.fade.assign(1.0)
     assert "to_image_4" not in changed_layers(compiled())  # fully grown, the lower picture is unused
 

@@ -23,7 +23,12 @@ from semi_anogan.data.dataset import DataError
 from semi_anogan.training import Training
 
 STEPS = 150  # of the tiny run
-ONE_STAGE = {"model__resolution": 4, "schedule__total_kimages": 0.2, "train__checkpoint_kimages": 0.04, "train__log_steps": 10}
+ONE_STAGE = {
+    "model__resolution": 4,
+    "schedule__total_kimages": 0.2,
+    "train__checkpoint_kimages": 0.04,
+    "train__log_steps": 10,
+}
 
 
 # Processes of their own: begun with the module, they run beside its other tests.
@@ -126,7 +131,7 @@ def test_nan_goes_back_once_and_finishes(tmp_path, monkeypatch):
     said = []
     job = training(tmp_path, said)
     model = job.run()
-    # Step 14 gives NaN; the next look at the losses is the checkpoint due at 120 images, the last one before that at 80.
+    # Step 14 gives NaN; the next look at the losses is the checkpoint due at 120 images, the last one before it at 80.
     assert len(said) == 1 and said[0].startswith("diverged at 120 images: ") and "discriminator_loss nan" in said[0]
     assert said[0].endswith("going on from 80 images with half the learning rate")
     assert job.progress["attempt"] == 1 and job.progress["images_seen"] == 200 and job.progress["step"] == 25
@@ -242,9 +247,9 @@ def test_no_known_abnormal_images_is_plain_anogan_to_the_bit(tmp_path):
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
-    with runs.locked(tmp_path):
-        with pytest.raises(runs.RunError, match=f"{tmp_path}: another training is running in this folder"):
-            train.run(tiny_config(), tmp_path)
+    told = f"{tmp_path}: another training is running in this folder"
+    with runs.locked(tmp_path), pytest.raises(runs.RunError, match=told):
+        train.run(tiny_config(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["lock"]
 
 
@@ -275,7 +280,8 @@ def test_bad_settings_leave_the_folder_to_better_ones(tmp_path, key, value, erro
 
 
 @pytest.mark.parametrize(
-    "key, value, told", [("train__distribution", "two", "got 'two'"), ("model__channels", 2, "channels must be 1 .*, got 2")]
+    "key, value, told",
+    [("train__distribution", "two", "got 'two'"), ("model__channels", 2, "channels must be 1 .*, got 2")],
 )
 def test_settings_that_only_the_model_or_the_backend_knows(tmp_path, key, value, told):
     config, splits, store = load()
@@ -286,7 +292,8 @@ def test_settings_that_only_the_model_or_the_backend_knows(tmp_path, key, value,
 
 
 @pytest.mark.parametrize(
-    "key, value, told", [("objective.alhpa", "0.3", ("alhpa", "alpha")), ("objective.alpha", "half", ("objective.alpha", "half"))]
+    "key, value, told",
+    [("objective.alhpa", "0.3", ("alhpa", "alpha")), ("objective.alpha", "half", ("objective.alpha", "half"))],
 )
 def test_the_command_refuses_unknown_keys_and_values_of_another_kind(tmp_path, key, value, told):
     command = train_command(tmp_path / "run", {key: value})

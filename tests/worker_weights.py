@@ -1,4 +1,4 @@
-"""python worker_weights.py OUTPUT.npz [semi_anogan.train's arguments]: the command, which also leaves this process' weights."""
+"""python worker_weights.py OUTPUT.npz [semi_anogan.train's arguments]: the command, which also keeps its own weights."""
 
 import runpy
 import sys
@@ -17,7 +17,7 @@ run = Training.run
 
 def run_and_keep(self):
     model = run(self)
-    np.savez(output, worker=self.worker, workers=self.workers, *[np.asarray(v) for v in model.variables])
+    np.savez(output, *[np.asarray(v) for v in model.variables], worker=self.worker, workers=self.workers)
     return model
 
 

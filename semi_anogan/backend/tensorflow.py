@@ -114,6 +114,8 @@ def make_strategy(name: str):
     gpus = tf.config.list_logical_devices("GPU") if worker_count() == 1 else []
     if name == "auto":
         name = "multi_worker" if worker_count() > 1 else "mirrored" if len(gpus) > 1 else "one_device"
+    if name in ("multi_worker", "mirrored"):
+        tf.get_logger().setLevel("WARNING")  # or each collective operation is logged, hundreds of lines
     if name == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy(), worker_index(name), worker_count()
     if name == "mirrored":
