@@ -6,6 +6,9 @@ from ml_collections.config_dict import placeholder
 from semi_anogan.schedule import Schedule
 
 
+DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker")
+
+
 class ConfigError(ValueError):
     """A setting out of its range; the message names the key and the value."""
 
@@ -103,6 +106,7 @@ def check(config):
         ("objective.penalty_share", 0 < o.penalty_share <= 1, "in (0, 1]"),
         ("objective.abnormal_share", o.abnormal_share > 0, "above 0"),
         ("objective.average_decay", 0 <= o.average_decay < 1, "in [0, 1)"),
+        ("train.distribution", config.train.distribution in DISTRIBUTIONS, f"one of {', '.join(DISTRIBUTIONS)}"),
         ("train.log_steps", config.train.log_steps >= 1, "at least 1"),
         ("train.checkpoint_kimages", config.train.checkpoint_kimages > 0, "above 0"),
         ("search.iterations", s.iterations >= 0, "at least 0"),
