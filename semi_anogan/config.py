@@ -94,7 +94,7 @@ def check(config):
     """ConfigError for the first setting out of its range."""
     o, s, c = config.objective, config.search, config.calibration
     ranges = [
-        ("model.resolution", config.model.resolution in [2**k for k in range(2, 11)], "a power of two from 4 to 1024"),
+        ("model.resolution", config.model.resolution in [2**k for k in range(3, 11)], "a power of two from 8 to 1024"),
         ("model.channels", config.model.channels in (1, 3), "1 (grey) or 3 (RGB)"),
         ("model.latent_size", config.model.latent_size >= 1, "at least 1"),
         ("model.filters_base", config.model.filters_base >= 1, "at least 1"),
