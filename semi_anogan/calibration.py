@@ -191,8 +191,9 @@ def like_abnormal(scores: np.ndarray, abnormal: np.ndarray, keep: np.ndarray, mo
 
     Hidden abnormal images score like the known ones. So the scores are taken as a mixture of a normal distribution, fitted
     here by expectation-maximisation (Dempster et al. 1977), and that of the known abnormal images, fixed; everything above
-    the point where the latter becomes the likelier is marked. Only where the bulk of the scores is about symmetric (octile
-    skewness at most 0.2): the tail of a skewed distribution would be taken for abnormal images.
+    the point where the latter becomes the likelier is marked. Only where the known ones lie three spreads or more above
+    the median, and the bulk of the scores is about symmetric (octile skewness at most 0.2): else the two kinds cannot be
+    told apart, or the tail of a skewed distribution would be taken for abnormal images.
 
     Args:
       scores: [N] of held-out images labelled normal; abnormal: [M] of known abnormal images.
@@ -200,7 +201,8 @@ def like_abnormal(scores: np.ndarray, abnormal: np.ndarray, keep: np.ndarray, mo
     """
     low, middle, high = np.quantile(scores[keep], [0.125, 0.5, 0.875])
     spread = np.median(np.abs(scores[keep] - middle)) * 1.4826
-    if spread <= 0 or high + low - 2 * middle > 0.2 * (high - low):
+    apart = abnormal.mean() - middle >= 3 * spread
+    if spread <= 0 or not apart or high + low - 2 * middle > 0.2 * (high - low):
         return np.zeros(len(scores), bool)
 
     def log_density(mean, deviation):

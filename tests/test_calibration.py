@@ -191,3 +191,9 @@ def test_the_tail_of_a_skewed_distribution_is_not_taken_for_abnormal_images():
     rng = np.random.default_rng(4)
     scores = rng.exponential(size=300)
     assert not like_abnormal(scores, 5 + 2 * rng.standard_normal(20), np.ones(300, bool)).any()
+
+
+def test_scores_that_hardly_tell_known_abnormal_images_apart_trim_nothing():
+    rng = np.random.default_rng(5)
+    normal = rng.standard_normal(280)
+    assert not like_abnormal(normal, 1.2 + rng.standard_normal(26), np.ones(280, bool)).any()
