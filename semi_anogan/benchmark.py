@@ -11,11 +11,10 @@ import pathlib
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from semi_anogan import cli
 
-_CONFIG = config_flags.DEFINE_config_file("config", cli.default_config_file(), "configuration to measure (speed, baselines)")
+_CONFIG = cli.define_config("configuration to measure (speed, baselines)")
 _SUITE = flags.DEFINE_enum("suite", "speed", ["speed", "large", "baselines", "runs", "alpha"], "what to measure")
 _ITERATIONS = flags.DEFINE_list("iterations", ["10", "40", "100", "500"], "search iterations to measure (speed)")
 _RESULTS = flags.DEFINE_string("results", None, "Markdown file whose section is replaced, such as docs/results.md")
@@ -34,11 +33,11 @@ def main(argv):
     from semi_anogan.benchmarks import alpha, results, speed, tables
 
     if _SUITE.value == "speed":
-        text = speed.run(_CONFIG.value, [int(i) for i in _ITERATIONS.value])
+        text = speed.run(cli.config_of(_CONFIG), [int(i) for i in _ITERATIONS.value])
     elif _SUITE.value == "large":
         text = speed.large_step()
     elif _SUITE.value == "baselines":
-        text = tables.baselines(_CONFIG.value)
+        text = tables.baselines(cli.config_of(_CONFIG))
     elif _SUITE.value == "runs":
         text = tables.of_runs(_RUNS.value.split(","))
     else:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 from absl import app, flags
+from ml_collections import config_flags
 
 
 def run(main):
@@ -26,16 +27,32 @@ def run(main):
 
 
 def _parse_flags(argv):
-    """absl's parsing; an unknown config key or file becomes one line that names it, not a traceback."""
+    """absl's parsing, with its errors told in one line."""
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
         _refuse(f"{error}; --help lists the options")
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        wrong = next((a for a in argv[1:] if a.startswith("--config")), "--config")
-        keys = [a.split("=")[0] for a in argv[1:] if a.startswith("--config.")]
-        text = " ".join(str(error).replace("\n", " ").split())
-        _refuse(f"{text} (in {', '.join(keys) or wrong})" if isinstance(error, AttributeError) else f"{wrong}: {text}")
+
+
+def define_config(text: str):
+    """Defines --config and --config.KEY; a key that the configuration does not have ends the command with one line.
+
+    ml_collections looks the keys up when the flag is defined, so that is where an unknown one shows.
+    """
+    try:
+        return config_flags.DEFINE_config_file("config", default_config_file(), text)
+    except (AttributeError, KeyError) as error:
+        keys = ", ".join(a.split("=")[0] for a in sys.argv[1:] if a.startswith("--config."))
+        _refuse(f"{' '.join(str(error).replace(chr(92) + 'n', ' ').split())} (in {keys})")
+
+
+def config_of(holder):
+    """The configuration of the flag that define_config made; a file that cannot be loaded ends the command with one line."""
+    try:
+        holder.value.lock()  # ml_collections keeps the failure to itself until the configuration is used
+        return holder.value
+    except OSError as error:
+        _refuse(f"--config: {' '.join(str(error).split())}")
 
 
 def _refuse(text: str):

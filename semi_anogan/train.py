@@ -4,11 +4,10 @@ import contextlib
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from semi_anogan import cli
 
-_CONFIG = config_flags.DEFINE_config_file("config", cli.default_config_file(), "configuration file, such as configs/mnist.py")
+_CONFIG = cli.define_config("configuration file, such as configs/mnist.py")
 _WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/NAME, the config's name")
 
 
@@ -20,7 +19,7 @@ def main(argv):
     A run that was interrupted goes on when the same command is given again.
     """
     del argv
-    config = _CONFIG.value
+    config = cli.config_of(_CONFIG)
     cli.load_framework()
     folder = pathlib.Path(_WORKDIR.value or f"runs/{config.name}")
     run(config, folder)
