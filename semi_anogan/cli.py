@@ -10,6 +10,8 @@ import tempfile
 from absl import app, flags
 from ml_collections import config_flags
 
+flags.disclaim_key_flags()  # so that --help lists --config among the options of the command that asked for it
+
 
 def run(main):
     """Runs main(argv) as a command: errors a user can mend end it with one line and exit code 1."""
@@ -32,18 +34,19 @@ def _parse_flags(argv):
         return flags.FLAGS(argv)
     except flags.Error as error:
         _refuse(f"{error}; --help lists the options")
+    except (AttributeError, KeyError) as error:
+        _refuse_key(error)
 
 
 def define_config(text: str):
     """Defines --config and --config.KEY; a key that the configuration does not have ends the command with one line.
 
-    ml_collections looks the keys up when the flag is defined, so that is where an unknown one shows.
+    ml_collections looks the keys up when the flag is defined, and again for the file that --config names when flags are parsed.
     """
     try:
         return config_flags.DEFINE_config_file("config", default_config_file(), text)
     except (AttributeError, KeyError) as error:
-        keys = ", ".join(a.split("=")[0] for a in sys.argv[1:] if a.startswith("--config."))
-        _refuse(f"{' '.join(str(error).replace(chr(92) + 'n', ' ').split())} (in {keys})")
+        _refuse_key(error)
 
 
 def config_of(holder):
@@ -53,6 +56,11 @@ def config_of(holder):
         return holder.value
     except OSError as error:
         _refuse(f"--config: {' '.join(str(error).split())}")
+
+
+def _refuse_key(error: Exception):
+    keys = ", ".join(a.split("=")[0] for a in sys.argv[1:] if a.startswith("--config."))
+    _refuse(f"{' '.join(str(error).replace(chr(92) + 'n', ' ').split())} (in {keys})")
 
 
 def _refuse(text: str):
