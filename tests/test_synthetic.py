@@ -1,0 +1,357 @@
+"""Synthetic defects: what is promised for all of them, and that each kind does what its name says."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from semi_anogan.data import synthetic
+from semi_anogan.data.synthetic import KINDS, MASK_CHANGE, MAX_SHARE, MIN_CONTRAST, MIN_PIXELS, synthesise
+
+SHAPES = [(32, 32, 1), (28, 28, 1), (64, 64, 1), (256, 192, 3)]
+EIGHT = np.ones((3, 3))  # pixels that touch at a corner belong together
+
+
+def texture(shape, seed=0, spread=0.15):
+    noise = np.random.default_rng(seed).normal(0, spread, shape)
+    return np.clip(noise, -0.5, 0.5).astype(np.float32)  # so far from -1 and 1 that a jittered patch is not clipped
+
+
+def flat(shape, value=0.0):
+    return np.full(shape, value, np.float32)
+
+
+def draws(image, kinds, count, other=None):
+    other = image if other is None else other
+    return [synthesise(image, other, np.random.default_rng(seed), kinds) for seed in range(count)]
+
+
+def single_pieces(results, least=8):
+    """(image, the slices around the changed pixels) of the draws whose mask is one piece."""
+    for image, mask in results:
+        labels, count = ndimage.label(mask, EIGHT)
+        if count == 1 and mask.sum() >= least:
+            yield image, ndimage.find_objects(labels)[0]
+
+
+def assert_as_promised(image, result, mask):
+    assert result.shape == image.shape and result.dtype == np.float32
+    assert mask.shape == image.shape[:2] and mask.dtype == bool
+    assert -1 <= result.min() and result.max() <= 1
+    change = np.abs(result - image).max(-1)
+    np.testing.assert_array_equal(mask, change > MASK_CHANGE)
+    assert not change[~mask].any()
+    assert np.count_nonzero(change >= MIN_CONTRAST) >= MIN_PIXELS
+    assert mask.mean() <= MAX_SHARE
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_keeps_the_promises(kind, shape):
+    image, other = texture(shape), texture(shape, seed=1)
+    before = image.copy(), other.copy()
+    for result, mask in draws(image, (kind,), 60 if shape[0] < 100 else 10, other):
+        assert_as_promised(image, result, mask)
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(other, before[1])
+
+
+@pytest.mark.parametrize("value", [-1, 0, 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_defects_show_even_where_there_is_nothing_to_see(kind, value):
+    image = flat((28, 28, 1), value)
+    for result, mask in draws(image, (kind,), 60):
+        assert_as_promised(image, result, mask)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 200, 1), (200, 8, 3), (9, 17, 1)])
+def test_smallest_and_longest_images(shape):
+    image = texture(shape, spread=0.5)
+    for kind in KINDS:
+        for result, mask in draws(image, (kind,), 40):
+            assert_as_promised(image, result, mask)
+
+
+@pytest.mark.parametrize("image", [
+    flat((8, 8, 1), -1), flat((8, 8, 1), 1), flat((64, 48, 3), 0), np.sign(texture((9, 9, 1))),
+    np.where(np.arange(64).reshape(8, 8, 1) % 8 < 4, np.float32(-1), np.float32(1)),
+], ids=["black", "white", "grey", "noise", "halves"])
+def test_where_nothing_shows_a_strong_blob_does(monkeypatch, image):
+    calls = []
+
+    def invisible(image, other, rng):
+        calls.append(1)
+        return image + np.float32(0.04)
+
+    monkeypatch.setitem(synthetic._DRAW, "scar", invisible)
+    for seed in range(40):
+        calls.clear()
+        result, mask = synthesise(image, image, np.random.default_rng(seed), ("scar",))
+        assert len(calls) in (10, 20, 30)
+        assert_as_promised(image, result, mask)
+        assert np.abs(result - image).max() >= 0.7
+        assert mask.sum() <= max(9, 0.006 * mask.size)
+
+
+def test_a_defect_that_covers_too_much_is_drawn_again(monkeypatch):
+    monkeypatch.setitem(synthetic._DRAW, "scar", lambda image, other, rng: image + np.float32(0.5))
+    image = texture((32, 32, 1))
+    for result, mask in draws(image, ("scar", "scratch"), 20):
+        assert_as_promised(image, result, mask)
+
+
+def test_a_defect_that_undoes_another_or_does_not_show_beside_it_is_not_taken(monkeypatch):
+    image = flat((16, 16, 1))
+    spot = flat((16, 16, 1))
+    spot[4:8, 4:8] = 0.5
+    for second in (lambda drawn: image, lambda drawn: drawn + np.float32(0.03) * (drawn != 0)):
+        monkeypatch.setitem(synthetic._DRAW, "scar",
+                            lambda drawn, other, rng, second=second: second(drawn) if drawn.any() else spot)
+        for result, mask in draws(image, ("scar",), 20):
+            np.testing.assert_array_equal(result, spot)
+            assert mask.sum() == 16
+
+
+def test_only_the_generator_decides():
+    image, other = texture((32, 32, 3)), texture((32, 32, 3), seed=1)
+    for seed in range(30):
+        first, mask = synthesise(image, other, np.random.default_rng(seed))
+        np.random.seed(seed)
+        again, same_mask = synthesise(image.copy(), other.copy(), np.random.default_rng(seed))
+        np.testing.assert_array_equal(first, again)
+        np.testing.assert_array_equal(mask, same_mask)
+    rng = np.random.default_rng(0)
+    assert len({synthesise(image, other, rng)[0].tobytes() for _ in range(200)}) == 200
+
+
+def test_read_only_and_mirrored_views():
+    image = texture((24, 32, 3))
+    image.flags.writeable = False
+    for view in (image, image[::-1], image[:, ::-1], image[::2, ::2], image.transpose(1, 0, 2)):
+        plain = np.ascontiguousarray(view)
+        for seed in range(20):
+            result, mask = synthesise(view, view, np.random.default_rng(seed))
+            assert_as_promised(plain, result, mask)
+            assert result.flags.writeable and not np.shares_memory(result, image)
+            np.testing.assert_allclose(result, synthesise(plain, plain, np.random.default_rng(seed))[0], atol=1e-5)
+
+
+def test_defaults_are_all_kinds_and_one_may_be_named_alone():
+    image = texture((32, 32, 1))
+    for seed in range(5):
+        def draw(*kinds, seed=seed):
+            return synthesise(image, image, np.random.default_rng(seed), *kinds)[0]
+        np.testing.assert_array_equal(draw(), draw(KINDS))
+        np.testing.assert_array_equal(draw("scratch"), draw(["scratch"]))
+
+
+def test_one_to_three_defects_of_the_kinds_asked_for(monkeypatch):
+    size, drawn = 4, []
+
+    def square(name):
+        def draw(image, other, rng):
+            drawn.append(name)
+            image = image.copy()
+            row, column = np.argwhere(image[::size, ::size, 0] == 0)[0] * size  # the first free place
+            image[row : row + size, column : column + size] = 0.5
+            return image
+        return draw
+
+    for kind in KINDS:
+        monkeypatch.setitem(synthetic._DRAW, kind, square(kind))
+    image = flat((32, 32, 1))
+    counts = {int(mask.sum()) // size**2 for _, mask in draws(image, ("scar", "blob", "perlin"), 60)}
+    assert counts == {1, 2, 3} and set(drawn) == {"scar", "blob", "perlin"}
+    for kind in set(drawn):
+        assert 0.2 < drawn.count(kind) / len(drawn) < 0.47
+
+
+def test_errors_name_the_value():
+    image = texture((32, 32, 1))
+    rng = np.random.default_rng(0)
+    for kinds in (("scratch", "dent"), "dent"):
+        with pytest.raises(ValueError, match=r"kinds .*scratch.*'dent'"):
+            synthesise(image, image, rng, kinds)
+    with pytest.raises(ValueError, match=r"kinds .*\(\)"):
+        synthesise(image, image, rng, ())
+    for shape in [(32, 32), (32, 32, 2), (32, 32, 4), (7, 32, 1), (32, 7, 3), (1, 32, 32, 1), (0, 0, 1)]:
+        wrong = np.zeros(shape, np.float32)
+        with pytest.raises(ValueError) as error:
+            synthesise(wrong, wrong, rng)
+        assert str(error.value).startswith("image ") and str(shape) in str(error.value)
+    for shape in [(32, 32, 3), (32, 31, 1), (32, 32)]:
+        with pytest.raises(ValueError) as error:
+            synthesise(image, np.zeros(shape, np.float32), rng)
+        assert str(error.value).startswith("other ") and str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_perlin_takes_from_the_other_image(kind):
+    image = texture((64, 64, 1))
+    others = texture((64, 64, 1), seed=1), texture((64, 64, 1), seed=2)
+    for (a, _), (b, _) in zip(*(draws(image, (kind,), 10, other) for other in others), strict=True):
+        assert np.array_equal(a, b) == (kind != "perlin")
+
+
+@pytest.mark.parametrize("kind, low, high, spread", [
+    ("cut_paste", 0.08, 0.25, 2), ("scar", 0.003, 0.06, 8), ("scratch", 0.005, 0.12, 10), ("perlin", 0.03, 0.2, 2),
+    ("blob", 0.02, 0.15, 2),
+])
+def test_defects_grow_with_the_image(kind, low, high, spread):
+    """The mean share of the pixels is alike at each size, but for lines, which are a pixel wide in small images."""
+    shares = []
+    for side in (32, 64, 256):
+        image = texture((side, side, 1), spread=0.05)
+        shares.append(np.mean([mask.mean() for _, mask in draws(image, (kind,), 150)]))
+    assert low < min(shares) and max(shares) < min(high, spread * min(shares)), shares
+
+
+def test_cut_paste_is_a_patch_of_the_image_up_to_brightness_and_contrast():
+    image = texture((32, 32, 1))
+    found = 0
+    for result, (rows, columns) in single_pieces(draws(image, ("cut_paste",), 80)):
+        patch = result[rows, columns, 0]
+        if np.mean(patch != image[rows, columns, 0]) < 0.85 or patch.size > 0.16 * 32**2:
+            continue  # two patches that overlap
+        windows = np.lib.stride_tricks.sliding_window_view(image[..., 0], patch.shape).reshape(-1, patch.size)
+        centred = windows - windows.mean(1, keepdims=True)
+        wanted = patch.ravel() - patch.mean()
+        contrast = centred @ wanted / (centred**2).sum(1)
+        errors = np.abs(contrast[:, None] * centred - wanted)
+        errors[:, (patch == image[rows, columns, 0]).ravel()] = 0  # set back, as they changed less than MASK_CHANGE
+        best = errors.max(1).argmin()
+        assert errors[best].max() < 2 * MASK_CHANGE
+        assert 0.8 < contrast[best] < 1.2
+        assert abs(patch.mean() - windows[best].mean()) < 0.17
+        assert 0.25 < patch.shape[0] / patch.shape[1] < 4 and patch.size > 0.015 * 32**2
+        found += 1
+    assert found >= 15
+
+
+def test_cut_paste_patches_are_rectangles():
+    image = texture((64, 64, 1))
+    filled = [np.mean(result[box] != image[box]) for result, box in single_pieces(draws(image, ("cut_paste",), 60))]
+    assert len(filled) >= 15 and np.median(filled) > 0.85
+
+
+def principal_lengths(mask):
+    """Length and width of the rectangle that has the second moments of the pixels."""
+    points = np.argwhere(mask)
+    return np.sqrt(12 * np.linalg.eigvalsh(np.cov(points.T)))[::-1]
+
+
+def test_scar_is_thin_straight_and_turned():
+    side = 128
+    image = texture((side, side, 1), spread=0.4)
+    angles, ratios = [], []
+    for _, mask in draws(image, ("scar",), 60):
+        assert mask.mean() < 3 * (0.4 * side + 2) * (0.05 * side + 2) / side**2
+        solid = ndimage.binary_closing(np.pad(mask, 3), EIGHT, 2)
+        assert ndimage.binary_erosion(solid, EIGHT, 5).sum() <= 0.1 * solid.sum()  # 11 pixels wide only at crossings
+        labels, count = ndimage.label(solid, EIGHT)
+        if count == 1:
+            length, width = principal_lengths(solid)
+            ratios.append(length / width)
+            points = np.argwhere(solid)
+            direction = np.linalg.eigh(np.cov(points.T))[1][:, 1]
+            angles.append(np.degrees(np.arctan2(*direction)) % 180)
+    assert len(ratios) >= 10 and np.median(ratios) > 3
+    assert len(np.unique(np.digitize(angles, [45, 90, 135]))) == 4
+
+
+def test_scar_takes_its_pixels_from_elsewhere_in_the_image():
+    """On the flat left half of an image, scars show the stripes of its right half: darker and brighter pixels."""
+    image = flat((128, 128, 1))
+    image[:, 64:, 0] = np.where(np.arange(64) % 8 < 4, -0.4, 0.4)
+    striped = 0
+    for result, (_, columns) in single_pieces(draws(image, ("scar",), 500)):
+        if columns.stop <= 64:
+            left = result[:, :64]
+            striped += left.min() < -0.1 and left.max() > 0.1
+    assert striped >= 8
+
+
+def test_scratch_is_thin_long_and_antialiased():
+    image = flat((256, 192, 1))
+    widest = 0.015 * np.sqrt(256 * 192)
+    longest = []
+    for result, mask in draws(image, ("scratch",), 60):
+        # 2 * 2 + 1 pixels wide only where scratches cross or turn back.
+        assert widest + 2 < 7 and ndimage.binary_erosion(mask, EIGHT, 3).sum() <= 0.05 * mask.sum()
+        extent = np.ptp(np.argwhere(mask), axis=0) + 1
+        assert mask.sum() <= 3 * (widest + 2) * 0.9 * np.sqrt(256 * 192)
+        longest.append(extent.max())
+        change = np.abs(result[mask])
+        assert change.max() <= 3 * 0.8
+        if mask.sum() > 60:
+            assert len(np.unique(change)) > 5
+    assert np.median(longest) > 50 and np.ptp(longest) > 80
+    for result, box in single_pieces(draws(image, ("scratch",), 60)):
+        area, diagonal = np.count_nonzero(result[box]), np.hypot(*result[box].shape[:2])
+        assert area < 3.5 * (widest + 2) * diagonal
+
+
+def test_scratches_are_dark_and_bright_weak_and_strong():
+    image = flat((64, 64, 1))
+    peaks = []
+    for result, _ in single_pieces(draws(image, ("scratch",), 100)):
+        peaks.append(result.flat[np.abs(result).argmax()])
+    strengths = np.abs(peaks)
+    assert 0.05 <= strengths.min() < 0.25 and strengths.max() > 0.6
+    assert np.mean(strengths < 0.81) > 0.8  # the others are where two scratches cross
+    assert 0.25 < np.mean(np.array(peaks) > 0) < 0.75
+
+
+def test_perlin_is_a_few_blobs_of_the_other_image():
+    image, other = flat((128, 128, 1)), flat((128, 128, 1), 0.8)
+    counts = []
+    for result, mask in draws(image, ("perlin",), 40, other):
+        assert (result[mask] > 0).all()  # 0.8 +- 0.4 shines through, more or less
+        assert result.max() > 0.3 * 0.4
+        counts.append(ndimage.label(mask, EIGHT)[1])
+        assert mask.mean() < 3 * 0.2
+    assert 1 <= min(counts) and max(counts) <= 3 * 4 and len(set(counts)) >= 4
+
+
+def test_perlin_shows_the_other_texture_turned():
+    """A stripe pattern lies along the rows in one image and along the columns in the other."""
+    stripes = np.where(np.arange(64) % 4 < 2, np.float32(-0.4), np.float32(0.4))
+    image, other = (np.broadcast_to(s, (64, 64))[..., None].copy() for s in (stripes, stripes[:, None]))
+    across = []
+    for result, mask in draws(image, ("perlin",), 20, other):
+        change = np.where(mask, (result - image)[..., 0], 0)
+        inside = ndimage.binary_erosion(mask, EIGHT)
+        if inside.sum() < 50:
+            continue
+        values = result[..., 0]
+        down = np.abs(np.roll(values, -2, 0) - values)[inside].mean()  # two rows on, half a period of the other image
+        across.append(down)
+        assert np.abs(change).max() > MIN_CONTRAST
+    assert len(across) >= 10 and np.median(across) > 0.2
+
+
+def test_blob_is_a_compact_spot_with_an_edge_in_between():
+    image = flat((128, 128, 1))
+    fills, soft, signs = [], 0, []
+    for result, box in single_pieces(draws(image, ("blob",), 100)):
+        change = np.abs(result[box][..., 0])
+        fills.append(np.mean(change > MASK_CHANGE))
+        peak = change.max()
+        soft += np.any((change > 0.2 * peak) & (change < 0.8 * peak))
+        signs.append(np.sign(result.flat[np.abs(result).argmax()]))
+        assert peak <= 3
+    assert len(fills) >= 25 and np.median(fills) > 0.55 and min(fills) > 0.2
+    assert soft > 0.9 * len(fills)
+    assert 0.2 < np.mean(np.array(signs) > 0) < 0.8
+
+
+def test_blobs_are_small_and_now_and_then_large():
+    shares = np.array([mask.mean() for _, mask in draws(flat((128, 128, 1)), ("blob",), 200)])
+    assert np.median(shares) < 0.03
+    assert 0.1 < np.mean(shares > 0.06) < 0.5 and shares.max() > 0.25
+
+
+def test_colour_defects_have_a_colour():
+    image = flat((64, 64, 3))
+    for kind in ("scratch", "blob"):
+        tinted = [np.ptp(result[mask], axis=-1).max() > 0.02 for result, mask in draws(image, (kind,), 30)]
+        assert np.mean(tinted) > 0.7
