@@ -1,4 +1,4 @@
-"""Electroluminescence images of solar cells (PyPI elpv-dataset) at 64 x 64, with 128 known abnormal images."""
+"""Electroluminescence images of solar cells (PyPI elpv-dataset): 64 x 64 for the generator, 256 x 256 for the features."""
 
 from semi_anogan.config import default_config
 
@@ -8,6 +8,7 @@ def get_config():
     config.name = "elpv"
     config.data.name = "elpv"
     config.data.abnormal_count = 128
-    config.schedule.total_kimages = 16.0
     config.data.flips = "hv"
+    config.schedule.total_kimages = 10.0
+    config.features.resolution = 256
     return config

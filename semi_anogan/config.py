@@ -38,7 +38,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.data.test_abnormal = placeholder(int)
     # How training uses the images, whatever the source.
     config.data.tile = False  # crops and overlapping tiles instead of reducing large images
-    config.data.flips = ""  # mirror at random: "h" left-right, "v" top-bottom, "hv" both
+    config.data.flips = ""  # at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle; also together, "hv"
     config.data.shift_px = 0  # move at random by up to this many pixels of the model's resolution
     config.data.cache_megabytes = 2048
 
@@ -49,12 +49,29 @@ def default_config() -> ml_collections.ConfigDict:
     config.model.filters_base = 1024  # feature channels at resolution r: base / r, at most the cap
     config.model.filters_cap = 64
 
+    config.features = ml_collections.ConfigDict()  # of a network pretrained on ImageNet
+    config.features.name = "efficientnet_lite0"  # embedded; or a model of keras.applications; "" for none
+    config.features.weights = placeholder(str)  # file of the weights of a keras.applications model
+    config.features.resolution = 128  # side of the images it sees; model.resolution times a power of two
+    config.features.patches = True  # a patch discriminator on the features
+    config.features.trainable_blocks = placeholder(int)  # its last blocks that are fine-tuned; None: by the known abnormal images
+    config.features.top_share = 0.05  # of an image's patches: only the worst count
+    config.features.every = 2  # the patch discriminator is trained on every so many-th image of a batch
+    config.features.memory = 4000  # normal patches remembered; 0 for no memory
+    config.features.projected = False  # also judges generated images, beside the discriminator
+    config.features.search = False  # in the feature matching of the search
+
     config.objective = ml_collections.ConfigDict()
     config.objective.alpha = 0.5  # mixture weight; 1 is plain AnoGAN
     config.objective.adversarial = "non_saturating"  # or wgan_gp
     config.objective.penalty_weight = placeholder(float)  # None: 0.1 for R1, 10 for wgan_gp
     config.objective.penalty_share = 0.25  # share of a batch the penalty is computed on
     config.objective.abnormal_share = 0.5  # known abnormal images per normal one in a batch
+    config.objective.top_share = 0.01  # of the discriminator's evidence maps: only the worst pixels count
+    config.objective.masks = True  # where there are masks, only abnormal pixels are treated as generated
+    config.objective.synthetic_weight = 0.25  # of synthetic abnormal images; 0 for none
+    config.objective.synthetic_share = 0.25  # of them per normal image in a batch
+    config.objective.trim_share = placeholder(float)  # of the normal images left out as probably abnormal; None: estimated
     config.objective.average_decay = 0.99  # of the moving averages of the weights, per step
 
     config.schedule = ml_collections.ConfigDict()
@@ -72,7 +89,11 @@ def default_config() -> ml_collections.ConfigDict:
     config.train.checkpoint_kimages = 4.0
     config.train.divergence_loss = 1e4  # a loss beyond this, or NaN, goes back to the last checkpoint
 
+    config.score = ml_collections.ConfigDict()
+    config.score.components = ""  # e.g. "discriminator,patches,memory"; "" for all there are
+
     config.search = ml_collections.ConfigDict()
+    config.search.init = "encoder"  # start of the search: encoder, or candidates, the nearest of some generated images
     config.search.iterations = 20
     config.search.feature_weight = 0.1  # lambda
     config.search.learning_rate = 0.1
@@ -92,19 +113,29 @@ def default_config() -> ml_collections.ConfigDict:
 
 def check(config):
     """ConfigError for the first setting out of its range."""
-    o, s, c = config.objective, config.search, config.calibration
+    o, f, s, c = config.objective, config.features, config.search, config.calibration
     ranges = [
         ("model.resolution", config.model.resolution in [2**k for k in range(3, 11)], "a power of two from 8 to 1024"),
         ("model.channels", config.model.channels in (1, 3), "1 (grey) or 3 (RGB)"),
         ("model.latent_size", config.model.latent_size >= 1, "at least 1"),
         ("model.filters_base", config.model.filters_base >= 1, "at least 1"),
         ("model.filters_cap", config.model.filters_cap >= 1, "at least 1"),
-        ("data.flips", not set(config.data.flips) - set("hv"), 'empty, "h", "v" or "hv"'),
+        ("data.flips", not set(config.data.flips) - set("hvr"), 'made of the letters "h", "v" and "r"'),
         ("data.shift_px", config.data.shift_px >= 0, "at least 0"),
+        ("features.resolution", _is_enlarged(f.resolution, config.model.resolution) or not f.name, "model.resolution times 1, 2, 4, ..."),
+        ("features.trainable_blocks", f.trainable_blocks is None or 0 <= f.trainable_blocks <= 16, "0 to 16"),
+        ("features.top_share", 0 < f.top_share <= 1, "in (0, 1]"),
+        ("features.every", f.every >= 1, "at least 1"),
+        ("features.memory", f.memory >= 0, "at least 0"),
         ("objective.alpha", 0 < o.alpha <= 1, "in (0, 1]"),
         ("objective.adversarial", o.adversarial in ("non_saturating", "wgan_gp"), "non_saturating or wgan_gp"),
         ("objective.penalty_share", 0 < o.penalty_share <= 1, "in (0, 1]"),
         ("objective.abnormal_share", o.abnormal_share > 0, "above 0"),
+        ("objective.top_share", 0 < o.top_share <= 1, "in (0, 1]"),
+        ("objective.synthetic_weight", o.synthetic_weight >= 0, "at least 0"),
+        ("objective.synthetic_share", 0 < o.synthetic_share <= 1, "in (0, 1]"),
+        ("objective.trim_share", o.trim_share is None or 0 <= o.trim_share < 1, "in [0, 1)"),
+        ("search.init", s.init in ("encoder", "candidates"), "encoder or candidates"),
         ("objective.average_decay", 0 <= o.average_decay < 1, "in [0, 1)"),
         ("train.distribution", config.train.distribution in DISTRIBUTIONS, f"one of {', '.join(DISTRIBUTIONS)}"),
         ("train.log_steps", config.train.log_steps >= 1, "at least 1"),
@@ -127,3 +158,7 @@ def check(config):
         Schedule(resolution=config.model.resolution, **config.schedule)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _is_enlarged(side: int, resolution: int) -> bool:
+    return any(side == resolution * 2**k for k in range(8))

@@ -1,6 +1,7 @@
 """Detector: from images to scores, labels and anomaly maps. What other programs import."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -13,6 +14,10 @@ from semi_anogan.backend import compile_function, is_symbolic
 from semi_anogan.data import images as image_io
 from semi_anogan.data import tiles
 from semi_anogan.latent_search import LatentSearch
+from semi_anogan.layers import reduced
+from semi_anogan.losses import top_mean
+from semi_anogan.memory import TOP_SHARE, Memory
+from semi_anogan.pretrained import load_features
 
 FORMAT = 1  # of detector.json
 
@@ -31,16 +36,18 @@ class Detection(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What the search found for one image, before any statistics of other images come in.
+    """What was found for one image, before any statistics of other images come in.
 
-    components float32 [K] in the order of scores.COMPONENTS (the largest of the tiles where there are several);
-    layers float32 [h, w, S], the map's layers, and reconstruction [h, w, C], at the size the model works at;
+    components float32 [K] in the order of Detector.names (the largest of the tiles where there are several);
+    layers float32 [h, w, S], the map's layers, at the size the generator works at; reconstruction [h, w, C] and
+    difference [h, w] to the image, likewise, or None where no component needs the search;
     size: the image's own (height, width).
     """
 
     components: np.ndarray
     layers: np.ndarray
-    reconstruction: np.ndarray
+    reconstruction: np.ndarray | None
+    difference: np.ndarray | None
     size: tuple[int, int]
 
 
@@ -54,18 +61,63 @@ class Detector:
       map_sigma_px: Gaussian smoothing of the map, in pixels of the model's resolution.
       batch_size: images searched at once. It is fixed: shorter batches are filled up, so that an image's score is the same
         alone and in any company.
+      components: names of scores.COMPONENTS the score is made of; empty: all that the model has. Without any of scores.OF_SEARCH
+        there is no search, no reconstruction, and an image takes a fraction of the time.
+      memory: the Memory of normal patches, or None; `remember` makes one.
+
+    Attributes:
+      names: the components, in order.
     """
 
-    def __init__(self, model, search=None, tile: bool = False, map_sigma_px: float = 1.0, batch_size: int = 32):
+    def __init__(
+        self,
+        model,
+        search=None,
+        tile: bool = False,
+        map_sigma_px: float = 1.0,
+        batch_size: int = 32,
+        components: Iterable[str] = (),
+        memory: Memory | None = None,
+    ):
         self.model = model
         self.resolution, self.channels = model.sizes["resolution"], model.sizes["channels"]
         self.tile = tile
         self.map_sigma_px = map_sigma_px
         self.batch_size = batch_size
-        self.search = LatentSearch(model.generator_average, model.discriminator_average, **(search or {}))
+        self.memory = memory
         self.calibration = None
         self.map_center = self.map_scale = None
+        self._chosen = tuple(components)
+        self._pretrained = None
+        settings = model.options["features"]
+        if settings.get("name") and model.patches is None and settings["memory"]:
+            self._pretrained = load_features(settings["name"], settings["weights"])
+        self.names = self._names()
+        self.search = self._latent_search(search or {}) if set(self.names) & set(scoring.OF_SEARCH) else None
         self._measure = compile_function(self._measure_batch, model)
+
+    def _names(self) -> tuple[str, ...]:
+        missing = {"patches"} if self.model.patches is None else set()
+        missing |= {"memory"} if self.memory is None else set()
+        unknown = set(self._chosen) - set(scoring.COMPONENTS)
+        if unknown:
+            raise ValueError(f"score.components must be among {', '.join(scoring.COMPONENTS)}, got {', '.join(sorted(unknown))}")
+        names = tuple(n for n in scoring.COMPONENTS if n not in missing and (not self._chosen or n in self._chosen))
+        if not names and self._chosen != ("memory",):
+            raise ValueError(f"score.components: the model has none of {', '.join(self._chosen)}")
+        return names
+
+    def _latent_search(self, settings: dict) -> LatentSearch:
+        features, pretrained = self.model.options["features"], None
+        if features.get("name") and features["search"]:
+            pretrained = load_features(features["name"], features["weights"], last_stride=8)
+        return LatentSearch(
+            self.model.generator_average,
+            self.model.discriminator_average,
+            encoder=self.model.encoder,
+            pretrained=pretrained,
+            **settings,
+        )
 
     @classmethod
     def load(cls, run_folder, **overrides) -> "Detector":
@@ -106,7 +158,7 @@ class Detector:
         calibration = self._calibrated()
         score = float(calibration.score(measurement.components[None])[0])
         layers = measurement.layers[None]
-        anomaly_map = scoring.anomaly_map(layers, self.map_center, self.map_scale, self.map_sigma_px)
+        anomaly_map = scoring.anomaly_map(layers, self.map_center, self.map_scale, self._map_weights(), self.map_sigma_px)
         anomaly_map = image_io.resize_map(ops.convert_to_numpy(anomaly_map)[0], *measurement.size)
         return score, score > calibration.threshold, anomaly_map
 
@@ -144,7 +196,7 @@ class Detector:
             raise ValueError("calibration needs held-out normal images, got none")
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
         self.calibration = calibrating.fit(
-            scoring.COMPONENTS, components, np.stack(abnormal) if abnormal else None, false_alarm_rate
+            self.names, components, np.stack(abnormal) if abnormal else None, false_alarm_rate
         )
         # Median over the images: some of them may be abnormal after all.
         self.map_center = np.median(means, axis=0).astype(np.float32)
@@ -166,12 +218,63 @@ class Detector:
         calibration = calibrating.Calibration.from_dict(state["calibration"])
         center, scale = np.float32(state["map_center"]), np.float32(state["map_scale"])
         lengths = [len(getattr(calibration, name)) for name in ("names", "center", "scale", "weights")]
-        if calibration.names != scoring.COMPONENTS or set(lengths) != {len(scoring.COMPONENTS)}:
-            raise ValueError(f"calibration of {calibration.names} has {lengths} values, expected {scoring.COMPONENTS}")
-        layers = 2 * len(self.model.generator.resolutions) - 1  # the residual, and two for each resolution above 4 x 4
+        if calibration.names != self.names or set(lengths) != {len(self.names)}:
+            raise ValueError(f"calibration of {calibration.names} has {lengths} values, expected {self.names}")
+        layers = sum(self._layer_counts().values())
         if center.shape != (layers,) or scale.shape != (layers,):
             raise ValueError(f"map_center {center.shape} and map_scale {scale.shape} must have {layers} values each")
         self.calibration, self.map_center, self.map_scale = calibration, center, scale
+
+    @property
+    def wants_memory(self) -> bool:
+        """Whether the settings ask for a memory that is not there yet."""
+        settings = self.model.options["features"]
+        wanted = bool(settings.get("name")) and settings["memory"] and (not self._chosen or "memory" in self._chosen)
+        return bool(wanted) and self.memory is None
+
+    def remember(self, images: Iterable, size: int, seed: int = 0, most_images: int = 2000):
+        """Makes the memory of normal patches, and the component "memory" with it, from normal training images.
+
+        Args: images: as in `measure`; size: patches to keep; most_images: the first ones that are used.
+        """
+        extract = compile_function(lambda x: self._features(x), self.model)
+        parts = (part for image in itertools.islice(images, most_images) for part in self._prepare(image)[2])
+
+        def features():
+            while batch := list(itertools.islice(parts, self.batch_size)):
+                filled = batch + [batch[0]] * (self.batch_size - len(batch))
+                outputs = [ops.convert_to_numpy(o) for o in extract(np.stack(filled))[-2:]]
+                yield from list(zip(*outputs, strict=True))[: len(batch)]
+
+        self.memory = Memory.fit(features(), size, seed)
+        self.names = self._names()
+        self._measure = compile_function(self._measure_batch, self.model)
+
+    def _features(self, images):
+        """The pretrained features that patches and memory share."""
+        return self._pretrained(images) if self.model.patches is None else self.model.patches_average.features(images)
+
+    def _layer_counts(self) -> dict[str, int]:
+        """How many map layers each component has."""
+        scales = len(self.model.generator.resolutions) - 1  # one for each resolution above 4 x 4
+        features, patches = scales, 0
+        if self.search is not None and self.search.pretrained is not None:
+            features += len(self.search.pretrained.strides)
+        if self.model.patches is not None:
+            patches = len(self.model.patches.scales)
+        if self.model.projected is not None:
+            scales += len(self.model.projected.scales)
+        counts = {"residual": 1, "feature_distance": features, "discriminator": scales, "patches": patches, "memory": 1}
+        return {name: counts[name] for name in self.names if name in counts}
+
+    def _map_weights(self) -> np.ndarray:
+        """Each component's layers share its weight in the score; all weigh the same where those with layers have none."""
+        weights = dict(zip(self.names, self._calibrated().weights, strict=True))
+        counts = self._layer_counts()
+        shares = np.concatenate([np.full(count, weights[name] / count) for name, count in counts.items()])
+        if not shares.any():
+            shares = np.ones_like(shares)
+        return (shares / shares.sum()).astype(np.float32)
 
     def _calibrated(self):
         if self.calibration is None:
@@ -188,9 +291,12 @@ class Detector:
             raise ValueError(f"float images must be in [-1, 1], got {image.min()} to {image.max()}")
         image = image_io.to_channels(image, self.channels)
         size = image.shape[:2]
-        working = tuple(max(s, self.resolution) if self.tile else self.resolution for s in size)
-        image = image_io.resize(image, *working)
-        return size, working, list(tiles.cut(image, self.resolution))
+        side = self.model.image_size
+        if not self.tile:
+            return size, (self.resolution, self.resolution), [image_io.resize(image, side, side)]
+        working = tuple(max(s, self.resolution) for s in size)
+        parts = tiles.cut(image_io.resize(image, *working), self.resolution)
+        return size, working, [image_io.resize(part, side, side) for part in parts]
 
     def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
         filled = images + [images[0]] * (self.batch_size - len(images))
@@ -198,44 +304,58 @@ class Detector:
         return list(zip(*outputs, strict=True))[: len(images)]
 
     def _assemble(self, size, working_size, count, outputs) -> Measurement:
-        components, layers, reconstructions = zip(*outputs[:count], strict=True)
+        parts = list(zip(*outputs[:count], strict=True))
         del outputs[:count]
-        return Measurement(
-            np.max(components, axis=0),
-            tiles.stitch(np.stack(layers), *working_size),
-            tiles.stitch(np.stack(reconstructions), *working_size),
-            size,
-        )
+        components, pictures = np.max(parts[0], axis=0), [tiles.stitch(np.stack(p), *working_size) for p in parts[1:]]
+        layers, reconstruction, difference = [*pictures, None, None][:3]
+        return Measurement(components, layers, reconstruction, None if difference is None else difference[..., 0], size)
 
     def _measure_batch(self, images):
-        """[B, R, R, C] -> (components [B, K], layers [B, R, R, S], reconstructions), for a fixed B."""
-        shape = (self.batch_size, self.resolution, self.resolution, self.channels)
-        images = ops.reshape(ops.convert_to_tensor(images, "float32"), shape)
-        generator, discriminator = self.model.generator_average, self.model.discriminator_average
-        latents = self.search(images)[0]
-        reconstructions = generator(latents)
-        logits, features, evidence = discriminator(images)
-        reconstruction_features = discriminator(reconstructions)[1]
-        components = scoring.components(images, reconstructions, latents, logits, features, reconstruction_features)
-        layers = scoring.map_layers(images, reconstructions, features, reconstruction_features, evidence)
-        return components, layers, reconstructions
+        """[B, S, S, C] -> (components [B, K], layers [B, R, R, L]) and, with search, (reconstructions, differences)."""
+        size, model = self.model.image_size, self.model
+        images = ops.reshape(ops.convert_to_tensor(images, "float32"), (self.batch_size, size, size, self.channels))
+        small = reduced(images, self.resolution)
+        logits, features, evidence = model.discriminator_average(small)
+        pictures = []
+        values, layers = {"discriminator": -logits}, {"discriminator": evidence}
+        if model.projected_average is not None:
+            logits, _, evidence = model.projected_average(small)
+            values["discriminator"] -= logits
+            layers["discriminator"] = layers["discriminator"] + evidence
+        if model.patches_average is not None:
+            logits, pretrained, layers["patches"] = model.patches_average(images)
+            values["patches"] = -logits
+        elif "memory" in self.names:
+            pretrained = self._features(images)
+        if "memory" in self.names:
+            layers["memory"] = [self.memory.distances(pretrained)]
+            values["memory"] = top_mean(layers["memory"][0], TOP_SHARE)
+        if self.search is not None:
+            latents = self.search(small)[0]
+            reconstructions = model.generator_average(latents)
+            pair = self.search.features(small), self.search.features(reconstructions)
+            found = scoring.of_search(small, reconstructions, latents, *pair)
+            values, layers = values | found[0], layers | found[1]
+            pictures = [reconstructions, found[1]["residual"][0]]
+        layers = [scoring.to_size(layer, self.resolution) for name in self._layer_counts() for layer in layers[name]]
+        return ops.stack([values[name] for name in self.names], axis=-1), ops.concatenate(layers, axis=-1), *pictures
 
     def _detect_symbolic(self, images) -> Detection:
         """The same in a graph: fills the batch up to whole batches of the fixed size."""
         calibration = self._calibrated()
-        expected = (self.resolution, self.resolution, self.channels)
+        side = self.model.image_size
+        expected = (side, side, self.channels)
         if tuple(images.shape[1:]) != expected or "float" not in str(images.dtype):
             raise ValueError(f"images in a graph must be float {[None, *expected]}, got {images.dtype} {images.shape}")
         count = ops.shape(images)[0]
         images = ops.cast(images, "float32")
         filled = ops.concatenate([images, ops.repeat(images[:1], (-count) % self.batch_size, axis=0)], axis=0)
-        shape = (-1, self.batch_size, self.resolution, self.resolution, self.channels)
-        components, layers, _ = ops.map(self._measure_batch, ops.reshape(filled, shape))
-        components = ops.reshape(components, (-1, len(scoring.COMPONENTS)))[:count]
+        batches = ops.reshape(filled, (-1, self.batch_size, *expected))
+        components, layers = ops.map(lambda batch: self._measure_batch(batch)[:2], batches)
+        components = ops.reshape(components, (-1, len(self.names)))[:count]
         layers = ops.reshape(layers, (-1, self.resolution, self.resolution, layers.shape[-1]))[:count]
         standardised = (components - np.float32(calibration.center)) / np.float32(calibration.scale)
         standardised = ops.clip(standardised, calibration.clip_low, calibration.clip_high)
         values = calibration.bias + ops.sum(standardised * np.float32(calibration.weights), axis=-1)
-        maps = scoring.anomaly_map(layers, self.map_center, self.map_scale, self.map_sigma_px)
+        maps = scoring.anomaly_map(layers, self.map_center, self.map_scale, self._map_weights(), self.map_sigma_px)
         return Detection(values, values > calibration.threshold, maps)
-

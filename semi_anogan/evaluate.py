@@ -33,7 +33,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     Args: config; folder: the run folder; detector: calibrated; dataset, splits: as runs.load_data gives; progress: the
       checkpoint's, for training time and loss history.
     """
-    from semi_anogan import metrics, report, runs, scores
+    from semi_anogan import metrics, report, runs
     from semi_anogan.data.dataset import DataError
 
     if not splits.test:
@@ -42,7 +42,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     abnormal = np.array([e.abnormal for e in splits.test])
     values = {
         **metrics.image_metrics(abnormal, measured.scores, detector.threshold),
-        "components": metrics.component_auroc(list(scores.COMPONENTS), measured.components, abnormal),
+        "components": metrics.component_auroc(list(detector.names), measured.components, abnormal),
         **measured.pixel_metrics,
         "counts": {
             "train_normal": len(splits.normal),
@@ -58,7 +58,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     folder = pathlib.Path(folder)
     runs.write_json(folder / runs.METRICS, values)
     with _writing(folder):
-        _write_scores(folder / runs.SCORES, splits.test, measured, detector.threshold)
+        _write_scores(folder / runs.SCORES, splits.test, measured, detector)
         chosen = report.choose_gallery(abnormal, measured.scores, detector.threshold)
         path = report.write_report(
             folder,
@@ -71,11 +71,11 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
                 threshold=detector.threshold,
                 config=config.to_dict(),
                 components=measured.components,
-                component_names=scores.COMPONENTS,
-                pixel_differences=measured.pixel_differences,
+                component_names=detector.names,
+                pixel_differences=measured.pixel_differences if detector.search is not None else {},
                 pixel_difference_edges=DIFFERENCE_EDGES,
                 gallery=_gallery(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
-                suspicious=_suspicious(detector, dataset, splits.held_out_normal),
+                suspicious=_suspicious(folder / runs.SUSPICIOUS, dataset),
                 history=_history(progress["history"]),
                 hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
                 warnings=detector.calibration.warnings,
@@ -124,8 +124,9 @@ def measure(detector, dataset, examples) -> Measured:
         score, _, anomaly_map = detector.judge(measurement)
         scores.append(score)
         components.append(measurement.components)
-        histogram = np.histogram(np.minimum(measurement.layers[..., 0], DIFFERENCE_EDGES[-1]), DIFFERENCE_EDGES)[0]
-        measured.pixel_differences[example.label] += histogram
+        if measurement.difference is not None:
+            histogram = np.histogram(np.minimum(measurement.difference, DIFFERENCE_EDGES[-1]), DIFFERENCE_EDGES)[0]
+            measured.pixel_differences[example.label] += histogram
         mask = dataset.read_mask(example)
         if mask is None and not example.abnormal:
             mask = np.zeros(anomaly_map.shape, bool)
@@ -152,7 +153,7 @@ def _gallery(detector, dataset, chosen):
                 group=group,
                 input=to_channels(dataset.read_image(example), detector.channels),
                 reconstruction=measurement.reconstruction,
-                difference=measurement.layers[..., 0],
+                difference=measurement.difference,
                 anomaly_map=np.maximum(anomaly_map, 0.0),
                 mask=dataset.read_mask(example),
             )
@@ -160,18 +161,15 @@ def _gallery(detector, dataset, chosen):
     return items
 
 
-def _suspicious(detector, dataset, held_out_normal, most: int = 20):
-    """The held-out "normal" images that were set aside when the threshold was fitted, for a person to check."""
+def _suspicious(path, dataset, most: int = 20):
+    """The "normal" training images that look most abnormal, for a person to check."""
+    from semi_anogan import suspicion
     from semi_anogan.report import SuspiciousImage
 
-    examples = [held_out_normal[i] for i in detector.calibration.trimmed][:most]
-    images = [dataset.read_image(e) for e in examples]
+    examples = {e.path: e for e in dataset.examples}
     known = any(e.mislabelled for e in dataset.examples)  # else the source does not know the truth
-    judged = [detector.judge(m)[0] for m in detector.measure(images)]
-    return [
-        SuspiciousImage(e.path, score, e.mislabelled if known else None, image)
-        for score, e, image in sorted(zip(judged, examples, images, strict=True), key=lambda row: -row[0])
-    ]
+    rows = [(examples[name], value) for name, value in suspicion.read_highest(path, most) if name in examples]
+    return [SuspiciousImage(e.path, value, e.mislabelled if known else None, dataset.read_image(e)) for e, value in rows]
 
 
 def _history(history: dict) -> dict:
@@ -179,15 +177,13 @@ def _history(history: dict) -> dict:
     return {name: (seen, values) for name, values in history.items() if name.endswith("_loss") or name == "penalty"}
 
 
-def _write_scores(path, examples, measured, threshold):
-    from semi_anogan import scores
-
+def _write_scores(path, examples, measured, detector):
     # surrogateescape: file names that are not UTF-8 come out as they are
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "truth", "score", "label", *scores.COMPONENTS])
+        writer.writerow(["path", "truth", "score", "label", *detector.names])
         for example, score, components in zip(examples, measured.scores, measured.components, strict=True):
-            label = "abnormal" if score > threshold else "normal"
+            label = "abnormal" if score > detector.threshold else "normal"
             writer.writerow([example.path, example.label, f"{score:.6g}", label, *(f"{c:.6g}" for c in components)])
 
 

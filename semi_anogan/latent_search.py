@@ -28,6 +28,8 @@ class LatentSearch:
         candidates equal to restarts, starts are random as in the paper.
       patience: an image stops after this many steps without a better loss (by a relative 1e-3); 0 never stops early.
       seed: of the candidates' latents.
+      encoder: network from images to latents, where the first of the searches starts; None starts all from candidates.
+      pretrained: network from images to further features of the feature matching, or None.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class LatentSearch:
         candidates: int = 512,
         patience: int = 20,
         seed: int = 0,
+        encoder=None,
+        pretrained=None,
     ):
         if not 0 <= feature_weight <= 1:
             raise ValueError(f"search.feature_weight (lambda) must be in [0, 1], got {feature_weight!r}")
@@ -51,6 +55,8 @@ class LatentSearch:
             )
         self.generator = generator
         self.discriminator = discriminator
+        self.encoder = encoder
+        self.pretrained = pretrained
         self.iterations = iterations
         self.feature_weight = feature_weight
         self.learning_rate = learning_rate
@@ -60,7 +66,8 @@ class LatentSearch:
         self.candidates = np.random.default_rng([seed, count]).standard_normal(
             (count, generator.latent_size), dtype=np.float32
         )
-        self._candidate_images = self._thumbnails()
+        # With an encoder and a single search no candidate is needed.
+        self._candidate_images = self._thumbnails() if encoder is None or restarts > 1 else None
 
     def _thumbnails(self) -> np.ndarray:
         """The candidates' images, reduced: [K, h * w * C]."""
@@ -74,8 +81,23 @@ class LatentSearch:
             images = downscale(images)
         return ops.reshape(images, (-1, int(np.prod(images.shape[1:]))))
 
+    def features(self, images):
+        """What feature matching compares: the discriminator's features and the pretrained ones, list of [N, h, w, C]."""
+        return self.discriminator(images)[1] + (self.pretrained(images) if self.pretrained is not None else [])
+
     def start(self, images):
-        """The latents of the `restarts` nearest candidates of each image, nearest first: [N, ...] -> [N, restarts, L]."""
+        """Where the searches of each image start: [N, ...] -> [N, restarts, L].
+
+        The encoder's latents, if there is one, and those of the nearest candidates, nearest first.
+        """
+        if self.encoder is None:
+            return self._nearest(images, self.restarts)
+        encoded = self.encoder(images)[:, None]
+        if self.restarts == 1:
+            return encoded
+        return ops.concatenate([encoded, self._nearest(images, self.restarts - 1)], axis=1)
+
+    def _nearest(self, images, count: int):
         reduced = self._reduce(images)
 
         # |a - b|_1 to every candidate, one candidate at a time would be slow and all at once large: by squared distance
@@ -84,20 +106,20 @@ class LatentSearch:
             - 2.0 * ops.matmul(reduced, ops.convert_to_tensor(self._candidate_images.T))
             + ops.convert_to_tensor(np.sum(self._candidate_images**2, axis=1))
         )
-        nearest = ops.top_k(-squared, self.restarts)[1]
+        nearest = ops.top_k(-squared, count)[1]
         return ops.take(ops.convert_to_tensor(self.candidates), nearest, axis=0)
 
     def loss(self, images, features, latents):
-        """Search loss of each image: [N]; features are the images' own, from the discriminator."""
+        """Search loss of each image: [N]; features are the images' own."""
         reconstructions = self.generator(latents)
-        reconstruction_features = self.discriminator(reconstructions)[1] if self.feature_weight > 0 else features
+        reconstruction_features = self.features(reconstructions) if self.feature_weight > 0 else features
         return losses.search_loss(images, reconstructions, features, reconstruction_features, self.feature_weight)
 
     def search_step(self, images, features, latents, moment, velocity, step):
         """One Adam step on the latents (Kingma & Ba 2015, algorithm 1).
 
         Args:
-          images [N, H, W, C]; features: the discriminator's for them; latents, moment, velocity [N, L].
+          images [N, H, W, C]; features: `features` of them; latents, moment, velocity [N, L].
           step: scalar float32, 0 for the first.
 
         Returns:
@@ -121,7 +143,7 @@ class LatentSearch:
         """
         count, runs = images.shape[0], self.restarts
         images = ops.repeat(images, runs, axis=0)
-        features = self.discriminator(images)[1]
+        features = self.features(images)
         latents = ops.reshape(self.start(images[::runs]), (count * runs, -1))
         zeros = ops.zeros_like(latents)
         infinite = ops.zeros((count * runs,)) + np.inf

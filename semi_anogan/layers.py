@@ -38,6 +38,13 @@ def downscale(x):
     return 0.25 * ops.reshape(x, (-1, height // 2, width // 2, channels))
 
 
+def reduced(images, side: int):
+    """Halved until they are `side` high: [N, S, S, C] -> [N, side, side, C]."""
+    while images.shape[1] > side:
+        images = downscale(images)
+    return images
+
+
 _BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]).astype(np.float32) / 256
 
 

@@ -81,6 +81,39 @@ def weighted_mean(values, weights):
     return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-6)
 
 
+def kept_shares(losses, trim_share):
+    """How much of each loss a trimmed mean keeps, 0 to 1: the largest `trim_share` of the N are left out: [N] -> [N].
+
+    trim_share: scalar in [0, 1]; where it is no whole number of losses, the next one counts in part.
+    """
+    count = ops.cast(ops.shape(losses)[0], "float32")
+    larger = ops.sum(ops.cast(losses[None, :] > losses[:, None], "float32"), axis=1)
+    return 1.0 - ops.clip(trim_share * count - larger, 0.0, 1.0)
+
+
+def top_mean(evidence, share: float, where=None):
+    """Mean of the highest values of each map, multiple-instance pooling: [N, h, w, 1] -> [N].
+
+    Args:
+      share: of the map's values, in (0, 1]; at least one value.
+      where: [N, H, W, 1] of 0 and 1, H a multiple of h; only values whose patch holds a 1 count, and where that are fewer than
+        `share` asks for, all of them. A map without any gives about -1e4.
+    """
+    _, height, width, _ = evidence.shape
+    values = ops.reshape(evidence, (-1, height * width))
+    count = max(1, round(share * height * width))
+    if where is None:
+        return ops.mean(ops.top_k(values, count, sorted=False)[0], axis=-1)
+    inside = where
+    if inside.shape[1] > height:
+        inside = ops.max_pool(inside, inside.shape[1] // height, data_format="channels_last")
+    inside = ops.reshape(inside, (-1, height * width))
+    top = ops.top_k(ops.where(inside > 0.5, values, -1e4), count, sorted=False)[0]
+    counted = ops.cast(top > -0.5e4, "float32")
+    total = ops.sum(counted, axis=-1)
+    return ops.where(total > 0, ops.sum(top * counted, axis=-1) / ops.maximum(total, 1.0), -1e4)
+
+
 def r1_penalty(gradients):
     """1/2 ||grad||^2 per image (Mescheder et al. 2018, eq. 9, without its gamma): [N, H, W, C] -> [N]."""
     return 0.5 * ops.sum(ops.square(gradients), axis=(1, 2, 3))

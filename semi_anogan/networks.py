@@ -20,6 +20,7 @@ from semi_anogan.layers import (
     pixel_norm,
     upscale,
 )
+from semi_anogan.losses import top_mean
 
 MIN_FILTERS = 4
 
@@ -135,8 +136,11 @@ class Discriminator(_GrowingNetwork):
         self.last_dense = EqualizedDense(16 * first, first, name="dense")
         self.to_logit = EqualizedDense(first, 1, gain=1.0, name="to_logit")
 
-    def call(self, images, resolution: int | None = None, fade=None, weights=None, update=False):
-        """`weights` [N]: the examples that count for the minibatch standard deviation; None takes its running mean."""
+    def call(self, images, resolution: int | None = None, fade=None, weights=None, update=False, where=None):
+        """`weights` [N]: the examples that count for the minibatch standard deviation; None takes its running mean.
+
+        `where` [N, H, W, 1] of 0 and 1: evidence elsewhere does not count.
+        """
         stage = self.resolutions.index(resolution or self.resolution)
         features, evidence, worst = [], [], 0.0
         x = self._enter(images, stage)
@@ -145,7 +149,7 @@ class Discriminator(_GrowingNetwork):
                 x = leaky_relu(conv(x))
             features.append(x)
             evidence.append(self.to_evidence[index - 1](x))
-            top = self._top_mean(evidence[-1])
+            top = top_mean(evidence[-1], self.top_share, where)
             x = downscale(x)
             if index == stage and fade is not None:
                 top = top * fade
@@ -158,10 +162,31 @@ class Discriminator(_GrowingNetwork):
     def _enter(self, images, stage: int):
         return leaky_relu(self.from_images[stage](ops.concatenate([images, detail(images)], axis=-1)))
 
-    def _top_mean(self, evidence):
-        """Mean of the highest top_share of each map: [N, h, w, 1] -> [N]."""
-        values = ops.reshape(evidence, (-1, evidence.shape[1] * evidence.shape[2]))
-        return ops.mean(ops.top_k(values, max(1, round(self.top_share * values.shape[1])), sorted=False)[0], axis=-1)
-
     def get_config(self):
         return {**super().get_config(), "top_share": self.top_share}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Encoder(_GrowingNetwork):
+    """Images to the latents where their search starts: [N, resolution, resolution, channels] -> [N, latent_size].
+
+    izi_f of f-AnoGAN (Schlegl et al. 2019): trained so that the generator draws the image again from what it says.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        r = self.resolution
+        self.from_image = EqualizedConv(self.channels, self.filters(2 * r), size=1, name="from_image")
+        self.convs = [
+            EqualizedConv(self.filters(2 * r), self.filters(r), name=f"conv_{r}") for r in reversed(self.resolutions[1:])
+        ]
+        self.last_conv = EqualizedConv(self.filters(8), self.filters(4), name="conv_4")
+        self.last_dense = EqualizedDense(16 * self.filters(4), 2 * self.latent_size, name="dense")
+        self.to_latents = EqualizedDense(2 * self.latent_size, self.latent_size, gain=1.0, name="to_latents")
+
+    def call(self, images):
+        x = leaky_relu(self.from_image(images))
+        for conv in self.convs:
+            x = downscale(leaky_relu(conv(x)))
+        x = leaky_relu(self.last_conv(x))
+        return self.to_latents(leaky_relu(self.last_dense(ops.reshape(x, (-1, 16 * self.filters(4))))))

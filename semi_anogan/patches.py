@@ -59,8 +59,11 @@ class PatchDiscriminator(keras.Model):
             to_evidence(leaky_relu(enter(features[index])))
             for index, enter, to_evidence in zip(self.scales, self.enter, self.to_evidence, strict=True)
         ]
-        worst = sum(top_mean(e, self.top_share, where) for e in evidence)
-        return self.bias - worst, features, evidence
+        return self.logits(evidence, where), features, evidence
+
+    def logits(self, evidence, where=None):
+        """Logits [N] of evidence maps; see `call` for `where`."""
+        return self.bias - sum(top_mean(e, self.top_share, where) for e in evidence)
 
     def get_config(self):
         return {**self.settings, "name": self.name, "trainable": self.trainable}

@@ -23,8 +23,8 @@ class GalleryItem:
 
     Attributes:
       group: a key of GROUPS.
-      input, reconstruction: float [H, W, C] in [-1, 1].
-      difference: float [H, W], >= 0. anomaly_map: float [H, W], higher = more abnormal. Both finite.
+      input, reconstruction: float [H, W, C] in [-1, 1]. difference: float [H, W], >= 0. Without a search the last two are None
+        in all items. anomaly_map: float [H, W], higher = more abnormal. All finite.
       mask: bool [H, W] or None.
     """
 
@@ -33,15 +33,15 @@ class GalleryItem:
     score: float
     group: str
     input: np.ndarray
-    reconstruction: np.ndarray
-    difference: np.ndarray
+    reconstruction: np.ndarray | None
+    difference: np.ndarray | None
     anomaly_map: np.ndarray
     mask: np.ndarray | None = None
 
 
 @dataclasses.dataclass
 class SuspiciousImage:
-    """A training image labelled normal that scores like an abnormal one; mislabelled: the truth where it is known."""
+    """A training image labelled normal that looks abnormal; score: its suspicion; mislabelled: the truth where it is known."""
 
     path: str
     score: float

@@ -161,7 +161,8 @@ def gallery_rows(gallery: Sequence["GalleryItem"]) -> tuple[list[dict], tuple[fl
     # quantiles: a few wild pixels do not darken every map, and a defect of a few pixels still counts.
     low = float(np.median(np.concatenate([np.ravel(item.anomaly_map) for item in gallery])))
     high = max(max(float(np.quantile(item.anomaly_map, 0.999)) for item in gallery), low + 1e-12)
-    difference_limit = max(max(float(np.quantile(item.difference, 0.999)) for item in gallery), 1e-12)
+    found = [float(np.quantile(item.difference, 0.999)) for item in gallery if item.difference is not None]
+    difference_limit = max([*found, 1e-12])
     masks = any(item.mask is not None for item in gallery)
     rows = []
     for item in gallery:
@@ -169,15 +170,14 @@ def gallery_rows(gallery: Sequence["GalleryItem"]) -> tuple[list[dict], tuple[fl
         scale = min(1.0, TILE / max(height, width))
         shape = max(1, round(height * scale)), max(1, round(width * scale))
         image = _rgb(item.input, shape)
-        difference = _resized(item.difference, shape) / difference_limit
         heat = (_resized(item.anomaly_map, shape) - low) / (high - low)
         strength = np.clip(3 * heat, 0, 0.85)[..., None]  # 0: the image shows through
-        arrays = {
-            "input": image,
-            "reconstruction": _rgb(item.reconstruction, shape),
-            "difference": _colored(np.sqrt(np.maximum(difference, 0)), 1.0, "gray"),  # root: faint ones show
-            "anomaly map": np.uint8(np.round((1 - strength) * image + strength * _colored(heat, 1.0, HEAT))),
-        }
+        arrays = {"input": image}
+        if found:
+            difference = np.maximum(_resized(item.difference, shape) / difference_limit, 0)
+            arrays["reconstruction"] = _rgb(item.reconstruction, shape)
+            arrays["difference"] = _colored(np.sqrt(difference), 1.0, "gray")  # root: faint ones show
+        arrays["anomaly map"] = np.uint8(np.round((1 - strength) * image + strength * _colored(heat, 1.0, HEAT)))
         if masks:
             arrays["mask"] = None if item.mask is None or not item.mask.any() else _outlined(image, item.mask)
         rows.append({

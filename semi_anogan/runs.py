@@ -10,9 +10,11 @@ import ml_collections
 
 from semi_anogan.config import default_config
 
-CONFIG, DETECTOR, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
+CONFIG, DETECTOR, MEMORY, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
     "config.json",
     "detector.json",
+    "memory.npz",
+    "suspicious.csv",
     "metrics.json",
     "scores.csv",
     "report.html",
@@ -106,8 +108,23 @@ def load_data(config):
 
     options = {k: v for k, v in config.data.to_dict().items() if k not in _SOURCE_FREE}
     dataset = data.load(config.data.name, config.model.channels, **options)
-    store = ImageStore(dataset, config.model.resolution, config.data.tile, config.data.cache_megabytes)
+    store = ImageStore(dataset, config.model.resolution, config.data.tile, config.data.cache_megabytes, image_size(config))
     return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store
+
+
+def image_size(config) -> int:
+    """Side of the images that the model of a config takes."""
+    return max(config.model.resolution, config.features.resolution if config.features.name else 0)
+
+
+def resolve(config, known: int):
+    """Fills in the settings that follow from the data: how much of the pretrained network is fine-tuned.
+
+    known: number of known abnormal images to train with. With 10 of them fine-tuning overfits, with 128 it gains most.
+    """
+    if config.features.trainable_blocks is None:
+        embedded = config.features.name == "efficientnet_lite0"
+        config.features.trainable_blocks = min(6, known // 16) if embedded and config.objective.alpha < 1 else 0
 
 
 def build_model(config):
@@ -117,21 +134,34 @@ def build_model(config):
     from semi_anogan.model import SemiAnoGAN
 
     keras.utils.set_random_seed(config.seed)
-    return SemiAnoGAN(**config.model, seed=config.seed)
+    try:
+        return SemiAnoGAN(
+            **config.model,
+            top_share=config.objective.top_share,
+            features=config.features.to_dict(),
+            encoder=config.search.init == "encoder",
+            seed=config.seed,
+        )
+    except ValueError as error:
+        raise RunError(f"bad setting: {error}") from error
 
 
 def build_detector(config, model, **overrides):
     """A detector without calibration."""
     from semi_anogan.detector import Detector
 
-    search = {k: v for k, v in config.search.items() if k != "batch_size"}
+    search = {k: v for k, v in config.search.items() if k not in ("batch_size", "init")}
     settings = {
         "search": {**search, "seed": config.seed},
         "tile": config.data.tile,
         "map_sigma_px": config.map.sigma_px,
         "batch_size": config.search.batch_size,
+        "components": [name.strip() for name in config.score.components.split(",") if name.strip()],
     }
-    return Detector(model, **{**settings, **overrides})
+    try:
+        return Detector(model, **{**settings, **overrides})
+    except ValueError as error:
+        raise RunError(f"bad setting: {error}") from error
 
 
 def load_detector(folder, **overrides):
@@ -146,12 +176,44 @@ def load_detector(folder, **overrides):
     model = build_model(config)
     if checkpoint.restore_latest(folder / CHECKPOINTS, model) is None:
         raise RunError(f"{folder / CHECKPOINTS}: holds no checkpoint")
-    detector = build_detector(config, model, **overrides)
     try:
+        if (folder / MEMORY).exists():
+            overrides = {"memory": read_memory(folder / MEMORY), **overrides}
+        detector = build_detector(config, model, **overrides)
         detector.restore(state)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder / DETECTOR}: {error}") from error
     return detector
+
+
+def write_memory(path, memory):
+    """Writes the memory of normal patches atomically; RunError when it cannot be written."""
+    import numpy as np
+
+    temporary = pathlib.Path(path).with_suffix(".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **memory.arrays())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_memory(path):
+    """The memory of normal patches of a run folder; RunError where the file is damaged."""
+    import zipfile
+
+    import numpy as np
+
+    from semi_anogan.memory import Memory
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Memory(**{name: file[name] for name in file.files})
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
 
 
 def read_progress(folder) -> dict:

@@ -1,4 +1,4 @@
-"""Score components and anomaly maps of images against their reconstructions, in keras.ops.
+"""Score components and anomaly maps, in keras.ops.
 
 Every component is built so that a higher value is more abnormal, and depends on its own image only.
 """
@@ -7,44 +7,40 @@ import numpy as np
 from keras import ops
 
 from semi_anogan import losses
-from semi_anogan.layers import upscale
+from semi_anogan.layers import reduced
 
-COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm")
-
-
-def components(images, reconstructions, latents, logits, features, reconstruction_features):
-    """[N, 4] in the order of COMPONENTS: the search's two losses at z*, minus the discriminator's logit, mean square of z*."""
-    return ops.stack(
-        [
-            losses.residual(images, reconstructions),
-            losses.feature_distance(features, reconstruction_features),
-            -logits,
-            losses.latent_norm(latents),
-        ],
-        axis=-1,
-    )
+# What a score can be made of. residual, feature_distance: the search's two losses at z*; discriminator, patches: minus the
+# logit; latent_norm: mean square of z*; memory: distance to the nearest normal patches.
+COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory")
+OF_SEARCH = ("residual", "feature_distance", "latent_norm")  # need the generator's search
 
 
-def map_layers(images, reconstructions, features, reconstruction_features, evidence):
-    """What speaks for abnormal at each pixel, in layers: [N, H, W, 1 + 2 scales].
+def of_search(images, reconstructions, latents, features, reconstruction_features):
+    """The components of the search by name, each [N], and their map layers by name, each a list of [N, h, w, 1].
 
-    The first layer is |x - G(z*)| (Schlegl et al. 2017, section 2.3); then for each scale the feature difference, averaged
-    over its channels, and for each scale the discriminator's evidence; all repeated up to the image's size.
+    The layers are |x - G(z*)| (Schlegl et al. 2017, section 2.3) and for each scale the feature difference, averaged over its
+    channels.
     """
-    layers = [ops.mean(ops.abs(images - reconstructions), axis=-1, keepdims=True)]
-    layers += [ops.mean(ops.abs(a - b), axis=-1, keepdims=True) for a, b in zip(features, reconstruction_features, strict=True)]
-    return ops.concatenate([_to_size(layer, images.shape[1]) for layer in layers + evidence], axis=-1)
+    values = {
+        "residual": losses.residual(images, reconstructions),
+        "feature_distance": losses.feature_distance(features, reconstruction_features),
+        "latent_norm": losses.latent_norm(latents),
+    }
+    pairs = zip([images, *features], [reconstructions, *reconstruction_features], strict=True)
+    differences = [ops.mean(ops.abs(a - b), axis=-1, keepdims=True) for a, b in pairs]
+    return values, {"residual": differences[:1], "feature_distance": differences[1:]}
 
 
-def _to_size(layer, side: int):
-    while layer.shape[1] < side:
-        layer = upscale(layer)
-    return layer
+def to_size(layer, side: int):
+    """A map [N, h, h, 1] at another size: halved, or interpolated between the centres of its patches."""
+    if layer.shape[1] >= side:
+        return reduced(layer, side)
+    return ops.image.resize(layer, (side, side), interpolation="bilinear", data_format="channels_last")
 
 
-def anomaly_map(layers, center, scale, sigma_px: float):
-    """One map from its layers: the mean of the standardised layers, smoothed: [N, H, W, S] -> [N, H, W]."""
-    combined = ops.mean((layers - center) / scale, axis=-1, keepdims=True)
+def anomaly_map(layers, center, scale, weights, sigma_px: float):
+    """One map from its layers: the weighted mean of the standardised layers, smoothed: [N, H, W, S] -> [N, H, W]."""
+    combined = ops.sum((layers - center) / scale * weights, axis=-1, keepdims=True)
     return smooth(combined, sigma_px)[..., 0]
 
 

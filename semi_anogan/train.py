@@ -40,6 +40,7 @@ def run(config, folder):
     check(config)
     with runs.locked(folder) if first else contextlib.nullcontext():
         dataset, splits, store = runs.load_data(config)
+        runs.resolve(config, len(splits.abnormal))
         if first:
             runs.claim(folder, config)
         print(
@@ -55,20 +56,41 @@ def run(config, folder):
 
 
 def calibrate(config, folder, model, dataset, splits):
-    """The detector of a trained model, fitted on the held-out training images; its statistics go to detector.json."""
-    from semi_anogan import runs
+    """The detector of a trained model, with its memory of the normal training images, fitted on the held-out ones.
+
+    Writes detector.json, memory.npz and suspicious.csv, in which the "normal" training images stand that look most abnormal.
+    """
+    from semi_anogan import runs, suspicion
     from semi_anogan.progress import shown
 
+    folder = pathlib.Path(folder)
+
+    def read(examples, what):
+        return shown((dataset.read_image(e) for e in examples), len(examples), what)
+
+    (folder / runs.MEMORY).unlink(missing_ok=True)  # of an earlier end of this run
+    ranked = suspicion.rank(config, model, read, splits)
+    suspicion.write(folder / runs.SUSPICIOUS, ranked)
     detector = runs.build_detector(config, model)
+    if detector.wants_memory:
+        normal = suspicion.without_suspicious(ranked, splits.normal, _trim_share(config, model), config.seed)
+        detector.remember(read(normal, "memory"), config.features.memory, config.seed)
+        runs.write_memory(folder / runs.MEMORY, detector.memory)
     detector.calibrate(
-        shown((dataset.read_image(e) for e in splits.held_out_normal), len(splits.held_out_normal), "held-out normal"),
-        shown((dataset.read_image(e) for e in splits.held_out_abnormal), len(splits.held_out_abnormal), "held-out abnormal"),
+        read(splits.held_out_normal, "held-out normal"),
+        read(splits.held_out_abnormal, "held-out abnormal"),
         config.calibration.false_alarm_rate,
     )
-    runs.write_json(pathlib.Path(folder) / runs.DETECTOR, detector.state())
+    runs.write_json(folder / runs.DETECTOR, detector.state())
     examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
-    write_reconstructions(folder, detector, [dataset.read_image(e) for e in examples])
+    if detector.search is not None:
+        write_reconstructions(folder, detector, [dataset.read_image(e) for e in examples])
     return detector
+
+
+def _trim_share(config, model) -> float:
+    share = config.objective.trim_share
+    return float(model.trim_rate) if share is None else share
 
 
 def write_reconstructions(folder, detector, images):

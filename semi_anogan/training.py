@@ -27,7 +27,8 @@ def compiled_model(config):
     import keras
 
     model = runs.build_model(config)
-    objective = {k: v for k, v in config.objective.items() if k != "abnormal_share"}
+    others = ("abnormal_share", "synthetic_share", "top_share", "masks")  # of the batches and the networks
+    objective = {k: v for k, v in config.objective.items() if k not in others}
     model.compile(keras.optimizers.Adam(config.schedule.learning_rate, beta_1=0.0, beta_2=0.99), **objective)
     return model
 
@@ -56,6 +57,8 @@ class Training:
                 config.data.flips,
                 config.data.shift_px,
                 config.seed,
+                config.objective.synthetic_share if config.objective.synthetic_weight else 0.0,
+                config.objective.masks and (bool(abnormal) or config.objective.synthetic_weight > 0),
             )
             with self.strategy.scope():
                 self.model = compiled_model(config)

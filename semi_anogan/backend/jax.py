@@ -31,7 +31,7 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a keras.Model with `losses`, `generator`, `discriminator` and `update_averages`."""
+    """`train_step` of a keras.Model with `losses`, `generator` (whose variables come first) and `update_averages`."""
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer_variables, metrics_variables = state

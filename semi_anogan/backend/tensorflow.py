@@ -31,7 +31,7 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a keras.Model with `losses`, `generator`, `discriminator` and `update_averages`."""
+    """`train_step` of a keras.Model with `losses`, `generator`, `discriminating_variables` and `update_averages`."""
 
     def train_step(self, data):
         inputs = self.unpack(data)
@@ -41,7 +41,7 @@ class TrainStep:
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             generator_share, discriminator_share = generator_loss / replicas, discriminator_loss / replicas
         generator_variables = self.generator.trainable_variables
-        discriminator_variables = self.discriminator.trainable_variables
+        discriminator_variables = self.discriminating_variables
         gradients = _gradients(tape, generator_share, generator_variables)
         gradients += _gradients(tape, discriminator_share, discriminator_variables)
         self.optimizer.apply(gradients, [*generator_variables, *discriminator_variables])

@@ -4,6 +4,7 @@ import numpy as np
 
 from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Dataset, Example
+from semi_anogan.data.synthetic import synthesise
 
 
 class ImageStore:
@@ -11,21 +12,25 @@ class ImageStore:
 
     Args:
       dataset: where the images come from.
-      resolution: side of the model's images.
+      resolution: side of the generator's images.
       tile: keep images at their own size (at least `resolution` on each side), to be cut into crops; else resize.
       cache_megabytes: most memory for decoded images; what does not fit is read again each time.
+      image_size: side of the images that the model takes, `resolution` or more; crops are enlarged to it.
     """
 
-    def __init__(self, dataset: Dataset, resolution: int, tile: bool = False, cache_megabytes: int = 2048):
+    def __init__(
+        self, dataset: Dataset, resolution: int, tile: bool = False, cache_megabytes: int = 2048, image_size: int | None = None
+    ):
         self.dataset = dataset
         self.resolution = resolution
+        self.image_size = image_size or resolution
         self.tile = tile
         self._left = cache_megabytes * 2**20
         self._images: dict[Example, np.ndarray] = {}
         self._masks: dict[Example, np.ndarray | None] = {}
 
     def image(self, example: Example) -> np.ndarray:
-        """float32 [H, W, C] in [-1, 1]; [resolution, resolution, C] unless tiled."""
+        """float32 [H, W, C] in [-1, 1]; [image_size, image_size, C] unless tiled."""
         if example in self._images:
             return self._images[example]
         image = self.dataset.read_image(example)
@@ -33,7 +38,7 @@ class ImageStore:
         if self.tile:
             height, width = max(height, self.resolution), max(width, self.resolution)
         else:
-            height = width = self.resolution
+            height = width = self.image_size
         image = image_io.resize(image, height, width)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
@@ -53,23 +58,37 @@ class ImageStore:
 
 
 class Batches:
-    """Seeded batches of normal and known abnormal images.
+    """Seeded batches of normal, known abnormal and synthetic abnormal images.
 
     Args:
       store: reads the images.
       normal, abnormal: the training examples; abnormal may be empty.
       latent_size: of the latents that come with each batch.
       abnormal_share: known abnormal images per normal one in a batch.
-      flips: mirror images at random: "" never, "h" left-right, "v" top-bottom, "hv" both.
-      shift_px: move images at random by up to this many pixels each way; the border is repeated.
+      flips: mirror or turn images at random: "h" left-right, "v" top-bottom, "r" by right angles, in any combination; "" never.
+      shift_px: move images at random by up to this many pixels of `store.resolution` each way; the border is repeated.
       seed: of order, crops, flips and latents.
+      synthetic_share: synthetic abnormal images (data/synthetic.py) per normal one.
+      masks: whether the batch tells where abnormal images are abnormal.
     """
 
-    def __init__(self, store, normal, abnormal, latent_size, abnormal_share=0.25, flips="", shift_px=0, seed=0):
+    def __init__(
+        self,
+        store,
+        normal,
+        abnormal,
+        latent_size,
+        abnormal_share=0.25,
+        flips="",
+        shift_px=0,
+        seed=0,
+        synthetic_share=0.0,
+        masks=False,
+    ):
         if not normal:
             raise ValueError("training needs at least one normal image")
-        if set(flips) - set("hv"):
-            raise ValueError(f'data.flips must be "", "h", "v" or "hv", got {flips!r}')
+        if set(flips) - set("hvr"):
+            raise ValueError(f'data.flips must be made of the letters "h", "v" and "r", got {flips!r}')
         self.store = store
         self.normal = list(normal)
         self.abnormal = list(abnormal)
@@ -78,54 +97,84 @@ class Batches:
         self.flips = flips
         self.shift_px = shift_px
         self.seed = seed
+        self.synthetic_share = synthetic_share
+        self.masks = masks
 
     def abnormal_size(self, batch_size: int) -> int:
         """Known abnormal images in a batch of this many normal ones."""
         return max(1, round(batch_size * self.abnormal_share)) if self.abnormal else 0
 
+    def synthetic_size(self, batch_size: int) -> int:
+        """Synthetic abnormal images in a batch of this many normal ones."""
+        return max(1, round(batch_size * self.synthetic_share)) if self.synthetic_share else 0
+
     def batch(self, images_seen: int, batch_size: int, attempt: int = 0) -> dict[str, np.ndarray]:
         """The batch that begins when `images_seen` normal images have been seen.
 
-        Returns: images float32 [N + A, H, W, C], the normal ones first; labels [N + A], 1 for known abnormal;
-        latents [N, latent_size] from N(0, 1); mix [N, 1, 1, 1] from U(0, 1). `attempt` changes all but the order.
+        Returns: images float32 [N + A + S, H, W, C], normal, known abnormal and synthetic ones; labels [N + A + S], 0, 1 and 2;
+        latents [N, latent_size] from N(0, 1); mix [N, 1, 1, 1] from U(0, 1); and, if asked for, masks float32 [N + A + S, H, W, 1]
+        as SemiAnoGAN.unpack takes them. `attempt` changes all but the order.
         """
         rng = np.random.default_rng([self.seed, attempt, images_seen])
-        count = self.abnormal_size(batch_size)
+        counts = [batch_size, self.abnormal_size(batch_size), self.synthetic_size(batch_size)]
         normal = _draw(self.normal, images_seen, batch_size, [self.seed, 0])
-        abnormal = _draw(self.abnormal, round(images_seen * self.abnormal_share), count, [self.seed, 1])
-        return {
-            "images": np.stack([self._augment(e, rng) for e in normal + abnormal]),
-            "labels": np.repeat(np.float32([0, 1]), [batch_size, count]),
+        abnormal = _draw(self.abnormal, round(images_seen * self.abnormal_share), counts[1], [self.seed, 1])
+        pairs = [self._augment(e, rng) for e in normal + abnormal]
+        pairs += [self._synthetic(rng) for _ in range(counts[2])]
+        batch = {
+            "images": np.stack([image for image, _ in pairs]),
+            "labels": np.repeat(np.float32([0, 1, 2]), counts),
             "latents": rng.standard_normal((batch_size, self.latent_size), dtype=np.float32),
             "mix": rng.random((batch_size, 1, 1, 1), dtype=np.float32),
         }
+        if self.masks:
+            batch["masks"] = np.stack([mask for _, mask in pairs])[..., None].astype(np.float32)
+        return batch
 
-    def _augment(self, example: Example, rng) -> np.ndarray:
-        image = self.store.image(example)
+    def _augment(self, example: Example, rng) -> tuple[np.ndarray, np.ndarray]:
+        """(image [S, S, C], mask [S, S]) of an example; the mask is all True where the data has none."""
+        image, side = self.store.image(example), self.store.image_size
+        mask = self.store.mask(example) if example.abnormal and (self.masks or self.store.tile) else None
         if self.store.tile:
-            image = self._crop(example, image, rng)
+            corner = self._corner(image, mask, rng)
+            image = image_io.resize(_window(image, corner, self.store.resolution), side, side)
+            if mask is not None:
+                mask = _window(mask, corner, self.store.resolution)
+                mask = image_io.resize_map(mask.astype(np.float32), side, side) > 0
+        if mask is None or not mask.any():
+            mask = np.ones((side, side), bool)
         if self.shift_px:
-            side = self.store.resolution
-            padded = np.pad(image, [(self.shift_px, self.shift_px)] * 2 + [(0, 0)], mode="edge")
-            top, left = rng.integers(0, 2 * self.shift_px + 1, size=2)
-            image = padded[top : top + side, left : left + side]
+            reach = self.shift_px * side // self.store.resolution
+            corner = rng.integers(0, 2 * reach + 1, size=2)
+            image = _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, side)
+            mask = _window(np.pad(mask, reach, mode="edge"), corner, side)
         for axis, name in enumerate("vh"):
             if name in self.flips and rng.random() < 0.5:
-                image = np.flip(image, axis)
-        return image
+                image, mask = np.flip(image, axis), np.flip(mask, axis)
+        if "r" in self.flips and rng.random() < 0.5:
+            image, mask = np.rot90(image), np.rot90(mask)
+        return image, mask
 
-    def _crop(self, example: Example, image: np.ndarray, rng) -> np.ndarray:
-        """A random crop; around an abnormal pixel where an abnormal example has a mask."""
+    def _synthetic(self, rng) -> tuple[np.ndarray, np.ndarray]:
+        """As `_augment`: a normal image with synthetic defects."""
+        image, other = (self._augment(self.normal[rng.integers(len(self.normal))], rng)[0] for _ in range(2))
+        return synthesise(image, other, rng)
+
+    def _corner(self, image: np.ndarray, mask: np.ndarray | None, rng) -> np.ndarray:
+        """(top, left) of a random crop; around an abnormal pixel where there is a mask."""
         side = self.store.resolution
         room = np.array(image.shape[:2]) - side
         low, high = np.zeros(2, int), room
-        mask = self.store.mask(example) if example.abnormal else None
         if mask is not None and mask.any():
             pixels = np.argwhere(mask)
             pixel = pixels[rng.integers(len(pixels))]
             low, high = np.clip(pixel - side + 1, 0, room), np.clip(pixel, 0, room)
-        top, left = rng.integers(low, high + 1)
-        return image[top : top + side, left : left + side]
+        return rng.integers(low, high + 1)
+
+
+def _window(image: np.ndarray, corner, side: int) -> np.ndarray:
+    top, left = corner
+    return image[top : top + side, left : left + side]
 
 
 def _draw(examples: list[Example], position: int, count: int, seed: list[int]) -> list[Example]:

@@ -6,6 +6,7 @@ TensorFlow's model garden) without its head, batch normalisation folded in; see 
 
 import functools
 import importlib.resources
+import inspect
 
 import keras
 import numpy as np
@@ -16,7 +17,6 @@ from semi_anogan.layers import PACKAGE
 NAME = "efficientnet_lite0"
 # Outputs that serve as features, and their stride: the last block of each scale.
 TAPS = {2: 4, 4: 8, 10: 16, 15: 32}
-BLOCKS = 16
 # A fine-tuned weight is the ImageNet one plus this times a variable that starts at 0: Adam then moves it that much slower
 # than the equalised layers beside it, with one learning rate for all.
 OFFSET_SCALE = 0.03
@@ -76,6 +76,26 @@ def _spread(x, stride: int):
     return ops.reshape(ops.concatenate([x, ops.zeros_like(x)], axis=-1), (-1, 2 * height, 2 * width, channels))
 
 
+def load_features(name: str = NAME, weights_file: str | None = None, trainable_blocks: int = 0, last_stride: int = 32):
+    """A network from images to features, with `strides` and `channels` of its outputs.
+
+    Args:
+      name: "efficientnet_lite0", which is embedded, or the name of a keras.applications model ("MobileNetV3Small").
+      weights_file: its weights (.weights.h5, without the head); None has Keras fetch the ImageNet ones. Not for the embedded one.
+      trainable_blocks: last blocks to fine-tune; only the embedded network can be.
+      last_stride: the coarsest features wanted.
+
+    Raises: ValueError for an unknown name, a file that cannot be read, or what the network cannot do.
+    """
+    if name == NAME:
+        if weights_file is not None:
+            raise ValueError(f"features.weights must not be given for {NAME}, got {weights_file!r}")
+        return PretrainedFeatures(max(b for b, stride in TAPS.items() if stride <= last_stride), trainable_blocks)
+    if trainable_blocks:
+        raise ValueError(f"features.trainable_blocks must be 0 for {name}, got {trainable_blocks!r}: it stays frozen")
+    return ApplicationFeatures(name, weights_file, last_stride)
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class PretrainedFeatures(keras.Model):
     """EfficientNet-Lite0: [N, H, W, 1 or 3] in [-1, 1] -> list of [N, H / stride, W / stride, C], finest first.
@@ -96,6 +116,7 @@ class PretrainedFeatures(keras.Model):
         self.last_block, self.trainable_blocks = last_block, trainable_blocks
         self.taps = [block for block in TAPS if block <= last_block]
         self.strides = [TAPS[block] for block in self.taps]
+        self.channels = [weights()[f"block{block}/project/bias"].shape[0] for block in self.taps]
         self.offsets = {}
 
     @property
@@ -146,3 +167,50 @@ class PretrainedFeatures(keras.Model):
 
     def get_config(self):
         return {"last_block": self.last_block, "trainable_blocks": self.trainable_blocks, "name": self.name}
+
+
+class _Hidden:
+    """Holds a Keras object without making its variables part of who holds the holder."""
+
+    def __init__(self, content):
+        self.content = content
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ApplicationFeatures(keras.Model):
+    """A frozen model of keras.applications: as PretrainedFeatures, the last output of each stride from 4 to last_stride.
+
+    Its weights are not part of any checkpoint; the file is read again when a run is loaded. Its gradient need not export.
+    """
+
+    def __init__(self, application: str, weights_file: str | None = None, last_stride: int = 32, **kwargs):
+        super().__init__(**kwargs)
+        self.settings = {"application": application, "weights_file": weights_file, "last_stride": last_stride}
+        module = _application_module(application)
+        try:
+            whole = getattr(module, application)(include_top=False, weights=weights_file or "imagenet", input_shape=(256, 256, 3))
+        except Exception as error:  # Keras raises many kinds for a file that is missing, damaged or of another model
+            raise ValueError(f"features.name {application!r}, features.weights {weights_file!r}: {error}") from error
+        last = {256 // layer.output.shape[1]: layer.output for layer in whole.layers if len(layer.output.shape) == 4}
+        self.strides = [stride for stride in (4, 8, 16, 32) if stride in last and stride <= last_stride]
+        self.channels = [last[stride].shape[-1] for stride in self.strides]
+        body = keras.Model(whole.inputs, [last[stride] for stride in self.strides])
+        body.trainable = False
+        self._body, self._preprocess = _Hidden(body), module.preprocess_input
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, images):
+        x = images if images.shape[-1] == 3 else ops.concatenate([images] * 3, axis=-1)
+        return self._body.content(self._preprocess(127.5 * (x + 1.0)), training=False)
+
+    def get_config(self):
+        return {**self.settings, "name": self.name}
+
+
+def _application_module(name: str):
+    for module in vars(keras.applications).values():
+        if inspect.ismodule(module) and inspect.isfunction(getattr(module, name, None)) and hasattr(module, "preprocess_input"):
+            return module
+    raise ValueError(f"features.name must be {NAME} or a model of keras.applications (MobileNetV2, say), got {name!r}")

@@ -1,0 +1,86 @@
+"""Memory of normal patches: how far each patch's features are from the nearest ones seen in normal images (Roth et al. 2022)."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from keras import ops
+
+TOP_SHARE = 0.05
+
+
+class Memory:
+    """Nearest-patch distances in the features of the last two scales of a pretrained network.
+
+    A patch is a position of the finer scale: its features there and, beside them, those of the coarser scale, both averaged
+    over their 3 x 3 neighbourhood and standardised.
+
+    Args:
+      patches: float32 [K, D], the standardised patches kept.
+      center, scale: float32 [D], of the standardisation.
+    """
+
+    def __init__(self, patches, center, scale):
+        self.patches, self.center, self.scale = (np.asarray(a, np.float32) for a in (patches, center, scale))
+
+    @classmethod
+    def fit(cls, features: Iterable[list[np.ndarray]], size: int, seed: int, pool: int = 60000) -> "Memory":
+        """Chooses `size` patches of normal images, each the farthest from those before it (greedy coreset).
+
+        Args:
+          features: for each image the network's features, list of [h, w, C], finest first.
+          pool: most patches to choose from, drawn at random evenly from the images.
+        """
+        patches = [np.asarray(embed([f[None] for f in image])) for image in features]
+        if not patches:
+            raise ValueError("a memory needs at least one normal image, got none")
+        rng = np.random.default_rng(seed)
+        each = max(1, pool // len(patches))
+        patches = [p.reshape(-1, p.shape[-1]) for p in patches]
+        patches = np.concatenate([p[rng.permutation(len(p))[:each]] for p in patches]).astype(np.float32)
+        center, scale = patches.mean(axis=0), patches.std(axis=0) + 1e-6
+        patches = (patches - center) / scale
+        return cls(patches[_farthest(patches, min(size, len(patches)), rng)], center, scale)
+
+    def distances(self, features):
+        """Distance of each patch to the nearest kept one, over sqrt(D): list of [N, h, w, C] -> [N, h, w, 1]."""
+        embedded = (embed(features) - self.center) / self.scale
+        _, height, width, depth = embedded.shape
+        x = ops.reshape(embedded, (-1, depth))
+        kept = ops.convert_to_tensor(self.patches)
+        squared = ops.sum(ops.square(kept), axis=1) - 2.0 * ops.matmul(x, ops.transpose(kept))
+        nearest = ops.maximum(ops.min(squared, axis=1) + ops.sum(ops.square(x), axis=1), 0.0)
+        return ops.reshape(ops.sqrt(nearest / depth), (-1, height, width, 1))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What the constructor takes."""
+        return {"patches": self.patches, "center": self.center, "scale": self.scale}
+
+
+def embed(features):
+    """Features of the last two scales as one map of patches: list of [N, h, w, C] -> [N, h', w', D] of the finer of the two."""
+    fine, coarse = (ops.convert_to_tensor(f) for f in (features[-2], features[-1]))
+    coarse = _neighbourhood_mean(coarse)
+    factor = fine.shape[1] // coarse.shape[1]
+    coarse = ops.repeat(ops.repeat(coarse, factor, axis=1), factor, axis=2)
+    return ops.concatenate([_neighbourhood_mean(fine), coarse], axis=-1)
+
+
+def _neighbourhood_mean(x):
+    """Mean over 3 x 3; at the border over what is inside."""
+    return ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
+
+
+def _farthest(points: np.ndarray, count: int, rng, projected: int = 64) -> np.ndarray:
+    """Indices of `count` points, each the farthest from those before, in a random projection (Roth et al. 2022, section 3.2)."""
+    if points.shape[1] > projected:
+        points = points @ (rng.standard_normal((points.shape[1], projected)) / projected**0.5).astype(np.float32)
+    chosen = np.zeros(count, np.int64)
+    chosen[0] = rng.integers(len(points))
+    squared = np.sum(points**2, axis=1)
+    nearest = np.full(len(points), np.inf, np.float32)
+    for i in range(1, count):
+        last = chosen[i - 1]
+        np.minimum(nearest, squared - 2.0 * (points @ points[last]) + squared[last], out=nearest)
+        nearest[last] = -np.inf
+        chosen[i] = int(np.argmax(nearest))
+    return chosen
