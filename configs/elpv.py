@@ -10,5 +10,6 @@ def get_config():
     config.data.abnormal_count = 128
     config.data.flips = "hv"
     config.schedule.total_kimages = 10.0
+    config.schedule.start_resolution = 16
     config.features.resolution = 256
     return config

@@ -13,6 +13,7 @@ def get_config():
     config.data.test_normal = 10
     config.data.test_abnormal = 10
     config.model.resolution = 16
+    config.features.name = ""
     config.model.filters_base = 128
     config.model.filters_cap = 16
     config.model.latent_size = 16

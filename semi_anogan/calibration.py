@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 CLIP = 20.0  # in robust standard deviations: no single component may decide everything through one wild value
-ROBUST_Z_SUM, LOGISTIC_REGRESSION = "robust_z_sum", "logistic_regression"
+FIT_CLIP = 5.0
+ROBUST_Z_SUM, LOGISTIC_REGRESSION, SYNTHETIC_REGRESSION = "robust_z_sum", "logistic_regression", "synthetic_regression"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Calibration:
       weights: non-negative; 0 for a component that is not used.
       bias: added to the score.
       clip_low, clip_high: bounds of the standardised components.
-      method: "robust_z_sum" or "logistic_regression" (the score is then a log-odds, up to shrinkage).
+      method: "robust_z_sum", or "logistic_regression" (the score is then a log-odds, up to shrinkage) on known abnormal images,
+        or "synthetic_regression", the same on synthetic ones.
       threshold: an image is abnormal if score > threshold.
       false_alarm_rate: what the threshold was asked to give on normal images, in (0, 1).
       normals: number of held-out normal images the threshold rests on (without those set aside).
@@ -69,11 +71,12 @@ class Calibration:
 
 
 def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = None, false_alarm_rate: float = 0.01,
-        min_abnormal: int = 8) -> Calibration:
+        min_abnormal: int = 8, synthetic: np.ndarray | None = None) -> Calibration:
     """Fits weights and threshold.
 
-    With at least min_abnormal known abnormal images the weights are those of a logistic regression. Fewer would say
-    too little, and the score is then the mean of the components' positive parts (clip_low = 0): in simulations with
+    The weights are those of a logistic regression against the known abnormal images, if there are at least min_abnormal,
+    and the synthetic ones, if given; each source weighs the same. Without either, the score is the mean of the components'
+    positive parts (clip_low = 0): in simulations with
     components of unequal value this lost up to 1 point of AUROC against the plain sum where all were equally good,
     and gained 1 to 13 points where some were useless or pointed the wrong way.
 
@@ -83,6 +86,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
       abnormal: [M, K] components of held-out known abnormal training images, or None.
       false_alarm_rate: share of normal images that may be labelled abnormal, in (0, 1).
       min_abnormal: fewest abnormal images for the logistic regression.
+      synthetic: [S, K] components of held-out normal images with synthetic defects, or None.
 
     Raises:
       ValueError: a wrong shape or rate, or a component that is not finite (named with its row).
@@ -97,16 +101,23 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
     warnings: list[str] = []
     center, scale = _center_and_scale(names, normal, warnings)
     z_normal, z_abnormal = (np.clip(_standardised(c, center, scale), -CLIP, CLIP) for c in (normal, abnormal))
-    method = LOGISTIC_REGRESSION if len(abnormal) >= max(min_abnormal, 1) else ROBUST_Z_SUM
-    if method == LOGISTIC_REGRESSION:
-        weights, bias = _regression(z_normal, z_abnormal)
+    sources, what = [], []
+    if len(abnormal) >= max(min_abnormal, 1):
+        sources, what = [z_abnormal], ["known"]
+    if synthetic is not None and len(synthetic) >= max(min_abnormal, 1):
+        sources.append(np.clip(_standardised(_checked(synthetic, names), center, scale), -CLIP, CLIP))
+        what.append("synthetic")
+    method = {(): ROBUST_Z_SUM, ("synthetic",): SYNTHETIC_REGRESSION}.get(tuple(what), LOGISTIC_REGRESSION)
+    what = f"{' and '.join(what)} abnormal"
+    if sources:
+        weights, bias = _regression(z_normal, sources)
         if not weights.any():
-            warnings.append("no component is higher for the known abnormal images than for the normal ones; "
+            warnings.append(f"no component is higher for the {what} images than for the normal ones; "
                             "they were left out of the score")
             method = ROBUST_Z_SUM
         elif not weights.all():
             dropped = [name for name, weight in zip(names, weights) if weight == 0]
-            warnings.append(f"not used, since not higher for the known abnormal images: {', '.join(dropped)}")
+            warnings.append(f"not used, since not higher for the {what} images: {', '.join(dropped)}")
     clip_low = -CLIP
     if method == ROBUST_Z_SUM:
         weights, bias = np.full(len(names), 1.0 / len(names)), 0.0
@@ -246,23 +257,27 @@ def _center_and_scale(names: Sequence[str], normal: np.ndarray, warnings: list[s
     return center, np.maximum(scale, floor)
 
 
-def _regression(z_normal: np.ndarray, z_abnormal: np.ndarray) -> tuple[np.ndarray, float]:
+def _regression(z_normal: np.ndarray, sources: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
     """Non-negative logistic regression weights [K] and bias; all 0 where no component points the right way.
 
     Components are built so that higher is more abnormal. A negative weight says that a component is noise or corrects
     another one in this sample, so it is dropped and the rest refitted. C = 0.01 was the best of 0.01, 0.1 and 1 in
-    simulations with 4 to 64 abnormal images: few images and correlated components want strong shrinkage. The second
-    pass is without the normal images which look mislabelled to the first.
+    simulations with 4 to 64 abnormal images: few images and correlated components want strong shrinkage. Values count up to
+    FIT_CLIP only, so that the components with the longest tails do not take all the weight. The normal images weigh as much
+    as the abnormal ones together, and of these each source (array [M, K]) the same. The second pass is without the normal images which look mislabelled to the first.
     """
     from sklearn.linear_model import LogisticRegression
 
     weights, bias, keep = np.zeros(z_normal.shape[1]), 0.0, np.ones(len(z_normal), bool)
     for _ in range(2):
-        z = np.concatenate([z_normal[keep], z_abnormal])
-        label = np.arange(len(z)) >= np.count_nonzero(keep)
+        z = np.clip(np.concatenate([z_normal[keep], *sources]), -FIT_CLIP, FIT_CLIP)
+        count = np.count_nonzero(keep)
+        label = np.arange(len(z)) >= count
+        of_each = [np.full(len(s), 0.5 * len(z) / len(sources) / len(s)) for s in sources]
+        importance = np.concatenate([np.full(count, 0.5 * len(z) / count), *of_each])
         used = np.arange(z.shape[1])
         while len(used):
-            model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000).fit(z[:, used], label)
+            model = LogisticRegression(C=0.01, max_iter=1000).fit(z[:, used], label, sample_weight=importance)
             if (model.coef_[0] > 0).all():
                 break
             used = used[model.coef_[0] > 0]

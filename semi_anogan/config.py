@@ -94,7 +94,7 @@ def default_config() -> ml_collections.ConfigDict:
 
     config.search = ml_collections.ConfigDict()
     config.search.init = "encoder"  # start of the search: encoder, or candidates, the nearest of some generated images
-    config.search.iterations = 20
+    config.search.iterations = 10
     config.search.feature_weight = 0.1  # lambda
     config.search.learning_rate = 0.1
     config.search.restarts = 1

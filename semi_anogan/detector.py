@@ -184,19 +184,26 @@ class Detector:
         while waiting:
             yield self._assemble(*waiting.pop(0), outputs)
 
-    def calibrate(self, normal: Iterable, abnormal: Iterable = (), false_alarm_rate: float = 0.01):
+    def calibrate(
+        self, normal: Iterable, abnormal: Iterable = (), false_alarm_rate: float = 0.01, synthetic: Iterable = ()
+    ):
         """Fits score statistics, fusion and threshold on held-out training images, never on test images.
 
-        Args: normal, abnormal: images as in `measure`, held out from training; false_alarm_rate: in (0, 1).
+        Args: normal, abnormal: images as in `measure`, held out from training; false_alarm_rate: in (0, 1); synthetic: held-out
+          normal images with synthetic defects, which weigh the components where too few abnormal images are held out.
         """
         # Only figures are kept of each image: the layers of large ones would not fit in memory together.
         normal = [(m.components, m.layers.mean((0, 1)), m.layers.std((0, 1))) for m in self.measure(normal)]
-        abnormal = [m.components for m in self.measure(abnormal)]
+        abnormal, synthetic = ([m.components for m in self.measure(images)] for images in (abnormal, synthetic))
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
         self.calibration = calibrating.fit(
-            self.names, components, np.stack(abnormal) if abnormal else None, false_alarm_rate
+            self.names,
+            components,
+            np.stack(abnormal) if abnormal else None,
+            false_alarm_rate,
+            synthetic=np.stack(synthetic) if synthetic else None,
         )
         # Median over the images: some of them may be abnormal after all.
         self.map_center = np.median(means, axis=0).astype(np.float32)

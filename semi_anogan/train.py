@@ -80,12 +80,30 @@ def calibrate(config, folder, model, dataset, splits):
         read(splits.held_out_normal, "held-out normal"),
         read(splits.held_out_abnormal, "held-out abnormal"),
         config.calibration.false_alarm_rate,
+        read_synthetic(config, dataset, splits),
     )
     runs.write_json(folder / runs.DETECTOR, detector.state())
     examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
     if detector.search is not None:
         write_reconstructions(folder, detector, [dataset.read_image(e) for e in examples])
     return detector
+
+
+def read_synthetic(config, dataset, splits, most: int = 100):
+    """Held-out normal images with synthetic defects, where the objective knows such."""
+    import numpy as np
+
+    from semi_anogan.data.images import resize
+    from semi_anogan.data.synthetic import synthesise
+
+    normal = splits.held_out_normal[:most]
+    if not config.objective.synthetic_weight:
+        return
+    for index, example in enumerate(normal):
+        image, other = dataset.read_image(example), dataset.read_image(normal[index - 1])
+        if other.shape != image.shape:
+            other = resize(other, *image.shape[:2])
+        yield synthesise(image, other, np.random.default_rng([config.seed, 3, index]))[0]
 
 
 def _trim_share(config, model) -> float:

@@ -55,3 +55,71 @@ def test_trivial_aurocs_rejects_bad_labels():
         baselines.trivial_aurocs(images, images, np.zeros(5))
     with pytest.raises(ValueError, match="5 test images but 4 labels"):
         baselines.trivial_aurocs(images, images, [0, 0, 1, 1])
+
+
+def test_pca_reconstruction():
+    # Normal images lie on the line (1, 1, 0, 0) through the origin: one component holds them, and its mean is 0.
+    normal = _images(*([t, t, 0, 0] for t in (-1, -0.5, 0.5, 1)))
+    images = _images([0.25, 0.25, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0.6])
+    # (1, 0, 0, 0) falls on (0.5, 0.5, 0, 0): two differences of 0.5 in four values. 0.6 is lost: 0.36 / 4.
+    scores = baselines.pca_reconstruction(normal, images, components=1)
+    np.testing.assert_allclose(scores, [0, 0.125, 0.09], atol=1e-12)
+    # More components than there are images or dimensions are not asked for; those that are keep the line.
+    np.testing.assert_allclose(baselines.pca_reconstruction(normal, images, components=64)[0], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("normal", "images", "components", "words"),
+    [
+        (_images([0] * 4), _images([0] * 4), 1, "2 normal images at least, got 1 and 1"),
+        (_images([0] * 4, [1] * 4), _images([0] * 4), 0, "1 component"),
+        (_images([0] * 4, [1] * 4), np.zeros((1, 3, 3, 1)), 1, r"\(3, 3, 1\)"),
+    ],
+)
+def test_pca_reconstruction_rejects_bad_input(normal, images, components, words):
+    with pytest.raises(ValueError, match=words):
+        baselines.pca_reconstruction(normal, images, components)
+
+
+def test_feature_neighbours_standardises():
+    # Standard deviations 1 and 100: each step of one of them counts the same.
+    normal = np.array([[-1.0, -100.0], [1.0, 100.0], [-1.0, 100.0], [1.0, -100.0]])
+    scores = baselines.feature_neighbours(normal, np.array([[1.0, 400.0], [4.0, 100.0], [1.0, 100.0]]), k=1)
+    np.testing.assert_allclose(scores, [3, 3, 0], atol=1e-6)
+
+
+def test_logistic_regression():
+    rng = np.random.default_rng(0)
+    normal, abnormal = rng.normal(0, 1, (100, 3)), rng.normal([3, 0, 0], 1, (8, 3))
+    scores = baselines.logistic_regression(normal, abnormal, np.array([[4.0, 0, 0], [1.5, 0, 0], [-1.0, 0, 0]]))
+    assert scores[0] > 0 > scores[2] and scores[0] > scores[1] > scores[2]
+    assert abs(scores[1]) < 0.5  # balanced: half-way is undecided, though normal ones are many more
+    with pytest.raises(ValueError, match="needs abnormal training images"):
+        baselines.logistic_regression(normal, abnormal[:0], normal)
+
+
+def test_greedy_coreset():
+    # From whichever it starts, the second is at the far end of the line, and the third in the widest gap.
+    points = np.array([[0.0], [0.1], [0.2], [5.0], [10.0]])
+    for seed in range(5):
+        chosen = baselines.greedy_coreset(points, 3, seed).tolist()
+        assert len(set(chosen)) == 3 and {3, 4} <= set(chosen)
+    assert baselines.greedy_coreset(points, 9).tolist() == [0, 1, 2, 3, 4]
+    assert len(set(baselines.greedy_coreset(np.zeros((4, 2)), 3).tolist())) == 3  # copies of one another
+    many = np.random.default_rng(0).normal(size=(50, 64))  # projected
+    np.testing.assert_array_equal(baselines.greedy_coreset(many, 5, 1), baselines.greedy_coreset(many, 5, 1))
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        baselines.greedy_coreset(points, 0)
+
+
+def test_nearest_distances():
+    memory = np.array([[0.0, 0.0], [3.0, 4.0]])
+    features = np.array([[0.0, 1.0], [3.0, 4.0], [6.0, 8.0]])
+    for chunk in (1, 2, 5):
+        np.testing.assert_allclose(baselines.nearest_distances(features, memory, chunk), [1, 0, 5], atol=1e-3)
+
+
+def test_highest_mean():
+    values = np.array([[1.0, 5.0, 3.0, 2.0], [0.0, 0.0, 8.0, 0.0]])
+    np.testing.assert_allclose(baselines.highest_mean(values, 0.5), [4, 4])
+    np.testing.assert_allclose(baselines.highest_mean(values), [5, 8])  # one value at least

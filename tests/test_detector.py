@@ -44,7 +44,7 @@ def test_score_is_the_same_in_any_company(smoke_detector, test_images, all_at_on
 def test_score_is_the_same_in_any_company_with_an_early_stop(smoke_run, test_images):
     """How long the others search on must not matter: here they stop after different numbers of steps."""
     test_images = test_images[:12]
-    search = {"iterations": 30, "patience": 2, "learning_rate": 0.3, "candidates": 32}
+    search = {"iterations": 30, "patience": 2, "learning_rate": 0.05, "candidates": 32}
     detector = Detector.load(smoke_run, search=search, batch_size=8)
     together = detector(test_images)
     order = np.random.default_rng(2).permutation(12)
@@ -248,7 +248,7 @@ def test_calibrate_takes_what_the_images_say():
     np.testing.assert_allclose(detector.map_center, [np.median(means)], rtol=1e-5)
     np.testing.assert_allclose(detector.map_scale, [np.median(deviations)], rtol=1e-4)
     components = np.repeat(np.float32(means)[:, None], 4, axis=1)
-    expected = calibration.fit(scores.COMPONENTS, components, None, 0.2)
+    expected = calibration.fit(detector.names, components, None, 0.2)
     assert detector.threshold == pytest.approx(expected.threshold, rel=1e-4)
     assert detector.calibration.normals == 5 and detector.calibration.abnormals == 0
 
@@ -275,7 +275,7 @@ def test_calibrate_keeps_no_maps(monkeypatch):
             layers = Layers(m.layers)
             alive.add(layers)
             most[0] = max(most[0], len(alive))
-            yield Measurement(m.components, layers, m.reconstruction, m.size)
+            yield Measurement(m.components, layers, m.reconstruction, m.difference, m.size)
 
     monkeypatch.setattr(Detector, "measure", counting)
     images = (np.full((8, 8, 1), v, np.float32) for v in np.linspace(0, 0.5, 60))
@@ -287,7 +287,7 @@ def fitted_threshold(normals, rate=0.05):
     """The threshold of a detector whose measurements have these components [N, 4]."""
     detector = stand_in_detector()
     flat = np.zeros((8, 8, 1), np.float32)
-    detector.measure = lambda rows: (Measurement(row, flat, flat, (8, 8)) for row in rows)
+    detector.measure = lambda rows: (Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows)
     detector.calibrate(normals, false_alarm_rate=rate)
     return detector
 
@@ -426,13 +426,18 @@ def test_a_restore_that_fails_changes_nothing(smoke_detector):
 
 
 def test_in_a_tf_data_map(smoke_detector, test_images, all_at_once):
-    """12 images in batches of 5: 5, 5 and 2, while the detector's own batches have 32."""
+    """12 images in batches of 5: 5, 5 and 2, while the detector's own batches have 32.
+
+    It is another graph, which may round otherwise, and the search carries that on.
+    """
     tf = pytest.importorskip("tensorflow")
     data = tf.data.Dataset.from_tensor_slices(test_images[:12]).batch(5).map(smoke_detector)
     parts = list(data.as_numpy_iterator())
     assert [len(p.scores) for p in parts] == [5, 5, 2]
     joined = Detection(*(np.concatenate(values) for values in zip(*parts, strict=True)))
-    assert_same(joined, all_at_once, slice(12))
+    np.testing.assert_allclose(joined.scores, all_at_once.scores[:12], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(joined.maps, all_at_once.maps[:12], rtol=1e-3, atol=1e-2)
+    np.testing.assert_array_equal(joined.labels, all_at_once.labels[:12])
 
 
 def test_more_images_than_a_batch_in_a_graph():

@@ -80,6 +80,7 @@ def test_backends_are_chosen_in_one_place():
 
 def test_the_edge_runtime_needs_neither_framework_nor_networks():
     ours_above = ours("backend", "layers", "networks", "losses", "scores", "model", "latent_search", "detector")
+    ours_above += ours("pretrained", "patches", "memory")
     forbidden = ("tensorflow", "keras", "jax", *ours_above)
     for module in IMPORTS:
         if is_part_of(module, ours("export.runtime")):
@@ -90,7 +91,7 @@ def test_the_edge_runtime_needs_neither_framework_nor_networks():
 LEVELS = [
     ours("data", "schedule", "metrics", "calibration", "report", "report_plots")
     + ours("events", "baselines", "config", "progress"),
-    ours("layers", "networks", "losses", "scores"),
+    ours("layers", "networks", "losses", "scores", "pretrained", "patches", "memory"),
     ours("backend", "latent_search"),
     ours("model", "checkpoint"),
 ]
@@ -119,7 +120,7 @@ def test_data_stands_alone():
 
 def test_networks_losses_and_scores_know_nothing_above():
     commands = ours("train", "evaluate", "score", "benchmark", "benchmarks", "cli")
-    above = commands + ours("runs", "training", "monitor", "model", "detector", "checkpoint", "export")
+    above = commands + ours("runs", "training", "monitor", "model", "detector", "checkpoint", "suspicion", "export")
     for name in LEVELS[1]:
         assert [n for n in sorted(IMPORTS[name]) if is_part_of(n, above)] == [], name
 

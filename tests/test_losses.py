@@ -53,6 +53,62 @@ def test_weighted_mean_by_hand():
     close(losses.weighted_mean(tensor([5.0, 6.0]), tensor([0.0, 0.0])), 0.0)
 
 
+def test_kept_shares_by_hand():
+    values = tensor([3.0, 9.0, 1.0, 7.0])
+    close(losses.kept_shares(values, 0.0), [1, 1, 1, 1])
+    close(losses.kept_shares(values, 0.25), [1, 0, 1, 1])  # one of four
+    close(losses.kept_shares(values, 0.3), [1, 0, 1, 0.8])  # 1.2 of four: the next one counts in part
+    close(losses.kept_shares(values, 0.125), [1, 0.5, 1, 1])
+    close(losses.kept_shares(values, 1.0), [0, 0, 0, 0])
+    close(losses.kept_shares(values, tensor(0.5)), [1, 0, 1, 0])  # a share that is a tensor
+
+
+def test_kept_shares_have_no_gradient():
+    """They only choose: what is left out teaches nothing, what is kept as much as without."""
+    values = tensor([3.0, 9.0, 1.0, 7.0])
+    total = input_gradients(lambda x: ops.square(x) * losses.kept_shares(x, 0.375), values)[1]
+    close(total, [6.0, 0.0, 2.0, 7.0])  # 2 x, and half of it for 7
+
+
+def test_top_mean_by_hand():
+    values = np.arange(64, dtype=np.float32)
+    maps = np.stack([np.random.default_rng(0).permutation(values), np.full(64, -2.0, np.float32)]).reshape(2, 8, 8, 1)
+    maps = ops.convert_to_tensor(maps)
+    close(losses.top_mean(maps, 0.01), [63.0, -2.0])  # 0.64 values: at least one
+    close(losses.top_mean(maps, 0.05), [62.0, -2.0])  # 3.2 values: 61, 62, 63
+    close(losses.top_mean(maps, 0.055), [61.5, -2.0])  # 3.52 values: four
+    close(losses.top_mean(maps, 1.0), [31.5, -2.0])
+
+
+def test_top_mean_where_by_hand():
+    """Values 0 to 15 on 4 x 4; a quarter, four of them, would count."""
+    maps = tensor(np.tile(np.arange(16.0).reshape(1, 4, 4, 1), (3, 1, 1, 1)))
+    where = np.zeros((3, 4, 4, 1), np.float32)
+    where[0, 1:3] = 1.0  # 4 to 11: the highest four are 8 to 11
+    where[1, 0, 1], where[1, 2, 2] = 1.0, 1.0  # 1 and 10: fewer than asked for, so both
+    close(losses.top_mean(maps, 0.25, tensor(where)), [9.5, 5.5, -1e4])  # none at all in the third
+    close(losses.top_mean(maps, 0.25, tensor(np.ones((3, 4, 4, 1)))), [13.5] * 3)
+
+
+def test_top_mean_where_at_another_size():
+    """A patch counts if any of its pixels does: on 2 x 2 patches of a mask of 8 x 8 pixels."""
+    maps = tensor(np.float32([5.0, -1.0, 2.0, 7.0]).reshape(1, 2, 2, 1))
+    where = np.zeros((1, 8, 8, 1), np.float32)
+    where[0, 3, 7] = 1.0  # the last pixel of the patch at the upper right
+    close(losses.top_mean(maps, 1.0, tensor(where)), [-1.0])
+    where[0, 4, 0] = 1.0
+    close(losses.top_mean(maps, 1.0, tensor(where)), [0.5])
+
+
+def test_top_mean_teaches_the_highest_inside_only():
+    maps = tensor(np.arange(4.0).reshape(1, 2, 2, 1))
+    where = tensor(np.float32([1, 1, 1, 0]).reshape(1, 2, 2, 1))
+    gradient = input_gradients(lambda x: losses.top_mean(x, 0.5, where), maps)[1]
+    close(ops.reshape(gradient, (-1,)), [0.0, 0.5, 0.5, 0.0])
+    none = input_gradients(lambda x: losses.top_mean(x, 0.5, 0.0 * where), maps)[1]
+    close(ops.reshape(none, (-1,)), [0.0] * 4)
+
+
 GRADIENTS = np.float32([[3, 4, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]).reshape(3, 2, 2, 1)
 
 

@@ -230,17 +230,20 @@ def test_wrong_image_shape_is_named(shape):
 
 def test_unpack_draws_what_is_missing():
     model = compiled()
-    images, labels, latents, mix = model.unpack(images_of(5))
+    images, labels, masks, latents, mix = model.unpack(images_of(5))
+    assert masks is None  # nothing says where abnormal images are abnormal
     assert np.asarray(labels).tolist() == [0] * 5
     assert latents.shape == (5, 8) and mix.shape == (5, 1, 1, 1)
     assert np.asarray(mix).min() >= 0 and np.asarray(mix).max() <= 1
-    again = model.unpack(images_of(5))[2]
+    again = model.unpack(images_of(5))[3]
     assert not np.allclose(np.asarray(latents), np.asarray(again))  # others in each step
-    np.testing.assert_array_equal(np.asarray(latents), np.asarray(compiled().unpack(images_of(5))[2]))  # seeded
-    assert not np.allclose(np.asarray(latents), np.asarray(compiled(seed=1).unpack(images_of(5))[2]))
-    data = batch()
-    for given, taken in zip(data.values(), model.unpack(data), strict=True):
-        np.testing.assert_array_equal(given, np.asarray(taken))
+    np.testing.assert_array_equal(np.asarray(latents), np.asarray(compiled().unpack(images_of(5))[3]))  # seeded
+    assert not np.allclose(np.asarray(latents), np.asarray(compiled(seed=1).unpack(images_of(5))[3]))
+    data = {**batch(), "masks": np.random.default_rng(0).integers(0, 2, (8, 8, 8, 1)).astype(np.float32)}
+    for name, taken in zip(("images", "labels", "masks", "latents", "mix"), model.unpack(data), strict=True):
+        np.testing.assert_array_equal(data[name], np.asarray(taken))
+    flat = model.unpack({**data, "masks": data["masks"][..., 0] > 0})[2]  # [N, S, S], bool
+    np.testing.assert_array_equal(data["masks"], np.asarray(flat))
 
 
 # Moving averages
@@ -360,6 +363,7 @@ def test_save_and_load_of_a_trained_model(tmp_path):
     model = tiny_model(seed=5)
     optimizer = keras.optimizers.Adam(0.002, beta_1=0.1, beta_2=0.98)
     settings = {"alpha": 0.3, "adversarial": "wgan_gp", "penalty_weight": 4.0, "penalty_share": 0.5, "average_decay": 0.9}
+    settings |= {"synthetic_weight": 0.25, "trim_share": None}
     model.compile(optimizer, **settings, run_eagerly=EAGER)
     data = batch()
     train(model, data, 2)

@@ -1,4 +1,4 @@
-"""Generator and discriminator: what growth promises, evidence by hand, gradients, saving."""
+"""Generator, discriminator and encoder: what growth promises, evidence by hand, gradients, saving."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras import ops
 from semi_anogan.backend import input_gradients
 from semi_anogan.layers import downscale, upscale
 from semi_anogan.losses import r1_penalty
-from semi_anogan.networks import Discriminator, Generator, resolutions_up_to
+from semi_anogan.networks import Discriminator, Encoder, Generator, resolutions_up_to
 
 SIZES = {"resolution": 16, "channels": 3, "latent_size": 6, "filters_base": 64, "filters_cap": 8}
 
@@ -128,14 +128,14 @@ def test_resolutions_by_hand():
     assert resolutions_up_to(1024)[-1] == 1024
 
 
-@pytest.mark.parametrize("network", [Generator, Discriminator])
+@pytest.mark.parametrize("network", [Generator, Discriminator, Encoder])
 @pytest.mark.parametrize("resolution", [0, 2, 12, 2048])
 def test_bad_resolution_is_named(network, resolution):
     with pytest.raises(ValueError, match=f"power of two.*got {resolution}$"):
         network(resolution=resolution)
 
 
-@pytest.mark.parametrize("network", [Generator, Discriminator])
+@pytest.mark.parametrize("network", [Generator, Discriminator, Encoder])
 def test_bad_channels_are_named(network):
     with pytest.raises(ValueError, match="channels.*got 2"):
         network(channels=2)
@@ -188,19 +188,6 @@ def test_features_and_evidence_never_see_the_batch_statistic(discriminator):
         np.testing.assert_array_equal(numpy(a), numpy(b))
 
 
-def test_top_mean_by_hand():
-    values = np.arange(64, dtype=np.float32)
-    maps = np.stack([np.random.default_rng(0).permutation(values), np.full(64, -2.0, np.float32)]).reshape(2, 8, 8, 1)
-    maps = ops.convert_to_tensor(maps)
-
-    def top(share):
-        return numpy(Discriminator(**SIZES, top_share=share)._top_mean(maps))
-
-    np.testing.assert_allclose(top(0.01), [63.0, -2.0])  # 0.64 pixels: at least one
-    np.testing.assert_allclose(top(0.05), [62.0, -2.0])  # 3.2 pixels: 61, 62, 63
-    np.testing.assert_allclose(top(1.0), [31.5, -2.0])
-
-
 def test_evidence_is_taken_off_the_logit(discriminator):
     images = tensor(3, 16, 16, 3)
     logits, _, evidence = discriminator(images)
@@ -221,6 +208,43 @@ def test_evidence_is_taken_off_the_logit(discriminator):
         discriminator.get_layer("to_evidence_16").bias.assign([0.0])
         np.testing.assert_allclose(shifted, numpy(discriminator(images, fade=fade)[0]) - 2 * fade, rtol=1e-5, atol=1e-5)
         discriminator.get_layer("to_evidence_16").bias.assign([2.0])
+
+
+def test_only_evidence_where_asked_for_counts(discriminator):
+    """Of 256 pixels 13 count at 16 x 16, of 64 at 8 x 8 it is 3; the mask holds 4 of the ones, and touches one of the others."""
+    images = tensor(2, 16, 16, 3)
+    logits, _, evidence = discriminator(images)
+    where = np.zeros((2, 16, 16, 1), np.float32)
+    where[:, 4:6, 8:10] = 1.0
+    fine, coarse = (numpy(e)[..., 0] for e in evidence)
+    everywhere = sum(np.sort(e.reshape(2, -1))[:, -k:].mean(1) for e, k in zip((fine, coarse), (13, 3), strict=True))
+    inside = fine[:, 4:6, 8:10].mean((1, 2)) + coarse[:, 2, 4]
+    found = numpy(discriminator(images, where=ops.convert_to_tensor(where))[0])
+    np.testing.assert_allclose(found, numpy(logits) + everywhere - inside, rtol=1e-4, atol=1e-5)
+    whole = numpy(discriminator(images, where=ops.ones((2, 16, 16, 1)))[0])
+    np.testing.assert_allclose(whole, numpy(logits), rtol=1e-5)
+
+
+def test_encoder_gives_latents_and_has_a_gradient_in_every_layer():
+    encoder = with_weights(Encoder(**SIZES))
+    images = tensor(3, 16, 16, 3)
+    latents = numpy(encoder(images))
+    assert latents.shape == (3, 6) and latents.std() > 0.1
+    np.testing.assert_allclose(numpy(encoder(images[1:2]))[0], latents[1], rtol=1e-4, atol=1e-5)  # whatever the others are
+    shapes = {layer.name: tuple(layer.kernel.shape) for layer in encoder.layers}
+    # 64 / 16 = 4 channels at 16 x 16; 64 / 32 = 2 is under the least number, 4; 64 / 4 = 16 is over the cap.
+    assert shapes == {
+        "from_image": (1, 1, 3, 4), "conv_16": (3, 3, 4, 4), "conv_8": (3, 3, 4, 8), "conv_4": (3, 3, 8, 8),
+        "dense": (16 * 8, 12), "to_latents": (12, 6),
+    }
+    for layer in encoder.layers:
+
+        def total(value, kernel=layer.kernel):
+            with keras.StatelessScope(state_mapping=[(kernel, value)]):
+                return ops.sum(ops.square(encoder(images)), axis=-1)
+
+        gradient = numpy(input_gradients(total, ops.convert_to_tensor(numpy(layer.kernel)))[1])
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 1e-3, layer.name
 
 
 def test_evidence_map_says_where(discriminator):

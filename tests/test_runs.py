@@ -165,7 +165,7 @@ def test_lock_in_what_is_no_folder(tmp_path):
 def test_load_data_passes_the_options_to_the_source():
     small = {"train_normal": 20, "train_abnormal": 6, "test_normal": 3, "test_abnormal": 2, "size": 16}
     small["abnormal_count"] = 4
-    changed = config(**{"data.name": "surface", "model.resolution": 8, **{f"data.{k}": v for k, v in small.items()}})
+    changed = config(**{"data.name": "surface", "model.resolution": 8, "features.name": "", **{f"data.{k}": v for k, v in small.items()}})
     dataset, splits, store = runs.load_data(changed)
     assert len(splits.normal) == 16 and len(splits.held_out_normal) == 4  # calibration.hold_out_share 0.2
     assert len(splits.abnormal) == 4 and splits.held_out_abnormal == []

@@ -19,49 +19,57 @@ def numpy(x):
 def test_components_by_hand():
     images, reconstructions = tensor([1, 0, -1, 0.5, 0, 0, 0, 0], 2, 2, 2, 1), tensor([0.0] * 8, 2, 2, 2, 1)
     latents = tensor([[3, 4], [0, 1]])
-    logits = tensor([2.0, -7.0])
     features = [tensor([1, 2, 0, 0], 2, 1, 2, 1), tensor([5, 0], 2, 1, 1, 1)]
     others = [tensor([0, 0, 0, 0], 2, 1, 2, 1), tensor([1, 3], 2, 1, 1, 1)]
-    found = numpy(scores.components(images, reconstructions, latents, logits, features, others))
-    assert scores.COMPONENTS == ("residual", "feature_distance", "discriminator", "latent_norm")
-    # Feature distances: means 1.5 and 4 of the first image, 0 and 3 of the second.
-    np.testing.assert_allclose(found, [[2.5 / 4, 2.75, -2.0, 12.5], [0.0, 1.5, 7.0, 0.5]], rtol=1e-6)
+    values, _ = scores.of_search(images, reconstructions, latents, features, others)
+    assert set(values) == set(scores.OF_SEARCH) < set(scores.COMPONENTS)
+    np.testing.assert_allclose(numpy(values["residual"]), [2.5 / 4, 0.0], rtol=1e-6)
+    # Means 1.5 and 4 of the first image, 0 and 3 of the second.
+    np.testing.assert_allclose(numpy(values["feature_distance"]), [2.75, 1.5], rtol=1e-6)
+    np.testing.assert_allclose(numpy(values["latent_norm"]), [12.5, 0.5], rtol=1e-6)
 
 
 def test_map_layers_by_hand():
     images = np.zeros((1, 4, 4, 2), np.float32)
     images[0, 1, 2] = [1.0, -0.5]  # |difference| averaged over the channels: 0.75
-    reconstructions = np.zeros_like(images)
     fine, coarse = np.zeros((1, 4, 4, 1), np.float32), np.zeros((1, 2, 2, 3), np.float32)
     fine[0, 3, 0] = -2.0
-    coarse[0, 0, 1] = [3.0, 0.0, -6.0]  # 3, and each coarse pixel stands for 2 x 2
-    evidence = [tensor(np.arange(16), 1, 4, 4, 1), tensor([-1, 2, -3, 4], 1, 2, 2, 1)]
+    coarse[0, 0, 1] = [3.0, 0.0, -6.0]
     zeros = [np.zeros_like(fine), np.zeros_like(coarse)]
     features = [tensor(fine), tensor(coarse)]
-    layers = numpy(scores.map_layers(tensor(images), tensor(reconstructions), features, zeros, evidence))
-    assert layers.shape == (1, 4, 4, 5)
-    expected = np.zeros((4, 4, 5))
-    expected[1, 2, 0] = 0.75
-    expected[3, 0, 1] = 2.0
-    expected[:2, 2:, 2] = 3.0
-    expected[..., 3] = np.arange(16).reshape(4, 4)
-    expected[..., 4] = [[-1, -1, 2, 2], [-1, -1, 2, 2], [-3, -3, 4, 4], [-3, -3, 4, 4]]
-    np.testing.assert_allclose(layers[0], expected, rtol=1e-6)
+    _, layers = scores.of_search(tensor(images), tensor(0 * images), tensor([[0.0]]), features, zeros)
+    assert set(layers) == {"residual", "feature_distance"}  # the norm of a latent is nowhere in the image
+    (residual,), (of_fine, of_coarse) = (map(numpy, layers[name]) for name in ("residual", "feature_distance"))
+    assert (residual.shape, of_fine.shape, of_coarse.shape) == ((1, 4, 4, 1), (1, 4, 4, 1), (1, 2, 2, 1))
+    expected = np.zeros((4, 4))
+    expected[1, 2] = 0.75
+    np.testing.assert_allclose(residual[0, ..., 0], expected)
+    expected = np.zeros((4, 4))
+    expected[3, 0] = 2.0
+    np.testing.assert_allclose(of_fine[0, ..., 0], expected)
+    np.testing.assert_allclose(of_coarse[0, ..., 0], [[0, 3], [0, 0]])
 
 
-def test_map_layers_repeat_over_several_doublings():
-    image = tensor(np.zeros(64), 1, 8, 8, 1)
-    coarse = tensor([1, 2, 3, 4], 1, 2, 2, 1)
-    layers = numpy(scores.map_layers(image, image, [coarse], [0 * coarse], [coarse]))
-    np.testing.assert_array_equal(layers[0, :, :, 1], np.kron([[1, 2], [3, 4]], np.ones((4, 4))))
-    np.testing.assert_array_equal(layers[0, :, :, 2], layers[0, :, :, 1])
+def test_to_size_halves_larger_maps():
+    layer = tensor(np.arange(16), 1, 4, 4, 1)
+    np.testing.assert_array_equal(numpy(scores.to_size(layer, 4)), numpy(layer))
+    np.testing.assert_allclose(numpy(scores.to_size(layer, 2))[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_allclose(numpy(scores.to_size(layer, 1)), [[[[7.5]]]])
 
 
-def test_anomaly_map_is_the_mean_of_the_standardised_layers():
+def test_to_size_interpolates_between_the_centres_of_smaller_ones():
+    """Two patches over four pixels: their centres lie at 0.5 and 2.5, a pixel between them is a quarter on its way."""
+    layer = tensor([0.0, 8.0, 0.0, 8.0], 1, 2, 2, 1)
+    np.testing.assert_allclose(numpy(scores.to_size(layer, 4))[0, ..., 0], [[0, 2, 6, 8]] * 4, atol=1e-5)
+    np.testing.assert_allclose(numpy(scores.to_size(tensor([3.0], 1, 1, 1, 1), 8)), np.full((1, 8, 8, 1), 3.0), rtol=1e-6)
+
+
+def test_anomaly_map_is_the_weighted_mean_of_the_standardised_layers():
     layers = tensor([[1, 10], [3, 30], [1, 50], [-1, 10]], 1, 2, 2, 2)
-    found = numpy(scores.anomaly_map(layers, np.float32([1, 10]), np.float32([2, 20]), sigma_px=0.0))
-    # Standardised: (0, 0), (1, 1), (0, 2), (-1, 0).
-    np.testing.assert_allclose(found, [[[0.0, 1.0], [1.0, -0.5]]], rtol=1e-6)
+    for weights, expected in ((np.float32([0.5, 0.5]), [[0.0, 1.0], [1.0, -0.5]]), (np.float32([0.25, 0.75]), [[0, 1], [1.5, -0.25]])):
+        found = numpy(scores.anomaly_map(layers, np.float32([1, 10]), np.float32([2, 20]), weights, sigma_px=0.0))
+        # Standardised: (0, 0), (1, 1), (0, 2), (-1, 0).
+        np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
 # Weights of sigma 1 up to 3 pixels: exp(-d^2 / 2) over their sum.
@@ -72,9 +80,9 @@ TOTAL = 1 + 2 * (E1 + E2 + E3)
 def test_anomaly_map_is_smoothed_after_the_mean():
     layers = np.zeros((1, 9, 9, 2), np.float32)
     layers[0, 4, 4] = [6.0, 0.0]
-    found = numpy(scores.anomaly_map(tensor(layers), np.float32([0, 0]), np.float32([2, 1]), sigma_px=1.0))
+    found = numpy(scores.anomaly_map(tensor(layers), np.float32([0, 0]), np.float32([2, 1]), np.float32([0.5, 0.5]), 1.0))
     assert found.shape == (1, 9, 9)
-    assert found[0, 4, 4] == pytest.approx(1.5 / TOTAL**2, rel=1e-5)  # (6 / 2 + 0) / 2 = 1.5
+    assert found[0, 4, 4] == pytest.approx(1.5 / TOTAL**2, rel=1e-5)  # 0.5 * 6 / 2 = 1.5
 
 
 def test_smooth_of_one_pixel_by_hand():

@@ -127,8 +127,7 @@ def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, di
     Args:
       config: whose data, model.resolution, data.flips and seed are used.
       names: of METHODS.
-      folder: where given, its baselines.json is brought up to date after each method; what it holds is not measured
-        again.
+      folder: where given, its baselines.json is kept up to date; what it holds is not measured again.
       steps: batches that the supervised networks are trained for.
 
     Returns:
@@ -138,18 +137,16 @@ def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, di
     Raises:
       RunError: unknown name, or some methods failed; the others have been measured.
     """
-    unknown = [name for name in names if name not in METHODS]
-    if unknown:
-        raise runs.RunError(f"methods: {unknown[0]!r} is not one of {', '.join(METHODS)}")
     from semi_anogan import backend
 
+    for name in names:
+        if name not in METHODS:
+            raise runs.RunError(f"methods: {name!r} is not one of {', '.join(METHODS)}")
     backend.set_deterministic(config.seed)
     settings, failed = _settings(config, steps), []
     found = read(folder, settings) if folder else {}
     images = Images(config, steps)
-    for name in names:
-        if name in found:
-            continue
+    for name in [name for name in names if name not in found]:
         try:
             found[name] = _measured(METHODS[name], images)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other methods are to be measured

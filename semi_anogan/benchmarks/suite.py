@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Mapping
 
-from semi_anogan import runs
+from semi_anogan import cli, runs
 from semi_anogan.benchmarks import comparison, suite_runs, suite_tables
 from semi_anogan.benchmarks.suites import SUITES, Selection, ablation
 
@@ -46,6 +46,7 @@ def run(
     if not any(row.found and row.kind != "published" for rows in cases.values() for row in rows):
         raise runs.RunError(f"{folder}: no run succeeded")
     figure = f"{title(name, config_file)}_suite.png"
+    cli.load_framework()  # the tables name it
     suite_tables.draw(pathlib.Path(output) / figure, cases)
     return suite_tables.text_of(suite, cases, seeds, failures, figure), len(failures)
 

@@ -111,10 +111,11 @@ def text_of(
     """Markdown: what was done, a table per case, the runs that failed, the figure."""
     parts = [name for name in suite.parts if name]
     averaged = f" Each figure is the mean over {', '.join(parts)}." if parts else ""
+    seeds = [str(seed) for seed in seeds]
+    told = f"Seeds {', '.join(seeds)}: mean ± standard deviation over them." if len(seeds) > 1 else f"Seed {seeds[0]}."
     intro = (
-        f"{suite.note}{averaged} Seeds {', '.join(map(str, seeds))}: mean ± standard deviation over them where there "
-        "are several. F1 max is over all thresholds, in hindsight. Training seconds of the baselines include scoring. "
-        f"Machine that wrote the table: {machine()}.\n"
+        f"{suite.note}{averaged} {told} F1 max is over all thresholds, in hindsight. Training seconds of the baselines "
+        f"include scoring. Machine that wrote the table: {machine()}.\n"
     )
     blocks = [intro]
     for case, rows in cases.items():

@@ -1,0 +1,344 @@
+"""The protocols, their runs and tables; the runs themselves are replaced by a function that writes their files."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semi_anogan.benchmarks import comparison, suite, suite_runs, suite_tables
+from semi_anogan.benchmarks.suites import ABLATIONS, SUITES, VARIANTS, Selection, ablation
+from semi_anogan.config import default_config
+from semi_anogan.runs import RunError
+
+CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
+METRICS = {
+    "image_auroc": 0.9,
+    "image_f1_max": 0.8,
+    "image_false_alarm_rate": 0.02,
+    "image_recall": 0.7,
+    "pixel_auroc": None,
+    "train_seconds": 100.4,
+    "search_images_per_second": 12.34,
+}
+
+
+def write_run(folder, **changes):
+    """A finished run of four images: residual 1, 2 (normal), 3, 1.5 (abnormal), feature distance 0, 0, 0, 10."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"search": {"feature_weight": 0.1}}))
+    with open(folder / "scores.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "truth", "score", "label", "residual", "feature_distance"])
+        for truth, *losses in (("normal", 1, 0), ("normal", 2, 0), ("abnormal", 3, 0), ("abnormal", 1.5, 10)):
+            writer.writerow(["x.png", truth, 0, "normal", *losses])
+    (folder / "metrics.json").write_text(json.dumps({**METRICS, **changes}))
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Replaces the processes; the list of the commands given. A command that contains a text of `failing` fails."""
+    commands = []
+
+    def launch(command, folder, threads):
+        commands.append(command)
+        (folder / "output.txt").write_text("".join(f"line {i}\r" for i in range(30)) + "\nerror: by hand\n")
+        if any(text in " ".join(command) for text in launch.failing):
+            return 1
+        seed = next(int(a.split("=")[1]) for a in command if a.startswith("--config.seed="))
+        if "--suite=baselines" in command:
+            methods = next(a for a in command if a.startswith("--methods=")).split("=", 1)[1].split(",")
+            none_known = "--config.data.abnormal_count=0" in command
+            values = {"image_auroc": 0.5 + 0.1 * seed, "image_f1_max": 0.6, "seconds": 7.0}
+            skipped = [m for m in methods if comparison.METHODS[m].supervised and none_known]
+            results = {m: None if m in skipped else values for m in methods}
+            (folder / comparison.FILE).write_text(json.dumps({"settings": {}, "results": results}))
+        else:
+            write_run(folder, image_auroc=0.9 + 0.02 * seed)
+        return 0
+
+    launch.failing = []
+    monkeypatch.setattr(suite_runs, "launch", launch)
+    launch.commands = commands
+    return launch
+
+
+def run(name, folder, given=None, config=None, **selection):
+    config = config or CONFIGS / f"{name}.py"
+    return suite.run(name, str(config), given or {}, Selection(**selection), folder / "runs", folder / "docs")
+
+
+def rows(text):
+    """{case: {method: cells}} of a suite's Markdown."""
+    cases = {}
+    for block in text.split("### ")[1:]:
+        lines = [[c.strip() for c in line.strip("|").split("|")] for line in block.splitlines() if line.startswith("|")]
+        cases[block.splitlines()[0]] = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
+    return cases
+
+
+def flags_of(jobs):
+    """{job's name: set of its --config flags without the file}."""
+    return {job.name: {a for a in job.arguments if not a.startswith("--config=")} for job in jobs}
+
+
+def planned(name, given=None, **selection):
+    chosen, methods, seeds = Selection(**selection).of(SUITES[name], comparison.METHODS)
+    return suite_runs.plan(chosen, methods, seeds, "runs", "c.py", given or {}, 500)
+
+
+def test_every_setting_is_a_key_of_the_configuration():
+    known = default_config()
+    for protocol in (*SUITES.values(), ablation("elpv")):
+        settings = [*protocol.cases.values(), *protocol.parts.values()]
+        settings += [variant.settings for variant in protocol.variants.values()]
+        for key in {key for setting in settings for key in setting} | {*protocol.seed_keys, *protocol.required}:
+            section, _, name = key.partition(".")
+            assert section in known and (not name or name in known[section]), key
+
+
+def test_variants_of_a_folder_are_the_same_run():
+    for variants in (VARIANTS, ABLATIONS):
+        for variant in variants.values():
+            assert all(v.settings == variant.settings for v in variants.values() if v.folder == variant.folder)
+
+
+def test_mnist_protocol():
+    jobs = planned("mnist", {"data.path": "m.npz"})
+    # 10 digits x 3 seeds x (baselines and alpha 1, mixture, features, full; without the mixture where none are known).
+    assert len(jobs) == 10 * 3 * (5 + 4) == len(flags_of(jobs))
+    common = {"--config.data.path=m.npz", "--config.data.normal_classes=3", "--config.data.contamination=0.05"}
+    assert flags_of(jobs)["64 known, digit 3, alpha1, seed 2"] == common | {
+        "--config.data.abnormal_count=64",
+        "--config.seed=2",
+        "--config.objective.alpha=1.0",
+        "--config.features.name=",
+        "--config.objective.synthetic_weight=0.0",
+    }
+    assert flags_of(jobs)["none known, digit 3, full, seed 0"] == common | {
+        "--config.data.abnormal_count=0",
+        "--config.seed=0",
+    }
+    assert "none known, digit 3, mixture, seed 0" not in flags_of(jobs)
+    job = next(job for job in jobs if job.name == "none known, digit 3, full, seed 0")
+    assert job.folder == pathlib.Path("runs/none-known/digit-3/full/seed0")
+    assert job.command[1:3] == ["-m", "semi_anogan.train"] and job.command[-1] == f"--workdir={job.folder}"
+
+
+def test_fast_and_chosen_protocols():
+    fast = planned("mnist", fast=True)
+    assert {(job.part, job.seed) for job in fast} == {("digit 0", 0), ("digit 4", 0), ("digit 8", 0)}
+    chosen = planned("mnist", fast=True, cases=["none known", "digit 3"], variants=["plain AnoGAN", "alpha = 1"])
+    assert [job.name for job in chosen] == ["none known, digit 3, alpha1, seed 0"]
+    seeds = planned("elpv", seeds=(4,), variants=["full", "small CNN"], cases=["10 known"])
+    assert [job.name for job in seeds] == ["10 known, baselines, seed 4", "10 known, full, seed 4"]
+    assert seeds[0].methods == ("small CNN",)
+    assert seeds[0].command[-3:] == ["--methods=small CNN", "--baseline_steps=500", f"--folder={seeds[0].folder}"]
+
+
+def test_elpv_and_surface_protocols():
+    assert {job.case for job in planned("elpv")} == {"none known", "10 known", "128 known"}
+    assert len(planned("elpv")) == 3 * (4 + 5 + 5)
+    flags = flags_of(planned("surface"))
+    assert len(flags) == 15
+    assert flags["surfaces, full, seed 2"] == {"--config.seed=2", "--config.data.seed=2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("mnist", {"variants": ["ful"]}, "variants: 'ful' is not one of plain AnoGAN"),
+        ("mnist", {"cases": ["digit 11"]}, "cases: 'digit 11' is not one of 64 known, none known, digit 0"),
+        ("mnist", {"seeds": (1, 1)}, "seeds must be different numbers of at least 0, got 1, 1"),
+        ("mnist", {"given": {"data.normal_classes": 3}}, "--config.data.normal_classes is set by the suite itself"),
+        ("elpv", {"given": {"seed": 3}}, "--config.seed is set by the suite itself"),
+        ("caltech256", {}, "needs --config.data.root, the folder that holds 256_ObjectCategories"),
+    ],
+)
+def test_wrong_choices_are_refused_before_anything_runs(name, options, words, tmp_path, launched):
+    with pytest.raises(RunError, match=words):
+        run(name, tmp_path, **options)
+    assert launched.commands == [] and not list(tmp_path.iterdir())
+
+
+def test_tables_show_means_over_parts_and_seeds(tmp_path, launched):
+    text, failed = run("mnist", tmp_path, seeds=(0, 1), cases=["digit 0", "digit 4", "64 known", "none known"])
+    cases = rows(text)
+    assert failed == 0 and list(cases) == ["64 known", "none known"]
+    known = cases["64 known"]
+    assert list(known) == [*comparison.METHODS, *VARIANTS]
+    full = known["full"]
+    # 0.90 and 0.92 of the seeds: 0.91 ± 0.01 (both digits are alike); seconds and speed without a deviation.
+    assert full["image AUROC"] == "0.910 ± 0.010" and full["training, s"] == "100" and full["test images/s"] == "12.3"
+    assert full["recall at threshold"] == "0.700 ± 0.000" and "pixel AUROC" not in full
+    # 0.9 residual + 0.1 distance: 0.9, 1.8 (normal), 2.7, 2.35 (abnormal). It has no threshold.
+    plain = known["plain AnoGAN"]
+    assert plain["image AUROC"] == plain["F1 max"] == "1.000 ± 0.000" and plain["recall at threshold"] == "–"
+    assert known["alpha = 1"]["image AUROC"] == "0.910 ± 0.010"
+    assert known["small CNN"]["image AUROC"] == "0.550 ± 0.050" and known["small CNN"]["training, s"] == "7"
+    supervised = {name for name, method in comparison.METHODS.items() if method.supervised}
+    assert set(known) - set(cases["none known"]) == supervised | {"alpha < 1"}
+    assert (tmp_path / "docs/mnist_suite.png").stat().st_size > 1000 and "![mnist](mnist_suite.png)" in text
+    assert "mean over digit 0, digit 4. Seeds 0, 1:" in text
+
+
+def test_search_loss_of_a_run(tmp_path):
+    write_run(tmp_path)
+    assert suite_tables.of_run(tmp_path)["image_auroc"] == 0.9
+    with_distance = suite_tables.of_run(tmp_path, "search_loss")
+    assert with_distance == {**with_distance, "image_auroc": 1.0, "train_seconds": 100.4}
+    # lambda = 0: the residual alone, 1, 2 | 3, 1.5, has three of four pairs in order.
+    (tmp_path / "config.json").write_text(json.dumps({"search": {"feature_weight": 0.0}}))
+    assert suite_tables.of_run(tmp_path, "search_loss")["image_auroc"] == 0.75
+    (tmp_path / "scores.csv").write_text("path,truth,score,label\nx,normal,0,normal\n")
+    assert suite_tables.of_run(tmp_path, "search_loss") == {}
+    assert suite_tables.of_run(tmp_path / "none") == {}
+
+
+def test_finished_runs_are_not_run_again(tmp_path, launched, capsys):
+    options = {"seeds": (0,), "cases": ["10 known"]}
+    first, _ = run("elpv", tmp_path, **options)
+    assert len(launched.commands) == 5
+    output = capsys.readouterr().out.splitlines()
+    assert output[0].startswith("[1/5] 10 known, baselines, seed 0: done; ") and output[0].endswith(" left")
+    assert output[1].startswith("[2/5] 10 known, alpha1, seed 0: AUROC 0.900, 100 s of training; ")
+    (tmp_path / "runs/10-known/full/seed0/metrics.json").unlink()
+    again, _ = run("elpv", tmp_path, **options)
+    assert len(launched.commands) == 6 and "full/seed0" in launched.commands[-1][-1] and again == first
+    assert "4 of 5 runs are there already" in capsys.readouterr().out
+
+
+def test_finished_runs_of_other_settings_are_not_taken(tmp_path, launched):
+    run("surface", tmp_path, fast=True, given={"schedule.total_kimages": 1.0, "data.size": 32})
+    run("surface", tmp_path, fast=True, given={"data.size": 32, "schedule.total_kimages": 1.0})
+    count = len(launched.commands)
+    with pytest.raises(RunError, match="other settings .*total_kimages=1.0; --config.schedule.total_kimages=2.0"):
+        run("surface", tmp_path, fast=True, given={"schedule.total_kimages": 2.0, "data.size": 32})
+    assert len(launched.commands) == count
+    # What failed may be run with other settings.
+    launched.failing = ["total_kimages=3.0"]
+    for kimages in (3.0, 4.0):
+        other = {"schedule.total_kimages": kimages}
+        if kimages == 3.0:
+            with pytest.raises(RunError, match="no run succeeded"):
+                run("surface", tmp_path / "other", fast=True, given=other)
+        else:
+            assert run("surface", tmp_path / "other", fast=True, given=other)[1] == 0
+
+
+def test_a_failing_run_is_told_and_the_others_are_kept(tmp_path, launched, capsys):
+    launched.failing = ["full/seed1", "baselines/seed0"]
+    text, failed = run("surface", tmp_path, seeds=(0, 1))
+    found, error = rows(text)["surfaces"], capsys.readouterr().err
+    assert failed == 2 and "Failed and left out: surfaces, " in text and "surfaces, full, seed 1" in text
+    assert found["full (1 of 2 runs)"]["image AUROC"] == "0.900"
+    assert found["with features"]["image AUROC"] == "0.910 ± 0.010"
+    assert found["small CNN (1 of 2 runs)"]["image AUROC"] == "0.600"
+    tail = error[error.index("failed: surfaces, full, seed 1") :]
+    assert "line 29\nerror: by hand\nexit code 1\n" in tail and "line 15\n" not in tail
+    launched.failing = []
+    assert run("surface", tmp_path, seeds=(0, 1))[1] == 0 and len(launched.commands) == 12
+
+
+def test_a_run_without_metrics_has_failed(tmp_path, launched, monkeypatch):
+    monkeypatch.setattr(suite_runs, "launch", lambda command, folder, threads: 0)
+    with pytest.raises(RunError, match="no run succeeded"):
+        run("surface", tmp_path, fast=True)
+
+
+def test_parallel_runs_share_the_cores(tmp_path, launched, monkeypatch):
+    threads, launch = set(), suite_runs.launch
+    monkeypatch.setattr(suite_runs.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(suite_runs, "launch", lambda c, f, count: threads.add(count) or launch(c, f, count))
+    arguments = ("surface", str(CONFIGS / "surface.py"), {}, Selection(fast=True), tmp_path / "runs", tmp_path)
+    assert suite.run(*arguments, parallel=4)[1] == 0
+    assert threads == {2} and len(launched.commands) == 5
+
+
+def test_ablation(tmp_path, launched):
+    text, _ = run("ablation", tmp_path, config=CONFIGS / "elpv.py", given={"data.path": "elpv.csv"}, seeds=(0,))
+    assert list(rows(text)["elpv"]) == list(ABLATIONS)
+    assert (tmp_path / "docs/ablation_elpv_suite.png").exists()
+    flags = {command[-1].split("/")[-2]: set(command[4:-1]) for command in launched.commands}
+    common = {"--config.data.path=elpv.csv", "--config.seed=0"}
+    assert flags["full"] == common
+    assert flags["no_search"] == common | {"--config.score.components=discriminator,patches,memory"}
+    assert flags["no_memory"] == common | {"--config.features.memory=0"}
+    assert ablation("surface").seed_keys == ("seed", "data.seed")
+
+
+@pytest.fixture
+def categories(tmp_path):
+    """A small tree in the layout of Caltech-256: six categories of 150 images, and clutter."""
+    root = tmp_path / "data/256_ObjectCategories"
+    for number, name, count in [*((i, f"thing{i}", 150) for i in range(1, 7)), (257, "clutter", 500)]:
+        folder = root / f"{number:03d}.{name}"
+        folder.mkdir(parents=True)
+        for i in range(1, count + 1):
+            Image.new("L", (2, 2), i % 256).save(folder / f"{number:03d}_{i:04d}.jpg")
+    return root
+
+
+def test_caltech256(categories, tmp_path, launched):
+    from semi_anogan import runs
+    from semi_anogan.configs.caltech256 import get_config
+
+    text, failed = run("caltech256", tmp_path, given={"data.root": str(categories)}, seeds=(0, 1))
+    cases = rows(text)
+    assert failed == 0 and list(cases) == [f"{n} inlier categor{'y' if n == 1 else 'ies'}" for n in (1, 3, 5)]
+    published = {name: cells["F1 max"] for name, cells in cases["3 inlier categories"].items() if "(pub" in name}
+    assert published == {
+        "CoP (published)": "0.718",
+        "REAPER (published)": "0.784",
+        "LRR (published)": "0.671",
+        "DPCP (published)": "0.777",
+        "R-graph (published)": "0.880",
+        "ALOCC (published)": "0.913",
+    }
+    assert cases["5 inlier categories"]["CoP (published)"]["image AUROC"] == "–"
+    assert cases["1 inlier category"]["full"]["F1 max"] == "0.800 ± 0.000"
+    # The settings of the runs load: as many categories as the case says, others for another seed.
+    chosen = {}
+    for command in launched.commands:
+        config = get_config()
+        flags = dict(a.removeprefix("--config.").split("=", 1) for a in command if a.startswith("--config.data."))
+        config.data.root = flags["data.root"]
+        config.data.inlier_count, config.data.seed = int(flags["data.inlier_count"]), int(flags["data.seed"])
+        normal = runs.load_data(config)[0].select("train", "normal")
+        assert len(normal) == 75 * config.data.inlier_count
+        chosen[config.data.inlier_count, config.data.seed] = {e.path[:3] for e in normal}
+    assert [len(chosen[count, 0]) for count in (1, 3, 5)] == [1, 3, 5] and chosen[3, 0] != chosen[3, 1]
+
+
+def test_duration():
+    seconds = (4.4, 89, 90, 3600, 18300)
+    assert [suite_runs.duration(s) for s in seconds] == ["4 s", "89 s", "2 min", "60 min", "5 h 5 min"]
+
+
+def test_the_command_refuses_and_writes(tmp_path):
+    def benchmark(*arguments):
+        command = [sys.executable, "-m", "semi_anogan.benchmark", *arguments]
+        return subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+
+    for arguments, words in (
+        (["--suite=mnist", "--seeds=a"], "seeds: "),
+        (["--suite=caltech256"], "error: this suite needs --config.data.root"),
+        (["--suite=imagenet"], "imagenet"),
+    ):
+        done = benchmark(*arguments)
+        assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+    # A finished run is put into the table.
+    write_run(tmp_path / "runs/suite-elpv/none-known/full/seed0")
+    done = benchmark("--suite=elpv", "--fast", "--cases=none known", "--variants=full", "--config.data.path=e.csv")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "docs/results.md").read_text()
+    assert "<!-- begin elpv_suite -->\n`python -m semi_anogan.benchmark --suite=elpv" in text
+    assert "| full | 0.900 | 0.800 | 0.020 | 0.700 | 100 | 12.3 |" in text and '"--cases=none known"' in text
+    assert (tmp_path / "docs/elpv_suite.png").exists()
+    assert np.array(Image.open(tmp_path / "docs/elpv_suite.png")).std() > 1
