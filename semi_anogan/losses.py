@@ -105,8 +105,9 @@ def top_mean(evidence, share: float, where=None):
     if where is None:
         return ops.mean(ops.top_k(values, count, sorted=False)[0], axis=-1)
     inside = where
-    if inside.shape[1] > height:
-        inside = ops.max_pool(inside, inside.shape[1] // height, data_format="channels_last")
+    factor = inside.shape[1] // height
+    if factor > 1:  # Keras' own default of the strides fails under JAX
+        inside = ops.max_pool(inside, factor, strides=factor, data_format="channels_last")
     inside = ops.reshape(inside, (-1, height * width))
     top = ops.top_k(ops.where(inside > 0.5, values, -1e4), count, sorted=False)[0]
     counted = ops.cast(top > -0.5e4, "float32")

@@ -340,4 +340,6 @@ def _patch_discriminator(features: dict, name: str) -> PatchDiscriminator:
 
 def _reduced_mask(masks, side: int):
     """Masks of 0 and 1 at a smaller size, 1 where any of the pixels is: [N, S, S, 1] -> [N, side, side, 1]."""
-    return ops.max_pool(masks, masks.shape[1] // side, data_format="channels_last") if masks.shape[1] > side else masks
+    factor = masks.shape[1] // side
+    # Keras' own default of the strides fails under JAX.
+    return ops.max_pool(masks, factor, strides=factor, data_format="channels_last") if factor > 1 else masks

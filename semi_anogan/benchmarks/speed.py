@@ -9,12 +9,15 @@ from semi_anogan import runs
 from semi_anogan.benchmarks.results import machine, table
 from semi_anogan.training import compiled_model, make_schedule
 
+KNOWN = 128  # known abnormal images where the configuration does not say
+
 
 def run(config, iterations, train_steps: int = 10) -> str:
     """Markdown with training images/s, search images/s, share of the matrix-product peak and peak memory."""
     from semi_anogan.backend import Trainer, make_strategy
 
     rng = np.random.default_rng(config.seed)
+    runs.resolve(config, config.data.abnormal_count or KNOWN)
     model = compiled_model(config)
     stage = make_schedule(config).stage(make_schedule(config).total_images - 1)
     side, channels, batch_size = config.model.resolution, config.model.channels, stage.batch_size
@@ -23,9 +26,11 @@ def run(config, iterations, train_steps: int = 10) -> str:
     train_seconds = _best(lambda: float(trainer(batch)["penalty"]), train_steps)
     trainer.sync()
 
+    abnormal = len(batch["labels"]) - batch_size  # known and synthetic
     peak = matrix_peak()
     images = rng.uniform(-1, 1, (config.search.batch_size, side, side, channels)).astype(np.float32)
     flops, seconds = search_step(config, model, images)
+    images = rng.uniform(-1, 1, (len(images), *[runs.image_size(config)] * 2, channels)).astype(np.float32)
     rows = []
     for count in iterations:
         speed = search_speed(config, model, images, count)
@@ -37,7 +42,7 @@ def run(config, iterations, train_steps: int = 10) -> str:
         + table(
             ["measurement", "value"],
             [
-                [f"training, full resolution, batch {batch_size} normal + {len(batch['labels']) - batch_size} abnormal: images/s", batch_size / train_seconds],
+                [f"training, full resolution, batch {batch_size} normal + {abnormal} abnormal: images/s", batch_size / train_seconds],
                 ["matrix product of 2048 x 2048 float32 (peak): GFLOP/s", peak / 1e9],
                 [f"one search step, batch {len(images)}: ms", seconds * 1e3],
                 ["one search step: MFLOP per image", flops / len(images) / 1e6],
@@ -96,6 +101,8 @@ def large_step(resolution: int = 1024) -> str:
     config.model.resolution, config.model.filters_base, config.model.filters_cap = resolution, 4096, 64
     config.search.batch_size, config.search.candidates = 1, 1
     config.schedule.batch_size = 1
+    config.features.resolution = resolution
+    runs.resolve(config, 0)
     rng, model = np.random.default_rng(0), compiled_model(config)
     trainer = Trainer(model, make_strategy("auto")[0])
     batch = _random_batch(rng, config, 1)
@@ -116,11 +123,12 @@ def large_step(resolution: int = 1024) -> str:
 
 
 def _random_batch(rng, config, batch_size: int) -> dict[str, np.ndarray]:
-    side, channels = config.model.resolution, config.model.channels
-    abnormal = max(1, round(batch_size * config.objective.abnormal_share))
+    side, channels, objective = runs.image_size(config), config.model.channels, config.objective
+    counts = [batch_size, max(1, round(batch_size * objective.abnormal_share))]
+    counts.append(max(1, round(batch_size * objective.synthetic_share)) if objective.synthetic_weight else 0)
     return {
-        "images": rng.uniform(-1, 1, (batch_size + abnormal, side, side, channels)).astype(np.float32),
-        "labels": np.repeat(np.float32([0, 1]), [batch_size, abnormal]),
+        "images": rng.uniform(-1, 1, (sum(counts), side, side, channels)).astype(np.float32),
+        "labels": np.repeat(np.float32([0, 1, 2]), counts),
         "latents": rng.standard_normal((batch_size, config.model.latent_size), dtype=np.float32),
         "mix": rng.random((batch_size, 1, 1, 1), dtype=np.float32),
     }
