@@ -96,7 +96,7 @@ def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
         assert result.returncode == 0, result.stderr
     text = results.read_text()
     assert text.count("<!-- begin speed -->") == text.count("<!-- end speed -->") == 1
-    for what in ("training, full resolution, batch 16 normal + 8 abnormal: images/s", "share of the peak", "peak memory"):
+    for what in ("training, full resolution, batch 16 normal + 12 abnormal: images/s", "share of the peak", "peak memory"):
         assert what in text
     share = float(re.search(r"share of the peak \| (\d+)%", text).group(1))
     assert 0 < share <= 120

@@ -26,7 +26,7 @@ def run(config, iterations, train_steps: int = 10) -> str:
     train_seconds = _best(lambda: float(trainer(batch)["penalty"]), train_steps)
     trainer.sync()
 
-    abnormal = len(batch["labels"]) - batch_size  # known and synthetic
+    sizes = f"batch {batch_size} normal + {len(batch['labels']) - batch_size} abnormal"  # known and synthetic
     peak = matrix_peak()
     images = rng.uniform(-1, 1, (config.search.batch_size, side, side, channels)).astype(np.float32)
     flops, seconds = search_step(config, model, images)
@@ -42,7 +42,7 @@ def run(config, iterations, train_steps: int = 10) -> str:
         + table(
             ["measurement", "value"],
             [
-                [f"training, full resolution, batch {batch_size} normal + {abnormal} abnormal: images/s", batch_size / train_seconds],
+                [f"training, full resolution, {sizes}: images/s", batch_size / train_seconds],
                 ["matrix product of 2048 x 2048 float32 (peak): GFLOP/s", peak / 1e9],
                 [f"one search step, batch {len(images)}: ms", seconds * 1e3],
                 ["one search step: MFLOP per image", flops / len(images) / 1e6],
