@@ -21,6 +21,16 @@ def pixel_standard_deviation(images: np.ndarray) -> np.ndarray:
     return _flat(images).std(axis=1)
 
 
+def largest_step(images: np.ndarray) -> np.ndarray:
+    """Largest difference between two pixels side by side or one above the other: [N, H, W, C] -> [N].
+
+    What it separates shows its defects by one sharp edge, without anything learned. H and W must be at least 2.
+    """
+    images = np.asarray(images, np.float32)
+    steps = [np.abs(np.diff(images, axis=axis)).max(axis=(1, 2, 3)) for axis in (1, 2)]
+    return np.maximum(*steps)
+
+
 def nearest_neighbours(images: np.ndarray, normal_images: np.ndarray, k: int = 5) -> np.ndarray:
     """Mean distance to the nearest normal images; higher means more abnormal.
 

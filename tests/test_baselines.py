@@ -18,6 +18,12 @@ def test_pixel_standard_deviation():
     np.testing.assert_allclose(scores, [0, 1, np.sqrt(3) / 4])
 
 
+def test_largest_step():
+    # Rows [[a, b], [c, d]]: the steps are ab, cd, ac and bd.
+    images = _images([0, 0.5, 0, 0], [0, 0, -1, 1], [0.3] * 4, [0, 1, 1, 0])
+    np.testing.assert_allclose(baselines.largest_step(images), [0.5, 2, 0, 1], atol=1e-6)
+
+
 def test_nearest_neighbours():
     normal = _images([0, 0, 0, 0], [1, 1, 1, 1], [-1, -1, -1, -1])
     # Distances of the first to the normal ones: 0, 2, 2; of the second: 1, 3, 1 (all four values differ by 0.5, 1.5).

@@ -138,7 +138,7 @@ def test_a_failing_baseline_does_not_lose_the_others(config, tmp_path, monkeypat
 
 
 def test_run_refuses_unknown_names_and_damaged_files(config, tmp_path):
-    with pytest.raises(RunError, match="'6-NN' is not one of PCA reconstruction"):
+    with pytest.raises(RunError, match="'6-NN' is not one of largest pixel step, PCA"):
         comparison.run(config, ["6-NN"])
     (tmp_path / comparison.FILE).write_text("{}")
     with pytest.raises(RunError, match="give another folder"):

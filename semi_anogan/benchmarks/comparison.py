@@ -110,7 +110,14 @@ def _pixel_neighbours(images: Images) -> np.ndarray:
     return nearest_neighbours(images.pixels[2], images.pixels[0])
 
 
+def _largest_step(images: Images) -> np.ndarray:
+    from semi_anogan.baselines import largest_step
+
+    return largest_step(images.model_sized[2])
+
+
 METHODS = {
+    "largest pixel step": Method(_largest_step, "model_sized"),  # trivial
     "PCA reconstruction": _simple("pca_reconstruction", "pixels"),
     "5-NN on pixels": Method(_pixel_neighbours, "pixels"),
     "5-NN on features": _simple("feature_neighbours", "features"),
