@@ -145,7 +145,12 @@ def latent_norm(latents):
 
 
 def search_loss(images, reconstructions, features, reconstruction_features, feature_weight):
-    """(1 - lambda) L_R + lambda L_D (Schlegl et al. 2017, eq. 6): [N]; feature_weight is lambda in [0, 1]."""
+    """(1 - lambda) L_R + lambda L_D (Schlegl et al. 2017, eq. 6): [N]; feature_weight is lambda in [0, 1].
+
+    Without features (at 4 x 4 the discriminator has none) it is L_R.
+    """
+    if not features:
+        return residual(images, reconstructions)
     return (1.0 - feature_weight) * residual(images, reconstructions) + feature_weight * feature_distance(
         features, reconstruction_features
     )

@@ -115,7 +115,7 @@ def test_texts_are_escaped(full):
 def test_suspicious_training_images(full):
     text = _Page(full[1]).text
     assert "1 of the 3 are known to be mislabelled, out of 4 abnormal images hidden" in text
-    assert "train/7.png score 5.25 abnormal in truth" in text and "train/8.png score 5 normal in truth" in text
+    assert "train/7.png suspicion 5.25 abnormal in truth" in text and "train/8.png suspicion 5 normal in truth" in text
     assert text.count("in truth") == 2
 
 

@@ -25,6 +25,7 @@ from semi_anogan.training import Training
 STEPS = 150  # of the tiny run
 ONE_STAGE = {
     "model__resolution": 4,
+    "objective__synthetic_weight": 0.0,  # defects need 8 x 8 pixels
     "schedule__total_kimages": 0.2,
     "train__checkpoint_kimages": 0.04,
     "train__log_steps": 10,
