@@ -188,7 +188,7 @@ class ApplicationFeatures(keras.Model):
         self.settings = {"application": application, "weights_file": weights_file, "last_stride": last_stride}
         module = _application_module(application)
         try:
-            whole = getattr(module, application)(include_top=False, weights=weights_file or "imagenet", input_shape=(256, 256, 3))
+            whole = getattr(keras.applications, application)(include_top=False, weights=weights_file or "imagenet", input_shape=(256, 256, 3))
         except Exception as error:  # Keras raises many kinds for a file that is missing, damaged or of another model
             raise ValueError(f"features.name {application!r}, features.weights {weights_file!r}: {error}") from error
         last = {256 // layer.output.shape[1]: layer.output for layer in whole.layers if len(layer.output.shape) == 4}
@@ -213,4 +213,6 @@ def _application_module(name: str):
     for module in vars(keras.applications).values():
         if inspect.ismodule(module) and inspect.isfunction(getattr(module, name, None)) and hasattr(module, "preprocess_input"):
             return module
+    if name in ("MobileNetV3Small", "MobileNetV3Large"):  # these two are not where the others are
+        return keras.applications.mobilenet_v3
     raise ValueError(f"features.name must be {NAME} or a model of keras.applications (MobileNetV2, say), got {name!r}")

@@ -1,0 +1,52 @@
+"""The memory of normal patches: which patches it keeps, how far others are, and its file."""
+
+import numpy as np
+import pytest
+
+from semi_anogan import runs
+from semi_anogan.memory import Memory, _farthest
+
+
+def test_the_coreset_takes_the_farthest_each_time():
+    points = np.float32([[0], [1], [2], [10]])
+
+    class First:
+        @staticmethod
+        def integers(count):
+            return 0
+
+    assert _farthest(points, 3, First).tolist() == [0, 3, 2]  # 10 is farthest from 0; then 2 is 2 away, 1 only 1
+    assert sorted(_farthest(points, 4, First).tolist()) == [0, 1, 2, 3]
+
+
+def test_distance_to_the_nearest_kept_patch_by_hand():
+    memory = Memory([[0, 0], [3, 4]], center=[1, 1], scale=[2, 2])
+    # One position: its fine feature is 1 and its coarse one 9; standardised 0 and 4. Nearest: (3, 4), 3 away; over sqrt(2).
+    features = [np.full((1, 1, 1, 1), 1, np.float32), np.full((1, 1, 1, 1), 9, np.float32)]
+    np.testing.assert_allclose(memory.distances(features), np.full((1, 1, 1, 1), 3 / 2**0.5), rtol=1e-6)
+
+
+def test_a_remembered_image_is_at_distance_zero_and_another_is_not():
+    rng = np.random.default_rng(0)
+    images = [[rng.standard_normal((4, 4, 3)), rng.standard_normal((2, 2, 5))] for _ in range(3)]
+    memory = Memory.fit(images, size=48, seed=0)
+    assert memory.patches.shape == (48, 8)
+    known, other = ([f[None].astype(np.float32) for f in image] for image in (images[1], [x + 5 for x in images[1]]))
+    assert np.max(memory.distances(known)) < 2e-3
+    assert np.min(memory.distances(other)) > 1
+
+
+def test_its_file_gives_the_same_memory_and_a_damaged_one_is_named(tmp_path):
+    memory = Memory(np.eye(3), center=[0, 1, 2], scale=[1, 2, 3])
+    runs.write_memory(tmp_path / "memory.npz", memory)
+    again = runs.read_memory(tmp_path / "memory.npz")
+    for name, value in memory.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], value)
+    (tmp_path / "memory.npz").write_bytes((tmp_path / "memory.npz").read_bytes()[:100])
+    with pytest.raises(runs.RunError, match=r"memory\.npz: cannot be read"):
+        runs.read_memory(tmp_path / "memory.npz")
+
+
+def test_no_image_is_refused():
+    with pytest.raises(ValueError, match="at least one normal image"):
+        Memory.fit([], size=4, seed=0)

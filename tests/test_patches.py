@@ -1,0 +1,128 @@
+"""The patch discriminator, and a whole model and detector with pretrained features."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from semi_anogan import losses
+from semi_anogan.backend import Trainer, make_strategy
+from semi_anogan.config import ConfigError, check, default_config
+from semi_anogan.detector import Detector
+from semi_anogan.model import SemiAnoGAN
+from semi_anogan.patches import PatchDiscriminator
+from semi_anogan.runs import resolve
+
+FEATURES = {
+    "name": "efficientnet_lite0", "weights": None, "resolution": 32, "patches": True, "trainable_blocks": 1,
+    "top_share": 0.05, "every": 2, "memory": 20, "projected": False, "search": False,
+}
+
+
+def test_the_logit_is_the_bias_less_the_worst_patches():
+    patches = PatchDiscriminator(top_share=0.5)
+    patches.build()
+    patches.bias.assign(2.0)
+    evidence = [np.float32([1, 5, 3, -1]).reshape(1, 2, 2, 1), np.float32([7]).reshape(1, 1, 1, 1)]
+    np.testing.assert_allclose(patches.logits(evidence), [2 - (5 + 3) / 2 - 7])
+    where = np.zeros((1, 2, 2, 1), np.float32)
+    where[0, 0, 0] = 1  # only the first patch counts; the coarse patch holds it too
+    np.testing.assert_allclose(patches.logits(evidence, where), [2 - 1 - 7])
+
+
+def test_top_mean_where_nothing_is():
+    evidence = np.zeros((1, 2, 2, 1), np.float32)
+    np.testing.assert_allclose(losses.top_mean(evidence, 0.5, np.zeros((1, 4, 4, 1), np.float32)), [-1e4])
+
+
+def test_kept_shares_by_hand():
+    # 0.375 of 4 losses are 1.5: the largest is left out and half of the next.
+    np.testing.assert_allclose(losses.kept_shares(tf.constant([1.0, 4.0, 2.0, 3.0]), 0.375), [1, 0, 1, 0.5])
+    np.testing.assert_allclose(losses.kept_shares(tf.constant([1.0, 4.0]), 0.0), [1, 1])
+
+
+@pytest.mark.parametrize(("known", "blocks"), [(0, 0), (10, 0), (51, 3), (102, 6), (500, 6)])
+def test_how_much_is_fine_tuned_follows_how_much_is_known(known, blocks):
+    config = default_config()
+    resolve(config, known)
+    assert config.features.trainable_blocks == blocks
+    resolve(config, 10)
+    assert config.features.trainable_blocks == blocks  # once settled it stays
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("features.resolution", 100), ("features.top_share", 0.0), ("objective.trim_share", 1.0), ("search.init", "random")],
+)
+def test_settings_out_of_range_are_named(key, value):
+    config = default_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ConfigError, match=f"{key} must be .*{value}"):
+        check(config)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model with features and encoder after two steps, and its training images."""
+    model = SemiAnoGAN(
+        resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=FEATURES, encoder=True, seed=3
+    )
+    model.compile(synthetic_weight=0.5, trim_share=None)
+    rng = np.random.default_rng(0)
+    batch = {
+        "images": rng.uniform(-1, 1, (12, 32, 32, 1)).astype(np.float32),
+        "labels": np.repeat(np.float32([0, 1, 2]), [6, 4, 2]),
+        "masks": np.ones((12, 32, 32, 1), np.float32),
+        "latents": rng.standard_normal((6, 8)).astype(np.float32),
+        "mix": rng.random((6, 1, 1, 1)).astype(np.float32),
+    }
+    batch["masks"][6:, :, 16:] = 0
+    before = [np.array(v) for v in model.variables]
+    trainer = Trainer(model, make_strategy("one_device")[0])
+    logs = [{k: float(v) for k, v in trainer(batch).items()} for _ in range(2)]
+    return model, batch["images"], before, logs
+
+
+def test_a_step_trains_every_part(trained):
+    model, _, before, logs = trained
+    assert all(np.isfinite(list(entry.values())).all() for entry in logs)
+    assert logs[0]["patch_loss"] > 0 and logs[0]["encoder_loss"] > 0
+    changed = {id(v) for v, old in zip(model.variables, before, strict=True) if np.any(np.asarray(v) != old)}
+    for part in (model.encoder.to_latents, model.patches.to_evidence[0], model.patches_average.enter[0]):
+        assert id(part.kernel) in changed, part.name
+    assert id(model.patches.features.offsets["block15/project/bias"]) in changed
+
+
+def test_the_mixture_by_hand(trained):
+    model = trained[0]
+    logits, labels = tf.constant([0.0, 1.0, -1.0, 2.0]), tf.constant([0.0, 0.0, 1.0, 2.0])
+    normal = (np.log(2) + np.log1p(np.exp(-1))) / 2
+    expected = normal + 0.5 * np.log1p(np.exp(-1)) + 0.5 * np.log1p(np.exp(2))
+    model.trim_rate.assign(0.0)
+    np.testing.assert_allclose(model._mixture(logits, labels), expected, rtol=1e-5)
+    model.trim_rate.assign(0.5)  # half of the two normal images: the one with the larger loss
+    expected += np.log1p(np.exp(-1)) - normal
+    np.testing.assert_allclose(model._mixture(logits, labels), expected, rtol=1e-5)
+
+
+def test_the_detector_with_memory_and_without_search(trained):
+    model, images, _, _ = trained
+    detector = Detector(model, search={"iterations": 1}, batch_size=4)
+    assert detector.wants_memory and "memory" not in detector.names
+    detector.remember(images[:6], size=20)
+    assert detector.names == ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory")
+    detector.calibrate(images[:5], images[6:9], 0.2)
+    quick = Detector(model, batch_size=4, components=("discriminator", "patches", "memory"), memory=detector.memory)
+    whole, few = next(iter(detector.measure(images[3:4]))), list(quick.measure(images[:4]))[3]
+    np.testing.assert_allclose(few.components, whole.components[[2, 4, 5]], rtol=1e-4)
+    assert few.reconstruction is None and few.difference is None and whole.difference.shape == (16, 16)
+    assert quick.search is None and few.layers.shape == (16, 16, 2 + 3 + 1)  # two resolutions, three strides, the memory
+    with pytest.raises(ValueError, match="score.components must be among .*, got foo"):
+        Detector(model, components=("foo",))
+
+
+def test_map_weights_follow_the_weights_of_the_score(trained):
+    model, images, _, _ = trained
+    detector = Detector(model, batch_size=4, components=("discriminator", "patches"))
+    detector.calibrate(images[:5], (), 0.2)
+    object.__setattr__(detector.calibration, "weights", (0.5, 1.5))
+    np.testing.assert_allclose(detector._map_weights(), [0.125, 0.125, 0.25, 0.25, 0.25])
