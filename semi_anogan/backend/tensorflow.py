@@ -45,7 +45,10 @@ class TrainStep:
         gradients = _gradients(tape, generator_share, generator_variables)
         gradients += _gradients(tape, discriminator_share, discriminator_variables)
         self.optimizer.apply(gradients, [*generator_variables, *discriminator_variables])
-        self.update_averages()
+        # The encoder's loss reads the averages. TensorFlow's dependency optimizer drops the edges that keep their update after
+        # that, and then a step's result depends on the timing; these edges it keeps.
+        with tf.control_dependencies(gradients):
+            self.update_averages()
         return logs
 
 

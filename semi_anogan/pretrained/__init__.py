@@ -188,10 +188,13 @@ class ApplicationFeatures(keras.Model):
         self.settings = {"application": application, "weights_file": weights_file, "last_stride": last_stride}
         module = _application_module(application)
         try:
-            whole = getattr(keras.applications, application)(include_top=False, weights=weights_file or "imagenet", input_shape=(256, 256, 3))
+            build = getattr(keras.applications, application)
+            sized = build(include_top=False, weights=None, input_shape=(256, 256, 3))  # says which layer has which stride
+            whole = build(include_top=False, weights=weights_file or "imagenet", input_shape=(None, None, 3))
         except Exception as error:  # Keras raises many kinds for a file that is missing, damaged or of another model
             raise ValueError(f"features.name {application!r}, features.weights {weights_file!r}: {error}") from error
-        last = {256 // layer.output.shape[1]: layer.output for layer in whole.layers if len(layer.output.shape) == 4}
+        shapes = [layer.output.shape for layer in sized.layers]
+        last = {256 // s[1]: layer.output for layer, s in zip(whole.layers, shapes, strict=True) if len(s) == 4}
         self.strides = [stride for stride in (4, 8, 16, 32) if stride in last and stride <= last_stride]
         self.channels = [last[stride].shape[-1] for stride in self.strides]
         body = keras.Model(whole.inputs, [last[stride] for stride in self.strides])
