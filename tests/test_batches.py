@@ -28,8 +28,9 @@ class Source:
         self.reads[example.path] += 1
         return self.images[example.path]
 
-    def batches(self, tile=False, latent_size=3, **options):
-        return Batches(ImageStore(self.dataset, SIDE, tile), self.normal, self.abnormal, latent_size, **options)
+    def batches(self, tile=False, latent_size=3, image_size=None, side=SIDE, **options):
+        store = ImageStore(self.dataset, side, tile, image_size=image_size)
+        return Batches(store, self.normal, self.abnormal, latent_size, **options)
 
 
 def flat(value):
@@ -136,10 +137,12 @@ def variants(batches, steps=20):
         ("h", [PICTURE, PICTURE[:, ::-1]]),
         ("v", [PICTURE, PICTURE[::-1]]),
         ("hv", [PICTURE, PICTURE[:, ::-1], PICTURE[::-1], PICTURE[::-1, ::-1]]),
+        ("r", [PICTURE, np.rot90(PICTURE)]),
+        ("hvr", [np.rot90(p, k) for p in (PICTURE, PICTURE[:, ::-1]) for k in range(4)]),
     ],
 )
 def test_flips_give_just_these_images(flips, expected):
-    found = variants(Source({"n": PICTURE}).batches(flips=flips))
+    found = variants(Source({"n": PICTURE}).batches(flips=flips), steps=30)
     assert found == {np.ascontiguousarray(e).tobytes() for e in expected}
 
 
@@ -187,6 +190,109 @@ def test_crop_of_an_abnormal_image_without_mask_is_any():
     batches = source.batches(tile=True, abnormal_share=1.0)
     found = corners_of(np.concatenate([batches.batch(seen, 8)["images"][8:] for seen in range(50)]))
     assert len(found) == 35
+
+
+# Masks, synthetic images, images larger than the generator's
+
+
+def masked(*pixels, shape=(4, 4)):
+    mask = np.zeros(shape, bool)
+    for pixel in pixels:
+        mask[pixel] = True
+    return mask
+
+
+def test_labels_and_masks_of_all_three_kinds():
+    """Normal images and known ones without a mask have all ones, synthetic ones where they differ from a normal image."""
+    mask = masked((1, 2), (1, 3), shape=(8, 8))
+    images = {"n": np.zeros((8, 8, 1), np.float32), "a0": np.full((8, 8, 1), 0.5, np.float32), "a1": np.full((8, 8, 1), 0.6, np.float32)}
+    batches = Source(images, {"a0": mask}).batches(side=8, abnormal_share=0.5, synthetic_share=0.75, masks=True)
+    assert (batches.abnormal_size(4), batches.synthetic_size(4)) == (2, 3)
+    batch = batches.batch(0, 4)
+    assert batch["labels"].tolist() == [0] * 4 + [1] * 2 + [2] * 3 and batch["labels"].dtype == np.float32
+    assert batch["images"].shape == batch["masks"].shape == (9, 8, 8, 1) and batch["masks"].dtype == np.float32
+    assert len(batch["latents"]) == len(batch["mix"]) == 4
+    assert batch["masks"][:4].all() and not batch["images"][:4].any()
+    for image, found in zip(batch["images"][4:6], batch["masks"][4:6], strict=True):
+        np.testing.assert_array_equal(found[..., 0] > 0, mask if image[0, 0, 0] == 0.5 else np.ones((8, 8), bool))
+    assert set(batch["images"][4:6, 0, 0, 0].tolist()) == {0.5, np.float32(0.6)}
+    for image, found in zip(batch["images"][6:], batch["masks"][6:], strict=True):
+        np.testing.assert_array_equal(found > 0, np.abs(image) > 0.02)
+        assert found.any() and np.abs(image).max() <= 1
+
+
+def test_no_masks_unless_asked_for():
+    assert set(numbered().batches(synthetic_share=0.0).batch(0, 4)) == {"images", "labels", "latents", "mix"}
+
+
+def test_synthetic_images_come_from_the_seed_too():
+    images = {f"n{i}": np.full((8, 8, 1), i / 100, np.float32) for i in range(5)}
+    a, b, c = (Source(images).batches(side=8, synthetic_share=1.0, masks=True, seed=seed) for seed in (1, 1, 2))
+    assert same(a.batch(8, 4), b.batch(8, 4))
+    assert not np.array_equal(a.batch(8, 4)["masks"], c.batch(8, 4)["masks"])
+    assert not np.array_equal(a.batch(8, 4)["masks"], a.batch(8, 4, attempt=1)["masks"])
+    assert a.synthetic_size(1) == 1 and Source(images).batches(side=8).synthetic_size(4) == 0
+
+
+@pytest.mark.parametrize("options", [{"flips": "hvr"}, {"shift_px": 1}, {"flips": "hvr", "shift_px": 1}])
+def test_masks_move_with_their_image(options):
+    """The image is its own mask: dark, bright at the defect. The border is repeated, of the mask as of the image."""
+    mask = masked((0, 1), (1, 1), (2, 1), (2, 2))
+    images = {"n": flat(-0.5), "a": np.where(mask, 0.5, -0.5).astype(np.float32)[..., None]}
+    batches = Source(images, {"a": mask}).batches(abnormal_share=1.0, masks=True, **options)
+    seen = set()
+    for step in range(20):
+        batch = batches.batch(step, 4)
+        np.testing.assert_array_equal(batch["masks"][4:], (batch["images"][4:] + 0.5))
+        assert batch["masks"][:4].all()
+        seen |= {m.tobytes() for m in batch["masks"][4:]}
+    assert len(seen) >= 8
+
+
+def test_a_shift_never_moves_the_defect_out_of_the_image():
+    """An abnormal image without any abnormal pixel could not be learned from; such a shift is left out."""
+    mask = masked((3, 0))
+    images = {"n": flat(-0.5), "a": np.where(mask, 0.5, -0.5).astype(np.float32)[..., None]}
+    batches = Source(images, {"a": mask}).batches(abnormal_share=1.0, masks=True, shift_px=2)
+    batch = batches.batch(0, 200)
+    np.testing.assert_array_equal(batch["masks"][200:], batch["images"][200:] + 0.5)
+    count = batch["masks"][200:].sum(axis=(1, 2, 3))
+    # A shift down or to the left moves the corner's pixel out; up and to the right it is repeated, up to 3 x 3 times.
+    assert count.min() == 1 and count.max() == 9
+
+
+def test_images_at_the_size_of_the_features():
+    """A store of 8 x 8 pixels for a generator of 4 x 4: twice the shift in pixels, and masks of the same size."""
+    picture = (np.arange(64, dtype=np.float32) / 64).reshape(8, 8, 1)
+    source = Source({"n": picture, "a": flat(0.25)}, {"a": masked((0, 0))})
+    batches = source.batches(image_size=8, abnormal_share=1.0, masks=True, shift_px=1)
+    batch = batches.batch(0, 30)
+    assert batch["images"].shape == batch["masks"].shape == (60, 8, 8, 1)
+    np.testing.assert_allclose(batch["images"][30:], 0.25, atol=1e-6)  # 4 x 4 pixels enlarged
+    padded = np.pad(picture, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    possible = {padded[i : i + 8, j : j + 8].tobytes() for i in range(5) for j in range(5)}
+    found = {image.tobytes() for image in batch["images"][:30]}
+    assert found <= possible and len(found) > 10
+    np.testing.assert_array_equal(batches.store.image(source.normal[0]), picture)
+    mask = batches.store.mask(source.abnormal[0])
+    assert mask.shape == (8, 8) and mask[:2, :2].all() and not mask[4:].any() and not mask[:, 4:].any()
+
+
+def test_crops_are_enlarged_to_the_size_of_the_features():
+    """What is cut out has the generator's size; only then it grows."""
+    mask = masked((3, 5), shape=(8, 10))
+    source = Source({"n": place(8, 10), "a": place(8, 10)}, {"a": mask})
+    large = source.batches(tile=True, image_size=8, abnormal_share=1.0, masks=True).batch(0, 6)
+    small = source.batches(tile=True, abnormal_share=1.0, masks=True).batch(0, 6)
+    assert large["images"].shape == large["masks"].shape == (12, 8, 8, 1) and small["images"].shape == (12, 4, 4, 1)
+    corners_of(small["images"])
+    for big, little in zip(large["images"], small["images"], strict=True):  # the same crops; the middle of each is the same
+        np.testing.assert_allclose(big.mean(), little.mean(), atol=1e-3)
+        np.testing.assert_allclose(big[2:6, 2:6].mean(), little[1:3, 1:3].mean(), atol=1e-3)
+    for big, little in zip(large["masks"][6:], small["masks"][6:], strict=True):
+        (row,), (column,) = np.nonzero(little[..., 0])
+        assert big[2 * row : 2 * row + 2, 2 * column : 2 * column + 2].all() and 4 <= big.sum() <= 16
+    assert large["masks"][:6].all()
 
 
 def test_store_resizes_or_keeps_for_tiles():

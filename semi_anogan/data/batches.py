@@ -146,8 +146,10 @@ class Batches:
         if self.shift_px:
             reach = self.shift_px * side // self.store.resolution
             corner = rng.integers(0, 2 * reach + 1, size=2)
-            image = _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, side)
-            mask = _window(np.pad(mask, reach, mode="edge"), corner, side)
+            moved = _window(np.pad(mask, reach, mode="edge"), corner, side)
+            if moved.any():  # else the defect would be moved out of the image
+                image = _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, side)
+                mask = moved
         for axis, name in enumerate("vh"):
             if name in self.flips and rng.random() < 0.5:
                 image, mask = np.flip(image, axis), np.flip(mask, axis)
