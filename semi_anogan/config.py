@@ -56,7 +56,6 @@ def default_config() -> ml_collections.ConfigDict:
     config.features.patches = True  # a patch discriminator on the features
     config.features.trainable_blocks = placeholder(int)  # its last blocks that are fine-tuned; None: by the known abnormal images
     config.features.top_share = 0.05  # of an image's patches: only the worst count
-    config.features.every = 2  # the patch discriminator is trained on every so many-th image of a batch
     config.features.memory = 4000  # normal patches remembered; 0 for no memory
     config.features.projected = False  # also judges generated images, beside the discriminator
     config.features.search = False  # in the feature matching of the search
@@ -82,6 +81,9 @@ def default_config() -> ml_collections.ConfigDict:
     config.schedule.batch_pixels = 524288
     config.schedule.learning_rate = 0.003
     config.schedule.decay_share = 0.3
+    config.schedule.patch_kimages = 6.4  # then the patch discriminator's training
+    config.schedule.patch_batch_size = 16
+    config.schedule.patch_learning_rate = 0.01
 
     config.train = ml_collections.ConfigDict()
     config.train.distribution = "auto"  # one_device, mirrored or multi_worker
@@ -125,7 +127,6 @@ def check(config):
         ("features.resolution", _is_enlarged(f.resolution, config.model.resolution) or not f.name, "model.resolution times 1, 2, 4, ..."),
         ("features.trainable_blocks", f.trainable_blocks is None or 0 <= f.trainable_blocks <= 16, "0 to 16"),
         ("features.top_share", 0 < f.top_share <= 1, "in (0, 1]"),
-        ("features.every", f.every >= 1, "at least 1"),
         ("features.memory", f.memory >= 0, "at least 0"),
         ("objective.alpha", 0 < o.alpha <= 1, "in (0, 1]"),
         ("objective.adversarial", o.adversarial in ("non_saturating", "wgan_gp"), "non_saturating or wgan_gp"),

@@ -173,8 +173,12 @@ def _suspicious(path, dataset, most: int = 20):
 
 
 def _history(history: dict) -> dict:
-    seen = history.get("images_seen", [])
-    return {name: (seen, values) for name, values in history.items() if name.endswith("_loss") or name == "penalty"}
+    curves = {}
+    for name, values in history.items():
+        if name.endswith("_loss") or name == "penalty":
+            pairs = [(seen, v) for seen, v in zip(history["images_seen"], values, strict=True) if v is not None]
+            curves[name] = tuple(zip(*pairs, strict=True))
+    return curves
 
 
 def _write_scores(path, examples, measured, detector):

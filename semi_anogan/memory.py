@@ -6,21 +6,27 @@ import numpy as np
 from keras import ops
 
 TOP_SHARE = 0.05
+COMPONENTS = 256  # principal components kept, at most
+LEAST_VARIANCE = 0.1  # added to that of each component (of standardised features), so that noise is not blown up
 
 
 class Memory:
     """Nearest-patch distances in the features of the last two scales of a pretrained network.
 
     A patch is a position of the finer scale: its features there and, beside them, those of the coarser scale, both averaged
-    over their 3 x 3 neighbourhood and standardised.
+    over their 3 x 3 neighbourhood, standardised and whitened: reduced to their principal components, each divided by its spread,
+    so that directions in which normal patches hardly vary count as much as those in which they vary most.
 
     Args:
-      patches: float32 [K, D], the standardised patches kept.
-      center, scale: float32 [D], of the standardisation.
+      patches: float32 [K, P], the whitened patches kept.
+      center: float32 [D] and projection: float32 [D, P], of the whitening: (features - center) @ projection.
     """
 
-    def __init__(self, patches, center, scale):
-        self.patches, self.center, self.scale = (np.asarray(a, np.float32) for a in (patches, center, scale))
+    def __init__(self, patches, center, projection):
+        self.patches, self.center, self.projection = (np.asarray(a, np.float32) for a in (patches, center, projection))
+        shapes = self.patches.shape, self.center.shape, self.projection.shape
+        if [len(s) for s in shapes] != [2, 1, 2] or shapes[2] != (*shapes[1], shapes[0][1]):
+            raise ValueError(f"patches {shapes[0]}, center {shapes[1]} and projection {shapes[2]} do not fit together")
 
     @classmethod
     def fit(cls, features: Iterable[list[np.ndarray]], size: int, seed: int, pool: int = 60000) -> "Memory":
@@ -37,13 +43,13 @@ class Memory:
         each = max(1, pool // len(patches))
         patches = [p.reshape(-1, p.shape[-1]) for p in patches]
         patches = np.concatenate([p[rng.permutation(len(p))[:each]] for p in patches]).astype(np.float32)
-        center, scale = patches.mean(axis=0), patches.std(axis=0) + 1e-6
-        patches = (patches - center) / scale
-        return cls(patches[_farthest(patches, min(size, len(patches)), rng)], center, scale)
+        center, projection = _whitening(patches)
+        patches = (patches - center) @ projection
+        return cls(patches[_farthest(patches, min(size, len(patches)), rng)], center, projection)
 
     def distances(self, features):
-        """Distance of each patch to the nearest kept one, over sqrt(D): list of [N, h, w, C] -> [N, h, w, 1]."""
-        embedded = (embed(features) - self.center) / self.scale
+        """Distance of each patch to the nearest kept one, over sqrt(P): list of [N, h, w, C] -> [N, h, w, 1]."""
+        embedded = ops.matmul(embed(features) - self.center, self.projection)
         _, height, width, depth = embedded.shape
         x = ops.reshape(embedded, (-1, depth))
         kept = ops.convert_to_tensor(self.patches)
@@ -53,7 +59,7 @@ class Memory:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What the constructor takes."""
-        return {"patches": self.patches, "center": self.center, "scale": self.scale}
+        return {"patches": self.patches, "center": self.center, "projection": self.projection}
 
 
 def embed(features):
@@ -63,6 +69,16 @@ def embed(features):
     factor = fine.shape[1] // coarse.shape[1]
     coarse = ops.repeat(ops.repeat(coarse, factor, axis=1), factor, axis=2)
     return ops.concatenate([_neighbourhood_mean(fine), coarse], axis=-1)
+
+
+def _whitening(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(center [D], projection [D, P]) of patches [N, D]."""
+    center, scale = patches.mean(axis=0), patches.std(axis=0) + 1e-6
+    standardised = (patches - center) / scale
+    variances, directions = np.linalg.eigh(standardised.T @ standardised / len(patches))
+    kept = slice(-min(COMPONENTS, len(variances)), None)
+    directions = directions[:, kept] / np.sqrt(np.maximum(variances[kept], 0.0) + LEAST_VARIANCE)
+    return center, (directions / scale[:, None]).astype(np.float32)
 
 
 def _neighbourhood_mean(x):

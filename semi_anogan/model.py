@@ -37,6 +37,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         weights (Karras et al. 2017, section 4.1); search and scores use these.
       image_size: side of the images that the model takes: `resolution`, or that of the features where it is larger.
       stage_resolution: the resolution being trained; `grow` moves it. `fade`: variable, 0 previous stage to 1 this one.
+      trains: what a step trains: "gan" (generator, discriminator, encoder), "patches" or "all".
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
                 average.trainable = False
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.stage_resolution = resolution
+        self.trains = "all"
         self.objective = {}
         self.build()
 
@@ -148,11 +150,17 @@ class SemiAnoGAN(TrainStep, keras.Model):
     def get_config(self):
         return {**self.sizes, **self.options, "name": self.name}
 
-    def grow(self, resolution: int):
-        """Goes on at this resolution; `fit` compiles anew. Images given at full resolution are reduced to it."""
+    def grow(self, resolution: int, trains: str = "all"):
+        """Goes on at this resolution; `fit` compiles anew. Images given at full resolution are reduced to it.
+
+        trains: "gan", "patches" or "all"; the train command trains the GAN first and then, with a schedule of their own, the
+        patches, which share no weights with it.
+        """
+        if trains not in ("gan", "patches", "all") or trains == "patches" and self.patches is None:
+            raise ValueError(f"trains must be gan, all or, with a patch discriminator, patches, got {trains!r}")
         if resolution not in resolutions_up_to(self.sizes["resolution"]):
             raise ValueError(f"resolution must be one of {self.generator.resolutions}, got {resolution!r}")
-        self.stage_resolution = resolution
+        self.stage_resolution, self.trains = resolution, trains
         self.train_function = None
 
     def call(self, latents, training=False):
@@ -191,9 +199,18 @@ class SemiAnoGAN(TrainStep, keras.Model):
 
         The discriminator's loss holds those of the patch discriminator and the encoder, which share no weights with it.
         """
+        patch_loss, patch_logs = ops.zeros(()), {}
+        if self.patches is not None and self.trains != "gan":
+            patch_loss, patch_logs = self._patch_loss(images, labels, masks)
+        if self.trains == "patches":
+            return patch_loss, ops.zeros(()), patch_logs
+        discriminator_loss, generator_loss, logs = self._gan_losses(images, labels, masks, latents, mix)
+        return discriminator_loss + patch_loss, generator_loss, {**patch_logs, **logs}
+
+    def _gan_losses(self, images, labels, masks, latents, mix):
+        """As `losses`, of generator, discriminator and encoder."""
         objective = losses.adversarial(self.objective["adversarial"])
         stage = {"resolution": self.stage_resolution, "fade": self.fade}
-        whole_images, whole_masks = images, masks
         images, masks = self._at_stage(images), None if masks is None else _reduced_mask(masks, self.stage_resolution)
         normal = ops.cast(labels < 0.5, "float32")
         every = ops.ones_like(mix[:, 0, 0, 0])
@@ -217,6 +234,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
         gradients = input_gradients(lambda x: logits_of(x, weights=weights), where)[1]
         penalty = losses.weighted_mean(objective.penalty(gradients), weights)
 
+        if self.patches is None or self.trains == "gan":
+            self._update_trim_rate(logits, labels)
         discriminator_loss = self._mixture(logits, labels, ops.mean(objective.generated(generated_logits)))
         discriminator_loss += self.objective["penalty_weight"] * penalty
         generator_loss = ops.mean(objective.generator(generated_logits))
@@ -228,60 +247,72 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "generated_logit": ops.mean(generated_logits),
             "abnormal_logit": losses.weighted_mean(logits, 1.0 - normal),
         }
-        if self.patches is not None:
-            logs["patch_loss"] = self._patch_loss(whole_images, labels, whole_masks)
-            discriminator_loss += logs["patch_loss"]
         if self.encoder is not None:
             full = self.stage_resolution == self.sizes["resolution"]
             logs["encoder_loss"] = self._encoder_loss(images, normal) if full else ops.zeros_like(penalty)
             discriminator_loss += logs["encoder_loss"]
         return discriminator_loss, generator_loss, logs
 
-    def _mixture(self, logits, labels, generated=None):
-        """The alpha mixture of a batch's logits; `generated`: the term of the generated images, None for a loss without."""
+    def _mixture(self, logits, labels, generated):
+        """The alpha mixture of a batch's logits; `generated`: the term of the generated images."""
         objective = losses.adversarial(self.objective["adversarial"])
-        normal, known, synthetic = (ops.cast(ops.abs(labels - label) < 0.5, "float32") for label in (0, 1, 2))
+        normal, known, synthetic = _kinds(labels)
         # Without known abnormal images in the batch it is plain AnoGAN: alpha 1.
         alpha = ops.where(ops.sum(known) > 0, self.objective["alpha"], 1.0)
         on_normal = objective.real(logits) + objective.drift(logits)
-        kept = normal * losses.kept_shares(on_normal * normal - 1e6 * (1.0 - normal), self._trimmed(normal))
         on_abnormal = objective.generated(logits)
         return losses.alpha_mixture(
-            losses.weighted_mean(on_normal, kept),
-            0.0 if generated is None else generated,
+            losses.weighted_mean(on_normal, self._kept(on_normal, normal)),
+            generated,
             losses.weighted_mean(on_abnormal, known),
             alpha,
         ) + self.objective["synthetic_weight"] * losses.weighted_mean(on_abnormal, synthetic)
 
-    def _trimmed(self, normal):
-        """Share of a whole batch, of which `normal` [N] marks some, that is left out: none before full resolution."""
+    def _kept(self, on_normal, normal):
+        """Weights [N] of the normal images' losses: 0 for those trimmed, which is none before full resolution."""
         if self.stage_resolution < self.sizes["resolution"] or self.objective["trim_share"] == 0:
-            return 0.0
+            return normal
         share = self.trim_rate if self.objective["trim_share"] is None else self.objective["trim_share"]
-        return share * ops.cast(self.fade >= 1.0, "float32") * ops.mean(normal)
+        share = share * ops.cast(self.fade >= 1.0, "float32") * ops.mean(normal)
+        return normal * losses.kept_shares(on_normal * normal - 1e6 * (1.0 - normal), share)
 
     def _patch_loss(self, images, labels, masks):
-        """The mixture's terms of real images on the patch discriminator, for every `every`-th image of the batch.
+        """(loss, logs) of the patch discriminator: logistic, normal images against abnormal ones, which weigh the same.
 
-        Where masks say which pixels are abnormal, only their patches are treated as generated, and all others as normal.
+        Of the abnormal ones, synthetic images weigh `synthetic_weight` times the known ones. Where masks say which pixels are
+        abnormal, only their patches are treated so, and all others as normal.
         """
-        every = self.options["features"]["every"]
-        images, labels = images[::every], labels[::every]
-        masks = None if masks is None else masks[::every]
+        objective = losses.adversarial("non_saturating")
         logits, _, evidence = self.patches(images, where=masks)
-        loss = self._mixture(logits, labels)
         self._update_trim_rate(logits, labels)
+        normal, known, synthetic = _kinds(labels)
+        on_normal, on_abnormal = objective.real(logits), objective.generated(logits)
+        weights = [
+            (ops.cast(ops.sum(kind) > 0, "float32") * weight, losses.weighted_mean(on_abnormal, kind))
+            for kind, weight in (
+                (known, float(self.objective["alpha"] < 1)),
+                (synthetic, self.objective["synthetic_weight"]),
+            )
+        ]
+        abnormal = sum(w * mean for w, mean in weights) / ops.maximum(sum(w for w, _ in weights), 1e-6)
+        loss = losses.weighted_mean(on_normal, self._kept(on_normal, normal)) + abnormal
         if masks is not None:
             # Abnormal images whose mask leaves something out
             partly = ops.cast(labels > 0.5, "float32") * ops.cast(ops.mean(masks, axis=(1, 2, 3)) < 0.9, "float32")
             around = 1.0 - ops.max_pool(masks, 3, strides=1, padding="same", data_format="channels_last")
-            outside = self.patches.logits(evidence, around)
-            loss += losses.weighted_mean(losses.adversarial(self.objective["adversarial"]).real(outside), partly)
-        return loss
+            loss += losses.weighted_mean(objective.real(self.patches.logits(evidence, around)), partly)
+        logs = {
+            "patch_loss": loss,
+            "normal_patch_logit": losses.weighted_mean(logits, normal),
+            "abnormal_patch_logit": losses.weighted_mean(logits, 1.0 - normal),
+        }
+        return loss, logs
 
     def _update_trim_rate(self, logits, labels):
         """Moves the estimate of how many normal images are not: the share beyond the middle to the known abnormal ones."""
-        normal, known = (ops.cast(ops.abs(labels - label) < 0.5, "float32") for label in (0, 1))
+        if self.stage_resolution < self.sizes["resolution"]:
+            return
+        normal, known, _ = _kinds(labels)
         middle = 0.5 * (losses.weighted_mean(logits, normal) + losses.weighted_mean(logits, known))
         beyond = losses.weighted_mean(ops.cast(logits < middle, "float32"), normal)
         seen = ops.stop_gradient(ops.where(ops.sum(known) > 0, ops.minimum(beyond, MOST_TRIMMED), 0.0))
@@ -314,8 +345,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
         """What the discriminator's loss trains: every trainable variable but the generator's."""
         return self.trainable_variables[len(self.generator.trainable_variables) :]
 
-    def _average_pairs(self):
-        for name in ("generator", "discriminator", "patches", "projected"):
+    def _average_pairs(self, names=("generator", "discriminator", "patches", "projected")):
+        for name in names:
             average, current = getattr(self, f"{name}_average"), getattr(self, name)
             if current is not None:
                 yield from zip(average.weights, current.weights, strict=True)
@@ -324,8 +355,14 @@ class SemiAnoGAN(TrainStep, keras.Model):
         """Moves the averaged weights towards the current ones, faster in the first steps so that the start is forgotten."""
         step = ops.cast(self.optimizer.iterations, "float32")
         decay = ops.minimum(self.objective["average_decay"], (1.0 + step) / (10.0 + step))
-        for average, current in self._average_pairs():
+        trained = {"gan": ("generator", "discriminator", "projected"), "patches": ("patches",)}
+        for average, current in self._average_pairs(*[trained[self.trains]] if self.trains in trained else []):
             average.assign(lerp(ops.convert_to_tensor(current), ops.convert_to_tensor(average), decay))
+
+
+def _kinds(labels):
+    """float32 masks [N] of the normal, the known abnormal and the synthetic abnormal images."""
+    return [ops.cast(ops.abs(labels - label) < 0.5, "float32") for label in (0, 1, 2)]
 
 
 def _names(name: str) -> tuple[str, str]:

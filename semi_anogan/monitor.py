@@ -41,13 +41,15 @@ class Monitor:
     def log(self, logs: dict[str, float], stage: Stage):
         """Adds one row to the history and the events."""
         row = {"images_seen": self.progress["images_seen"], "resolution": stage.resolution, "fade": stage.fade, **logs}
-        for name, value in row.items():
-            self.progress["history"].setdefault(name, []).append(round(float(value), 6))
+        history = self.progress["history"]
+        rows = len(history.get("images_seen", ()))
+        for name in {**history, **row}:  # None where a stage has no such figure
+            history.setdefault(name, [None] * rows).append(round(float(row[name]), 6) if name in row else None)
         if self.enabled:
             self.events.scalars(row["images_seen"], {**logs, "fade": stage.fade, "learning_rate": stage.learning_rate})
-            self.bar.set_postfix_str(
-                f"{stage.resolution} px, D {logs['discriminator_loss']:.3f}, G {logs['generator_loss']:.3f}", refresh=False
-            )
+            names = {"discriminator_loss": "D", "generator_loss": "G"} if stage.trains == "gan" else {"patch_loss": "patches"}
+            shown = [f"{short} {logs[name]:.3f}" for name, short in names.items()]
+            self.bar.set_postfix_str(", ".join([f"{stage.resolution} px", *shown]), refresh=False)
 
     def advance(self, progress: dict):
         if self.enabled:

@@ -90,11 +90,11 @@ def calibrate(config, folder, model, dataset, splits):
 
 
 def read_synthetic(config, dataset, splits, most: int = 100):
-    """Held-out normal images with synthetic defects, where the objective knows such."""
+    """Held-out normal images with synthetic defects of kinds that training does not draw, where the objective knows such."""
     import numpy as np
 
     from semi_anogan.data.images import resize
-    from semi_anogan.data.synthetic import synthesise
+    from semi_anogan.data.synthetic import CALIBRATION_KINDS, synthesise
 
     normal = splits.held_out_normal[:most]
     if not config.objective.synthetic_weight:
@@ -103,7 +103,7 @@ def read_synthetic(config, dataset, splits, most: int = 100):
         image, other = dataset.read_image(example), dataset.read_image(normal[index - 1])
         if other.shape != image.shape:
             other = resize(other, *image.shape[:2])
-        yield synthesise(image, other, np.random.default_rng([config.seed, 3, index]))[0]
+        yield synthesise(image, other, np.random.default_rng([config.seed, 3, index]), CALIBRATION_KINDS)[0]
 
 
 def _trim_share(config, model) -> float:

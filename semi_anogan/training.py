@@ -19,7 +19,10 @@ from semi_anogan.schedule import Schedule, Stage
 
 
 def make_schedule(config) -> Schedule:
-    return Schedule(resolution=config.model.resolution, **config.schedule)
+    schedule = config.schedule.to_dict()
+    if not (config.features.name and config.features.patches):
+        schedule["patch_kimages"] = 0.0
+    return Schedule(resolution=config.model.resolution, **schedule)
 
 
 def compiled_model(config):
@@ -106,9 +109,9 @@ class Training:
     def step(self, stage: Stage) -> dict:
         """One training step; returns the losses, not yet computed perhaps."""
         progress = self.progress
-        if stage.resolution != self.model.stage_resolution:
+        if (stage.resolution, stage.trains) != (self.model.stage_resolution, self.model.trains):
             self.trainer.sync()
-            self.model.grow(stage.resolution)
+            self.model.grow(stage.resolution, stage.trains)
         self.model.fade.assign(stage.fade)
         self.model.optimizer.learning_rate.assign(stage.learning_rate * 0.5 ** progress["attempt"])
         batch = self.batches.batch(progress["images_seen"], stage.batch_size, progress["attempt"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from semi_anogan import runs
-from semi_anogan.memory import Memory, _farthest
+from semi_anogan.memory import Memory, _farthest, _whitening
 
 
 def test_the_coreset_takes_the_farthest_each_time():
@@ -20,8 +20,8 @@ def test_the_coreset_takes_the_farthest_each_time():
 
 
 def test_distance_to_the_nearest_kept_patch_by_hand():
-    memory = Memory([[0, 0], [3, 4]], center=[1, 1], scale=[2, 2])
-    # One position: its fine feature is 1 and its coarse one 9; standardised 0 and 4. Nearest: (3, 4), 3 away; over sqrt(2).
+    memory = Memory([[0, 0], [3, 4]], center=[1, 1], projection=[[0.5, 0], [0, 0.5]])
+    # One position: its fine feature is 1 and its coarse one 9; less the center and halved 0 and 4. Nearest: (3, 4), 3 away; over sqrt(2).
     features = [np.full((1, 1, 1, 1), 1, np.float32), np.full((1, 1, 1, 1), 9, np.float32)]
     np.testing.assert_allclose(memory.distances(features), np.full((1, 1, 1, 1), 3 / 2**0.5), rtol=1e-6)
 
@@ -37,13 +37,30 @@ def test_a_remembered_image_is_at_distance_zero_and_another_is_not():
 
 
 def test_its_file_gives_the_same_memory_and_a_damaged_one_is_named(tmp_path):
-    memory = Memory(np.eye(3), center=[0, 1, 2], scale=[1, 2, 3])
+    memory = Memory(np.eye(3), center=[0, 1], projection=np.ones((2, 3)))
     runs.write_memory(tmp_path / "memory.npz", memory)
     again = runs.read_memory(tmp_path / "memory.npz")
     for name, value in memory.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], value)
     (tmp_path / "memory.npz").write_bytes((tmp_path / "memory.npz").read_bytes()[:100])
     with pytest.raises(runs.RunError, match=r"memory\.npz: cannot be read"):
+        runs.read_memory(tmp_path / "memory.npz")
+
+
+def test_whitened_patches_vary_the_same_in_every_direction():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20000, 2)).astype(np.float32) @ np.float32([[3, 1], [0, 0.5]]) + np.float32([5, -2])
+    center, projection = _whitening(x)
+    np.testing.assert_allclose(center, [5, -2], atol=0.1)
+    # Standardised, the two are correlated by r = 3 / sqrt(9) / sqrt(1.25); variances 1 + r and 1 - r along the diagonals.
+    r = 1 / 1.25**0.5
+    variances = np.array([1 - r, 1 + r])
+    np.testing.assert_allclose(np.cov(((x - center) @ projection).T), np.diag(variances / (variances + 0.1)), atol=0.02)
+
+
+def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
+    np.savez(tmp_path / "memory.npz", patches=np.eye(3), center=np.zeros(2), projection=np.ones((2, 4)))
+    with pytest.raises(runs.RunError, match=r"memory\.npz: cannot be read: .*\(3, 3\).*\(2, 4\)"):
         runs.read_memory(tmp_path / "memory.npz")
 
 

@@ -1,5 +1,7 @@
 """The patch discriminator, and a whole model and detector with pretrained features."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +16,7 @@ from semi_anogan.runs import resolve
 
 FEATURES = {
     "name": "efficientnet_lite0", "weights": None, "resolution": 32, "patches": True, "trainable_blocks": 1,
-    "top_share": 0.05, "every": 2, "memory": 20, "projected": False, "search": False,
+    "top_share": 0.05, "memory": 20, "projected": False, "search": False,
 }
 
 
@@ -96,12 +98,75 @@ def test_the_mixture_by_hand(trained):
     model = trained[0]
     logits, labels = tf.constant([0.0, 1.0, -1.0, 2.0]), tf.constant([0.0, 0.0, 1.0, 2.0])
     normal = (np.log(2) + np.log1p(np.exp(-1))) / 2
-    expected = normal + 0.5 * np.log1p(np.exp(-1)) + 0.5 * np.log1p(np.exp(2))
+    expected = normal + 0.5 * 0.75 + 0.5 * np.log1p(np.exp(-1)) + 0.5 * np.log1p(np.exp(2))
     model.trim_rate.assign(0.0)
-    np.testing.assert_allclose(model._mixture(logits, labels), expected, rtol=1e-5)
+    np.testing.assert_allclose(model._mixture(logits, labels, 0.75), expected, rtol=1e-5)
     model.trim_rate.assign(0.5)  # half of the two normal images: the one with the larger loss
     expected += np.log1p(np.exp(-1)) - normal
-    np.testing.assert_allclose(model._mixture(logits, labels), expected, rtol=1e-5)
+    np.testing.assert_allclose(model._mixture(logits, labels, 0.75), expected, rtol=1e-5)
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+@pytest.mark.parametrize(
+    "alpha, labels, expected",
+    [  # logits 0, 1, -1, 2
+        (0.5, (0, 0, 1, 2), (softplus(0) + softplus(-1)) / 2 + (softplus(-1) + 0.25 * softplus(2)) / 1.25),
+        (0.5, (0, 0, 1, 1), (softplus(0) + softplus(-1)) / 2 + (softplus(-1) + softplus(2)) / 2),
+        (0.5, (0, 0, 2, 2), (softplus(0) + softplus(-1)) / 2 + (softplus(-1) + softplus(2)) / 2),
+        (1.0, (0, 0, 1, 2), (softplus(0) + softplus(-1)) / 2 + softplus(2)),  # known ones count for nothing
+        (0.5, (0, 0, 0, 0), (softplus(0) + softplus(-1) + softplus(1) + softplus(-2)) / 4),
+    ],
+)
+def test_the_loss_of_the_patches_by_hand(alpha, labels, expected):
+    logits = tf.constant([0.0, 1.0, -1.0, 2.0])
+    stand_in = types.SimpleNamespace(
+        patches=lambda images, where: (logits, None, None),
+        objective={"alpha": alpha, "synthetic_weight": 0.25},
+        _update_trim_rate=lambda logits, labels: None,
+        _kept=lambda losses, normal: normal,
+    )
+    loss, logs = SemiAnoGAN._patch_loss(stand_in, None, tf.constant(labels, tf.float32), None)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(logs["normal_patch_logit"], 0.5)
+
+
+def test_each_of_the_two_trainings_moves_its_own_part_only(trained):
+    model, images, _, _ = trained
+    batch = {"images": images, "labels": np.repeat(np.float32([0, 1, 2]), [6, 4, 2])}
+    state = [np.array(v) for v in model.variables]
+    parts = {
+        "gan": (model.generator, model.discriminator, model.encoder, model.generator_average, model.discriminator_average),
+        "patches": (model.patches, model.patches_average),
+    }
+    for trains, other in (("gan", "patches"), ("patches", "gan")):
+        model.grow(16, trains)
+        before = {v.path: np.array(v) for v in model.variables}
+        logs = Trainer(model, make_strategy("one_device")[0])(model_batch(model, batch))
+        moved = {v.path for v in model.variables if np.any(np.asarray(v) != before[v.path])}
+        assert ("patch_loss" in logs, "generator_loss" in logs) == (trains == "patches", trains == "gan")
+        for network in parts[trains]:
+            assert moved & {v.path for v in network.variables}, network.name
+        for network in parts[other]:
+            assert not moved & {v.path for v in network.variables}, network.name
+    model.grow(16)
+    for variable, value in zip(model.variables, state, strict=True):
+        variable.assign(value)
+
+
+def model_batch(model, batch):
+    rng = np.random.default_rng(1)
+    latents = rng.standard_normal((6, 8)).astype(np.float32)
+    return {**batch, "latents": latents, "mix": rng.random((6, 1, 1, 1)).astype(np.float32)}
+
+
+def test_what_is_trained_is_one_of_three():
+    model = SemiAnoGAN(resolution=8, latent_size=8, filters_base=64, filters_cap=8)
+    for wrong in ("patches", "generator"):  # it has no patches
+        with pytest.raises(ValueError, match=f"trains must be .*{wrong}"):
+            model.grow(8, wrong)
 
 
 def test_the_detector_with_memory_and_without_search(trained):

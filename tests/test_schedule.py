@@ -1,5 +1,7 @@
 """The schedule, for an example worked out by hand."""
 
+import math
+
 import pytest
 
 from semi_anogan.schedule import Schedule, Stage
@@ -73,6 +75,9 @@ def test_batch_is_never_empty():
     [
         ("total_kimages", 0),
         ("total_kimages", -2.5),
+        ("patch_kimages", -1.0),
+        ("patch_batch_size", 0),
+        ("patch_learning_rate", 0.0),
         ("growing_share", 1.0),
         ("growing_share", -0.1),
         ("start_resolution", 2),
@@ -84,3 +89,19 @@ def test_batch_is_never_empty():
 def test_errors_name_key_and_value(key, value):
     with pytest.raises(ValueError, match=rf"^schedule\.{key} must be .*, got {value}$"):
         Schedule(**{"resolution": 16, "total_kimages": 1.0, key: value})
+
+
+def test_the_patches_follow_the_gan():
+    # 10,000 images of the GAN as before, then 1,000 of the patches; each step 10 of these, so steps are hundredths.
+    schedule = Schedule(16, 10.0, patch_kimages=1.0, patch_batch_size=10, patch_learning_rate=0.02)
+    assert schedule.gan_images == 10000 and schedule.total_images == 11000
+    assert schedule.stage(9999).trains == "gan"
+    first, middle, last = (schedule.stage(10000 + n) for n in (0, 500, 990))
+    assert {(s.resolution, s.fade, s.batch_size, s.trains) for s in (first, middle, last)} == {(16, 1.0, 10, "patches")}
+    assert first.learning_rate == pytest.approx(0.02 * 0.1)  # a tenth of the rise
+    assert middle.learning_rate == pytest.approx(0.02 * 0.5)
+    assert last.learning_rate == pytest.approx(0.02 * 0.5 * (1 - math.cos(math.pi / 100)))
+
+
+def test_without_patches_the_schedule_ends_with_the_gan():
+    assert Schedule(16, 1.0).stage(999).trains == Schedule(16, 1.0).stage(1000).trains == "gan"

@@ -80,7 +80,7 @@ class Trainer:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
         """One step on {"images", "labels", "latents", "mix"}; returns the losses."""
-        key = (self.model.stage_resolution, batch["images"].shape[0])
+        key = (self.model.stage_resolution, self.model.trains, batch["images"].shape[0])
         if key not in self._functions:
             self._functions[key] = jax.jit(self.model.train_step, donate_argnums=0)
         if self._state is None:

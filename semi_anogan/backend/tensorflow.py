@@ -71,7 +71,7 @@ class Trainer:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
         """One step on {"images", "labels", "latents", "mix"}; returns the losses (mean over the replicas)."""
-        key = (self.model.stage_resolution, batch["images"].shape[0])
+        key = (self.model.stage_resolution, self.model.trains, batch["images"].shape[0])
         if key not in self._functions:
             self._functions[key] = tf.function(self._step, autograph=False)
         return self._functions[key](self._distribute(batch))

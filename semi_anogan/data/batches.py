@@ -4,7 +4,7 @@ import numpy as np
 
 from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Dataset, Example
-from semi_anogan.data.synthetic import synthesise
+from semi_anogan.data.synthetic import TRAINING_KINDS, synthesise
 
 
 class ImageStore:
@@ -160,7 +160,7 @@ class Batches:
     def _synthetic(self, rng) -> tuple[np.ndarray, np.ndarray]:
         """As `_augment`: a normal image with synthetic defects."""
         image, other = (self._augment(self.normal[rng.integers(len(self.normal))], rng)[0] for _ in range(2))
-        return synthesise(image, other, rng)
+        return synthesise(image, other, rng, TRAINING_KINDS)
 
     def _corner(self, image: np.ndarray, mask: np.ndarray | None, rng) -> np.ndarray:
         """(top, left) of a random crop; around an abnormal pixel where there is a mask."""

@@ -17,6 +17,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 KINDS = ("cut_paste", "scar", "scratch", "perlin", "blob")
+TRAINING_KINDS = ("cut_paste", "scratch", "blob")
+CALIBRATION_KINDS = ("scar", "perlin")  # training does not see these, or what it learned would weigh too much in the score
 MIN_SIDE = 8
 MASK_CHANGE = 0.02  # a pixel is in the mask if a channel changes by more than this (of a range of 2)
 MIN_CONTRAST = 0.05  # at least MIN_PIXELS pixels change by this much or more
