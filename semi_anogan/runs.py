@@ -139,11 +139,21 @@ def build_model(config):
             **config.model,
             top_share=config.objective.top_share,
             features=config.features.to_dict(),
-            encoder=config.search.init == "encoder",
+            encoder=config.search.init == "encoder" and _searches(config),
             seed=config.seed,
         )
     except ValueError as error:
         raise RunError(f"bad setting: {error}") from error
+
+
+def _components(config) -> list[str]:
+    return [name.strip() for name in config.score.components.split(",") if name.strip()]
+
+
+def _searches(config) -> bool:
+    from semi_anogan.scores import OF_SEARCH
+
+    return not _components(config) or bool(set(_components(config)) & set(OF_SEARCH))
 
 
 def build_detector(config, model, **overrides):
@@ -156,7 +166,7 @@ def build_detector(config, model, **overrides):
         "tile": config.data.tile,
         "map_sigma_px": config.map.sigma_px,
         "batch_size": config.search.batch_size,
-        "components": [name.strip() for name in config.score.components.split(",") if name.strip()],
+        "components": _components(config),
     }
     try:
         return Detector(model, **{**settings, **overrides})

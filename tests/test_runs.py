@@ -181,3 +181,13 @@ def test_a_run_that_has_not_finished_is_told(tmp_path):
         runs.load_detector(tmp_path)
     with pytest.raises(RunError, match=f"{tmp_path / 'checkpoints'}: holds no checkpoint"):
         runs.read_progress(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "components, init, trained",
+    [("", "encoder", True), ("", "candidates", False), ("memory, residual", "encoder", True), ("discriminator,memory", "encoder", False)],
+)
+def test_an_encoder_is_trained_only_where_a_search_starts_from_it(components, init, trained):
+    sizes = {"model.resolution": 8, "model.filters_base": 16, "model.filters_cap": 4, "features.name": ""}
+    model = runs.build_model(config(**{"score.components": components, "search.init": init, **sizes}))
+    assert (model.encoder is not None) == trained

@@ -26,25 +26,26 @@ class Variant:
     needs_known: bool = False  # left out of the cases without known abnormal images, where it is another one's double
 
 
-_PLAIN = {"objective.alpha": 1.0, "features.name": "", "objective.synthetic_weight": 0.0}
+_ALL = {"score.components": ""}  # whatever the configuration leaves out
+_PLAIN = {"objective.alpha": 1.0, "features.name": "", "objective.synthetic_weight": 0.0, **_ALL}
 VARIANTS = {
     "plain AnoGAN": Variant("alpha1", _PLAIN, "search_loss"),
     "alpha = 1": Variant("alpha1", _PLAIN),
-    "alpha < 1": Variant("mixture", {"features.name": "", "objective.synthetic_weight": 0.0}, needs_known=True),
+    "alpha < 1": Variant("mixture", {**_PLAIN, "objective.alpha": 0.5}, needs_known=True),
     "with features": Variant("features", {"objective.synthetic_weight": 0.0}),
     "full": Variant("full", {}),
 }
 # Each leaves one thing out of the full method.
 ABLATIONS = {
-    "full": Variant("full", {}),
-    "without alpha": Variant("no_alpha", {"objective.alpha": 1.0}),
-    "without features": Variant("no_features", {"features.name": ""}),
-    "without top_share": Variant("no_top_share", {"objective.top_share": 1.0, "features.top_share": 1.0}),
-    "without synthetic": Variant("no_synthetic", {"objective.synthetic_weight": 0.0}),
-    "without encoder": Variant("no_encoder", {"search.init": "candidates"}),
+    "full": Variant("full", _ALL),
+    "without alpha": Variant("no_alpha", {"objective.alpha": 1.0, **_ALL}),
+    "without features": Variant("no_features", {"features.name": "", **_ALL}),
+    "without top_share": Variant("no_top_share", {"objective.top_share": 1.0, "features.top_share": 1.0, **_ALL}),
+    "without synthetic": Variant("no_synthetic", {"objective.synthetic_weight": 0.0, **_ALL}),
+    "without encoder": Variant("no_encoder", {"search.init": "candidates", **_ALL}),
     "without search": Variant("no_search", {"score.components": "discriminator,patches,memory"}),
-    "without memory": Variant("no_memory", {"features.memory": 0}),
-    "without trim": Variant("no_trim", {"objective.trim_share": 0.0}),
+    "without memory": Variant("no_memory", {"features.memory": 0, **_ALL}),
+    "without trim": Variant("no_trim", {"objective.trim_share": 0.0, **_ALL}),
 }
 
 
