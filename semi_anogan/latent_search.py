@@ -125,7 +125,11 @@ class LatentSearch:
         Returns:
           (latents, moment, velocity after the step; loss [N] before it).
         """
-        loss, gradient = input_gradients(lambda z: self.loss(images, features, z), latents)
+        # Of the sum over the pixels instead of the mean, a power of two times as large: the same gradient in float32, but in a
+        # float16 engine that of the mean would be lost among the numbers too small for it.
+        pixels = float(images.shape[1] * images.shape[2])
+        loss, gradient = input_gradients(lambda z: self.loss(images, features, z) * pixels, latents)
+        loss, gradient = loss / pixels, gradient / pixels
         moment = BETA_1 * moment + (1.0 - BETA_1) * gradient
         velocity = BETA_2 * velocity + (1.0 - BETA_2) * ops.square(gradient)
         rate = self.learning_rate * (1.0 - 0.9 * step / max(self.iterations, 1))
