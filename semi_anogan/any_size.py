@@ -57,6 +57,10 @@ class AnySize:
         while waiting:
             yield self._assemble(*waiting.pop(0), outputs)
 
+    def cut(self, image: np.ndarray) -> list[np.ndarray]:
+        """What of an image is measured: itself or its tiles, each [image_size, image_size, channels]."""
+        return self._prepare(image)[2]
+
     def _prepare(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
         image = np.asarray(image)
         image = image[..., None] if image.ndim == 2 else image

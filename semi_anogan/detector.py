@@ -80,6 +80,7 @@ class Detector(AnySize):
     def _compile(self):
         self.graph = Measure(self.model, self.names, self.search, self.memory, self._pretrained)
         self._measure = compile_function(self._measure_batch, self.model)
+        self._search_latents = None
 
     def _names(self) -> tuple[str, ...]:
         missing = {"patches"} if self.model.patches is None else set()
@@ -262,6 +263,12 @@ class Detector(AnySize):
         components = ops.reshape(components, (-1, len(self.names)))[:count]
         layers = ops.reshape(layers, (-1, self.resolution, self.resolution, layers.shape[-1]))[:count]
         return Detection(*self.final()(components, layers)[:3])
+
+    def search_of(self, images):
+        """The latents that the search finds for a batch [batch_size, S, S, C] as the model takes it: [batch_size, L]."""
+        if self._search_latents is None:
+            self._search_latents = compile_function(lambda x: self.search(self.graph.small(x))[0], self.model)
+        return self._search_latents(images)
 
     def final(self) -> Judge:
         """What makes score, label and map of components and layers, in keras.ops."""

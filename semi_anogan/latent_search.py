@@ -32,6 +32,8 @@ class LatentSearch:
       pretrained: network from images to further features of the feature matching, or None.
     """
 
+    CONSTANTS = {"beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON}
+
     def __init__(
         self,
         generator,
@@ -62,6 +64,7 @@ class LatentSearch:
         self.learning_rate = learning_rate
         self.restarts = restarts
         self.patience = patience
+        self.seed = seed
         count = max(candidates, restarts)
         self.candidates = np.random.default_rng([seed, count]).standard_normal(
             (count, generator.latent_size), dtype=np.float32
