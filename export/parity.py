@@ -15,14 +15,18 @@ COUNT = 8  # images
 WARM = 3  # steps before the one that is compared: at the very first, Adam takes the sign of gradients that may be 0 but for rounding
 BETA_1 = 0.9
 
-# Largest difference allowed, relative to the largest absolute value of the model's, by precision:
-#   start: latents where the search starts; step: loss and new latents; gradient: of one step; score, map, reconstruction: with the
-#   same latents; search: score after the full search of the format's own. What each is for a trained model is in docs/export.md.
+# Largest difference allowed, relative in the root mean square over all values, by precision:
+#   start: latents where the search starts, and features; step: all that search_step returns; gradient: of one step, computed back
+#   from the moment; score: score and components, with the same latents; map: maps and reconstruction, likewise; search: score
+#   after the full search of the format's own.
+# Gradient and map allow more in float32: a gradient changes with the sign of differences that may be 0 but for rounding, and a
+# map divides by the spread of normal pixels, which is tiny where a background never changes. For 8 bits these bounds only catch a
+# file that is broken; what 8 bits cost is the AUROC, which `--check --workdir` compares (export/evaluation.py).
 TOLERANCES = {
-    "float32": {"start": 1e-4, "step": 1e-4, "gradient": 1e-4, "score": 1e-4, "map": 1e-4, "search": 1e-3},
-    "float16": {"start": 1e-2, "step": 1e-2, "gradient": 5e-2, "score": 2e-2, "map": 2e-2, "search": 3e-2},
-    "int8": {"start": 0.1, "step": 0.1, "gradient": 0.5, "score": 0.1, "map": 0.2, "search": 0.15},
-    "int8_full": {"start": 0.15, "step": 1e-4, "gradient": 1e-4, "score": 0.25, "map": 0.3, "search": 0.3},
+    "float32": {"start": 1e-4, "step": 1e-4, "gradient": 1e-3, "score": 1e-4, "map": 1e-3, "search": 1e-3},
+    "float16": {"start": 1e-2, "step": 1e-2, "gradient": 5e-2, "score": 2e-2, "map": 5e-2, "search": 0.15},
+    "int8": {"start": 0.2, "step": 0.2, "gradient": 0.6, "score": 0.3, "map": 0.5, "search": 0.5},
+    "int8_full": {"start": 0.6, "step": 1e-4, "gradient": 1e-3, "score": 1.5, "map": 1.5, "search": 1.5},
 }
 
 
@@ -89,11 +93,16 @@ def check(bundle: Bundle) -> list[dict]:
         differences = _differences(calls, values)
         if "search_step" in programs:
             search = Search(programs["encode"], programs["search_step"], bundle.values["search"])
-            latents = _chunked(lambda a: {"latents": search(a["images"])[0]}, {"images": values["encode/in/images"]}, batch)
-            scores = calls["score"]({"images": values["encode/in/images"], **latents})["score"]
-            differences["search"] = relative(scores, values["search/out/score"])
+            differences["search"] = relative(_searched(search, calls["score"], values, batch), values["search/out/score"])
         results += [_judged(row, what, difference) for what, difference in differences.items()]
     return results
+
+
+def _searched(search: Search, score, values: dict, batch: int) -> np.ndarray:
+    """Scores of all M images after a format's own search."""
+    images = {"images": values["encode/in/images"]}
+    latents = _chunked(lambda a: {"latents": search(a["images"])[0]}, images, batch)
+    return score({**images, **latents})["score"]
 
 
 def _differences(calls: dict, values: dict) -> dict[str, float]:
@@ -107,7 +116,8 @@ def _differences(calls: dict, values: dict) -> dict[str, float]:
     expected = {name: of("out", name) for name in calls}
     pairs = {"score": ("score", ["score", "components"]), "map": ("score", ["anomaly_map", "raw_map", "reconstruction"])}
     if "encode" in calls:
-        pairs = {"start": ("encode", ["latents", "features"]), "step": ("search_step", ["new_latents", "loss"]), **pairs}
+        moved = ["new_latents", "new_moment", "new_velocity", "loss"]
+        pairs = {"start": ("encode", ["latents", "features"]), "step": ("search_step", moved), **pairs}
     differences = {
         what: max(relative(found[f][n], expected[f][n]) for n in names if n in expected[f]) for what, (f, names) in pairs.items()
     }
@@ -142,10 +152,10 @@ def _judged(row: dict, what: str, difference: float) -> dict:
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """Largest absolute difference over the largest absolute expected value; infinity where something is not finite."""
+    """Norm of the difference over the norm of what is expected; infinity where something is not finite."""
     if found.shape != expected.shape or not np.isfinite(found).all():
         return float("inf")
-    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-12))
+    return float(np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-12))
 
 
 def _in_chunks(program, batch: int):
