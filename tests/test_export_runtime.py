@@ -90,6 +90,6 @@ def test_frames_of_a_stream(bundle_folder, test_images, tmp_path):
     assert b"p50" in done.stdout and b"p95" in done.stdout and b"p99" in done.stdout
 
 
-def test_a_bundle_that_is_none(tmp_path):
-    done = runtime(tmp_path, "--engine=onnx", f"--input={tmp_path}", f"--output={tmp_path / 'out'}")
+def test_a_bundle_that_is_none(pictures, tmp_path):
+    done = runtime(tmp_path, "--engine=onnx", f"--input={pictures}", f"--output={tmp_path / 'out'}")
     assert done.returncode == 1 and done.stderr.startswith(b"error: ") and b"bundle.json" in done.stderr
