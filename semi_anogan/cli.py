@@ -70,17 +70,28 @@ def _refuse(text: str):
 
 def load_framework():
     """Imports Keras with its backend; what the backend's libraries print while loading is shown only if that fails."""
+    with quiet():
+        import semi_anogan.backend  # noqa: F401
+
+
+@contextlib.contextmanager
+def quiet(*telling: type[Exception]):
+    """What libraries print on stderr inside is shown only if it fails, but for errors that say enough (`telling`)."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
-            import semi_anogan.backend  # noqa: F401
+            yield
+        except telling:
+            raise
         except BaseException:
+            sys.stderr.flush()
             captured.seek(0)
             os.write(saved, captured.read())
             raise
         finally:
+            sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)
 

@@ -1,8 +1,7 @@
 """Detector: from images to scores, labels and anomaly maps. What other programs import."""
 
-import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +9,12 @@ from keras import ops
 
 from semi_anogan import calibration as calibrating
 from semi_anogan import scores as scoring
+from semi_anogan.any_size import AnySize, Measurement
 from semi_anogan.backend import compile_function, is_symbolic
 from semi_anogan.data import images as image_io
-from semi_anogan.data import tiles
 from semi_anogan.latent_search import LatentSearch
-from semi_anogan.layers import reduced
-from semi_anogan.losses import top_mean
-from semi_anogan.memory import TOP_SHARE, Memory
+from semi_anogan.measure import Judge, Measure, layer_counts
+from semi_anogan.memory import Memory
 from semi_anogan.pretrained import load_features
 
 FORMAT = 1  # of detector.json
@@ -34,24 +32,7 @@ class Detection(NamedTuple):
     maps: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """What was found for one image, before any statistics of other images come in.
-
-    components float32 [K] in the order of Detector.names (the largest of the tiles where there are several);
-    layers float32 [h, w, S], the map's layers, at the size the generator works at; reconstruction [h, w, C] and
-    difference [h, w] to the image, likewise, or None where no component needs the search;
-    size: the image's own (height, width).
-    """
-
-    components: np.ndarray
-    layers: np.ndarray
-    reconstruction: np.ndarray | None
-    difference: np.ndarray | None
-    size: tuple[int, int]
-
-
-class Detector:
+class Detector(AnySize):
     """Scores images with a trained SemiAnoGAN.
 
     Args:
@@ -94,7 +75,12 @@ class Detector:
             self._pretrained = load_features(settings["name"], settings["weights"])
         self.names = self._names()
         self.search = self._latent_search(search or {}) if set(self.names) & set(scoring.OF_SEARCH) else None
-        self._measure = compile_function(self._measure_batch, model)
+        self._compile()
+
+    def _compile(self):
+        self.graph = Measure(self.model, self.names, self.search, self.memory, self._pretrained)
+        self._measure = compile_function(self._measure_batch, self.model)
+        self._search_latents = None
 
     def _names(self) -> tuple[str, ...]:
         missing = {"patches"} if self.model.patches is None else set()
@@ -131,6 +117,11 @@ class Detector:
         return runs.load_detector(run_folder, **overrides)
 
     @property
+    def image_size(self) -> int:
+        """Side of the images that the model takes."""
+        return self.model.image_size
+
+    @property
     def threshold(self) -> float:
         """An image is abnormal if its score is above."""
         return self._calibrated().threshold
@@ -161,28 +152,6 @@ class Detector:
         anomaly_map = scoring.anomaly_map(layers, self.map_center, self.map_scale, self._map_weights(), self.map_sigma_px)
         anomaly_map = image_io.resize_map(ops.convert_to_numpy(anomaly_map)[0], *measurement.size)
         return score, score > calibration.threshold, anomaly_map
-
-    def measure(self, images: Iterable[np.ndarray]) -> Iterator[Measurement]:
-        """Searches images one batch after the other, in order; holds no more than a batch and an image in memory.
-
-        images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size.
-        """
-        waiting: list[tuple[tuple[int, int], tuple[int, int], int]] = []  # own size, working size, tiles
-        inputs: list[np.ndarray] = []
-        outputs: list[tuple[np.ndarray, ...]] = []
-        for image in images:
-            size, working_size, parts = self._prepare(image)
-            waiting.append((size, working_size, len(parts)))
-            inputs.extend(parts)
-            while len(inputs) >= self.batch_size:
-                outputs.extend(self._run(inputs[: self.batch_size]))
-                del inputs[: self.batch_size]
-            while waiting and len(outputs) >= waiting[0][2]:
-                yield self._assemble(*waiting.pop(0), outputs)
-        if inputs:
-            outputs.extend(self._run(inputs))
-        while waiting:
-            yield self._assemble(*waiting.pop(0), outputs)
 
     def calibrate(
         self, normal: Iterable, abnormal: Iterable = (), false_alarm_rate: float = 0.01, synthetic: Iterable = ()
@@ -244,7 +213,7 @@ class Detector:
 
         Args: images: as in `measure`; size: patches to keep; most_images: the first ones that are used.
         """
-        extract = compile_function(lambda x: self._features(x), self.model)
+        extract = compile_function(lambda x: self.graph.features(x), self.model)
         parts = (part for image in itertools.islice(images, most_images) for part in self._prepare(image)[2])
 
         def features():
@@ -255,24 +224,10 @@ class Detector:
 
         self.memory = Memory.fit(features(), size, seed)
         self.names = self._names()
-        self._measure = compile_function(self._measure_batch, self.model)
-
-    def _features(self, images):
-        """The pretrained features that patches and memory share."""
-        return self._pretrained(images) if self.model.patches is None else self.model.patches_average.features(images)
+        self._compile()
 
     def _layer_counts(self) -> dict[str, int]:
-        """How many map layers each component has."""
-        scales = len(self.model.generator.resolutions) - 1  # one for each resolution above 4 x 4
-        features, patches = scales, 0
-        if self.search is not None and self.search.pretrained is not None:
-            features += len(self.search.pretrained.strides)
-        if self.model.patches is not None:
-            patches = len(self.model.patches.scales)
-        if self.model.projected is not None:
-            scales += len(self.model.projected.scales)
-        counts = {"residual": 1, "feature_distance": features, "discriminator": scales, "patches": patches, "memory": 1}
-        return {name: counts[name] for name in self.names if name in counts}
+        return layer_counts(self.model, self.names, self.search)
 
     def _map_weights(self) -> np.ndarray:
         """Each component's layers share its weight in the score; all weigh the same where those with layers have none."""
@@ -288,69 +243,15 @@ class Detector:
             raise RuntimeError("the detector has no threshold yet: call calibrate, or load a finished run")
         return self.calibration
 
-    def _prepare(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
-        image = np.asarray(image)
-        image = image[..., None] if image.ndim == 2 else image
-        if image.ndim != 3 or image.dtype != np.uint8 and image.dtype.kind != "f":
-            raise ValueError(f"an image must be uint8 or float [H, W, C], got {image.dtype} {image.shape}")
-        image = image_io.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
-        if not np.isfinite(image).all() or np.abs(image).max() > 1.01:
-            raise ValueError(f"float images must be in [-1, 1], got {image.min()} to {image.max()}")
-        image = image_io.to_channels(image, self.channels)
-        size = image.shape[:2]
-        side = self.model.image_size
-        if not self.tile:
-            return size, (self.resolution, self.resolution), [image_io.resize(image, side, side)]
-        working = tuple(max(s, self.resolution) for s in size)
-        parts = tiles.cut(image_io.resize(image, *working), self.resolution)
-        return size, working, [image_io.resize(part, side, side) for part in parts]
-
-    def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
-        filled = images + [images[0]] * (self.batch_size - len(images))
-        outputs = [ops.convert_to_numpy(o) for o in self._measure(np.stack(filled))]
-        return list(zip(*outputs, strict=True))[: len(images)]
-
-    def _assemble(self, size, working_size, count, outputs) -> Measurement:
-        parts = list(zip(*outputs[:count], strict=True))
-        del outputs[:count]
-        components, pictures = np.max(parts[0], axis=0), [tiles.stitch(np.stack(p), *working_size) for p in parts[1:]]
-        layers, reconstruction, difference = [*pictures, None, None][:3]
-        return Measurement(components, layers, reconstruction, None if difference is None else difference[..., 0], size)
-
     def _measure_batch(self, images):
         """[B, S, S, C] -> (components [B, K], layers [B, R, R, L]) and, with search, (reconstructions, differences)."""
-        size, model = self.model.image_size, self.model
-        images = ops.reshape(ops.convert_to_tensor(images, "float32"), (self.batch_size, size, size, self.channels))
-        small = reduced(images, self.resolution)
-        logits, features, evidence = model.discriminator_average(small)
-        pictures = []
-        values, layers = {"discriminator": -logits}, {"discriminator": evidence}
-        if model.projected_average is not None:
-            logits, _, evidence = model.projected_average(small)
-            values["discriminator"] -= logits
-            layers["discriminator"] = layers["discriminator"] + evidence
-        if model.patches_average is not None:
-            logits, pretrained, layers["patches"] = model.patches_average(images)
-            values["patches"] = -logits
-        elif "memory" in self.names:
-            pretrained = self._features(images)
-        if "memory" in self.names:
-            layers["memory"] = [self.memory.distances(pretrained)]
-            values["memory"] = top_mean(layers["memory"][0], TOP_SHARE)
-        if self.search is not None:
-            latents = self.search(small)[0]
-            reconstructions = model.generator_average(latents)
-            pair = self.search.features(small), self.search.features(reconstructions)
-            found = scoring.of_search(small, reconstructions, latents, *pair)
-            values, layers = values | found[0], layers | found[1]
-            pictures = [reconstructions, found[1]["residual"][0]]
-        layers = [scoring.to_size(layer, self.resolution) for name in self._layer_counts() for layer in layers[name]]
-        return ops.stack([values[name] for name in self.names], axis=-1), ops.concatenate(layers, axis=-1), *pictures
+        shape = (self.batch_size, self.image_size, self.image_size, self.channels)
+        return self.graph(ops.reshape(ops.convert_to_tensor(images, "float32"), shape))
 
     def _detect_symbolic(self, images) -> Detection:
         """The same in a graph: fills the batch up to whole batches of the fixed size."""
-        calibration = self._calibrated()
-        side = self.model.image_size
+        self._calibrated()
+        side = self.image_size
         expected = (side, side, self.channels)
         if tuple(images.shape[1:]) != expected or "float" not in str(images.dtype):
             raise ValueError(f"images in a graph must be float {[None, *expected]}, got {images.dtype} {images.shape}")
@@ -361,8 +262,14 @@ class Detector:
         components, layers = ops.map(lambda batch: self._measure_batch(batch)[:2], batches)
         components = ops.reshape(components, (-1, len(self.names)))[:count]
         layers = ops.reshape(layers, (-1, self.resolution, self.resolution, layers.shape[-1]))[:count]
-        standardised = (components - np.float32(calibration.center)) / np.float32(calibration.scale)
-        standardised = ops.clip(standardised, calibration.clip_low, calibration.clip_high)
-        values = calibration.bias + ops.sum(standardised * np.float32(calibration.weights), axis=-1)
-        maps = scoring.anomaly_map(layers, self.map_center, self.map_scale, self._map_weights(), self.map_sigma_px)
-        return Detection(values, values > calibration.threshold, maps)
+        return Detection(*self.final()(components, layers)[:3])
+
+    def search_of(self, images):
+        """The latents that the search finds for a batch [batch_size, S, S, C] as the model takes it: [batch_size, L]."""
+        if self._search_latents is None:
+            self._search_latents = compile_function(lambda x: self.search(self.graph.small(x))[0], self.model)
+        return self._search_latents(images)
+
+    def final(self) -> Judge:
+        """What makes score, label and map of components and layers, in keras.ops."""
+        return Judge(self._calibrated(), self.map_center, self.map_scale, self._map_weights(), self.map_sigma_px)

@@ -32,6 +32,8 @@ class LatentSearch:
       pretrained: network from images to further features of the feature matching, or None.
     """
 
+    CONSTANTS = {"beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON}
+
     def __init__(
         self,
         generator,
@@ -62,6 +64,7 @@ class LatentSearch:
         self.learning_rate = learning_rate
         self.restarts = restarts
         self.patience = patience
+        self.seed = seed
         count = max(candidates, restarts)
         self.candidates = np.random.default_rng([seed, count]).standard_normal(
             (count, generator.latent_size), dtype=np.float32
@@ -125,7 +128,11 @@ class LatentSearch:
         Returns:
           (latents, moment, velocity after the step; loss [N] before it).
         """
-        loss, gradient = input_gradients(lambda z: self.loss(images, features, z), latents)
+        # Of the sum over the pixels instead of the mean, a power of two times as large: the same gradient in float32, but in a
+        # float16 engine that of the mean would be lost among the numbers too small for it.
+        pixels = float(images.shape[1] * images.shape[2])
+        loss, gradient = input_gradients(lambda z: self.loss(images, features, z) * pixels, latents)
+        loss, gradient = loss / pixels, gradient / pixels
         moment = BETA_1 * moment + (1.0 - BETA_1) * gradient
         velocity = BETA_2 * velocity + (1.0 - BETA_2) * ops.square(gradient)
         rate = self.learning_rate * (1.0 - 0.9 * step / max(self.iterations, 1))

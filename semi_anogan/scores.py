@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from semi_anogan import losses
+from semi_anogan.data.images import gaussian
 from semi_anogan.layers import reduced
 
 # What a score can be made of. residual, feature_distance: the search's two losses at z*; discriminator, patches: minus the
@@ -38,22 +39,24 @@ def to_size(layer, side: int):
     return ops.image.resize(layer, (side, side), interpolation="bilinear", data_format="channels_last")
 
 
+def combined(layers, center, scale, weights):
+    """The weighted mean of a map's standardised layers: [N, H, W, S] -> [N, H, W, 1]."""
+    return ops.sum((layers - center) / scale * weights, axis=-1, keepdims=True)
+
+
 def anomaly_map(layers, center, scale, weights, sigma_px: float):
-    """One map from its layers: the weighted mean of the standardised layers, smoothed: [N, H, W, S] -> [N, H, W]."""
-    combined = ops.sum((layers - center) / scale * weights, axis=-1, keepdims=True)
-    return smooth(combined, sigma_px)[..., 0]
+    """One map from its layers, smoothed: [N, H, W, S] -> [N, H, W]."""
+    return smooth(combined(layers, center, scale, weights), sigma_px)[..., 0]
 
 
 def smooth(maps, sigma_px: float):
-    """Gaussian smoothing of [N, H, W, 1]; at the border only pixels inside the image count."""
+    """Gaussian smoothing of [N, H, W, 1]; at the border only pixels inside the image count (as images.smooth_map)."""
     if sigma_px <= 0:
         return maps
-    reach = max(1, int(np.ceil(3 * sigma_px)))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2).astype(np.float32)
-    kernel /= kernel.sum()
+    kernel = gaussian(sigma_px)
 
     def blur(x):
         x = ops.conv(x, kernel.reshape(-1, 1, 1, 1), padding="same", data_format="channels_last")
         return ops.conv(x, kernel.reshape(1, -1, 1, 1), padding="same", data_format="channels_last")
 
-    return blur(maps) / blur(ops.ones_like(maps[:1]))
+    return blur(maps) / blur(np.ones((1, *maps.shape[1:]), np.float32))

@@ -80,7 +80,7 @@ def test_backends_are_chosen_in_one_place():
 
 def test_the_edge_runtime_needs_neither_framework_nor_networks():
     ours_above = ours("backend", "layers", "networks", "losses", "scores", "model", "latent_search", "detector")
-    ours_above += ours("pretrained", "patches", "memory")
+    ours_above += ours("pretrained", "patches", "memory", "measure")
     forbidden = ("tensorflow", "keras", "jax", *ours_above)
     for module in IMPORTS:
         if is_part_of(module, ours("export.runtime")):
@@ -182,6 +182,8 @@ def test_public_names_are_listed_before_they_are_loaded(tmp_path):
         ("evaluate", ["workdir"]),
         ("score", ["workdir", "input", "output"]),
         ("benchmark", ["config"]),
+        ("export", ["workdir", "formats", "output", "check"]),
+        ("export.runtime", ["bundle", "engine", "input", "output"]),
     ],
 )
 def test_help_is_light(command, flags, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from trained import command, smoke_data, smoke_detector, smoke_run, stand_in_detector, test_images  # noqa: F401
 
-from semi_anogan import cli, score
+from semi_anogan import cli, score, score_files
 from semi_anogan.data import images as image_io
 from semi_anogan.runs import RunError
 
@@ -221,7 +221,7 @@ def test_output_that_is_a_file_is_named(tmp_path):
 
 def test_rows_done_before_the_disk_was_full_are_kept(tmp_path, monkeypatch):
     paths = write_images(tmp_path, 12)
-    write_map, written = score.write_map, []
+    write_map, written = score_files.write_map, []
 
     def on_a_small_disk(stem, anomaly_map):
         if len(written) == 7:
@@ -229,7 +229,7 @@ def test_rows_done_before_the_disk_was_full_are_kept(tmp_path, monkeypatch):
         written.append(stem)
         write_map(stem, anomaly_map)
 
-    monkeypatch.setattr(score, "write_map", on_a_small_disk)
+    monkeypatch.setattr(score_files, "write_map", on_a_small_disk)
     with pytest.raises(RunError, match="007.png: cannot be written: No space left on device"):
         score.score(stand_in_detector(), paths, tmp_path / "output")
     rows = rows_of(tmp_path / "output")
@@ -293,14 +293,14 @@ def test_odd_file_names_come_out_as_they_are(tmp_path):
 
 
 def test_map_png_shows_0_to_10_deviations(tmp_path):
-    score.write_map(tmp_path / "x.png", np.array([[-3.0, 0.0, 2.0, 10.0, 50.0]]))
+    score_files.write_map(tmp_path / "x.png", np.array([[-3.0, 0.0, 2.0, 10.0, 50.0]]))
     with Image.open(tmp_path / "x.png.png") as picture:
         assert np.asarray(picture).tolist() == [[0, 0, 51, 255, 255]]
     assert np.load(tmp_path / "x.png.npy").tolist() == [[-3.0, 0.0, 2.0, 10.0, 50.0]]
 
 
 def test_map_names_are_unique():
-    names = score.MapNames()
+    names = score_files.MapNames()
     assert [names.unique(p) for p in ("a/x.png", "b/x.png", "b/y.png", "c/x.png")] == ["x.png", "x.png.2", "y.png", "x.png.3"]
 
 

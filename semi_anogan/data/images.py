@@ -121,6 +121,28 @@ def resize_map(anomaly_map: np.ndarray, height: int, width: int) -> np.ndarray:
     return _resize(anomaly_map[..., None], height, width, block_means=False)[..., 0]
 
 
+def gaussian(sigma_px: float) -> np.ndarray:
+    """Weights of a Gaussian at -reach .. reach pixels, reach = 3 sigma rounded up; float32, sum 1."""
+    reach = max(1, int(np.ceil(3 * sigma_px)))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2).astype(np.float32)
+    return kernel / kernel.sum()
+
+
+def smooth_map(anomaly_map: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Gaussian smoothing of [H, W]; at the border only pixels inside the image count. As scores.smooth, without Keras."""
+    if sigma_px <= 0:
+        return anomaly_map
+    kernel = gaussian(sigma_px)
+
+    def blur(x):
+        for _ in range(2):  # down the columns, and after turning along the rows
+            padded = np.pad(x, ((len(kernel) // 2,) * 2, (0, 0)))
+            x = sum(weight * padded[i : i + len(x)] for i, weight in enumerate(kernel)).T
+        return x
+
+    return (blur(anomaly_map) / blur(np.ones_like(anomaly_map))).astype(np.float32)
+
+
 def _resize(image: np.ndarray, height: int, width: int, block_means: bool) -> np.ndarray:
     image = np.asarray(image, np.float32)
     if image.shape[:2] == (height, width):

@@ -1,0 +1,184 @@
+"""Whether every exported format says what the Keras model says, on the same images and latents.
+
+The model's own values are computed once, at the export, and travel with the bundle (parity.npz); so a bundle can be checked
+again where TensorFlow is not installed, on the device itself.
+"""
+
+import numpy as np
+
+from semi_anogan.export.runtime.bundle import Bundle
+from semi_anogan.export.runtime.engines import load_programs
+from semi_anogan.export.runtime.search import Search
+
+FILE = "parity.npz"
+COUNT = 8  # images
+WARM = 3  # steps before the one that is compared: at the very first, Adam takes the sign of gradients that may be 0 but for rounding
+BETA_1 = 0.9
+
+# Largest difference allowed, relative in the root mean square over all values, by precision:
+#   start: latents where the search starts, and features; step: all that search_step returns; gradient: of one step, computed back
+#   from the moment; score: score and components, with the same latents; map: maps and reconstruction, likewise; search: score
+#   after the full search of the format's own.
+# Gradient and map allow more in float32: a gradient changes with the sign of differences that may be 0 but for rounding, and a
+# map divides by the spread of normal pixels, which is tiny where a background never changes. For 8 bits these bounds only catch a
+# file that is broken; what 8 bits cost is the AUROC, which `--check --workdir` compares (export/evaluation.py).
+TOLERANCES = {
+    "float32": {"start": 1e-4, "step": 1e-4, "gradient": 1e-3, "score": 1e-4, "map": 1e-3, "search": 1e-3},
+    "float16": {"start": 1e-2, "step": 1e-2, "gradient": 5e-2, "score": 2e-2, "map": 5e-2, "search": 0.15},
+    "int8": {"start": 0.2, "step": 0.2, "gradient": 0.6, "score": 0.3, "map": 0.5, "search": 0.5},
+    "int8_full": {"start": 0.6, "step": 1e-4, "gradient": 1e-3, "score": 1.5, "map": 1.5, "search": 1.5},
+}
+
+
+def in_batches(detector, function, *arrays) -> np.ndarray:
+    """function of batches of the detector's batch_size, one after the other; the last is filled up. Outputs joined again."""
+    count, size, outputs = len(arrays[0]), detector.batch_size, []
+    for start in range(0, count, size):
+        rows = np.arange(start, start + size) % count
+        outputs.append(np.asarray(function(*(a[rows] for a in arrays))))
+    return np.concatenate(outputs)[:count]
+
+
+def reference(detector, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Inputs and what the Keras model makes of them, by "function/in|out/name", for images [M, S, S, C]."""
+    from semi_anogan.backend import compile_function
+    from semi_anogan.export.functions import exported
+
+    functions = exported(detector, len(images))
+    calls = {name: compile_function(f.call, detector.model) for name, f in functions.items()}
+    values = {}
+
+    def run(name: str, inputs: dict) -> dict[str, np.ndarray]:
+        outputs = {k: np.asarray(v) for k, v in calls[name](*inputs.values()).items()}
+        values.update({f"{name}/in/{k}": np.asarray(v) for k, v in inputs.items()})
+        values.update({f"{name}/out/{k}": v for k, v in outputs.items()})
+        return outputs
+
+    if detector.search is None:
+        run("score", {"images": images})
+        return values
+    start = run("encode", {"images": images})
+    fixed = {"images": images, **{k: v for k, v in start.items() if k != "latents"}}
+    state = {"latents": start["latents"][:, 0]}
+    state |= {name: np.zeros_like(state["latents"]) for name in ("moment", "velocity")}
+    for index in range(WARM + 1):
+        out = run("search_step", {**fixed, **state, "step": np.float32([index])})
+        state = {name: out[f"new_{name}"] for name in state}
+    latents = in_batches(detector, detector.search_of, images)
+    values["search/out/score"] = run("score", {"images": images, "latents": latents})["score"]
+    return values
+
+
+def check(bundle: Bundle) -> list[dict]:
+    """Every format and precision of a bundle against the model's values.
+
+    Returns a list of {"format", "precision", "batch", "what", "difference", "tolerance", "passed"}; passed is None, with a "note",
+    where the engine cannot run here.
+    """
+    with np.load(bundle.folder / FILE, allow_pickle=False) as file:
+        values = {name: file[name] for name in file.files}
+    bundle.read(FILE)
+    results = _saved_model(bundle, values) if (bundle.folder / "saved_model").is_dir() else []
+    seen = {(p["format"], p["precision"], p["batch"]): None for p in bundle.values["programs"]}
+    for engine, precision, batch in seen:
+        row = {"format": engine, "precision": precision, "batch": batch}
+        if engine == "tensorrt":
+            from semi_anogan.export.runtime.tensorrt import why_not
+
+            if reason := why_not():
+                results.append({**row, "what": "all", "passed": None, "note": reason})
+                continue
+        programs = load_programs(bundle, engine, precision, batch)
+        calls = {name: _in_chunks(program, batch) for name, program in programs.items()}
+        differences = _differences(calls, values)
+        if "search_step" in programs:
+            search = Search(programs["encode"], programs["search_step"], bundle.values["search"])
+            differences["search"] = relative(_searched(search, calls["score"], values, batch), values["search/out/score"])
+        results += [_judged(row, what, difference) for what, difference in differences.items()]
+    return results
+
+
+def _searched(search: Search, score, values: dict, batch: int) -> np.ndarray:
+    """Scores of all M images after a format's own search."""
+    images = {"images": values["encode/in/images"]}
+    latents = _chunked(lambda a: {"latents": search(a["images"])[0]}, images, batch)
+    return score({**images, **latents})["score"]
+
+
+def _differences(calls: dict, values: dict) -> dict[str, float]:
+    """Relative difference of each kind, for functions of all M images by name."""
+
+    def of(kind: str, name: str) -> dict[str, np.ndarray]:
+        prefix = f"{name}/{kind}/"
+        return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+
+    found = {name: call(of("in", name)) for name, call in calls.items()}
+    expected = {name: of("out", name) for name in calls}
+    pairs = {"score": ("score", ["score", "components"]), "map": ("score", ["anomaly_map", "raw_map", "reconstruction"])}
+    if "encode" in calls:
+        moved = ["new_latents", "new_moment", "new_velocity", "loss"]
+        pairs = {"start": ("encode", ["latents", "features"]), "step": ("search_step", moved), **pairs}
+    differences = {
+        what: max(relative(found[f][n], expected[f][n]) for n in names if n in expected[f]) for what, (f, names) in pairs.items()
+    }
+    if "search_step" in calls:
+        before = values["search_step/in/moment"]
+        gradients = [(side["search_step"]["new_moment"] - BETA_1 * before) / (1 - BETA_1) for side in (found, expected)]
+        differences["gradient"] = relative(*gradients)
+    return differences
+
+
+def _saved_model(bundle: Bundle, values: dict) -> list[dict]:
+    """The signatures of the SavedModel, detect among them."""
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(str(bundle.folder / "saved_model")).signatures
+
+    def call(name: str):
+        function = signatures[name]
+        return lambda inputs: {k: v.numpy() for k, v in function(**{n: tf.constant(a) for n, a in inputs.items()}).items()}
+
+    names = ["score"] if bundle.values["search"] is None else ["encode", "search_step", "score"]
+    differences = _differences({name: call(name) for name in names}, values)
+    detected = call("detect")({"images": values["score/in/images"]})
+    differences["search"] = relative(detected["score"], values["score/out/score"])
+    row = {"format": "saved_model", "precision": "float32", "batch": 0}
+    return [_judged(row, what, difference) for what, difference in differences.items()]
+
+
+def _judged(row: dict, what: str, difference: float) -> dict:
+    tolerance = TOLERANCES[row["precision"]][what]
+    return {**row, "what": what, "difference": difference, "tolerance": tolerance, "passed": bool(difference <= tolerance)}
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    """Norm of the difference over the norm of what is expected; infinity where something is not finite."""
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-12))
+
+
+def _in_chunks(program, batch: int):
+    return lambda inputs: _chunked(program, inputs, batch)
+
+
+def _chunked(call, inputs: dict, batch: int) -> dict[str, np.ndarray]:
+    """call of batches of inputs [M, ...], the last filled up; `step` is the same for all."""
+    count = max(len(a) for name, a in inputs.items() if name != "step")
+    outputs = []
+    for start in range(0, count, batch):
+        rows = np.arange(start, start + batch) % count
+        outputs.append(call({name: a if name == "step" else a[rows] for name, a in inputs.items()}))
+    return {name: np.concatenate([o[name] for o in outputs])[:count] for name in outputs[0]}
+
+
+def table(results: list[dict]) -> str:
+    """The results as lines of text."""
+    lines = [f"{'format':12} {'precision':10} {'batch':>5}  {'what':10} {'difference':>10} {'tolerance':>10}"]
+    for r in results:
+        head = f"{r['format']:12} {r['precision']:10} {r['batch'] or 'any':>5}  {r['what']:10}"
+        if r["passed"] is None:
+            lines.append(f"{head} not run: {r['note']}")
+        else:
+            lines.append(f"{head} {r['difference']:10.1e} {r['tolerance']:10.1e} {'ok' if r['passed'] else 'FAILED'}")
+    return "\n".join(lines)

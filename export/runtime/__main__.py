@@ -1,0 +1,114 @@
+"""python -m semi_anogan.export.runtime: scores images with a bundle, on a device without TensorFlow.
+
+  --input=FILE|FOLDER|CSV           scores these and ends
+  --input=FOLDER --watch            also each image that appears in the folder later, until interrupted
+  --input=- [--watch]               frames of a camera: PGM or PPM images, one after the other, on standard input
+
+--output gets scores.csv and maps/ as `python -m semi_anogan.score` writes them. The exit code is 3 where an image could not be read.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+from semi_anogan import score_files
+from semi_anogan.data.dataset import DataError
+from semi_anogan.export.runtime import frames
+from semi_anogan.export.runtime.bundle import BundleError
+from semi_anogan.export.runtime.detector import EdgeDetector
+from semi_anogan.export.runtime.engines import ENGINES
+
+
+def main(arguments=None) -> int:
+    """Runs the command; returns its exit code."""
+    options = _options(arguments)
+    try:
+        inputs, name, read = _source(options)
+        batch = options.batch or (1 if options.watch or options.budget_ms or options.input == "-" else None)
+        detector = EdgeDetector(
+            options.bundle, options.engine, options.precision, batch, options.threads, options.budget_ms,
+            options.providers.split(",") if options.providers else None,
+        )
+        return _score(detector, inputs, name, read, options)
+    except (BundleError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
+    return 1
+
+
+def _source(options):
+    """(items, item -> path, item -> image or None for paths) of --input."""
+    if options.input == "-":
+        return frames.of_stream(sys.stdin.buffer), lambda frame: frame.name, frames.Frame.image
+    if options.watch:
+        return frames.of_folder(options.input), str, None
+    from semi_anogan.data.manifest import list_inputs
+
+    return list_inputs(options.input), str, None
+
+
+def _score(detector: EdgeDetector, inputs, name, read, options) -> int:
+    seconds, taken, extra = [], [], {}
+    if detector.budget_ms and detector.search:
+        # In the order of the outcomes; one without an image has none.
+        extra["search_steps"] = lambda o: "" if o.error is not None else taken[-1]
+
+    def timed(outcomes):
+        for count, outcome in enumerate(outcomes, 1):
+            if outcome.error is None:
+                seconds.append(outcome.seconds)
+                taken.append(detector.search_steps.popleft())
+            if options.watch:
+                value = outcome.error or f"{outcome.score:.6g} {'abnormal' if outcome.abnormal else 'normal'}"
+                print(f"{outcome.path}: {value}", flush=True)
+            yield outcome
+            if count == options.limit:
+                return
+
+    failed = 0
+    try:
+        outcomes = score_files.scored(detector, inputs, read, name)
+        failed = score_files.write(timed(outcomes), pathlib.Path(options.output), options.maps, extra)
+    except KeyboardInterrupt:
+        print("interrupted; what was scored is written", file=sys.stderr)
+    print(f"{len(seconds)} images scored, {failed} with errors: {pathlib.Path(options.output) / 'scores.csv'}")
+    if seconds:
+        p50, p95, p99 = np.percentile(np.array(seconds) * 1000, (50, 95, 99))
+        what = f"{options.engine} {options.precision}, batch {detector.batch_size}"
+        print(f"latency of an image, from reading it to its map ({what}): p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms")
+    if seconds and extra:
+        most = detector.search.iterations
+        fewer = sum(t < most for t in taken)
+        print(f"budget of {detector.budget_ms:g} ms: {fewer} of {len(taken)} images were searched with fewer than {most} steps "
+              f"(column search_steps; median {np.median(taken):g}); their scores differ from those of the whole search")
+    return 3 if failed else 0
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m semi_anogan.export.runtime", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bundle", required=True, help="folder that the export command wrote")
+    parser.add_argument("--engine", required=True, choices=ENGINES)
+    parser.add_argument("--input", required=True, help="an image, a folder, a CSV with a column `path`, or - for frames")
+    parser.add_argument("--output", required=True, help="folder for scores.csv and maps/")
+    parser.add_argument("--precision", default="float32", help="float32, float16, int8 or int8_full, as exported")
+    parser.add_argument("--batch", type=int, help="images at a time, as exported; default 1 with --watch or --budget_ms, else the largest")
+    parser.add_argument("--threads", type=int, help="of the CPU engines; default all cores")
+    parser.add_argument("--providers", help="execution providers of ONNX Runtime, as CUDAExecutionProvider,CPUExecutionProvider")
+    parser.add_argument("--budget_ms", type=float, help="time for an image: its search ends early where it must, and the output says so")
+    parser.add_argument("--watch", action="store_true", help="go on with images as they come")
+    parser.add_argument("--limit", type=int, help="end after this many images")
+    parser.add_argument("--maps", action=argparse.BooleanOptionalAction, default=True, help="write the maps")
+    options = parser.parse_args(arguments)
+    if options.watch and options.input != "-" and not os.path.isdir(options.input):
+        parser.error(f"--watch needs a folder or - for --input, got {options.input!r}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

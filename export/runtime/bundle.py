@@ -1,0 +1,144 @@
+"""bundle.json: what a bundle holds, and the check that its files are what was exported. numpy and the standard library only."""
+
+import hashlib
+import json
+import os
+import pathlib
+
+FORMAT = 1  # of bundle.json
+NAME = "bundle.json"
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be used; the message names the file and what is wrong with it."""
+
+
+class Bundle:
+    """An exported run.
+
+    Every file is compared with its size and SHA-256 in bundle.json when the bundle is opened, and again when it is read for an
+    engine, which is given the very bytes that were compared.
+
+    Args: folder: what `python -m semi_anogan.export --output` wrote.
+
+    Attributes: folder; values: the content of bundle.json.
+
+    Raises: BundleError naming the file that is missing, damaged, exchanged, outside the folder, or of a newer version.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.values = read_values(self.folder / NAME)
+        self._files = {}
+        for file in self.values["files"]:
+            self._files[file["path"]] = file
+            self._checked_path(file["path"])
+        for program in self.values["programs"]:
+            if program["path"] not in self._files:
+                raise BundleError(f"{self.folder / NAME}: {program['path']!r} of {_title(program)} is not among its files")
+        for path in self._files:
+            self._compare(path, *_fingerprint(self._checked_path(path)))
+
+    def program(self, engine: str, precision: str, function: str, batch: int, flavour: str | None = None) -> dict:
+        """The entry of one exported function; BundleError says what there is where it is missing.
+
+        flavour: of TensorRT, which is taken where there are engines of several.
+        """
+        wanted = (engine, precision, function, batch)
+        keys = ("format", "precision", "function", "batch")
+        found = [p for p in self.values["programs"] if tuple(p[key] for key in keys) == wanted]
+        if found:
+            return next((p for p in found if p.get("flavour") == flavour), found[0])
+        there = sorted({(p["format"], p["precision"], p["batch"]) for p in self.values["programs"]})
+        listed = ", ".join(f"{f} {p} batch {b}" for f, p, b in there) or "none"
+        raise BundleError(f"{self.folder / NAME}: has no {function} for {engine} {precision} batch {batch}; it has {listed}")
+
+    def batches(self, engine: str, precision: str) -> list[int]:
+        """The batch sizes exported for an engine, ascending."""
+        programs = self.values["programs"]
+        return sorted({p["batch"] for p in programs if (p["format"], p["precision"]) == (engine, precision)})
+
+    def read(self, path: str) -> bytes:
+        """The content of a file of the bundle, compared with bundle.json."""
+        if path not in self._files:
+            raise BundleError(f"{self.folder / NAME}: has no file {path!r}")
+        try:
+            data = self._checked_path(path).read_bytes()
+        except OSError as error:
+            raise BundleError(f"{self.folder / path}: cannot be read: {error.strerror or error}") from error
+        self._compare(path, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    def _checked_path(self, path: str) -> pathlib.Path:
+        """The file's path, which must lie in the bundle whatever links it goes through."""
+        where = f"{self.folder / NAME}: file {path!r}"
+        if not isinstance(path, str) or not path or os.path.isabs(path) or ".." in pathlib.PurePosixPath(path).parts:
+            raise BundleError(f"{where} is not a path inside the bundle")
+        full = self.folder / path
+        if not full.resolve().is_relative_to(self.folder.resolve()):
+            raise BundleError(f"{where} leads out of the bundle, to {full.resolve()}")
+        return full
+
+    def _compare(self, path: str, size: int, digest: str):
+        expected = self._files[path]
+        if size != expected["bytes"]:
+            raise BundleError(f"{self.folder / path}: has {size} bytes, bundle.json says {expected['bytes']}")
+        if digest != expected["sha256"]:
+            raise BundleError(f"{self.folder / path}: is not the file that was exported: its SHA-256 is {digest}, "
+                              f"bundle.json says {expected['sha256']}")
+
+
+def read_values(path: pathlib.Path) -> dict:
+    """The content of bundle.json; BundleError where it is missing, of a newer version, or not as it was written."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file; is {path.parent} what the export command wrote?") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("format"), int):
+        raise BundleError(f"{path}: is not the description of a bundle")
+    if values["format"] > FORMAT:
+        raise BundleError(f"{path}: format {values['format']} is newer than {FORMAT}, the latest this version reads")
+    if values.get("digest") != digest_of(values):
+        raise BundleError(f"{path}: was changed after the export: its digest is {digest_of(values)}, "
+                          f"it says {values.get('digest')!r}")
+    return values
+
+
+def digest_of(values: dict) -> str:
+    """SHA-256 of everything in bundle.json but the digest itself."""
+    content = {key: value for key, value in values.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_values(path: pathlib.Path, values: dict):
+    """Writes bundle.json with its digest, atomically."""
+    values = json.loads(json.dumps({**values, "format": FORMAT}))
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps({**values, "digest": digest_of(values)}, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def file_entries(folder: pathlib.Path) -> list[dict]:
+    """Path, size and SHA-256 of every file below a folder but bundle.json itself."""
+    entries = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME):
+        size, digest = _fingerprint(path)
+        entries.append({"path": path.relative_to(folder).as_posix(), "bytes": size, "sha256": digest})
+    return entries
+
+
+def _fingerprint(path: pathlib.Path) -> tuple[int, str]:
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return file.tell(), digest
+    except FileNotFoundError:
+        raise BundleError(f"{path}: missing, but listed in bundle.json") from None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _title(program: dict) -> str:
+    return f"{program['function']} ({program['format']} {program['precision']} batch {program['batch']})"

@@ -1,0 +1,122 @@
+"""EdgeDetector: a bundle and an engine score images as the trained Detector does."""
+
+import collections
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from semi_anogan.any_size import AnySize, Measurement
+from semi_anogan.calibration import Calibration
+from semi_anogan.data import images as image_io
+from semi_anogan.export.runtime.bundle import Bundle, BundleError
+from semi_anogan.export.runtime.engines import load_programs
+from semi_anogan.export.runtime.search import Search
+
+
+class EdgeDetection(NamedTuple):
+    """Scores float32 [N], labels bool [N], maps: list of N float32 [H, W], each at its image's own size."""
+
+    scores: np.ndarray
+    labels: np.ndarray
+    maps: list[np.ndarray]
+
+
+class EdgeDetector(AnySize):
+    """Scores images with an exported run, with numpy, Pillow and one engine.
+
+    Args:
+      bundle: folder that `python -m semi_anogan.export` wrote.
+      engine: "onnx", "tflite" or "tensorrt".
+      precision: one that was exported for the engine: "float32", "float16", "int8" (TFLite: 8-bit weights) or "int8_full".
+      batch: images searched at once, one of the exported sizes; None for the largest. It does not change the scores.
+      threads: of the CPU engines; None for all cores.
+      budget_ms: time for one image, from its decoded pixels to its components; the search then ends early where it must.
+      providers: execution providers of ONNX Runtime; None for the CPU's.
+
+    Attributes: bundle; threshold: an image is abnormal if its score is above; search_steps: for each image measured and not
+      yet taken from it, the steps its search took (the fewest of its tiles).
+
+    Raises: BundleError naming the file that is damaged or missing, or what the bundle does not have.
+    """
+
+    def __init__(
+        self, bundle, engine: str, precision: str = "float32", batch: int | None = None, threads: int | None = None,
+        budget_ms: float | None = None, providers=None,
+    ):
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+        values = self.bundle.values
+        if batch is None:
+            batch = max(self.bundle.batches(engine, precision), default=1)
+        if budget_ms is not None and budget_ms <= 0:
+            raise BundleError(f"budget_ms must be above 0, got {budget_ms!r}")
+        self.batch_size = batch
+        self.budget_ms = budget_ms
+        images = values["images"]
+        self.channels, self.resolution, self.image_size = images["channels"], images["resolution"], images["image_size"]
+        self.tile = images["tile"]
+        self.calibration = Calibration.from_dict(values["calibration"])
+        self.map_sigma_px = values["map"]["sigma_px"]
+        self.programs = load_programs(self.bundle, engine, precision, batch, threads, providers)
+        self.search = None
+        if values["search"] is not None:
+            self.search = Search(self.programs["encode"], self.programs["search_step"], values["search"])
+        self.search_steps: collections.deque[int] = collections.deque()
+        self._shares: collections.deque[float] = collections.deque()  # of its image's budget, for each tile that waits
+        self._budget = self._score_seconds = 0.0
+        if budget_ms is not None:
+            self._warm_up()
+
+    def _warm_up(self):
+        """So that the first images do not pay for what engines do once, and the time of a step is known."""
+        budget, self.budget_ms = self.budget_ms, None
+        for _ in range(2):
+            self._measure(np.zeros((self.batch_size, self.image_size, self.image_size, self.channels), np.float32))
+        self.budget_ms = budget
+
+    @property
+    def threshold(self) -> float:
+        return self.calibration.threshold
+
+    def __call__(self, images: Iterable[np.ndarray]) -> EdgeDetection:
+        """Scores images, each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size."""
+        results = [self.judge(m) for m in self.measure(images)]
+        self.search_steps.clear()
+        values, labels, maps = zip(*results, strict=True) if results else ((), (), ())
+        return EdgeDetection(np.array(values, np.float32), np.array(labels, bool), list(maps))
+
+    def judge(self, measurement: Measurement) -> tuple[float, bool, np.ndarray]:
+        """(score, label, anomaly map [H, W] at the image's own size) of one measured image."""
+        score = float(self.calibration.score(measurement.components[None])[0])
+        anomaly_map = image_io.smooth_map(measurement.layers[..., 0], self.map_sigma_px)
+        return score, score > self.calibration.threshold, image_io.resize_map(anomaly_map, *measurement.size)
+
+    def _measure(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Components [B, K], the map before its smoothing [B, R, R, 1] and, with search, reconstructions."""
+        begun, inputs = time.perf_counter(), {"images": images}
+        self._steps = np.zeros(len(images), np.int64)
+        if self.search is not None:
+            deadline = None if self.budget_ms is None else begun + self._budget - 1.2 * self._score_seconds
+            inputs["latents"], self._steps = self.search(images, deadline)
+        before = time.perf_counter()
+        out = self.programs["score"](inputs)
+        self._score_seconds = time.perf_counter() - before
+        pictures = [out["reconstruction"]] if self.search is not None else []
+        return out["components"], out["raw_map"][..., None], *pictures
+
+    def _prepare(self, image):
+        size, working_size, parts = super()._prepare(image)
+        self._shares.extend([1 / len(parts)] * len(parts))
+        return size, working_size, parts
+
+    def _run(self, images):
+        shares = sum(self._shares.popleft() for _ in images)
+        self._budget = 0.0 if self.budget_ms is None else shares * self.budget_ms / 1000
+        rows = super()._run(images)
+        return [(*row, steps) for row, steps in zip(rows, self._steps)]
+
+    def _assemble(self, size, working_size, count, outputs):
+        self.search_steps.append(int(min(row[-1] for row in outputs[:count])))
+        outputs[:count] = [row[:-1] for row in outputs[:count]]
+        return super()._assemble(size, working_size, count, outputs)

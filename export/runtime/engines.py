@@ -1,0 +1,146 @@
+"""ONNX Runtime and LiteRT behind one interface: arrays by name in, arrays by name out."""
+
+import os
+
+import numpy as np
+
+from semi_anogan.export.runtime.bundle import Bundle, BundleError
+
+ENGINES = ("onnx", "tflite", "tensorrt")
+INSTALL = {  # what to install where the engine is missing
+    "onnx": "onnxruntime (extra edge-onnx)",
+    "tflite": "ai-edge-litert (extra edge-tflite)",
+    "tensorrt": "TensorRT of the device, or tensorrt-rtx-cu13 (extra edge-tensorrt)",
+}
+
+
+def load_programs(bundle: Bundle, engine: str, precision: str, batch: int, threads: int | None = None, providers=None) -> dict:
+    """The exported functions of a bundle by name ("score", and with search "encode" and "search_step"), ready to call.
+
+    Args: engine: one of ENGINES; precision, batch: what was exported; threads: of the CPU engines, None for all cores;
+      providers: execution providers of ONNX Runtime, None for the CPU's.
+    Raises: BundleError for what the bundle does not have, a file whose inputs and outputs are not those in bundle.json, or
+      an engine that is not installed.
+    """
+    if engine not in ENGINES:
+        raise BundleError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    threads = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    names = ["score"] if bundle.values["search"] is None else ["encode", "search_step", "score"]
+    flavour = None
+    if engine == "tensorrt":
+        from semi_anogan.export.runtime import tensorrt
+
+        flavour = tensorrt.flavour()
+    entries = [bundle.program(engine, precision, name, batch, flavour) for name in names]
+    programs = {}
+    for name, entry in zip(names, entries, strict=True):
+        where, data = str(bundle.folder / entry["path"]), bundle.read(entry["path"])
+        try:
+            if engine == "onnx":
+                programs[name] = OnnxProgram(data, entry, where, threads, providers)
+            elif engine == "tflite":
+                programs[name] = TfliteProgram(data, entry, where, threads)
+            else:
+                programs[name] = tensorrt.TensorrtProgram(data, entry, where)
+        except ImportError as error:
+            raise BundleError(f"engine {engine!r} is not installed ({error}): install {INSTALL[engine]}") from error
+    return programs
+
+
+class Program:
+    """One exported function.
+
+    Attributes: inputs, outputs: name -> shape, as in bundle.json.
+    """
+
+    def __init__(self, entry: dict, where: str):
+        self.inputs = {name: tuple(shape) for name, shape in entry["inputs"].items()}
+        self.outputs = {name: tuple(shape) for name, shape in entry["outputs"].items()}
+        self.where = where
+
+    def check(self, inputs: dict[str, tuple], outputs: dict[str, tuple], dtypes):
+        """BundleError unless the engine found these names and shapes in the file, and float32 everywhere."""
+        for kind, found, expected in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
+            if found != expected:
+                raise BundleError(f"{self.where}: has the {kind} {found}, bundle.json says {expected}")
+        if set(dtypes) - {"float32"}:
+            raise BundleError(f"{self.where}: inputs and outputs must be float32, it has {', '.join(sorted(set(dtypes)))}")
+
+    def checked_inputs(self, inputs: dict) -> dict[str, np.ndarray]:
+        """The arrays as float32; ValueError for names or shapes that the function does not take."""
+        arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in inputs.items()}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes != self.inputs:
+            raise ValueError(f"{self.where}: takes {self.inputs}, got {shapes}")
+        return arrays
+
+    def steps(self, fixed: dict, latents: np.ndarray) -> "Steps":
+        """Of search_step: the steps of one search, from these latents; fixed: the inputs that stay."""
+        return Steps(self, fixed, latents)
+
+
+class Steps:
+    """The steps of one search with the state in arrays of the host. Attribute latents: after the last step."""
+
+    def __init__(self, program: Program, fixed: dict, latents: np.ndarray):
+        self._program, self._fixed, self.latents = program, fixed, latents
+        self._moment = self._velocity = np.zeros_like(latents)
+
+    def __call__(self, index: int) -> np.ndarray:
+        """Moves the latents; returns the loss [N] they had before."""
+        state = {"latents": self.latents, "moment": self._moment, "velocity": self._velocity}
+        out = self._program({**self._fixed, **state, "step": np.float32([index])})
+        self.latents, self._moment, self._velocity = out["new_latents"], out["new_moment"], out["new_velocity"]
+        return out["loss"]
+
+
+class OnnxProgram(Program):
+    """A function under ONNX Runtime."""
+
+    def __init__(self, data: bytes, entry: dict, where: str, threads: int, providers=None):
+        import onnxruntime
+
+        super().__init__(entry, where)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=providers or ["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has its own kinds of errors for a file it cannot use
+            raise BundleError(f"{where}: ONNX Runtime refuses it: {error}") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        dtypes = [{"tensor(float)": "float32"}.get(a.type, a.type) for a in [*inputs, *outputs]]
+        self.check({a.name: tuple(a.shape) for a in inputs}, {a.name: tuple(a.shape) for a in outputs}, dtypes)
+        self._names = list(self.outputs)
+
+    def __call__(self, inputs: dict) -> dict[str, np.ndarray]:
+        values = self._session.run(self._names, self.checked_inputs(inputs))
+        return dict(zip(self._names, values, strict=True))
+
+
+class TfliteProgram(Program):
+    """A function under LiteRT, with its XNNPACK delegate."""
+
+    def __init__(self, data: bytes, entry: dict, where: str, threads: int):
+        from ai_edge_litert.interpreter import Interpreter
+
+        super().__init__(entry, where)
+        try:
+            self._interpreter = Interpreter(model_content=data, num_threads=threads)
+            self._interpreter.allocate_tensors()
+            (signature,) = self._interpreter.get_signature_list()
+            runner = self._interpreter.get_signature_runner(signature)
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+        except Exception as error:
+            raise BundleError(f"{where}: LiteRT refuses it: {error}") from error
+        dtypes = [np.dtype(d["dtype"]).name for d in [*inputs.values(), *outputs.values()]]
+        shapes = [{name: tuple(int(s) for s in d["shape"]) for name, d in details.items()} for details in (inputs, outputs)]
+        self.check(*shapes, dtypes)
+        self._inputs = {name: d["index"] for name, d in inputs.items()}
+        self._outputs = {name: d["index"] for name, d in outputs.items()}
+
+    def __call__(self, inputs: dict) -> dict[str, np.ndarray]:
+        for name, value in self.checked_inputs(inputs).items():
+            self._interpreter.set_tensor(self._inputs[name], value)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}

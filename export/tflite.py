@@ -1,0 +1,64 @@
+"""TFLite: builtin operators only, a file for each function, batch size and precision."""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from semi_anogan.export import functions
+from semi_anogan.export.saved_model import save
+
+# What --precision=int8 stands for: weights of 8 bits and activations as they come; or both, by a representative set.
+OF_INT8 = ("int8", "int8_full")
+# The search's gradients span many orders of magnitude, and a step is as good as the gradient's sign: 8 bits for all do not do.
+FLOAT_IN_INT8_FULL = ("search_step",)
+
+
+def write(detector, batches, precisions, folder: pathlib.Path, representative: dict[str, dict[str, np.ndarray]]) -> list[dict]:
+    """Writes FOLDER/NAME_bN[_PRECISION].tflite; returns their entries for bundle.json.
+
+    precisions: of "float32", "float16", "int8"; representative: function -> inputs by name [M, ...], for int8_full.
+    """
+    folder.mkdir(parents=True)
+    wanted = [p for precision in precisions for p in (OF_INT8 if precision == "int8" else (precision,))]
+    entries = []
+    for batch in batches:
+        exported = functions.exported(detector, batch)
+        with tempfile.TemporaryDirectory() as saved:
+            save({name: f.concrete(batch) for name, f in exported.items()}, pathlib.Path(saved))
+            written = set()
+            for precision in wanted:
+                for name, function in exported.items():
+                    used = "float32" if precision == "int8_full" and name in FLOAT_IN_INT8_FULL else precision
+                    path = folder / f"{name}_b{batch}{'' if used == 'float32' else '_' + used}.tflite"
+                    if path not in written:
+                        path.write_bytes(convert(saved, name, used, samples(representative.get(name, {}), batch)))
+                        written.add(path)
+                    entry = {"format": "tflite", "precision": precision, "function": name, "batch": batch}
+                    entries.append({**entry, "path": f"{folder.name}/{path.name}", **function.shapes(batch)})
+    return entries
+
+
+def convert(saved_model: str, signature: str, precision: str, representative=()) -> bytes:
+    """One signature of a SavedModel as a TFLite file. RuntimeError where it needs more than the builtin operators."""
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, signature_keys=[signature])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8_full":  # inputs and outputs stay float; so does what has no 8-bit kernel
+        converter.representative_dataset = lambda: ((signature, sample) for sample in representative)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    try:
+        return converter.convert()
+    except Exception as error:  # the converter has its own kinds, among them plain Exception
+        raise RuntimeError(f"TFLite ({precision}) cannot represent {signature}: {error}") from error
+
+
+def samples(arrays: dict[str, np.ndarray], batch: int) -> list[dict[str, np.ndarray]]:
+    """Whole batches of arrays [M, ...] by name; the last one is filled up with what comes first."""
+    count = len(next(iter(arrays.values()), ()))
+    rows = [np.arange(start, start + batch) % count for start in range(0, count, batch)]
+    return [{name: array[r] for name, array in arrays.items()} for r in rows]

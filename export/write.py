@@ -1,0 +1,113 @@
+"""Writes a bundle: the formats asked for, bundle.json, and the parity check that all of it must pass."""
+
+import pathlib
+import shutil
+
+import numpy as np
+
+import semi_anogan
+from semi_anogan.export import parity
+from semi_anogan.export.runtime.bundle import NAME, Bundle, file_entries, write_values
+
+FORMATS = ("saved_model", "onnx", "tflite", "tensorrt")
+PRECISIONS = ("float32", "float16", "int8")
+
+
+class ExportError(RuntimeError):
+    """An export that cannot be done or whose result differs from the model; the message says which file or value."""
+
+
+def export(detector, config: dict, images: np.ndarray, output, formats, batches, precisions) -> list[str]:
+    """Writes a calibrated Detector as a bundle and checks it.
+
+    Args:
+      detector: with batch_size = the smallest of `batches`; config: of its run, as a dict.
+      images: [M, S, S, C] as the model takes them, for the parity check and the 8-bit ranges.
+      output: folder; where there is one it must be empty or a bundle, which is replaced.
+      formats, batches, precisions: among FORMATS; sizes; among PRECISIONS.
+
+    Returns: lines that say what was written and checked.
+    Raises: ExportError where the output cannot be used or a format differs from Keras by more than its tolerance; the files then
+      stay in OUTPUT.failed.
+    """
+    output = pathlib.Path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir()) and not (output / NAME).exists()):
+        raise ExportError(f"{output}: exists and is not a bundle; give another --output")
+    folder = output.with_name(output.name + ".tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    reference = parity.reference(detector, images[: parity.COUNT])
+    np.savez(folder / parity.FILE, **reference)
+    programs, notes = _write_formats(detector, images, folder, formats, batches, precisions)
+    values = {**description(detector, config), "programs": programs, "notes": notes, "parity": []}
+    write_values(folder / NAME, {**values, "files": file_entries(folder)})
+    results = parity.check(Bundle(folder))
+    write_values(folder / NAME, {**values, "parity": results, "files": file_entries(folder)})
+    failed = [r for r in results if r["passed"] is False]
+    final = output.with_name(output.name + ".failed") if failed else output
+    shutil.rmtree(final, ignore_errors=True)
+    folder.rename(final)
+    if failed:
+        raise ExportError(f"{final}: differs from the model\n" + parity.table(failed))
+    return [*notes, parity.table(results)]
+
+
+def _write_formats(detector, images, folder, formats, batches, precisions) -> tuple[list[dict], list[str]]:
+    """(entries of the programs, notes) of the formats; each writer is imported where it is asked for."""
+    programs, notes = [], []
+    if "saved_model" in formats:
+        from semi_anogan.export import saved_model
+
+        saved_model.write(detector, folder / "saved_model")
+    if {"onnx", "tensorrt"} & set(formats):
+        from semi_anogan.export import onnx
+
+        kinds = [p for p in precisions if p != "int8"]
+        programs += onnx.write(detector, batches, kinds, folder / "onnx")
+    if "tensorrt" in formats:
+        from semi_anogan.export import tensorrt
+
+        entries, notes = tensorrt.write(folder, programs)
+        programs += entries
+    if "tflite" in formats:
+        from semi_anogan.export import tflite
+
+        programs += tflite.write(detector, batches, precisions, folder / "tflite", _representative(detector, images))
+    return programs, notes
+
+
+def _representative(detector, images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """What encode and score are given in use: images, and latents that their search found."""
+    inputs = {"images": images}
+    if detector.search is None:
+        return {"score": inputs}
+    return {"encode": inputs, "score": {**inputs, "latents": parity.in_batches(detector, detector.search_of, images)}}
+
+
+def description(detector, config: dict) -> dict:
+    """What bundle.json says of the model and how to use it."""
+    search = None
+    if detector.search is not None:
+        names = ("iterations", "learning_rate", "patience", "restarts", "feature_weight", "seed")
+        search = {**{n: getattr(detector.search, n) for n in names}, **detector.search.CONSTANTS}
+    return {
+        "package_version": semi_anogan.__version__,
+        "components": list(detector.names),
+        "images": {
+            "image_size": detector.image_size,
+            "resolution": detector.resolution,
+            "channels": detector.channels,
+            "colour": "grey, ITU-R BT.601 luma of colour images" if detector.channels == 1 else "RGB, grey images repeated",
+            "dtype": "float32",
+            "range": [-1.0, 1.0],
+            "from_uint8": "x / 127.5 - 1",
+            "resize": "each axis: block means where the size is divided by a whole number, else antialiased bilinear",
+            "tile": detector.tile,
+            "tile_overlap": 0.5,
+        },
+        "search": search,
+        "calibration": detector.state()["calibration"],
+        "threshold": detector.threshold,
+        "map": {"sigma_px": detector.map_sigma_px},
+        "config": config,
+    }

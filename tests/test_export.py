@@ -1,0 +1,144 @@
+"""Export: every format says what the Keras model says, what fails the check fails the export, and the command's errors."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from exported import BATCH, bundle_folder, detector_without_search  # noqa: F401
+from trained import ENVIRONMENT, command, smoke_data, smoke_detector, smoke_run, test_images  # noqa: F401
+
+from semi_anogan.export import parity, tflite, write
+from semi_anogan.export.runtime import Bundle, EdgeDetector
+
+KINDS = {"start", "step", "gradient", "score", "map", "search"}
+
+
+def test_every_format_and_precision_is_as_the_model(bundle_folder):
+    results = Bundle(bundle_folder).values["parity"]
+    checked = {(r["format"], r["precision"]): set() for r in results}
+    for r in results:
+        assert r["passed"] is not False, r
+        checked[r["format"], r["precision"]].add(r["what"])
+    for pair in [("saved_model", "float32"), ("onnx", "float32"), ("onnx", "float16"), ("tflite", "float32"),
+                 ("tflite", "float16"), ("tflite", "int8"), ("tflite", "int8_full")]:
+        assert checked[pair] == KINDS, pair
+    strict = [r for r in results if r["precision"] == "float32" and r["what"] in ("start", "step", "score") and r["passed"]]
+    assert len(strict) == 9 and max(r["difference"] for r in strict) < 1e-4
+
+
+def test_check_finds_a_format_that_differs(bundle_folder, monkeypatch):
+    strict = {**parity.TOLERANCES, "float16": {kind: 1e-9 for kind in KINDS}}
+    monkeypatch.setattr(parity, "TOLERANCES", strict)
+    failed = [r for r in parity.check(Bundle(bundle_folder)) if r["passed"] is False]
+    assert {r["precision"] for r in failed} == {"float16"} and len(failed) > 4
+    assert "FAILED" in parity.table(failed)
+
+
+def test_bundle_says_how_it_is_used(bundle_folder, smoke_detector):
+    values = Bundle(bundle_folder).values
+    assert values["threshold"] == smoke_detector.threshold and values["components"] == list(smoke_detector.names)
+    assert values["images"]["range"] == [-1, 1] and values["images"]["image_size"] == 16
+    assert values["search"]["iterations"] == 10 and values["search"]["beta_2"] == 0.999
+    assert values["config"]["model"]["resolution"] == 16
+    assert {f["path"] for f in values["files"]} == {
+        p.relative_to(bundle_folder).as_posix() for p in bundle_folder.rglob("*") if p.is_file() and p.name != "bundle.json"
+    }
+    step = next(p for p in values["programs"] if p["path"] == f"onnx/search_step_b{BATCH}.onnx")
+    assert step["opset"] == 17 and "ConvTranspose" in step["operators"]
+    assert step["inputs"]["latents"] == [BATCH, 16] and step["outputs"]["loss"] == [BATCH]
+
+
+def test_full_int8_keeps_the_search_in_float(bundle_folder):
+    paths = {p["function"]: p["path"] for p in Bundle(bundle_folder).values["programs"] if p["precision"] == "int8_full"}
+    assert paths["search_step"] == f"tflite/search_step_b{BATCH}.tflite"
+    assert paths["score"].endswith("_int8_full.tflite") and paths["encode"].endswith("_int8_full.tflite")
+
+
+def test_a_detector_without_search_exports_its_score(tmp_path):
+    detector = detector_without_search()
+    images = np.random.default_rng(1).uniform(-1, 1, (5, 8, 8, 3)).astype(np.float32)
+    failed = tmp_path / "b.failed"
+    write.export(detector, {}, images, tmp_path / "b", ["saved_model", "onnx"], [2], ["float32"])
+    assert not failed.exists()
+    edge = EdgeDetector(tmp_path / "b", "onnx")
+    assert list(edge.programs) == ["score"]
+    np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)
+
+
+def test_a_failed_check_fails_the_export(tmp_path, monkeypatch):
+    detector = detector_without_search()
+    images = np.random.default_rng(1).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    monkeypatch.setattr(parity, "relative", lambda found, expected: 1.0)
+    with pytest.raises(write.ExportError, match=r"b\.failed: differs from the model(.|\n)*onnx"):
+        write.export(detector, {}, images, tmp_path / "b", ["onnx"], [2], ["float32"])
+    assert not (tmp_path / "b").exists() and (tmp_path / "b.failed" / "bundle.json").exists()
+
+
+def test_output_that_is_no_bundle_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(write.ExportError, match=f"{tmp_path}: exists and is not a bundle"):
+        write.export(None, {}, None, tmp_path, ["onnx"], [1], ["float32"])
+    assert (tmp_path / "thesis.txt").exists()
+
+
+CLIENT = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "semi_anogan":
+            raise ImportError("refused: " + name)
+sys.meta_path.insert(0, Refuse())
+import numpy as np, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+detect = model.signatures["detect"]
+images = tf.data.Dataset.from_tensor_slices(np.load(sys.argv[2])).batch(7)
+found = list(images.map(lambda x: detect(images=x)))
+np.savez(sys.argv[3], **{k: np.concatenate([f[k] for f in found]) for k in found[0]})
+print(sorted(model.signatures))
+"""
+
+
+def test_saved_model_in_another_pipeline(bundle_folder, smoke_detector, test_images, tmp_path):
+    """tf.saved_model.load alone, without this package, inside a tf.data pipeline."""
+    np.save(tmp_path / "images.npy", test_images)
+    arguments = [bundle_folder / "saved_model", tmp_path / "images.npy", tmp_path / "found.npz"]
+    done = subprocess.run([sys.executable, "-c", CLIENT, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['detect', 'encode', 'score', 'search_step', 'serving_default']"
+    expected = smoke_detector(test_images)
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_allclose(found["score"], expected.scores, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(found["label"], expected.labels)
+        np.testing.assert_allclose(found["anomaly_map"], expected.maps, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--output=x"], ["--workdir"]),
+        (["--workdir=x"], ["--output"]),
+        (["--workdir=x", "--output=y", "--formats=onnx,tensorflow"], ["--formats", "tensorflow"]),
+        (["--workdir=x", "--output=y", "--precision=float8"], ["--precision", "float8"]),
+        (["--workdir=x", "--output=y", "--precision=int8"], ["float32"]),
+        (["--workdir=x", "--output=y", "--batch=1,0"], ["--batch", "1,0"]),
+        (["--workdir=nowhere", "--output=y"], ["nowhere"]),
+        (["--check=nowhere"], ["nowhere/bundle.json"]),
+    ],
+)
+def test_what_the_command_cannot_do_is_one_line(arguments, words):
+    done = command("export", *arguments)
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.startswith("error: ") and all(word in done.stderr for word in words), done.stderr
+
+
+def test_batches_of_samples_are_filled_up():
+    found = tflite.samples({"a": np.arange(5)}, 2)
+    assert [f["a"].tolist() for f in found] == [[0, 1], [2, 3], [4, 0]]
+    assert tflite.samples({}, 2) == []
+
+
+def test_bundle_json_is_json(bundle_folder):
+    text = (bundle_folder / "bundle.json").read_text()
+    json.loads(text, parse_constant=lambda value: pytest.fail(f"{value} is not JSON"))

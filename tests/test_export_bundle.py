@@ -1,0 +1,130 @@
+"""A bundle that is not what was exported is refused, by the name of the file and before an engine reads it."""
+
+import json
+import os
+import re
+
+import pytest
+from exported import BATCH, bundle_folder, copied  # noqa: F401
+
+from semi_anogan.export.runtime import Bundle, BundleError, EdgeDetector, engines
+from semi_anogan.export.runtime.bundle import digest_of
+
+STEP, SCORE = f"onnx/search_step_b{BATCH}.onnx", f"tflite/score_b{BATCH}.tflite"
+
+
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch):
+    """An engine that reads anything fails the test."""
+    monkeypatch.setattr(engines, "OnnxProgram", lambda *a: pytest.fail("an engine read the file"))
+
+
+def refused(folder, text: str):
+    with pytest.raises(BundleError, match=text) as caught:
+        EdgeDetector(folder, "onnx")
+    return str(caught.value)
+
+
+def changed(folder, digest=True, **values):
+    """Writes other values to bundle.json, with a digest that fits unless told otherwise."""
+    path = folder / "bundle.json"
+    values = {**json.loads(path.read_text()), **values}
+    path.write_text(json.dumps({**values, "digest": digest_of(values)} if digest else values))
+
+
+def test_one_byte(copied):
+    for file in [p for p in sorted(copied.rglob("*")) if p.is_file()]:
+        original = file.read_bytes()
+        data = bytearray(original)
+        middle = len(data) // 2
+        data[middle] ^= 1
+        file.write_bytes(data)
+        refused(copied, re.escape(str(file)))
+        file.write_bytes(original)
+    Bundle(copied)
+
+
+def test_truncated(copied):
+    (copied / STEP).write_bytes((copied / STEP).read_bytes()[:-1])
+    refused(copied, f"{STEP}: has .* bytes, bundle.json says")
+    (copied / "bundle.json").write_text((copied / "bundle.json").read_text()[:-100])
+    refused(copied, "bundle.json: cannot be read")
+
+
+def test_swapped(copied):
+    a, b = copied / STEP, copied / f"onnx/score_b{BATCH}.onnx"
+    a.rename(copied / "x")
+    b.rename(a)
+    (copied / "x").rename(b)
+    refused(copied, "onnx/(search_step|score)_b4.onnx: has")
+
+
+def test_missing(copied):
+    (copied / SCORE).unlink()
+    refused(copied, f"{SCORE}: missing")
+    (copied / "bundle.json").unlink()
+    refused(copied, "bundle.json: no such file")
+
+
+def test_another_shape(copied):
+    values = json.loads((copied / "bundle.json").read_text())
+    program = next(p for p in values["programs"] if p["path"] == STEP)
+    program["inputs"]["latents"] = [BATCH, 17]
+    changed(copied, digest=False, programs=values["programs"])
+    refused(copied, "bundle.json: was changed after the export")
+
+
+def test_another_shape_with_a_digest_that_fits(copied, monkeypatch):
+    """Then the file itself says otherwise."""
+    monkeypatch.undo()
+    values = json.loads((copied / "bundle.json").read_text())
+    for program in values["programs"]:
+        if program["function"] == "encode":
+            program["outputs"]["latents"] = [BATCH, 1, 17]
+    changed(copied, programs=values["programs"])
+    for engine in ("onnx", "tflite"):
+        with pytest.raises(BundleError, match=rf"{engine}/encode_b4.{engine}: has the outputs .*17"):
+            EdgeDetector(copied, engine)
+
+
+def test_a_newer_version(copied):
+    changed(copied, digest=False, format=2)
+    refused(copied, "bundle.json: format 2 is newer than 1")
+
+
+@pytest.mark.parametrize("path", ["../outside.onnx", "/etc/hostname", "onnx/../../outside.onnx", ""])
+def test_a_path_outside(copied, path):
+    (copied.parent / "outside.onnx").write_bytes(b"x")
+    values = json.loads((copied / "bundle.json").read_text())
+    values["files"][0]["path"] = path
+    changed(copied, files=values["files"])
+    refused(copied, f"bundle.json: file {path!r} is not a path inside the bundle")
+
+
+def test_a_link_that_leads_out(copied):
+    target = copied.parent / "outside"
+    (copied / STEP).rename(target)
+    os.symlink(target, copied / STEP)
+    refused(copied, f"bundle.json: file '{STEP}' leads out of the bundle")
+
+
+def test_a_program_that_is_not_listed(copied):
+    values = json.loads((copied / "bundle.json").read_text())
+    changed(copied, files=[f for f in values["files"] if f["path"] != STEP])
+    refused(copied, f"bundle.json: '{STEP}' of search_step .* is not among its files")
+
+
+def test_changed_between_check_and_use(copied):
+    bundle = Bundle(copied)
+    (copied / STEP).write_bytes(b"another")
+    with pytest.raises(BundleError, match=STEP):
+        bundle.read(STEP)
+
+
+def test_what_is_not_there_is_told_with_what_is(bundle_folder):
+    with pytest.raises(BundleError, match=r"no encode for onnx float32 batch 3; it has .*onnx float16 batch 4"):
+        EdgeDetector(bundle_folder, "onnx", batch=3)
+    with pytest.raises(BundleError, match="engine must be one of onnx, tflite, tensorrt, got 'torch'"):
+        EdgeDetector(bundle_folder, "torch")
+    with pytest.raises(BundleError, match="budget_ms must be above 0, got -1"):
+        EdgeDetector(bundle_folder, "onnx", budget_ms=-1)

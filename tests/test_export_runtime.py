@@ -1,0 +1,95 @@
+"""The runtime scores as `score` does, without TensorFlow, Keras or JAX, and tells of files it cannot read."""
+
+import csv
+import io
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from exported import BATCH, bundle_folder  # noqa: F401
+from PIL import Image
+from trained import ENVIRONMENT, command, smoke_data, smoke_run, test_images  # noqa: F401
+
+RUN = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "keras", "jax", "ml_collections", "absl", "sklearn", "scipy", "matplotlib"):
+            raise ImportError("refused: " + name)
+sys.meta_path.insert(0, Refuse())
+from semi_anogan.export.runtime.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def runtime(bundle, *arguments, stdin=None):
+    command = [sys.executable, "-c", RUN, f"--bundle={bundle}", *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, input=stdin)
+
+
+def table(folder) -> dict[str, dict]:
+    with open(pathlib.Path(folder) / "scores.csv", newline="") as file:
+        return {pathlib.Path(row["path"]).name: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def pictures(test_images, tmp_path_factory):
+    """Ten images of other sizes than the model's, and one that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i, image in enumerate(test_images[:10]):
+        picture = Image.fromarray(np.uint8(np.round(image[..., 0] * 127.5 + 127.5)))
+        picture.resize((16 + i, 20)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(smoke_run, pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scored")
+    done = command("score", f"--workdir={smoke_run}", f"--input={pictures}", f"--output={folder}")
+    assert done.returncode == 3, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["onnx", "tflite"])
+def test_scores_and_maps_are_those_of_score(engine, bundle_folder, pictures, expected, tmp_path):
+    done = runtime(bundle_folder, f"--engine={engine}", f"--input={pictures}", f"--output={tmp_path / 'out'}")
+    assert done.returncode == 3, done.stderr
+    ours, theirs = table(tmp_path / "out"), table(expected)
+    assert list(ours) == list(theirs) and len(ours) == 11
+    for name, row in theirs.items():
+        assert (ours[name]["label"], ours[name]["status"]) == (row["label"], row["status"])
+        assert ours[name]["error"] == row["error"]
+        if row["status"] != "error":
+            assert float(ours[name]["score"]) == pytest.approx(float(row["score"]), rel=1e-3, abs=1e-3)
+    maps = sorted((expected / "maps").glob("*.npy"))
+    assert len(maps) == 10
+    for path in maps:
+        np.testing.assert_allclose(np.load(tmp_path / "out/maps" / path.name), np.load(path), rtol=1e-2, atol=1e-2)
+
+
+def test_a_budget_ends_searches_early_and_says_so(bundle_folder, pictures, tmp_path):
+    arguments = ("--engine=onnx", f"--input={pictures}", f"--output={tmp_path / 'out'}", f"--batch={BATCH}", "--budget_ms=0.001")
+    done = runtime(bundle_folder, *arguments)
+    assert done.returncode == 3, done.stderr
+    steps = [int(row["search_steps"]) for row in table(tmp_path / "out").values() if row["status"] != "error"]
+    assert len(steps) == 10 and max(steps) <= 1
+    assert b"budget of 0.001 ms: 10 of 10 images" in done.stdout
+
+
+def test_frames_of_a_stream(bundle_folder, test_images, tmp_path):
+    stream = io.BytesIO()
+    for image in test_images[:3]:
+        Image.fromarray(np.uint8(np.round(image[..., 0] * 127.5 + 127.5))).save(stream, "PPM")
+    arguments = ("--engine=tflite", "--input=-", f"--output={tmp_path / 'out'}", f"--batch={BATCH}")
+    done = runtime(bundle_folder, *arguments, stdin=stream.getvalue())
+    assert done.returncode == 0, done.stderr
+    assert len(table(tmp_path / "out")) == 3
+    assert b"p50" in done.stdout and b"p95" in done.stdout and b"p99" in done.stdout
+
+
+def test_a_bundle_that_is_none(pictures, tmp_path):
+    done = runtime(tmp_path, "--engine=onnx", f"--input={pictures}", f"--output={tmp_path / 'out'}")
+    assert done.returncode == 1 and done.stderr.startswith(b"error: ") and b"bundle.json" in done.stderr
