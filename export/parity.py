@@ -24,7 +24,7 @@ BETA_1 = 0.9
 # file that is broken; what 8 bits cost is the AUROC, which `--check --workdir` compares (export/evaluation.py).
 TOLERANCES = {
     "float32": {"start": 1e-4, "step": 1e-4, "gradient": 1e-3, "score": 1e-4, "map": 1e-3, "search": 1e-3},
-    "float16": {"start": 1e-2, "step": 1e-2, "gradient": 5e-2, "score": 2e-2, "map": 5e-2, "search": 0.15},
+    "float16": {"start": 1e-2, "step": 3e-2, "gradient": 1e-1, "score": 2e-2, "map": 5e-2, "search": 0.15},
     "int8": {"start": 0.2, "step": 0.2, "gradient": 0.6, "score": 0.3, "map": 0.5, "search": 0.5},
     "int8_full": {"start": 0.6, "step": 1e-4, "gradient": 1e-3, "score": 1.5, "map": 1.5, "search": 1.5},
 }
