@@ -7,7 +7,7 @@ from absl import flags
 from semi_anogan import cli
 
 _FORMATS = ("saved_model", "onnx", "tflite", "tensorrt")
-_PRECISIONS = ("float32", "float16", "int8")
+_PRECISIONS = ("float32", "float16", "int8", "int8_full")
 
 
 def main(argv) -> int:
@@ -104,7 +104,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("output", None, "folder of the bundle; one that is there is replaced")
     flags.DEFINE_list("formats", list(_FORMATS), f"what to write, of {','.join(_FORMATS)}")
     flags.DEFINE_list("batch", ["1", "8"], "batch sizes that ONNX, TFLite and TensorRT are written for")
-    flags.DEFINE_list("precision", ["float32"], "float32, and where wanted float16 (ONNX, TFLite, TensorRT) and int8 (TFLite)")
+    flags.DEFINE_list("precision", ["float32"], "float32, and where wanted float16 (ONNX, TFLite, TensorRT), int8 (TFLite: weights) and int8_full (TFLite: all)")
     flags.DEFINE_string("images", None, "image, folder or CSV for the 8-bit ranges and the check; default the run's training images")
     flags.DEFINE_string("check", None, "bundle to check instead of exporting one")
     cli.run(main)

@@ -9,8 +9,6 @@ import tensorflow as tf
 from semi_anogan.export import functions
 from semi_anogan.export.saved_model import save
 
-# What --precision=int8 stands for: weights of 8 bits and activations as they come; or both, by a representative set.
-OF_INT8 = ("int8", "int8_full")
 # The search's gradients span many orders of magnitude, and a step is as good as the gradient's sign: 8 bits for all do not do.
 FLOAT_IN_INT8_FULL = ("search_step",)
 
@@ -18,17 +16,17 @@ FLOAT_IN_INT8_FULL = ("search_step",)
 def write(detector, batches, precisions, folder: pathlib.Path, representative: dict[str, dict[str, np.ndarray]]) -> list[dict]:
     """Writes FOLDER/NAME_bN[_PRECISION].tflite; returns their entries for bundle.json.
 
-    precisions: of "float32", "float16", "int8"; representative: function -> inputs by name [M, ...], for int8_full.
+    precisions: of "float32", "float16", "int8" (weights of 8 bits, activations as they come), "int8_full" (both, by the representative
+      set); representative: function -> inputs by name [M, ...], for int8_full.
     """
     folder.mkdir(parents=True)
-    wanted = [p for precision in precisions for p in (OF_INT8 if precision == "int8" else (precision,))]
     entries = []
     for batch in batches:
         exported = functions.exported(detector, batch)
         with tempfile.TemporaryDirectory() as saved:
             save({name: f.concrete(batch) for name, f in exported.items()}, pathlib.Path(saved))
             written = set()
-            for precision in wanted:
+            for precision in precisions:
                 for name, function in exported.items():
                     used = "float32" if precision == "int8_full" and name in FLOAT_IN_INT8_FULL else precision
                     path = folder / f"{name}_b{batch}{'' if used == 'float32' else '_' + used}.tflite"

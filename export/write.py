@@ -10,7 +10,7 @@ from semi_anogan.export import parity
 from semi_anogan.export.runtime.bundle import NAME, Bundle, file_entries, write_values
 
 FORMATS = ("saved_model", "onnx", "tflite", "tensorrt")
-PRECISIONS = ("float32", "float16", "int8")
+PRECISIONS = ("float32", "float16", "int8", "int8_full")
 
 
 class ExportError(RuntimeError):
@@ -62,7 +62,7 @@ def _write_formats(detector, images, folder, formats, batches, precisions) -> tu
     if {"onnx", "tensorrt"} & set(formats):
         from semi_anogan.export import onnx
 
-        kinds = [p for p in precisions if p != "int8"]
+        kinds = [p for p in precisions if not p.startswith("int8")]
         programs += onnx.write(detector, batches, kinds, folder / "onnx")
     if "tensorrt" in formats:
         from semi_anogan.export import tensorrt

@@ -4,6 +4,7 @@
   --suite=large   one step of training and of search at 1024 x 1024
   --suite=baselines  AUROC of trivial scores on the data of a configuration; with --methods=all, that of the baselines
   --suite=runs    a table of the metrics of finished run folders (--runs=A,B,...)
+  --suite=export  speed of a bundle's formats (--bundle) beside the model of the run it was exported from (--runs)
   --suite=alpha   alpha = 1 against alpha < 1 over the contamination of the training data (train flags after --)
   --suite=mnist|elpv|surface|caltech256 [--fast]  our variants and all baselines on a protocol, into docs/results.md
   --suite=ablation --config=configs/NAME.py [--fast]  the full method less one thing each
@@ -22,7 +23,7 @@ from semi_anogan import cli
 _PROTOCOLS = ("mnist", "elpv", "surface", "caltech256", "ablation")
 _CONFIG = cli.define_config("configuration to measure (speed, baselines, ablation), or instead of the protocol's own")
 _SUITE = flags.DEFINE_enum(
-    "suite", "speed", ["speed", "large", "baselines", "runs", "alpha", *_PROTOCOLS], "what to measure"
+    "suite", "speed", ["speed", "large", "baselines", "runs", "export", "alpha", *_PROTOCOLS], "what to measure"
 )
 _ITERATIONS = flags.DEFINE_list("iterations", ["10", "40", "100", "500"], "search iterations to measure (speed)")
 _RESULTS = flags.DEFINE_string(
@@ -38,6 +39,7 @@ _RUNS = flags.DEFINE_string(
     "between (runs)",
 )
 flags.DEFINE_alias("folder", "runs")
+_BUNDLE = flags.DEFINE_string("bundle", None, "what python -m semi_anogan.export wrote (export)")
 _TRAIN = flags.DEFINE_multi_string(
     "train", [], "flag for the train command, as --train=--config=configs/mnist.py (alpha)"
 )
@@ -65,6 +67,8 @@ def main(argv):
         text = speed.large_step()
     elif _SUITE.value == "baselines":
         text = _baselines()
+    elif _SUITE.value == "export":
+        text = _exported()
     elif _SUITE.value == "runs":
         text = tables.of_runs((_RUNS.value or "runs/benchmark").split(","))
     else:
@@ -90,6 +94,15 @@ def _baselines() -> str:
     return tables.comparison(
         config, list(comparison.METHODS) if methods == ["all"] else methods, _RUNS.value, _STEPS.value
     )
+
+
+def _exported() -> str:
+    from semi_anogan.benchmarks import exported
+    from semi_anogan.runs import RunError
+
+    if not (_BUNDLE.value and _RUNS.value):
+        raise RunError("--suite=export needs --bundle=BUNDLE and --runs=RUN, the run that the bundle was exported from")
+    return exported.run(_BUNDLE.value, _RUNS.value)
 
 
 def _protocol() -> int:

@@ -90,14 +90,18 @@ def calibrate(config, folder, model, dataset, splits):
 
 
 def read_synthetic(config, dataset, splits, most: int = 100):
-    """Held-out normal images with synthetic defects of kinds that training does not draw, where the objective knows such."""
+    """Held-out normal images with synthetic defects of kinds that training does not draw, where the objective knows such.
+
+    None without known abnormal images: what was then trained on synthetic defects alone finds the other synthetic kinds easily, whatever
+    it finds of real ones, and would get the weight (docs/results.md, "No known defects").
+    """
     import numpy as np
 
     from semi_anogan.data.images import resize
     from semi_anogan.data.synthetic import CALIBRATION_KINDS, synthesise
 
     normal = splits.held_out_normal[:most]
-    if not config.objective.synthetic_weight:
+    if not (config.objective.synthetic_weight and splits.abnormal):
         return
     for index, example in enumerate(normal):
         image, other = dataset.read_image(example), dataset.read_image(normal[index - 1])

@@ -24,7 +24,7 @@ def _exported() -> pathlib.Path:
     pictures = images.representative(detector, config, None)
     folder = pathlib.Path(_FOLDER.name) / "bundle"
     formats = ["saved_model", "onnx", "tflite", "tensorrt"]
-    write.export(detector, config.to_dict(), pictures, folder, formats, [BATCH], ["float32", "float16", "int8"])
+    write.export(detector, config.to_dict(), pictures, folder, formats, [BATCH], ["float32", "float16", "int8", "int8_full"])
     return folder
 
 

@@ -23,7 +23,7 @@ def run(config, iterations, train_steps: int = 10) -> str:
     side, channels, batch_size = config.model.resolution, config.model.channels, stage.batch_size
     batch = _random_batch(rng, config, batch_size)
     trainer = Trainer(model, make_strategy("auto")[0])
-    train_seconds = _best(lambda: float(trainer(batch)["penalty"]), train_steps)
+    train_seconds = best(lambda: float(trainer(batch)["penalty"]), train_steps)
     trainer.sync()
 
     sizes = f"batch {batch_size} normal + {len(batch['labels']) - batch_size} abnormal"  # known and synthetic
@@ -63,7 +63,7 @@ def matrix_peak(size: int = 2048) -> float:
 
     a = keras.ops.convert_to_tensor(np.random.default_rng(0).random((size, size), dtype=np.float32))
     product = compile_function(keras.ops.matmul, keras.Model())
-    return 2 * size**3 / _best(lambda: np.asarray(product(a, a))[0, 0], 8)
+    return 2 * size**3 / best(lambda: np.asarray(product(a, a))[0, 0], 8)
 
 
 def search_step(config, model, images) -> tuple[int, float]:
@@ -80,7 +80,7 @@ def search_step(config, model, images) -> tuple[int, float]:
         return search.search_step(images, list(features), latents, latents, latents, 0.0)
 
     compiled = compile_function(bare, model)
-    seconds = _best(lambda: np.asarray(compiled(latents, *features)[3]), 8)
+    seconds = best(lambda: np.asarray(compiled(latents, *features)[3]), 8)
     return count_flops(bare, latents, *features), seconds
 
 
@@ -89,7 +89,7 @@ def search_speed(config, model, images, iterations: int) -> float:
     search = {k: v for k, v in config.search.items() if k not in ("batch_size", "init")}
     search |= {"iterations": iterations, "patience": 0}
     detector = runs.build_detector(config, model, search=search)
-    return len(images) / _best(lambda: list(detector.measure(images)), 1 if iterations > 100 else 2)
+    return len(images) / best(lambda: list(detector.measure(images)), 1 if iterations > 100 else 2)
 
 
 def large_step(resolution: int = 1024) -> str:
@@ -134,7 +134,7 @@ def _random_batch(rng, config, batch_size: int) -> dict[str, np.ndarray]:
     }
 
 
-def _best(act, count: int) -> float:
+def best(act, count: int) -> float:
     """Shortest of `count` timings, after one call that compiles."""
     act()
     times = []
