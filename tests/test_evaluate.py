@@ -250,3 +250,15 @@ def test_a_full_disk_is_a_run_error(tmp_path, smoke_data, monkeypatch):
     monkeypatch.setattr(report, "write_report", full)
     with pytest.raises(runs.RunError, match="report.html: cannot be written: No space left"):
         evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.2}))
+
+
+def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
+    """Two kinds of defects, each in a held-out normal image it leaves alone elsewhere; none without known abnormal images."""
+    from semi_anogan.train import read_synthetic
+
+    config, dataset, splits = smoke_data
+    drawn = list(read_synthetic(config, dataset, splits, most=2))
+    for image, example in zip(drawn, splits.held_out_normal[:2], strict=True):
+        changed = (image != dataset.read_image(example)).mean()
+        assert 0 < changed <= 0.5
+    assert list(read_synthetic(config, dataset, dataclasses.replace(splits, abnormal=[]))) == []
