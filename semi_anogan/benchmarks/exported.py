@@ -54,16 +54,16 @@ def _rows(bundle, workdir) -> list[list]:
 
 def _tensorflow_step(detector, batch: int) -> float:
     """Seconds of one search step of a batch as a tf.function, the arrays staying tensors; without search of one score."""
-    import tensorflow as tf
+    from keras import ops
 
     from semi_anogan.export.functions import exported
 
     functions = exported(detector, batch)
     function = functions["score" if detector.search is None else "search_step"]
     compiled = function.concrete(batch)
-    inputs = [tf.constant(v) for v in _inputs(function.shapes(batch)["inputs"]).values()]
+    inputs = [ops.convert_to_tensor(v) for v in _inputs(function.shapes(batch)["inputs"]).values()]
     output = "score" if detector.search is None else "loss"
-    return best(lambda: compiled(*inputs)[output].numpy(), ROUNDS)
+    return best(lambda: np.asarray(compiled(*inputs)[output]), ROUNDS)
 
 
 def _engine(bundle, engine: str, precision: str, batch: int, images) -> tuple[float, float]:
