@@ -44,10 +44,11 @@ class TrainStep:
         discriminator_variables = self.discriminating_variables
         gradients = _gradients(tape, generator_share, generator_variables)
         gradients += _gradients(tape, discriminator_share, discriminator_variables)
-        self.optimizer.apply(gradients, [*generator_variables, *discriminator_variables])
-        # The encoder's loss reads the averages. TensorFlow's dependency optimizer drops the edges that keep their update after
-        # that, and then a step's result depends on the timing; these edges it keeps.
-        with tf.control_dependencies(gradients):
+        # Each variable is read several times, and not every read is needed for that variable's own gradient. TensorFlow's dependency
+        # optimizer drops the edges that keep an update after the other reads, and then a step's result depends on the timing;
+        # these edges it keeps.
+        with tf.control_dependencies([*gradients, discriminator_loss, generator_loss]):
+            self.optimizer.apply(gradients, [*generator_variables, *discriminator_variables])
             self.update_averages()
         return logs
 
