@@ -5,9 +5,7 @@ import sys
 from absl import flags
 
 from semi_anogan import cli
-
-_FORMATS = ("saved_model", "onnx", "tflite", "tensorrt")
-_PRECISIONS = ("float32", "float16", "int8", "int8_full")
+from semi_anogan.export.write import FORMATS, PRECISIONS
 
 
 def main(argv) -> int:
@@ -22,7 +20,7 @@ def main(argv) -> int:
     for name in ("workdir", "output"):
         if not getattr(flags.FLAGS, name):
             _refuse(f"--{name} is needed; --help lists the options")
-    formats, precisions = _among("formats", _FORMATS), _among("precision", _PRECISIONS)
+    formats, precisions = _among("formats", FORMATS), _among("precision", PRECISIONS)
     if "float32" not in precisions:
         _refuse(f"--precision must name float32, got {','.join(precisions)}: the others are held against it")
     batches = _batches()
@@ -102,7 +100,7 @@ def _refuse(text: str):
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "run folder of a finished training")
     flags.DEFINE_string("output", None, "folder of the bundle; one that is there is replaced")
-    flags.DEFINE_list("formats", list(_FORMATS), f"what to write, of {','.join(_FORMATS)}")
+    flags.DEFINE_list("formats", list(FORMATS), f"what to write, of {','.join(FORMATS)}")
     flags.DEFINE_list("batch", ["1", "8"], "batch sizes that ONNX, TFLite and TensorRT are written for")
     flags.DEFINE_list("precision", ["float32"], "float32, and where wanted float16 (ONNX, TFLite, TensorRT), int8 (TFLite: weights) and int8_full (TFLite: all)")
     flags.DEFINE_string("images", None, "image, folder or CSV for the 8-bit ranges and the check; default the run's training images")
