@@ -71,12 +71,12 @@ class Calibration:
 
 
 def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = None, false_alarm_rate: float = 0.01,
-        min_abnormal: int = 8, synthetic: np.ndarray | None = None) -> Calibration:
+        min_abnormal: int = 8, synthetic: np.ndarray | None = None, groups: Sequence[int] | None = None) -> Calibration:
     """Fits weights and threshold.
 
     The weights are those of a logistic regression against the known abnormal images, if there are at least min_abnormal,
-    and the synthetic ones, if given; each source weighs the same. Without either, the score is the mean of the components'
-    positive parts (clip_low = 0): in simulations with
+    and the synthetic ones, if given; each source weighs the same. Without either, the score is a mean of the components'
+    positive parts (clip_low = 0), in which each group of components weighs the same: in simulations with
     components of unequal value this lost up to 1 point of AUROC against the plain sum where all were equally good,
     and gained 1 to 13 points where some were useless or pointed the wrong way.
 
@@ -87,6 +87,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
       false_alarm_rate: share of normal images that may be labelled abnormal, in (0, 1).
       min_abnormal: fewest abnormal images for the logistic regression.
       synthetic: [S, K] components of held-out normal images with synthetic defects, or None.
+      groups: K numbers, the same for components that rest on the same evidence; None: each is a group of its own.
 
     Raises:
       ValueError: a wrong shape or rate, or a component that is not finite (named with its row).
@@ -120,11 +121,12 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
             warnings.append(f"not used, since not higher for the {what} images: {', '.join(dropped)}")
     clip_low = -CLIP
     if method == ROBUST_Z_SUM:
-        weights, bias = np.full(len(names), 1.0 / len(names)), 0.0
+        weights, bias = _shares(range(len(names)) if groups is None else groups), 0.0
         # Several components: positive parts. A single one keeps its whole range, so that no scores are tied.
         clip_low = 0.0 if len(names) > 1 else -CLIP
     scores = bias + np.clip(z_normal, clip_low, CLIP) @ weights
-    keep = plausible(scores)
+    # Judged by the whole range of the components: a mean of positive parts is skewed, and its tail would be taken for mislabelled images.
+    keep = plausible(bias + z_normal @ weights)
     if method == LOGISTIC_REGRESSION:
         keep &= ~like_abnormal(scores, bias + np.clip(z_abnormal, clip_low, CLIP) @ weights, keep)
     if not keep.all():
@@ -255,6 +257,12 @@ def _center_and_scale(names: Sequence[str], normal: np.ndarray, warnings: list[s
     if constant:
         warnings.append(f"nearly constant over the held-out normal images: {', '.join(constant)}")
     return center, np.maximum(scale, floor)
+
+
+def _shares(groups: Sequence[int]) -> np.ndarray:
+    """Weights [K] that sum to 1: each group's are the same together, and within it."""
+    _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    return 1.0 / len(counts) / counts[inverse]
 
 
 def _regression(z_normal: np.ndarray, sources: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:

@@ -57,6 +57,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.features.trainable_blocks = placeholder(int)  # its last blocks that are fine-tuned; None: by the known abnormal images
     config.features.top_share = 0.05  # of an image's patches: only the worst count
     config.features.memory = 4000  # normal patches remembered; 0 for no memory
+    config.features.memory_trim = 0.05  # of the normal images that are not remembered, those least like all others
     config.features.projected = False  # also judges generated images, beside the discriminator
     config.features.search = False  # in the feature matching of the search
 
@@ -128,6 +129,7 @@ def check(config):
         ("features.trainable_blocks", f.trainable_blocks is None or 0 <= f.trainable_blocks <= 16, "0 to 16"),
         ("features.top_share", 0 < f.top_share <= 1, "in (0, 1]"),
         ("features.memory", f.memory >= 0, "at least 0"),
+        ("features.memory_trim", 0 <= f.memory_trim < 1, "in [0, 1)"),
         ("objective.alpha", 0 < o.alpha <= 1, "in (0, 1]"),
         ("objective.adversarial", o.adversarial in ("non_saturating", "wgan_gp"), "non_saturating or wgan_gp"),
         ("objective.penalty_share", 0 < o.penalty_share <= 1, "in (0, 1]"),

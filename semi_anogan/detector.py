@@ -173,6 +173,7 @@ class Detector(AnySize):
             np.stack(abnormal) if abnormal else None,
             false_alarm_rate,
             synthetic=np.stack(synthetic) if synthetic else None,
+            groups=[scoring.GROUPS[name] for name in self.names],
         )
         # Median over the images: some of them may be abnormal after all.
         self.map_center = np.median(means, axis=0).astype(np.float32)
@@ -208,10 +209,11 @@ class Detector(AnySize):
         wanted = bool(settings.get("name")) and settings["memory"] and (not self._chosen or "memory" in self._chosen)
         return bool(wanted) and self.memory is None
 
-    def remember(self, images: Iterable, size: int, seed: int = 0, most_images: int = 2000):
+    def remember(self, images: Iterable, size: int, seed: int = 0, trim_share: float = 0.0, most_images: int = 2000):
         """Makes the memory of normal patches, and the component "memory" with it, from normal training images.
 
-        Args: images: as in `measure`; size: patches to keep; most_images: the first ones that are used.
+        Args: images: as in `measure`; size: patches to keep; trim_share: of the images (their tiles) left out, the least like all
+          others; most_images: the first ones that are used.
         """
         extract = compile_function(lambda x: self.graph.features(x), self.model)
         parts = (part for image in itertools.islice(images, most_images) for part in self._prepare(image)[2])
@@ -222,7 +224,7 @@ class Detector(AnySize):
                 outputs = [ops.convert_to_numpy(o) for o in extract(np.stack(filled))[-2:]]
                 yield from list(zip(*outputs, strict=True))[: len(batch)]
 
-        self.memory = Memory.fit(features(), size, seed)
+        self.memory = Memory.fit(features(), size, seed, trim_share)
         self.names = self._names()
         self._compile()
 

@@ -29,11 +29,14 @@ class Memory:
             raise ValueError(f"patches {shapes[0]}, center {shapes[1]} and projection {shapes[2]} do not fit together")
 
     @classmethod
-    def fit(cls, features: Iterable[list[np.ndarray]], size: int, seed: int, pool: int = 60000) -> "Memory":
+    def fit(
+        cls, features: Iterable[list[np.ndarray]], size: int, seed: int, trim_share: float = 0.0, pool: int = 60000
+    ) -> "Memory":
         """Chooses `size` patches of normal images, each the farthest from those before it (greedy coreset).
 
         Args:
           features: for each image the network's features, list of [h, w, C], finest first.
+          trim_share: of the images left out, in [0, 1), those least like all others: a defect that is remembered is never found again.
           pool: most patches to choose from, drawn at random evenly from the images.
         """
         patches = [np.asarray(embed([f[None] for f in image])) for image in features]
@@ -42,9 +45,13 @@ class Memory:
         rng = np.random.default_rng(seed)
         each = max(1, pool // len(patches))
         patches = [p.reshape(-1, p.shape[-1]) for p in patches]
-        patches = np.concatenate([p[rng.permutation(len(p))[:each]] for p in patches]).astype(np.float32)
-        center, projection = _whitening(patches)
-        patches = (patches - center) @ projection
+        patches = [p[rng.permutation(len(p))[:each]].astype(np.float32) for p in patches]
+        center, projection = _whitening(np.concatenate(patches))
+        patches = [(p - center) @ projection for p in patches]
+        trimmed = round(trim_share * len(patches))
+        if trimmed:
+            patches = [patches[i] for i in sorted(np.argsort(_isolation(patches), kind="stable")[:-trimmed])]
+        patches = np.concatenate(patches)
         return cls(patches[_farthest(patches, min(size, len(patches)), rng)], center, projection)
 
     def distances(self, features):
@@ -84,6 +91,24 @@ def _whitening(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _neighbourhood_mean(x):
     """Mean over 3 x 3; at the border over what is inside."""
     return ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
+
+
+def _isolation(patches: list[np.ndarray], pool: int = 8000) -> np.ndarray:
+    """How far each image is from all others: the mean of its worst patches' distances to the nearest patch of another, [N].
+
+    patches: for each of N images some patches [n, P], drawn at random. pool: about how many of all images are compared with.
+    """
+    each = pool // len(patches) + 1
+    others = np.concatenate([p[:each] for p in patches])
+    owner = np.repeat(np.arange(len(patches)), [len(p[:each]) for p in patches])
+    lengths = np.sum(others**2, axis=1)
+    isolation = np.zeros(len(patches))
+    for i, own in enumerate(patches):
+        squared = np.sum(own**2, axis=1, keepdims=True) - 2.0 * own @ others.T + lengths
+        squared[:, owner == i] = np.inf
+        nearest = np.sqrt(np.maximum(squared.min(axis=1), 0.0))
+        isolation[i] = np.sort(nearest)[-max(1, round(TOP_SHARE * len(nearest))) :].mean()
+    return isolation
 
 
 def _farthest(points: np.ndarray, count: int, rng, projected: int = 64) -> np.ndarray:

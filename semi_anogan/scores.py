@@ -14,6 +14,8 @@ from semi_anogan.layers import reduced
 # logit; latent_norm: mean square of z*; memory: distance to the nearest normal patches.
 COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory")
 OF_SEARCH = ("residual", "feature_distance", "latent_norm")  # need the generator's search
+# What rests on the same evidence: the search, what was trained to tell abnormal images, and the memory.
+GROUPS = {**dict.fromkeys(OF_SEARCH, 0), "discriminator": 1, "patches": 1, "memory": 2}
 
 
 def of_search(images, reconstructions, latents, features, reconstruction_features):

@@ -74,7 +74,7 @@ def calibrate(config, folder, model, dataset, splits):
     detector = runs.build_detector(config, model)
     if detector.wants_memory:
         normal = suspicion.without_suspicious(ranked, splits.normal, _trim_share(config, model), config.seed)
-        detector.remember(read(normal, "memory"), config.features.memory, config.seed)
+        detector.remember(read(normal, "memory"), config.features.memory, config.seed, config.features.memory_trim)
         runs.write_memory(folder / runs.MEMORY, detector.memory)
     detector.calibrate(
         read(splits.held_out_normal, "held-out normal"),

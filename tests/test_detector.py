@@ -293,17 +293,23 @@ def fitted_threshold(normals, rate=0.05):
 
 
 def test_contaminated_held_out_images_do_not_move_the_threshold_far():
-    """6 of 106 held-out "normal" images are abnormal by far; they are set aside, and abnormal images still stand out."""
-    rng = np.random.default_rng(7)
-    clean = 1.0 + 0.1 * rng.standard_normal((100, 4))
-    dirty = np.concatenate([clean, 3.0 + 0.1 * rng.standard_normal((6, 4))])
-    of_clean, of_dirty = fitted_threshold(clean), fitted_threshold(dirty)
-    assert of_dirty.calibration.trimmed == (100, 101, 102, 103, 104, 105)
-    new_normal, new_abnormal = 1.0 + 0.1 * rng.standard_normal((1000, 4)), 3.0 + 0.1 * rng.standard_normal((1000, 4))
-    for detector in (of_clean, of_dirty):
-        assert (detector.calibration.score(new_abnormal) > detector.threshold).all()
-        assert 0.005 < (detector.calibration.score(new_normal) > detector.threshold).mean() < 0.12
-    assert of_dirty.threshold == pytest.approx(of_clean.threshold, rel=0.25)
+    """6 of 106 held-out "normal" images are abnormal by far; they are set aside, and abnormal images still stand out.
+
+    A single threshold on 100 images gives 2 to 11 % where 5 % are asked; the mean of 20 lies within 3.5 to 6.5 %.
+    """
+    rates = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        clean = 1.0 + 0.1 * rng.standard_normal((100, 4))
+        dirty = np.concatenate([clean, 3.0 + 0.1 * rng.standard_normal((6, 4))])
+        of_clean, of_dirty = fitted_threshold(clean), fitted_threshold(dirty)
+        assert set(range(100, 106)) <= set(of_dirty.calibration.trimmed)
+        new_normal, new_abnormal = 1.0 + 0.1 * rng.standard_normal((1000, 4)), 3.0 + 0.1 * rng.standard_normal((1000, 4))
+        for detector in (of_clean, of_dirty):
+            assert (detector.calibration.score(new_abnormal) > detector.threshold).all()
+        rates.append([(d.calibration.score(new_normal) > d.threshold).mean() for d in (of_clean, of_dirty)])
+        assert of_dirty.threshold == pytest.approx(of_clean.threshold, rel=0.25)
+    assert (np.mean(rates, axis=0) > 0.035).all() and (np.mean(rates, axis=0) < 0.065).all()
 
 
 def test_state_goes_through_json_bit_by_bit(smoke_run, smoke_detector, test_images, all_at_once):

@@ -253,7 +253,7 @@ def test_a_full_disk_is_a_run_error(tmp_path, smoke_data, monkeypatch):
 
 
 def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
-    """Two kinds of defects, each in a held-out normal image it leaves alone elsewhere; none without known abnormal images."""
+    """One of each held-out normal image, changed in part of its pixels; none where training knew no abnormal image."""
     from semi_anogan.train import read_synthetic
 
     config, dataset, splits = smoke_data

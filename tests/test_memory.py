@@ -67,3 +67,27 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
 def test_no_image_is_refused():
     with pytest.raises(ValueError, match="at least one normal image"):
         Memory.fit([], size=4, seed=0)
+
+
+def test_images_least_like_the_others_are_not_remembered():
+    """Ten images near one point and one far off; without it every distance from there is large."""
+    rng = np.random.default_rng(0)
+
+    def image(center):
+        return [rng.normal(center, 0.1, (4, 4, 3)).astype(np.float32), rng.normal(center, 0.1, (2, 2, 3)).astype(np.float32)]
+
+    images = [image(0.0) for _ in range(10)] + [image(5.0)]
+    far = [f[None] for f in image(5.0)]
+    remembered = Memory.fit(images, 40, seed=0)
+    trimmed = Memory.fit(images, 40, seed=0, trim_share=0.1)
+    assert np.asarray(remembered.distances(far)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
+    near = [f[None] for f in images[0]]
+    assert np.asarray(trimmed.distances(near)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
+
+
+def test_isolation_by_hand():
+    """Distances to the nearest patch of another image: 1 and 1 for the first two, 4 and 5 for the third, of which the worst counts."""
+    from semi_anogan.memory import _isolation
+
+    patches = [np.float32([[0.0]]), np.float32([[1.0]]), np.float32([[5.0], [6.0]])]
+    np.testing.assert_allclose(_isolation(patches), [1.0, 1.0, 5.0])
