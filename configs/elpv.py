@@ -12,5 +12,5 @@ def get_config():
     config.schedule.total_kimages = 4.0
     config.schedule.start_resolution = 16
     config.features.resolution = 256
-    config.score.components = "discriminator,patches,memory"  # the search adds nothing here, and takes most of the time
+    config.score.components = "discriminator,patches,memory,likeness"  # the search adds nothing here, and takes most of the time
     return config

@@ -58,6 +58,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.features.top_share = 0.05  # of an image's patches: only the worst count
     config.features.memory = 4000  # normal patches remembered; 0 for no memory
     config.features.memory_trim = 0.05  # of the normal images that are not remembered, those least like all others
+    config.features.likeness = True  # to the patches of the known defects
     config.features.projected = False  # also judges generated images, beside the discriminator
     config.features.search = False  # in the feature matching of the search
 
@@ -93,7 +94,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.train.divergence_loss = 1e4  # a loss beyond this, or NaN, goes back to the last checkpoint
 
     config.score = ml_collections.ConfigDict()
-    config.score.components = ""  # e.g. "discriminator,patches,memory"; "" for all there are
+    config.score.components = ""  # e.g. "discriminator,patches,memory,likeness"; "" for all there are
 
     config.search = ml_collections.ConfigDict()
     config.search.init = "encoder"  # start of the search: encoder, or candidates, the nearest of some generated images

@@ -1,7 +1,7 @@
 """Detector: from images to scores, labels and anomaly maps. What other programs import."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from semi_anogan.any_size import AnySize, Measurement
 from semi_anogan.backend import compile_function, is_symbolic
 from semi_anogan.data import images as image_io
 from semi_anogan.latent_search import LatentSearch
+from semi_anogan.likeness import Likeness
 from semi_anogan.measure import Judge, Measure, layer_counts
 from semi_anogan.memory import Memory
 from semi_anogan.pretrained import load_features
@@ -45,6 +46,7 @@ class Detector(AnySize):
       components: names of scores.COMPONENTS the score is made of; empty: all that the model has. Without any of scores.OF_SEARCH
         there is no search, no reconstruction, and an image takes a fraction of the time.
       memory: the Memory of normal patches, or None; `remember` makes one.
+      likeness: the Likeness to the known defects, or None; `recognise` makes one.
 
     Attributes:
       names: the components, in order.
@@ -59,37 +61,38 @@ class Detector(AnySize):
         batch_size: int = 32,
         components: Iterable[str] = (),
         memory: Memory | None = None,
+        likeness: Likeness | None = None,
     ):
         self.model = model
         self.resolution, self.channels = model.sizes["resolution"], model.sizes["channels"]
         self.tile = tile
         self.map_sigma_px = map_sigma_px
         self.batch_size = batch_size
-        self.memory = memory
+        self.memory, self.likeness = memory, likeness
         self.calibration = None
         self.map_center = self.map_scale = None
         self._chosen = tuple(components)
-        self._pretrained = None
+        self._pretrained = self._extract = None
         settings = model.options["features"]
-        if settings.get("name") and model.patches is None and settings["memory"]:
+        if settings.get("name") and model.patches is None and (settings["memory"] or settings.get("likeness")):
             self._pretrained = load_features(settings["name"], settings["weights"])
         self.names = self._names()
         self.search = self._latent_search(search or {}) if set(self.names) & set(scoring.OF_SEARCH) else None
         self._compile()
 
     def _compile(self):
-        self.graph = Measure(self.model, self.names, self.search, self.memory, self._pretrained)
+        self.graph = Measure(self.model, self.names, self.search, self.memory, self.likeness, self._pretrained)
         self._measure = compile_function(self._measure_batch, self.model)
         self._search_latents = None
 
     def _names(self) -> tuple[str, ...]:
         missing = {"patches"} if self.model.patches is None else set()
-        missing |= {"memory"} if self.memory is None else set()
+        missing |= {name for name in ("memory", "likeness") if getattr(self, name) is None}
         unknown = set(self._chosen) - set(scoring.COMPONENTS)
         if unknown:
             raise ValueError(f"score.components must be among {', '.join(scoring.COMPONENTS)}, got {', '.join(sorted(unknown))}")
         names = tuple(n for n in scoring.COMPONENTS if n not in missing and (not self._chosen or n in self._chosen))
-        if not names and self._chosen != ("memory",):
+        if not names and not set(self._chosen) <= {"memory", "likeness"}:
             raise ValueError(f"score.components: the model has none of {', '.join(self._chosen)}")
         return names
 
@@ -202,12 +205,11 @@ class Detector(AnySize):
             raise ValueError(f"map_center {center.shape} and map_scale {scale.shape} must have {layers} values each")
         self.calibration, self.map_center, self.map_scale = calibration, center, scale
 
-    @property
-    def wants_memory(self) -> bool:
-        """Whether the settings ask for a memory that is not there yet."""
+    def wants(self, name: str) -> bool:
+        """Whether the settings ask for a "memory" or a "likeness" that is not there yet."""
         settings = self.model.options["features"]
-        wanted = bool(settings.get("name")) and settings["memory"] and (not self._chosen or "memory" in self._chosen)
-        return bool(wanted) and self.memory is None
+        wanted = bool(settings.get("name")) and settings.get(name) and (not self._chosen or name in self._chosen)
+        return bool(wanted) and getattr(self, name) is None
 
     def remember(self, images: Iterable, size: int, seed: int = 0, trim_share: float = 0.0, most_images: int = 2000):
         """Makes the memory of normal patches, and the component "memory" with it, from normal training images.
@@ -215,18 +217,51 @@ class Detector(AnySize):
         Args: images: as in `measure`; size: patches to keep; trim_share: of the images (their tiles) left out, the least like all
           others; most_images: the first ones that are used.
         """
-        extract = compile_function(lambda x: self.graph.features(x), self.model)
-        parts = (part for image in itertools.islice(images, most_images) for part in self._prepare(image)[2])
-
-        def features():
-            while batch := list(itertools.islice(parts, self.batch_size)):
-                filled = batch + [batch[0]] * (self.batch_size - len(batch))
-                outputs = [ops.convert_to_numpy(o) for o in extract(np.stack(filled))[-2:]]
-                yield from list(zip(*outputs, strict=True))[: len(batch)]
-
-        self.memory = Memory.fit(features(), size, seed, trim_share)
+        parts = (part for image in itertools.islice(images, most_images) for part in self.cut(image))
+        self.memory = Memory.fit((features[-2:] for features in self._features(parts)), size, seed, trim_share)
         self.names = self._names()
         self._compile()
+
+    def recognise(self, normal: Iterable, abnormal: Iterable, seed: int = 0, most_images: int = 500):
+        """Makes the likeness to the known defects, and the component "likeness" with it, from training images.
+
+        Args: normal: images as in `measure`; abnormal: pairs of an image and its mask, bool [H, W], or None where that is not known;
+          most_images: the first ones that are used, of each.
+        """
+        parts = (part for image in itertools.islice(normal, most_images) for part in self.cut(image))
+
+        waiting = []  # of each image that was cut: where its tiles are abnormal
+
+        def tiles():
+            for image, mask in itertools.islice(abnormal, most_images):
+                found = self.cut(image)
+                waiting.append([None] * len(found))
+                if mask is not None and mask.any():
+                    drawn = np.repeat(2.0 * mask[..., None].astype(np.float32) - 1.0, self.channels, axis=-1)
+                    waiting[-1] = [part[..., 0] > -0.99 for part in self.cut(drawn)]
+                yield from found
+
+        def bags():
+            bag = []
+            for features in self._features(tiles()):
+                bag.append((features, waiting[0][len(bag)]))
+                if len(bag) == len(waiting[0]):
+                    yield bag
+                    bag = []
+                    del waiting[0]
+
+        self.likeness = Likeness.fit(self._features(parts), bags(), seed)
+        self.names = self._names()
+        self._compile()
+
+    def _features(self, parts) -> Iterator[list[np.ndarray]]:
+        """The pretrained features of each of an iterator of images as the model takes them: lists of [h, w, C], finest first."""
+        if self._extract is None:
+            self._extract = compile_function(lambda x: self.graph.features(x), self.model)
+        while batch := list(itertools.islice(parts, self.batch_size)):
+            filled = batch + [batch[0]] * (self.batch_size - len(batch))
+            outputs = [ops.convert_to_numpy(o) for o in self._extract(np.stack(filled))]
+            yield from [list(features) for features in zip(*outputs, strict=True)][: len(batch)]
 
     def _layer_counts(self) -> dict[str, int]:
         return layer_counts(self.model, self.names, self.search)

@@ -22,7 +22,7 @@ def layer_counts(model, names, search) -> dict[str, int]:
         patches = len(model.patches.scales)
     if model.projected is not None:
         scales += len(model.projected.scales)
-    counts = {"residual": 1, "feature_distance": features, "discriminator": scales, "patches": patches, "memory": 1}
+    counts = {"residual": 1, "feature_distance": features, "discriminator": scales, "patches": patches, "memory": 1, "likeness": 1}
     return {name: counts[name] for name in names if name in counts}
 
 
@@ -30,14 +30,15 @@ class Measure:
     """Images [N, S, S, C] at the model's image_size, N static -> components, map layers and, with search, reconstructions.
 
     Args: model: a SemiAnoGAN, whose averaged networks are used; names: the components, in order; search: LatentSearch, None
-      without; memory: the Memory of normal patches or None; pretrained: its features where the model has no patches.
+      without; memory: the Memory of normal patches or None; likeness: the Likeness or None; pretrained: their features where the model
+      has no patches.
     """
 
-    def __init__(self, model, names, search=None, memory=None, pretrained=None):
+    def __init__(self, model, names, search=None, memory=None, likeness=None, pretrained=None):
         self.model = model
         self.names = tuple(names)
         self.search = search
-        self.memory = memory
+        self.memory, self.likeness = memory, likeness
         self.pretrained = pretrained
         self.resolution = model.sizes["resolution"]
         self.counts = layer_counts(model, names, search)
@@ -51,7 +52,7 @@ class Measure:
         return reduced(images, self.resolution)
 
     def features(self, images):
-        """The pretrained features that patches and memory share."""
+        """The pretrained features that patches, memory and likeness share."""
         return self.pretrained(images) if self.model.patches is None else self.model.patches_average.features(images)
 
     def start(self, images):
@@ -76,11 +77,14 @@ class Measure:
         if model.patches_average is not None:
             logits, pretrained, layers["patches"] = model.patches_average(images)
             values["patches"] = -logits
-        elif "memory" in self.names:
+        elif {"memory", "likeness"} & set(self.names):
             pretrained = self.features(images)
         if "memory" in self.names:
             layers["memory"] = [self.memory.distances(pretrained)]
             values["memory"] = top_mean(layers["memory"][0], TOP_SHARE)
+        if "likeness" in self.names:
+            layers["likeness"] = [self.likeness.values(pretrained)]
+            values["likeness"] = top_mean(layers["likeness"][0], TOP_SHARE)
         if self.search is not None:
             reconstructions = model.generator_average(latents)
             if self.search.pretrained is not None:

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 TOP_SHARE = 0.05
-COMPONENTS = 256  # principal components kept, at most
+COMPONENTS = 128  # principal components kept, at most
 LEAST_VARIANCE = 0.1  # added to that of each component (of standardised features), so that noise is not blown up
 
 
@@ -46,7 +46,7 @@ class Memory:
         each = max(1, pool // len(patches))
         patches = [p.reshape(-1, p.shape[-1]) for p in patches]
         patches = [p[rng.permutation(len(p))[:each]].astype(np.float32) for p in patches]
-        center, projection = _whitening(np.concatenate(patches))
+        center, projection = whitening(np.concatenate(patches), COMPONENTS)
         patches = [(p - center) @ projection for p in patches]
         trimmed = round(trim_share * len(patches))
         if trimmed:
@@ -72,23 +72,23 @@ class Memory:
 def embed(features):
     """Features of the last two scales as one map of patches: list of [N, h, w, C] -> [N, h', w', D] of the finer of the two."""
     fine, coarse = (ops.convert_to_tensor(f) for f in (features[-2], features[-1]))
-    coarse = _neighbourhood_mean(coarse)
+    coarse = neighbourhood_mean(coarse)
     factor = fine.shape[1] // coarse.shape[1]
     coarse = ops.repeat(ops.repeat(coarse, factor, axis=1), factor, axis=2)
-    return ops.concatenate([_neighbourhood_mean(fine), coarse], axis=-1)
+    return ops.concatenate([neighbourhood_mean(fine), coarse], axis=-1)
 
 
-def _whitening(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(center [D], projection [D, P]) of patches [N, D]."""
+def whitening(patches: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
+    """(center [D], projection [D, P]) of patches [N, D], P at most `components`: (patches - center) @ projection are white, about."""
     center, scale = patches.mean(axis=0), patches.std(axis=0) + 1e-6
     standardised = (patches - center) / scale
     variances, directions = np.linalg.eigh(standardised.T @ standardised / len(patches))
-    kept = slice(-min(COMPONENTS, len(variances)), None)
+    kept = slice(-min(components, len(variances)), None)
     directions = directions[:, kept] / np.sqrt(np.maximum(variances[kept], 0.0) + LEAST_VARIANCE)
     return center, (directions / scale[:, None]).astype(np.float32)
 
 
-def _neighbourhood_mean(x):
+def neighbourhood_mean(x):
     """Mean over 3 x 3; at the border over what is inside."""
     return ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
 

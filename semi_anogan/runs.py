@@ -10,10 +10,11 @@ import ml_collections
 
 from semi_anogan.config import default_config
 
-CONFIG, DETECTOR, MEMORY, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
+CONFIG, DETECTOR, MEMORY, LIKENESS, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
     "config.json",
     "detector.json",
     "memory.npz",
+    "likeness.npz",
     "suspicious.csv",
     "metrics.json",
     "scores.csv",
@@ -187,8 +188,9 @@ def load_detector(folder, **overrides):
     if checkpoint.restore_latest(folder / CHECKPOINTS, model) is None:
         raise RunError(f"{folder / CHECKPOINTS}: holds no checkpoint")
     try:
-        if (folder / MEMORY).exists():
-            overrides = {"memory": read_memory(folder / MEMORY), **overrides}
+        read = {"memory": (MEMORY, _memory), "likeness": (LIKENESS, _likeness)}
+        found = {name: read_arrays(folder / file, make) for name, (file, make) in read.items() if (folder / file).exists()}
+        overrides = {**found, **overrides}
         detector = build_detector(config, model, **overrides)
         detector.restore(state)
     except (KeyError, TypeError, ValueError) as error:
@@ -196,14 +198,14 @@ def load_detector(folder, **overrides):
     return detector
 
 
-def write_memory(path, memory):
-    """Writes the memory of normal patches atomically; RunError when it cannot be written."""
+def write_arrays(path, arrays: dict):
+    """Writes named arrays (.npz) atomically; RunError when it cannot be written."""
     import numpy as np
 
     temporary = pathlib.Path(path).with_suffix(".tmp")
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, **memory.arrays())
+            np.savez(file, **arrays)
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -211,17 +213,27 @@ def write_memory(path, memory):
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def read_memory(path):
-    """The memory of normal patches of a run folder; RunError where the file is damaged."""
+def _memory(**arrays):
+    from semi_anogan.memory import Memory
+
+    return Memory(**arrays)
+
+
+def _likeness(**arrays):
+    from semi_anogan.likeness import Likeness
+
+    return Likeness.of_arrays(**arrays)
+
+
+def read_arrays(path, make):
+    """make(**arrays) of the named arrays (.npz) in a file; RunError where it is damaged."""
     import zipfile
 
     import numpy as np
 
-    from semi_anogan.memory import Memory
-
     try:
         with np.load(path, allow_pickle=False) as file:
-            return Memory(**{name: file[name] for name in file.files})
+            return make(**{name: file[name] for name in file.files})
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
 

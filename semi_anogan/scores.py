@@ -11,11 +11,11 @@ from semi_anogan.data.images import gaussian
 from semi_anogan.layers import reduced
 
 # What a score can be made of. residual, feature_distance: the search's two losses at z*; discriminator, patches: minus the
-# logit; latent_norm: mean square of z*; memory: distance to the nearest normal patches.
-COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory")
+# logit; latent_norm: mean square of z*; memory: distance to the nearest normal patches; likeness: to the known defects.
+COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory", "likeness")
 OF_SEARCH = ("residual", "feature_distance", "latent_norm")  # need the generator's search
-# What rests on the same evidence: the search, what was trained to tell abnormal images, and the memory.
-GROUPS = {**dict.fromkeys(OF_SEARCH, 0), "discriminator": 1, "patches": 1, "memory": 2}
+# What rests on the same evidence: the search, what was trained to tell abnormal images, the memory, and the likeness.
+GROUPS = {**dict.fromkeys(OF_SEARCH, 0), "discriminator": 1, "patches": 1, "memory": 2, "likeness": 3}
 
 
 def of_search(images, reconstructions, latents, features, reconstruction_features):

@@ -58,7 +58,7 @@ def run(config, folder):
 def calibrate(config, folder, model, dataset, splits):
     """The detector of a trained model, with its memory of the normal training images, fitted on the held-out ones.
 
-    Writes detector.json, memory.npz and suspicious.csv, in which the "normal" training images stand that look most abnormal.
+    Writes detector.json, memory.npz, likeness.npz and suspicious.csv, in which the "normal" training images stand that look most abnormal.
     """
     from semi_anogan import runs, suspicion
     from semi_anogan.progress import shown
@@ -68,14 +68,24 @@ def calibrate(config, folder, model, dataset, splits):
     def read(examples, what):
         return shown((dataset.read_image(e) for e in examples), len(examples), what)
 
-    (folder / runs.MEMORY).unlink(missing_ok=True)  # of an earlier end of this run
+    for name in (runs.MEMORY, runs.LIKENESS):  # of an earlier end of this run
+        (folder / name).unlink(missing_ok=True)
     ranked = suspicion.rank(config, model, read, splits)
     suspicion.write(folder / runs.SUSPICIOUS, ranked)
     detector = runs.build_detector(config, model)
-    if detector.wants_memory:
-        normal = suspicion.without_suspicious(ranked, splits.normal, _trim_share(config, model), config.seed)
+    normal = suspicion.without_suspicious(ranked, splits.normal, _trim_share(config, model), config.seed)
+    if detector.wants("memory"):
         detector.remember(read(normal, "memory"), config.features.memory, config.seed, config.features.memory_trim)
-        runs.write_memory(folder / runs.MEMORY, detector.memory)
+        runs.write_arrays(folder / runs.MEMORY, detector.memory.arrays())
+    if splits.abnormal and detector.wants("likeness"):
+        known = (
+            (dataset.read_image(e), dataset.read_mask(e) if config.objective.masks else None) for e in splits.abnormal
+        )
+        known = shown(known, len(splits.abnormal), "likeness to known defects")
+        detector.recognise(read(normal[:500], "likeness"), known, config.seed)
+        runs.write_arrays(folder / runs.LIKENESS, detector.likeness.arrays())
+    if not detector.names:
+        raise runs.RunError(f"score.components: {config.score.components} needs known abnormal images, and none are given")
     detector.calibrate(
         read(splits.held_out_normal, "held-out normal"),
         read(splits.held_out_abnormal, "held-out abnormal"),

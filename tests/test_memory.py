@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from semi_anogan import runs
-from semi_anogan.memory import Memory, _farthest, _whitening
+from semi_anogan.memory import Memory, _farthest, whitening
 
 
 def test_the_coreset_takes_the_farthest_each_time():
@@ -38,19 +38,19 @@ def test_a_remembered_image_is_at_distance_zero_and_another_is_not():
 
 def test_its_file_gives_the_same_memory_and_a_damaged_one_is_named(tmp_path):
     memory = Memory(np.eye(3), center=[0, 1], projection=np.ones((2, 3)))
-    runs.write_memory(tmp_path / "memory.npz", memory)
-    again = runs.read_memory(tmp_path / "memory.npz")
+    runs.write_arrays(tmp_path / "memory.npz", memory.arrays())
+    again = runs.read_arrays(tmp_path / "memory.npz", Memory)
     for name, value in memory.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], value)
     (tmp_path / "memory.npz").write_bytes((tmp_path / "memory.npz").read_bytes()[:100])
     with pytest.raises(runs.RunError, match=r"memory\.npz: cannot be read"):
-        runs.read_memory(tmp_path / "memory.npz")
+        runs.read_arrays(tmp_path / "memory.npz", Memory)
 
 
 def test_whitened_patches_vary_the_same_in_every_direction():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((20000, 2)).astype(np.float32) @ np.float32([[3, 1], [0, 0.5]]) + np.float32([5, -2])
-    center, projection = _whitening(x)
+    center, projection = whitening(x, 2)
     np.testing.assert_allclose(center, [5, -2], atol=0.1)
     # Standardised, the two are correlated by r = 3 / sqrt(9) / sqrt(1.25); variances 1 + r and 1 - r along the diagonals.
     r = 1 / 1.25**0.5
@@ -61,7 +61,7 @@ def test_whitened_patches_vary_the_same_in_every_direction():
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
     np.savez(tmp_path / "memory.npz", patches=np.eye(3), center=np.zeros(2), projection=np.ones((2, 4)))
     with pytest.raises(runs.RunError, match=r"memory\.npz: cannot be read: .*\(3, 3\).*\(2, 4\)"):
-        runs.read_memory(tmp_path / "memory.npz")
+        runs.read_arrays(tmp_path / "memory.npz", Memory)
 
 
 def test_no_image_is_refused():

@@ -16,7 +16,7 @@ from semi_anogan.runs import resolve
 
 FEATURES = {
     "name": "efficientnet_lite0", "weights": None, "resolution": 32, "patches": True, "trainable_blocks": 1,
-    "top_share": 0.05, "memory": 20, "projected": False, "search": False,
+    "top_share": 0.05, "memory": 20, "likeness": True, "projected": False, "search": False,
 }
 
 
@@ -172,7 +172,7 @@ def test_what_is_trained_is_one_of_three():
 def test_the_detector_with_memory_and_without_search(trained):
     model, images, _, _ = trained
     detector = Detector(model, search={"iterations": 1}, batch_size=4)
-    assert detector.wants_memory and "memory" not in detector.names
+    assert detector.wants("memory") and "memory" not in detector.names
     detector.remember(images[:6], size=20)
     assert detector.names == ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory")
     detector.calibrate(images[:5], images[6:9], 0.2)

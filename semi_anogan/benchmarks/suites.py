@@ -43,8 +43,9 @@ ABLATIONS = {
     "without top_share": Variant("no_top_share", {"objective.top_share": 1.0, "features.top_share": 1.0, **_ALL}),
     "without synthetic": Variant("no_synthetic", {"objective.synthetic_weight": 0.0, **_ALL}),
     "without encoder": Variant("no_encoder", {"search.init": "candidates", **_ALL}),
-    "without search": Variant("no_search", {"score.components": "discriminator,patches,memory"}),
+    "without search": Variant("no_search", {"score.components": "discriminator,patches,memory,likeness"}),
     "without memory": Variant("no_memory", {"features.memory": 0, **_ALL}),
+    "without likeness": Variant("no_likeness", {"features.likeness": False, **_ALL}),
     "without trim": Variant("no_trim", {"objective.trim_share": 0.0, **_ALL}),
 }
 
