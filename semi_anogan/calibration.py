@@ -71,7 +71,8 @@ class Calibration:
 
 
 def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = None, false_alarm_rate: float = 0.01,
-        min_abnormal: int = 8, synthetic: np.ndarray | None = None, groups: Sequence[int] | None = None) -> Calibration:
+        min_abnormal: int = 8, synthetic: np.ndarray | None = None, groups: Sequence[int] | None = None,
+        ignored: Sequence[str] = ()) -> Calibration:
     """Fits weights and threshold.
 
     The weights are those of a logistic regression against the known abnormal images, if there are at least min_abnormal,
@@ -88,6 +89,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
       min_abnormal: fewest abnormal images for the logistic regression.
       synthetic: [S, K] components of held-out normal images with synthetic defects, or None.
       groups: K numbers, the same for components that rest on the same evidence; None: each is a group of its own.
+      ignored: components that the regression leaves out, as it must where the abnormal images trained them.
 
     Raises:
       ValueError: a wrong shape or rate, or a component that is not finite (named with its row).
@@ -111,14 +113,16 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
     method = {(): ROBUST_Z_SUM, ("synthetic",): SYNTHETIC_REGRESSION}.get(tuple(what), LOGISTIC_REGRESSION)
     what = f"{' and '.join(what)} abnormal"
     if sources:
-        weights, bias = _regression(z_normal, sources)
+        used = [i for i, name in enumerate(names) if name not in ignored]
+        weights, bias = _regression(z_normal, sources, used)
         if not weights.any():
             warnings.append(f"no component is higher for the {what} images than for the normal ones; "
                             "they were left out of the score")
             method = ROBUST_Z_SUM
         elif not weights.all():
-            dropped = [name for name, weight in zip(names, weights) if weight == 0]
-            warnings.append(f"not used, since not higher for the {what} images: {', '.join(dropped)}")
+            dropped = [name for name, weight in zip(names, weights) if weight == 0 and name not in ignored]
+            if dropped:
+                warnings.append(f"not used, since not higher for the {what} images: {', '.join(dropped)}")
     clip_low = -CLIP
     if method == ROBUST_Z_SUM:
         weights, bias = _shares(range(len(names)) if groups is None else groups), 0.0
@@ -265,8 +269,8 @@ def _shares(groups: Sequence[int]) -> np.ndarray:
     return 1.0 / len(counts) / counts[inverse]
 
 
-def _regression(z_normal: np.ndarray, sources: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Non-negative logistic regression weights [K] and bias; all 0 where no component points the right way.
+def _regression(z_normal: np.ndarray, sources: Sequence[np.ndarray], candidates: Sequence[int]) -> tuple[np.ndarray, float]:
+    """Non-negative logistic regression weights [K] and bias, on the components `candidates`; all 0 where none points the right way.
 
     Components are built so that higher is more abnormal. A negative weight says that a component is noise or corrects
     another one in this sample, so it is dropped and the rest refitted. C = 0.01 was the best of 0.01, 0.1 and 1 in
@@ -283,7 +287,7 @@ def _regression(z_normal: np.ndarray, sources: Sequence[np.ndarray]) -> tuple[np
         label = np.arange(len(z)) >= count
         of_each = [np.full(len(s), 0.5 * len(z) / len(sources) / len(s)) for s in sources]
         importance = np.concatenate([np.full(count, 0.5 * len(z) / count), *of_each])
-        used = np.arange(z.shape[1])
+        used = np.array(candidates, int)
         while len(used):
             model = LogisticRegression(C=0.01, max_iter=1000).fit(z[:, used], label, sample_weight=importance)
             if (model.coef_[0] > 0).all():

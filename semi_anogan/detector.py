@@ -157,26 +157,39 @@ class Detector(AnySize):
         return score, score > calibration.threshold, anomaly_map
 
     def calibrate(
-        self, normal: Iterable, abnormal: Iterable = (), false_alarm_rate: float = 0.01, synthetic: Iterable = ()
+        self,
+        normal: Iterable,
+        abnormal: Iterable = (),
+        false_alarm_rate: float = 0.01,
+        synthetic: Iterable = (),
+        known: Iterable = (),
     ):
         """Fits score statistics, fusion and threshold on held-out training images, never on test images.
 
         Args: normal, abnormal: images as in `measure`, held out from training; false_alarm_rate: in (0, 1); synthetic: held-out
-          normal images with synthetic defects, which weigh the components where too few abnormal images are held out.
+          normal images with synthetic defects, which weigh the components beside the abnormal ones; known: where no abnormal image
+          is held out, those that `recognise` was given, in its order. They weigh the components that did not train on them: of the
+          likeness counts what the others' discriminant says of each.
         """
         # Only figures are kept of each image: the layers of large ones would not fit in memory together.
         normal = [(m.components, m.layers.mean((0, 1)), m.layers.std((0, 1))) for m in self.measure(normal)]
-        abnormal, synthetic = ([m.components for m in self.measure(images)] for images in (abnormal, synthetic))
+        abnormal, synthetic, known = ([m.components for m in self.measure(i)] for i in (abnormal, synthetic, known))
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
+        settings = {"groups": [scoring.GROUPS[name] for name in self.names]}
+        if known and not abnormal and self.likeness is not None and len(self.likeness.left_out):
+            abnormal = np.stack(known[: len(self.likeness.left_out)])
+            if "likeness" in self.names:
+                abnormal[:, self.names.index("likeness")] = self.likeness.left_out
+            settings |= {"min_abnormal": 2, "ignored": scoring.TRAINED_ON_KNOWN}
         self.calibration = calibrating.fit(
             self.names,
             components,
-            np.stack(abnormal) if abnormal else None,
+            np.stack(abnormal) if len(abnormal) else None,
             false_alarm_rate,
             synthetic=np.stack(synthetic) if synthetic else None,
-            groups=[scoring.GROUPS[name] for name in self.names],
+            **settings,
         )
         # Median over the images: some of them may be abnormal after all.
         self.map_center = np.median(means, axis=0).astype(np.float32)

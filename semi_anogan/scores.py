@@ -14,6 +14,7 @@ from semi_anogan.layers import reduced
 # logit; latent_norm: mean square of z*; memory: distance to the nearest normal patches; likeness: to the known defects.
 COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory", "likeness")
 OF_SEARCH = ("residual", "feature_distance", "latent_norm")  # need the generator's search
+TRAINED_ON_KNOWN = ("discriminator", "patches")  # tell the known abnormal images apart, whatever they make of others
 # What rests on the same evidence: the search, what was trained to tell abnormal images, the memory, and the likeness.
 GROUPS = {**dict.fromkeys(OF_SEARCH, 0), "discriminator": 1, "patches": 1, "memory": 2, "likeness": 3}
 

@@ -211,3 +211,11 @@ def test_a_skewed_mean_of_positive_parts_sets_no_clean_image_aside():
     trimmed = [len(fit(("a", "b", "c", "d"), np.random.default_rng(seed).standard_normal((200, 4)), groups=(0, 0, 1, 0)).trimmed)
                for seed in range(100)]
     assert np.mean(trimmed) < 0.2
+
+
+def test_ignored_components_get_no_weight_however_well_they_tell_the_images_apart():
+    rng = np.random.default_rng(0)
+    normal, abnormal = rng.standard_normal((100, 3)), rng.standard_normal((9, 3)) + [2.0, 50.0, 2.0]
+    calibration = fit(("memory", "patches", "likeness"), normal, abnormal, ignored=("discriminator", "patches"))
+    assert calibration.weights[1] == 0 and calibration.weights[0] > 0 and calibration.weights[2] > 0
+    assert not any("patches" in warning for warning in calibration.warnings)

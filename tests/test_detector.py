@@ -253,6 +253,25 @@ def test_calibrate_takes_what_the_images_say():
     assert detector.calibration.normals == 5 and detector.calibration.abnormals == 0
 
 
+def test_known_images_weigh_what_was_not_trained_on_them():
+    """Two known images, none held out: of the likeness counts what the other one's says, and the discriminator gets no weight."""
+    from semi_anogan.likeness import Likeness
+
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((60, 3))
+    known = np.array([[9.0, 3.0, 40.0], [9.0, 3.0, 40.0]])  # discriminator, memory, likeness: that of all, 40, is not what counts
+    detector = stand_in_detector(names=("discriminator", "memory", "likeness"), likeness=Likeness([[1.0]], 0.0, [2.0, 2.5]))
+    flat = np.zeros((8, 8, 1), np.float32)
+    detector.measure = lambda rows: (Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows)
+    detector.calibrate(rows, known=known)
+    left_out = known.copy()
+    left_out[:, 2] = [2.0, 2.5]
+    expected = calibration.fit(detector.names, rows, left_out, 0.01, min_abnormal=2, ignored=("discriminator",))
+    assert detector.calibration == expected and expected.weights[0] == 0 and expected.weights[2] > 0
+    detector.calibrate(rows, abnormal=known[:0], known=())
+    assert detector.calibration.method == "robust_z_sum"
+
+
 def test_calibrate_without_normal_images_is_an_error():
     with pytest.raises(ValueError, match="normal"):
         stand_in_detector().calibrate([])

@@ -120,7 +120,7 @@ def stand_in_detector(layers=None, components=None, channels=1, resolution=8, ba
     )
     detector.__dict__.update(
         model=model, resolution=resolution, channels=channels, tile=False, map_sigma_px=0.0, batch_size=batch_size,
-        names=COMPONENTS, search=types.SimpleNamespace(pretrained=None), memory=None, _chosen=(),
+        names=COMPONENTS, search=types.SimpleNamespace(pretrained=None), memory=None, likeness=None, _chosen=(),
         calibration=stand_in_calibration(), map_center=np.float32([0.0]), map_scale=np.float32([1.0]),
         _map_weights=lambda: np.float32([1.0]), _measure=lambda x: (components(x), layers(x), x, layers(x)),
     )
