@@ -72,12 +72,12 @@ class Calibration:
 
 def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = None, false_alarm_rate: float = 0.01,
         min_abnormal: int = 8, synthetic: np.ndarray | None = None, groups: Sequence[int] | None = None,
-        ignored: Sequence[str] = ()) -> Calibration:
+        ignored: Sequence[str] = (), anchor: str = "") -> Calibration:
     """Fits weights and threshold.
 
     The weights are those of a logistic regression against the known abnormal images, if there are at least min_abnormal,
     and the synthetic ones, if given; each source weighs the same. Without either, the score is a mean of the components'
-    positive parts (clip_low = 0), in which each group of components weighs the same: in simulations with
+    positive parts (clip_low = 0), in which each group of components weighs the same, or as the anchor says: in simulations with
     components of unequal value this lost up to 1 point of AUROC against the plain sum where all were equally good,
     and gained 1 to 13 points where some were useless or pointed the wrong way.
 
@@ -89,6 +89,8 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
       min_abnormal: fewest abnormal images for the logistic regression.
       synthetic: [S, K] components of held-out normal images with synthetic defects, or None.
       groups: K numbers, the same for components that rest on the same evidence; None: each is a group of its own.
+      anchor: component that has seen neither known nor synthetic defects: where there is no regression, the others count as far as
+        they agree with it (see `_agreeing`).
       ignored: components that the regression leaves out, as it must where the abnormal images trained them.
 
     Raises:
@@ -126,13 +128,15 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
     clip_low = -CLIP
     if method == ROBUST_Z_SUM:
         weights, bias = _shares(range(len(names)) if groups is None else groups), 0.0
+        if anchor in names:
+            weights = _agreeing(z_normal, names.index(anchor), groups or range(len(names)))
         # Several components: positive parts. A single one keeps its whole range, so that no scores are tied.
         clip_low = 0.0 if len(names) > 1 else -CLIP
     scores = bias + np.clip(z_normal, clip_low, CLIP) @ weights
     # Judged by the whole range of the components: a mean of positive parts is skewed, and its tail would be taken for mislabelled images.
     keep = plausible(bias + z_normal @ weights)
     if method == LOGISTIC_REGRESSION:
-        keep &= ~like_abnormal(scores, bias + np.clip(z_abnormal, clip_low, CLIP) @ weights, keep)
+        keep = probably_normal(scores, bias + np.clip(z_abnormal, clip_low, CLIP) @ weights, keep) >= 0.5
     if not keep.all():
         warnings.append(f"{np.count_nonzero(~keep)} of {len(keep)} held-out normal images score as abnormal ones do; "
                         "they were set aside as probably mislabelled when the threshold was chosen")
@@ -203,38 +207,38 @@ def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewes
     return keep
 
 
-def like_abnormal(scores: np.ndarray, abnormal: np.ndarray, keep: np.ndarray, most: float = 0.3) -> np.ndarray:
-    """Which scores are more likely those of hidden abnormal images than of normal ones, bool [N].
+def probably_normal(scores: np.ndarray, abnormal: np.ndarray, keep: np.ndarray, most: float = 0.3) -> np.ndarray:
+    """Of each score the probability that it is a normal image's and not a hidden abnormal one's: [N] in [0, 1].
 
-    Hidden abnormal images score like the known ones. So the scores are taken as a mixture of a normal distribution, fitted
-    here by expectation-maximisation (Dempster et al. 1977), and that of the known abnormal images, fixed; everything above
-    the point where the latter becomes the likelier is marked. Only where the known ones lie three spreads or more above
-    the median, and the bulk of the scores is about symmetric (octile skewness at most 0.2): else the two kinds cannot be
-    told apart, or the tail of a skewed distribution would be taken for abnormal images.
+    Hidden abnormal images score like the known ones. So the scores are taken as a mixture of a logistic distribution, of median and
+    spread of those kept, and the normal distribution of the known abnormal images, whose share alone is fitted by expectation-
+    maximisation (Dempster et al. 1977). The logistic has a heavier tail than the normal distribution, which would take the upper tail of
+    almost any real scores for abnormal images. Only where the known ones lie three spreads or more above the median, and the bulk
+    of the scores is about symmetric (octile skewness at most 0.2): else the two kinds cannot be told apart, or the tail of a skewed
+    distribution would be taken for abnormal images.
 
     Args:
       scores: [N] of held-out images labelled normal; abnormal: [M] of known abnormal images.
-      keep: bool [N], the scores to start from. most: largest share that can be hidden abnormal images.
+      keep: bool [N], the scores to start from; the others' probability is 0. most: largest share that can be hidden abnormal images.
     """
     low, middle, high = np.quantile(scores[keep], [0.125, 0.5, 0.875])
     spread = np.median(np.abs(scores[keep] - middle)) * 1.4826
     apart = abnormal.mean() - middle >= 3 * spread
     if spread <= 0 or not apart or high + low - 2 * middle > 0.2 * (high - low):
-        return np.zeros(len(scores), bool)
-
-    def log_density(mean, deviation):
-        return -0.5 * ((scores - mean) / deviation) ** 2 - np.log(deviation)
-
-    mean, deviation, share = middle, spread, 0.05
-    of_abnormal = log_density(abnormal.mean(), abnormal.std() + 1e-3 * spread)
+        return keep.astype(np.float64)
+    scale = spread / 1.4826 / np.log(3)  # of a logistic distribution of this median absolute deviation
+    distance = np.abs(scores - middle) / scale
+    of_normal = -distance - 2 * np.log1p(np.exp(-distance)) - np.log(scale)
+    deviation = abnormal.std() + 1e-3 * spread
+    of_abnormal = -0.5 * ((scores - abnormal.mean()) / deviation) ** 2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)
+    order, share = np.argsort(scores, kind="stable"), 0.05
+    hidden = np.zeros(len(scores))
     for _ in range(50):
-        odds = of_abnormal + np.log(share) - log_density(mean, deviation) - np.log1p(-share)
-        hidden = np.where(scores > mean, 1 / (1 + np.exp(-np.clip(odds, -50, 50))), 0.0)
+        odds = of_abnormal + np.log(share) - of_normal - np.log1p(-share)
+        hidden = np.where(scores > middle, 1 / (1 + np.exp(-np.clip(odds, -50, 50))), 0.0)
+        hidden[order] = np.maximum.accumulate(hidden[order])  # a higher score is never the more probably normal
         share = np.clip(hidden.mean(), 1e-3, most)
-        mean = np.average(scores, weights=1 - hidden)
-        deviation = np.sqrt(np.average((scores - mean) ** 2, weights=1 - hidden)) + 1e-3 * spread
-    marked = hidden > 0.5
-    return scores >= scores[marked].min() if marked.any() else marked
+    return np.where(keep, 1.0 - hidden, 0.0)
 
 
 def _checked(components: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -267,6 +271,21 @@ def _shares(groups: Sequence[int]) -> np.ndarray:
     """Weights [K] that sum to 1: each group's are the same together, and within it."""
     _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return 1.0 / len(counts) / counts[inverse]
+
+
+def _agreeing(z_normal: np.ndarray, anchor: int, groups: Sequence[int]) -> np.ndarray:
+    """Weights [K] that sum to 1: each group's is its highest correlation with the anchor over the held-out normal images (the anchor's
+    own group: 1), divided within it in proportion to the correlations. What is uncorrelated with the anchor, or less, has none.
+    """
+    groups, deviations = np.asarray(groups), z_normal.std(axis=0)
+    centered = (z_normal - z_normal.mean(axis=0)) / np.maximum(deviations, 1e-12)
+    agreement = np.maximum(centered.T @ centered[:, anchor] / len(z_normal), 0.0)
+    agreement[anchor] = 1.0
+    weights = np.zeros(len(groups))
+    for group in set(groups.tolist()):
+        mine = groups == group
+        weights[mine] = agreement[mine].max() * agreement[mine] / max(agreement[mine].sum(), 1e-12)
+    return weights / weights.sum()
 
 
 def _regression(z_normal: np.ndarray, sources: Sequence[np.ndarray], candidates: Sequence[int]) -> tuple[np.ndarray, float]:

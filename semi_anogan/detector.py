@@ -177,7 +177,7 @@ class Detector(AnySize):
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
-        settings = {"groups": [scoring.GROUPS[name] for name in self.names]}
+        settings = {"groups": [scoring.GROUPS[name] for name in self.names], "anchor": "memory"}
         if known and not abnormal and self.likeness is not None and len(self.likeness.left_out):
             abnormal = np.stack(known[: len(self.likeness.left_out)])
             if "likeness" in self.names:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semi_anogan.calibration import Calibration, conformal_threshold, fit, like_abnormal, plausible
+from semi_anogan.calibration import Calibration, conformal_threshold, fit, plausible, probably_normal
 
 
 def test_score_by_hand():
@@ -183,20 +183,20 @@ def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(shar
         found = fit(["a"], normal[:, None], 4 + 2 * rng.standard_normal((20, 1)), 0.01)
         false_alarms.append(np.mean(found.score(rng.standard_normal((4000, 1))) > found.threshold))
         recall.append(np.mean(found.score(4 + 2 * rng.standard_normal((4000, 1))) > found.threshold))
-    assert 0.004 < np.mean(false_alarms) < most_false_alarms
-    assert np.mean(recall) > 0.7  # 0.80 for the true 99 % quantile
+    assert 0.002 < np.mean(false_alarms) < most_false_alarms
+    assert np.mean(recall) > 0.62  # 0.80 for the true 99 % quantile
 
 
 def test_the_tail_of_a_skewed_distribution_is_not_taken_for_abnormal_images():
     rng = np.random.default_rng(4)
     scores = rng.exponential(size=300)
-    assert not like_abnormal(scores, 5 + 2 * rng.standard_normal(20), np.ones(300, bool)).any()
+    assert (probably_normal(scores, 5 + 2 * rng.standard_normal(20), np.ones(300, bool)) == 1).all()
 
 
-def test_scores_that_hardly_tell_known_abnormal_images_apart_trim_nothing():
+def test_scores_that_hardly_tell_known_abnormal_images_apart_are_all_normal():
     rng = np.random.default_rng(5)
     normal = rng.standard_normal(280)
-    assert not like_abnormal(normal, 1.2 + rng.standard_normal(26), np.ones(280, bool)).any()
+    assert (probably_normal(normal, 1.2 + rng.standard_normal(26), np.ones(280, bool)) == 1).all()
 
 
 def test_without_abnormal_images_each_group_weighs_the_same():
@@ -219,3 +219,42 @@ def test_ignored_components_get_no_weight_however_well_they_tell_the_images_apar
     calibration = fit(("memory", "patches", "likeness"), normal, abnormal, ignored=("discriminator", "patches"))
     assert calibration.weights[1] == 0 and calibration.weights[0] > 0 and calibration.weights[2] > 0
     assert not any("patches" in warning for warning in calibration.warnings)
+
+
+@pytest.mark.parametrize("tail", ["normal", "logistic", "t"])
+def test_the_promised_rate_holds_beside_known_abnormal_images_whatever_the_tail(tail):
+    """No hidden abnormal image, but known ones that overlap the upper tail: taking that tail for hidden ones would double the rate."""
+    distribution = {**TAILS, "t": stats.t(5)}[tail]
+    rng, rates = np.random.default_rng(8), []
+    for _ in range(100):
+        normal = distribution.rvs(280, random_state=rng) / distribution.std()
+        found = fit(["a"], normal[:, None], 4 + 1.7 * rng.standard_normal((26, 1)), 0.01)
+        rates.append(np.mean(found.score(distribution.rvs((2000, 1), random_state=rng) / distribution.std()) > found.threshold))
+    assert 0.004 < np.mean(rates) < 0.015
+
+
+def test_probably_normal_by_hand():
+    """One step of Bayes' rule at the share that the steps settle on, in plain numbers."""
+    rng = np.random.default_rng(9)
+    scores = np.append(rng.logistic(size=200), [8.0])
+    abnormal = np.array([6.0, 8.0, 10.0])
+    probability = probably_normal(scores, abnormal, np.ones(201, bool))
+    share = (1 - probability).mean()
+    middle, scale = np.median(scores), np.median(np.abs(scores - np.median(scores))) / np.log(3)
+    of_abnormal = stats.norm.pdf(8.0, 8.0, abnormal.std() + 1e-3 * 1.4826 * np.log(3) * scale) * share
+    of_normal = stats.logistic.pdf(8.0, middle, scale) * (1 - share)
+    assert probability[-1] == pytest.approx(of_normal / (of_normal + of_abnormal), rel=1e-3)
+    assert probability[:200].min() >= probability[-1] and np.median(probability) == 1
+    held_out = probably_normal(scores, abnormal, scores < 5)
+    assert held_out[-1] == 0
+
+
+def test_components_count_as_far_as_they_agree_with_the_anchor():
+    """Correlations with the anchor by construction: 0.6 and 0.3 in one group, none in another, 0.8 in a third."""
+    rng = np.random.default_rng(10)
+    anchor, *noise = np.linalg.qr(rng.standard_normal((4000, 5)))[0].T
+    columns = [r * anchor + np.sqrt(1 - r * r) * n for r, n in zip((0.6, 0.3, -0.5, 0.8), noise, strict=True)]
+    normal = np.stack([*columns, anchor], axis=1) * 63.0
+    calibration = fit(("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory")
+    expected = np.array([0.6 * 0.6 / 0.9, 0.6 * 0.3 / 0.9, 0.0, 0.8, 1.0])
+    np.testing.assert_allclose(calibration.weights, expected / expected.sum(), atol=0.03)
