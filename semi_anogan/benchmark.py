@@ -4,6 +4,7 @@
   --suite=large   one step of training and of search at 1024 x 1024
   --suite=baselines  AUROC of trivial scores on the data of a configuration; with --methods=all, that of the baselines
   --suite=runs    a table of the metrics of finished run folders (--runs=A,B,...)
+  --suite=false_alarms  the rate a threshold gives beside the one asked for (--rates), of finished run folders (--runs=A,B,...)
   --suite=export  speed of a bundle's formats (--bundle) beside the model of the run it was exported from (--runs)
   --suite=alpha   alpha = 1 against alpha < 1 over the contamination of the training data (train flags after --)
   --suite=mnist|elpv|surface|caltech256 [--fast]  our variants and all baselines on a protocol, into docs/results.md
@@ -23,7 +24,7 @@ from semi_anogan import cli
 _PROTOCOLS = ("mnist", "elpv", "surface", "caltech256", "ablation")
 _CONFIG = cli.define_config("configuration to measure (speed, baselines, ablation), or instead of the protocol's own")
 _SUITE = flags.DEFINE_enum(
-    "suite", "speed", ["speed", "large", "baselines", "runs", "export", "alpha", *_PROTOCOLS], "what to measure"
+    "suite", "speed", ["speed", "large", "baselines", "runs", "false_alarms", "export", "alpha", *_PROTOCOLS], "what to measure"
 )
 _ITERATIONS = flags.DEFINE_list("iterations", ["10", "40", "100", "500"], "search iterations to measure (speed)")
 _RESULTS = flags.DEFINE_string(
@@ -39,13 +40,14 @@ _RUNS = flags.DEFINE_string(
     "between (runs)",
 )
 flags.DEFINE_alias("folder", "runs")
+_RATES = flags.DEFINE_list("rates", ["0.01", "0.05"], "false-alarm rates to ask for (false_alarms)")
 _BUNDLE = flags.DEFINE_string("bundle", None, "what python -m semi_anogan.export wrote (export)")
 _TRAIN = flags.DEFINE_multi_string(
     "train", [], "flag for the train command, as --train=--config=configs/mnist.py (alpha)"
 )
 _ALPHAS = flags.DEFINE_list("alphas", ["1", "0.5"], "mixture weights (alpha)")
 _CONTAMINATIONS = flags.DEFINE_list("contaminations", ["0", "0.05", "0.2"], "shares of mislabelled images (alpha)")
-_SEEDS = flags.DEFINE_list("seeds", None, "seeds (alpha, protocols); default 0,1,2, with --fast 0")
+_SEEDS = flags.DEFINE_list("seeds", None, "seeds (alpha, protocols, false_alarms); default 0,1,2, with --fast 0; false_alarms 0 to 9")
 _JOBS = flags.DEFINE_integer("jobs", None, "trainings at a time; default 2 (alpha), 1 (protocols)", lower_bound=1)
 _FAST = flags.DEFINE_bool("fast", False, "one seed, and digits 0, 4 and 8 only (protocols)")
 _CASES = flags.DEFINE_list("cases", None, "cases as in the tables, or parts such as digit 4 (protocols); default all")
@@ -69,6 +71,8 @@ def main(argv):
         text = _baselines()
     elif _SUITE.value == "export":
         text = _exported()
+    elif _SUITE.value == "false_alarms":
+        text = _false_alarms()
     elif _SUITE.value == "runs":
         text = tables.of_runs((_RUNS.value or "runs/benchmark").split(","))
     else:
@@ -94,6 +98,19 @@ def _baselines() -> str:
     return tables.comparison(
         config, list(comparison.METHODS) if methods == ["all"] else methods, _RUNS.value, _STEPS.value
     )
+
+
+def _false_alarms() -> str:
+    from semi_anogan.benchmarks import false_alarms
+    from semi_anogan.runs import RunError
+
+    try:
+        rates = [float(rate) for rate in _RATES.value]
+    except ValueError as error:
+        raise RunError(f"rates: {error}") from None
+    if not _RUNS.value or not all(0 < rate < 1 for rate in rates):
+        raise RunError(f"--suite=false_alarms needs --runs=A,B,... and rates between 0 and 1, got {_RATES.value}")
+    return false_alarms.run(_RUNS.value.split(","), rates, list(_seeds() or range(10)))
 
 
 def _exported() -> str:

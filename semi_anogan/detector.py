@@ -177,23 +177,27 @@ class Detector(AnySize):
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
-        settings = {"groups": [scoring.GROUPS[name] for name in self.names], "anchor": "memory"}
-        if known and not abnormal and self.likeness is not None and len(self.likeness.left_out):
-            abnormal = np.stack(known[: len(self.likeness.left_out)])
-            if "likeness" in self.names:
-                abnormal[:, self.names.index("likeness")] = self.likeness.left_out
-            settings |= {"min_abnormal": 2, "ignored": scoring.TRAINED_ON_KNOWN}
-        self.calibration = calibrating.fit(
-            self.names,
-            components,
-            np.stack(abnormal) if len(abnormal) else None,
-            false_alarm_rate,
-            synthetic=np.stack(synthetic) if synthetic else None,
-            **settings,
-        )
+        self.calibration = self.fuse(components, abnormal, false_alarm_rate, synthetic, known)
         # Median over the images: some of them may be abnormal after all.
         self.map_center = np.median(means, axis=0).astype(np.float32)
         self.map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
+
+    def fuse(self, normal, abnormal, false_alarm_rate: float, synthetic=(), known=()) -> calibrating.Calibration:
+        """Score statistics, weights and threshold from components [N, K] of images as `calibrate` takes them."""
+        settings = {"groups": [scoring.GROUPS[name] for name in self.names], "anchor": "memory"}
+        if len(known) and not len(abnormal) and self.likeness is not None and len(self.likeness.left_out):
+            abnormal = np.array(known[: len(self.likeness.left_out)])
+            if "likeness" in self.names:
+                abnormal[:, self.names.index("likeness")] = self.likeness.left_out
+            settings |= {"min_abnormal": 2, "ignored": scoring.TRAINED_ON_KNOWN}
+        return calibrating.fit(
+            self.names,
+            normal,
+            np.stack(abnormal) if len(abnormal) else None,
+            false_alarm_rate,
+            synthetic=np.stack(synthetic) if len(synthetic) else None,
+            **settings,
+        )
 
     def state(self) -> dict:
         """What `calibrate` fitted, as JSON values."""

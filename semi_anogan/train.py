@@ -86,20 +86,25 @@ def calibrate(config, folder, model, dataset, splits):
         runs.write_arrays(folder / runs.LIKENESS, detector.likeness.arrays())
     if not detector.names:
         raise runs.RunError(f"score.components: {config.score.components} needs known abnormal images, and none are given")
-    # With few known abnormal images none are held out; each is then judged by the likeness to the others.
-    few = detector.likeness is not None and len(detector.likeness.left_out) > 0 and not splits.held_out_abnormal
-    detector.calibrate(
-        read(splits.held_out_normal, "held-out normal"),
-        read(splits.held_out_abnormal, "held-out abnormal"),
-        config.calibration.false_alarm_rate,
-        () if few else read_synthetic(config, dataset, splits),
-        read(splits.abnormal[: len(detector.likeness.left_out)], "known abnormal") if few else (),
-    )
+    images = calibration_images(config, dataset, splits, detector, read)
+    detector.calibrate(false_alarm_rate=config.calibration.false_alarm_rate, **images)
     runs.write_json(folder / runs.DETECTOR, detector.state())
     examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
     if detector.search is not None:
         write_reconstructions(folder, detector, [dataset.read_image(e) for e in examples])
     return detector
+
+
+def calibration_images(config, dataset, splits, detector, read) -> dict:
+    """The images that Detector.calibrate takes, by its arguments' names; read: (examples, what is shown) -> images."""
+    # With few known abnormal images none are held out; each is then judged by the likeness to the others.
+    few = detector.likeness is not None and len(detector.likeness.left_out) > 0 and not splits.held_out_abnormal
+    return {
+        "normal": read(splits.held_out_normal, "held-out normal"),
+        "abnormal": read(splits.held_out_abnormal, "held-out abnormal"),
+        "synthetic": () if few else read_synthetic(config, dataset, splits),
+        "known": read(splits.abnormal[: len(detector.likeness.left_out)], "known abnormal") if few else (),
+    }
 
 
 def read_synthetic(config, dataset, splits, most: int = 100):

@@ -1,0 +1,72 @@
+"""Whether a threshold gives the false-alarm rate it was asked for: calibrated again and again on a part of what a run holds out."""
+
+import numpy as np
+
+from semi_anogan import runs
+from semi_anogan.benchmarks.results import machine, table
+
+CALIBRATING_SHARE = 2 / 3  # of the held-out normal images; the rest are counted
+HEADER = ["run", "asked", "calibrated on", "held out: mean", "lowest to highest", "test: mean", "lowest to highest", "recall"]
+
+
+def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
+    """Markdown: for each finished run and rate the false alarms among held-out normal images that the threshold did not see, and among
+    the test images, over the draws of `seeds`. Weights and threshold are fitted anew each time; the networks stay.
+
+    Raises: RunError for a folder without a finished run.
+    """
+    rows = []
+    for folder in folders:
+        detector, components = measured(folder)
+        for rate in rates:
+            figures = [observed(detector.fuse, components, rate, seed) for seed in seeds]
+            rows.append([folder.rstrip("/").split("/")[-1], rate, figures[0]["calibrated_on"], *_summary(figures)])
+    return f"Machine: {machine()}. {len(seeds)} draws each.\n\n{table(HEADER, rows)}"
+
+
+def measured(folder) -> tuple:
+    """(detector of a finished run, {what: components [N, K]}) of all images that calibrate it and of the test images."""
+    from semi_anogan.train import calibration_images
+
+    config, detector = runs.load_config(folder), runs.load_detector(folder)
+    dataset, splits, _ = runs.load_data(config)
+
+    def read(examples, what=""):
+        return (dataset.read_image(example) for example in examples)
+
+    images = dict(calibration_images(config, dataset, splits, detector, read))
+    images["test_normal"] = read([e for e in splits.test if not e.abnormal])
+    images["test_abnormal"] = read([e for e in splits.test if e.abnormal])
+    empty = np.zeros((0, len(detector.names)), np.float32)
+    found = {what: [m.components for m in detector.measure(parts)] for what, parts in images.items()}
+    return detector, {what: np.stack(rows) if rows else empty for what, rows in found.items()}
+
+
+def observed(fuse, components: dict, rate: float, seed: int) -> dict[str, float]:
+    """What a threshold gives that is fitted on a random CALIBRATING_SHARE of the held-out normal images.
+
+    Args: fuse: as Detector.fuse; components: as `measured` gives them; rate: asked; seed: of the draw.
+    Returns: calibrated_on: how many images; held_out: rate among the rest of them; test, recall: among the test images.
+    """
+    normal = components["normal"]
+    order = np.random.default_rng(seed).permutation(len(normal))
+    count = round(CALIBRATING_SHARE * len(normal))
+    fitted = fuse(normal[order[:count]], components["abnormal"], rate, components["synthetic"], components["known"])
+
+    def above(values):
+        return float(np.mean(fitted.score(values) > fitted.threshold))
+
+    return {
+        "calibrated_on": count,
+        "held_out": above(normal[order[count:]]),
+        "test": above(components["test_normal"]),
+        "recall": above(components["test_abnormal"]),
+    }
+
+
+def _summary(figures: list[dict]) -> list:
+    held_out, test = ([f[name] for f in figures] for name in ("held_out", "test"))
+    cells = []
+    for values in (held_out, test):
+        cells += [float(np.mean(values)), f"{min(values):.3f} to {max(values):.3f}"]
+    return [*cells, float(np.mean([f["recall"] for f in figures]))]

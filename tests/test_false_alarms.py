@@ -1,0 +1,40 @@
+"""The benchmark of false-alarm rates."""
+
+import numpy as np
+import pytest
+
+from semi_anogan import calibration
+from semi_anogan.benchmarks import false_alarms
+from trained import smoke_data, smoke_detector, smoke_run, tiny_model  # noqa: F401
+
+
+def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
+    """One component, 30 held-out images 0 to 29: 20 calibrate, the largest of them is the threshold, and what of the rest lies above counts."""
+    normal = np.arange(30.0)[:, None]
+    components = {
+        "normal": normal, "abnormal": np.zeros((0, 1)), "synthetic": np.zeros((0, 1)), "known": np.zeros((0, 1)),
+        "test_normal": np.float64([[0.0], [28.5], [40.0], [50.0]]), "test_abnormal": np.float64([[10.0], [99.0]]),
+    }
+
+    def fuse(normal, abnormal, rate, synthetic, known):
+        assert len(normal) == 20 and rate == 0.01
+        return calibration.fit(["a"], normal, false_alarm_rate=rate)
+
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(30)
+        seen, rest = order[:20], order[20:]
+        found = false_alarms.observed(fuse, components, 0.01, seed)
+        assert found["held_out"] == pytest.approx(np.mean(rest > seen.max()))
+        assert found["test"] == pytest.approx(np.mean(np.array([0, 28.5, 40, 50]) > seen.max()))
+        assert found["recall"] == 0.5 and found["calibrated_on"] == 20
+
+
+def test_a_finished_run_is_measured_as_it_was_calibrated(smoke_run, smoke_detector):
+    """The components that the benchmark takes give the run's own weights and threshold."""
+    detector, components = false_alarms.measured(smoke_run)
+    fitted = detector.fuse(components["normal"], components["abnormal"], 0.01, components["synthetic"], components["known"])
+    np.testing.assert_allclose(fitted.weights, smoke_detector.calibration.weights, rtol=1e-3)
+    assert fitted.threshold == pytest.approx(smoke_detector.threshold, rel=1e-3, abs=1e-3)
+    text = false_alarms.run([str(smoke_run)], [0.05], [0, 1])
+    assert "| smoke" in text or str(smoke_run).split("/")[-1] in text
+    assert "2 draws each" in text
