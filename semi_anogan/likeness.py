@@ -9,6 +9,7 @@ from semi_anogan.memory import TOP_SHARE, neighbourhood_mean, whitening
 
 COMPONENTS = 512  # principal components kept, at most
 REFINEMENTS = 1  # times the worst patches are chosen again, by the discriminant found
+MOST_LEFT_OUT = 64  # with more abnormal images than this some are held out, and say more
 CANDIDATES = 4  # times as many patches of an abnormal image are kept to choose from as count
 
 
@@ -23,7 +24,7 @@ class Likeness:
     Args:
       weights: float32 [C], one for each scale used, finest first; bias: float. A patch's value is its features' product with the
         weights, plus the bias: in standard deviations of normal patches, 0 is their mean.
-      left_out: float64 [K], of each known abnormal image what the discriminant of the others says; empty where only one is known.
+      left_out: float64 [K], of each known abnormal image what the discriminant of the others says; empty with one or more than MOST_LEFT_OUT.
     """
 
     def __init__(self, weights: Sequence[np.ndarray], bias, left_out=()):
@@ -59,9 +60,10 @@ class Likeness:
         if not bags:
             raise ValueError("a likeness needs at least one abnormal image, got none")
         direction = _direction(bags)
-        left_out = [
-            _top(values, _direction(bags[:i] + bags[i + 1 :]), count).mean(axis=0)[-1] for i, (values, count) in enumerate(bags)
-        ] if len(bags) > 1 else []
+        left_out = []
+        if 1 < len(bags) <= MOST_LEFT_OUT:
+            others = (_direction(bags[:i] + bags[i + 1 :]) for i in range(len(bags)))
+            left_out = [_top(*bag, direction)[:, -1].mean() for bag, direction in zip(bags, others, strict=True)]
         weights = projection @ direction
         return cls(np.split(weights, np.cumsum(channels)[:-1]), -center @ weights, left_out)
 
@@ -129,11 +131,11 @@ def _direction(bags) -> np.ndarray:
     """Unit vector from the normal mean, 0, to that of the abnormal images' worst patches: [P]."""
     direction = np.mean([patches[:count].mean(axis=0) for patches, count in bags], axis=0)
     for _ in range(REFINEMENTS):
-        direction = np.mean([_top(patches, direction, count)[:, :-1].mean(axis=0) for patches, count in bags], axis=0)
+        direction = np.mean([_top(patches, count, direction)[:, :-1].mean(axis=0) for patches, count in bags], axis=0)
     return direction / np.maximum(np.linalg.norm(direction), 1e-12)
 
 
-def _top(patches, direction, count: int) -> np.ndarray:
+def _top(patches, count: int, direction) -> np.ndarray:
     """The patches of the highest products with the direction, and these as a last column: [M, P] -> [count, P + 1]."""
     values = patches @ direction
     chosen = np.argsort(-values, kind="stable")[:count]

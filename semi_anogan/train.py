@@ -77,12 +77,8 @@ def calibrate(config, folder, model, dataset, splits):
     if detector.wants("memory"):
         detector.remember(read(normal, "memory"), config.features.memory, config.seed, config.features.memory_trim)
         runs.write_arrays(folder / runs.MEMORY, detector.memory.arrays())
-    if splits.abnormal and detector.wants("likeness"):
-        known = (
-            (dataset.read_image(e), dataset.read_mask(e) if config.objective.masks else None) for e in splits.abnormal
-        )
-        known = shown(known, len(splits.abnormal), "likeness to known defects")
-        detector.recognise(read(normal[:500], "likeness"), known, config.seed)
+    if detector.wants("likeness") and (splits.abnormal or config.objective.synthetic_weight):
+        detector.recognise(read(normal[:500], "likeness"), defects(config, dataset, splits.abnormal, normal), config.seed)
         runs.write_arrays(folder / runs.LIKENESS, detector.likeness.arrays())
     if not detector.names:
         raise runs.RunError(f"score.components: {config.score.components} needs known abnormal images, and none are given")
@@ -95,10 +91,23 @@ def calibrate(config, folder, model, dataset, splits):
     return detector
 
 
+def defects(config, dataset, known, normal, most: int = 100):
+    """Abnormal images with their masks (None where not known), for the likeness: the known ones; without any, normal training images
+    with synthetic defects, `most` of them.
+    """
+    from semi_anogan.data.synthetic import TRAINING_KINDS
+
+    if known:
+        for example in known:
+            yield dataset.read_image(example), dataset.read_mask(example) if config.objective.masks else None
+        return
+    yield from _synthesised(dataset, normal[:most], TRAINING_KINDS, [config.seed, 4])
+
+
 def calibration_images(config, dataset, splits, detector, read) -> dict:
     """The images that Detector.calibrate takes, by its arguments' names; read: (examples, what is shown) -> images."""
     # With few known abnormal images none are held out; each is then judged by the likeness to the others.
-    few = detector.likeness is not None and len(detector.likeness.left_out) > 0 and not splits.held_out_abnormal
+    few = bool(splits.abnormal) and detector.likeness is not None and len(detector.likeness.left_out) > 0 and not splits.held_out_abnormal
     return {
         "normal": read(splits.held_out_normal, "held-out normal"),
         "abnormal": read(splits.held_out_abnormal, "held-out abnormal"),
@@ -113,19 +122,25 @@ def read_synthetic(config, dataset, splits, most: int = 100):
     None without known abnormal images: what was then trained on synthetic defects alone finds the other synthetic kinds easily, whatever
     it finds of real ones, and would get the weight (docs/results.md, "No known defects").
     """
+    from semi_anogan.data.synthetic import CALIBRATION_KINDS
+
+    if config.objective.synthetic_weight and splits.abnormal:
+        drawn = _synthesised(dataset, splits.held_out_normal[:most], CALIBRATION_KINDS, [config.seed, 3])
+        yield from (image for image, _ in drawn)
+
+
+def _synthesised(dataset, examples, kinds, seed: list[int]):
+    """(image, mask) of each example with synthetic defects, whose foreign texture is that of the example before."""
     import numpy as np
 
     from semi_anogan.data.images import resize
-    from semi_anogan.data.synthetic import CALIBRATION_KINDS, synthesise
+    from semi_anogan.data.synthetic import synthesise
 
-    normal = splits.held_out_normal[:most]
-    if not (config.objective.synthetic_weight and splits.abnormal):
-        return
-    for index, example in enumerate(normal):
-        image, other = dataset.read_image(example), dataset.read_image(normal[index - 1])
+    for index, example in enumerate(examples):
+        image, other = dataset.read_image(example), dataset.read_image(examples[index - 1])
         if other.shape != image.shape:
             other = resize(other, *image.shape[:2])
-        yield synthesise(image, other, np.random.default_rng([config.seed, 3, index]), CALIBRATION_KINDS)[0]
+        yield synthesise(image, other, np.random.default_rng([*seed, index]), kinds)
 
 
 def _trim_share(config, model) -> float:
