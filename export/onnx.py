@@ -12,6 +12,7 @@ import onnxruntime
 import tensorflow as tf
 
 from semi_anogan.export import functions
+from semi_anogan.export.simplify import simplified
 
 OPSET = 17
 # Operators that do the bulk of the work, and so are worth doing in float16.
@@ -48,7 +49,7 @@ def convert(function, batch: int) -> onnx.ModelProto:
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what `check` finds too
         model, _ = tf2onnx.convert.from_function(graph, input_signature=specs, opset=OPSET)
-    return model
+    return simplified(model)
 
 
 def check(data: bytes, where: str) -> list[str]:
