@@ -46,7 +46,7 @@ def test_bundle_says_how_it_is_used(bundle_folder, smoke_detector):
         p.relative_to(bundle_folder).as_posix() for p in bundle_folder.rglob("*") if p.is_file() and p.name != "bundle.json"
     }
     step = next(p for p in values["programs"] if p["path"] == f"onnx/search_step_b{BATCH}.onnx")
-    assert step["opset"] == 17 and "ConvTranspose" in step["operators"]
+    assert step["opset"] == 17 and "Conv" in step["operators"] and "ConvTranspose" not in step["operators"]
     assert step["inputs"]["latents"] == [BATCH, 16] and step["outputs"]["loss"] == [BATCH]
 
 
@@ -65,6 +65,31 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
     edge = EdgeDetector(tmp_path / "b", "onnx")
     assert list(edge.programs) == ["score"]
     np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)
+
+
+def test_features_memory_and_likeness_export(tmp_path):
+    """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
+    from semi_anogan.detector import Detector
+    from semi_anogan.model import SemiAnoGAN
+
+    features = {"name": "efficientnet_lite0", "weights": None, "resolution": 32, "patches": True, "trainable_blocks": 1,
+                "top_share": 0.05, "memory": 20, "likeness": True, "projected": False, "search": False}
+    model = SemiAnoGAN(resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=features, seed=1)
+    images = np.random.default_rng(1).uniform(-1, 1, (24, 32, 32, 1)).astype(np.float32)
+    detector = Detector(model, components=("patches", "memory", "likeness"), batch_size=2)
+    detector.remember(images[:6], size=20)  # others below: a patch in the memory is at distance 0, but for rounding
+    detector.recognise(images[:6], [(np.clip(image + 0.5, -1, 1), None) for image in images[6:9]])
+    images = images[9:]
+    assert detector.names == ("patches", "memory", "likeness")
+    detector.calibrate(images[:10], np.clip(images[10:] + 0.5, -1, 1), 0.2)
+    write.export(detector, {}, images, tmp_path / "b", ["onnx", "tflite"], [2], ["float32"])
+    wanted = detector(images)
+    for engine in ("onnx", "tflite"):
+        found = EdgeDetector(tmp_path / "b", engine)(images)
+        np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(np.stack(found.maps), wanted.maps, rtol=1e-2, atol=1e-2)
+    score = next(p for p in Bundle(tmp_path / "b").values["programs"] if p["format"] == "onnx")
+    assert "Clip" in score["operators"] and "Min" not in score["operators"]
 
 
 def test_a_failed_check_fails_the_export(tmp_path, monkeypatch):
