@@ -107,12 +107,12 @@ def defects(config, dataset, known, normal, most: int = 100):
 def calibration_images(config, dataset, splits, detector, read) -> dict:
     """The images that Detector.calibrate takes, by its arguments' names; read: (examples, what is shown) -> images."""
     # With few known abnormal images none are held out; each is then judged by the likeness to the others.
-    few = bool(splits.abnormal) and detector.likeness is not None and len(detector.likeness.left_out) > 0 and not splits.held_out_abnormal
+    few = bool(splits.abnormal) and detector.likeness is not None and not splits.held_out_abnormal
     return {
         "normal": read(splits.held_out_normal, "held-out normal"),
         "abnormal": read(splits.held_out_abnormal, "held-out abnormal"),
         "synthetic": () if few else read_synthetic(config, dataset, splits),
-        "known": read(splits.abnormal[: len(detector.likeness.left_out)], "known abnormal") if few else (),
+        "known": read(splits.abnormal, "known abnormal") if few else (),
     }
 
 
