@@ -254,7 +254,7 @@ def test_a_full_disk_is_a_run_error(tmp_path, smoke_data, monkeypatch):
 
 def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
     """One of each held-out normal image, changed in part of its pixels; none where training knew no abnormal image."""
-    from semi_anogan.train import read_synthetic
+    from semi_anogan.fit_detector import read_synthetic
 
     config, dataset, splits = smoke_data
     drawn = list(read_synthetic(config, dataset, splits, most=2))
@@ -265,7 +265,7 @@ def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
 
 
 def test_the_likeness_is_to_the_known_defects_and_without_any_to_synthetic_ones(smoke_data):
-    from semi_anogan.train import defects
+    from semi_anogan.fit_detector import defects
 
     config, dataset, splits = smoke_data
     known = list(defects(config, dataset, splits.abnormal[:3], splits.normal))

@@ -26,7 +26,7 @@ def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
 
 def measured(folder) -> tuple:
     """(detector of a finished run, {what: components [N, K]}) of all images that calibrate it and of the test images."""
-    from semi_anogan.train import calibration_images
+    from semi_anogan.fit_detector import calibration_images
 
     config, detector = runs.load_config(folder), runs.load_detector(folder)
     dataset, splits, _ = runs.load_data(config)
