@@ -11,7 +11,8 @@ HEADER = ["run", "asked", "calibrated on", "held out: mean", "lowest to highest"
 
 def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
     """Markdown: for each finished run and rate the false alarms among held-out normal images that the threshold did not see, and among
-    the test images, over the draws of `seeds`. Weights and threshold are fitted anew each time; the networks stay.
+    the test images, over the draws of `seeds`. Weights and threshold are fitted anew each time; the networks stay. Images that the source
+    itself hid among the normal ones help to calibrate, as in a training, but are not counted.
 
     Raises: RunError for a folder without a finished run.
     """
@@ -25,7 +26,9 @@ def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
 
 
 def measured(folder) -> tuple:
-    """(detector of a finished run, {what: components [N, K]}) of all images that calibrate it and of the test images."""
+    """(detector of a finished run, {what: components [N, K]} of all images that calibrate it and of the test images); "mislabelled": bool [N],
+    which of the "normal" ones the source knows to be abnormal.
+    """
     from semi_anogan.fit_detector import calibration_images
 
     config, detector = runs.load_config(folder), runs.load_detector(folder)
@@ -39,7 +42,8 @@ def measured(folder) -> tuple:
     images["test_abnormal"] = read([e for e in splits.test if e.abnormal])
     empty = np.zeros((0, len(detector.names)), np.float32)
     found = {what: [m.components for m in detector.measure(parts)] for what, parts in images.items()}
-    return detector, {what: np.stack(rows) if rows else empty for what, rows in found.items()}
+    components = {what: np.stack(rows) if rows else empty for what, rows in found.items()}
+    return detector, {**components, "mislabelled": np.array([e.mislabelled for e in splits.held_out_normal])}
 
 
 def observed(fuse, components: dict, rate: float, seed: int) -> dict[str, float]:
@@ -58,7 +62,7 @@ def observed(fuse, components: dict, rate: float, seed: int) -> dict[str, float]
 
     return {
         "calibrated_on": count,
-        "held_out": above(normal[order[count:]]),
+        "held_out": above(normal[order[count:]][~components["mislabelled"][order[count:]]]),
         "test": above(components["test_normal"]),
         "recall": above(components["test_abnormal"]),
     }
