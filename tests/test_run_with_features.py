@@ -1,0 +1,74 @@
+"""Whole runs with pretrained features: a few known defects, or none."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from tiny_runs import tiny_config
+
+from semi_anogan import runs, train
+from semi_anogan.detector import Detector
+
+FEATURES = {
+    "features.name": "efficientnet_lite0", "features.resolution": 32, "features.memory": 60, "schedule.total_kimages": 0.064,
+    "schedule.patch_kimages": 0.032, "schedule.patch_batch_size": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Two run folders by their number of known abnormal images, 3 and 0."""
+    folders = {}
+    for known in (3, 0):
+        folders[known] = tmp_path_factory.mktemp(f"known{known}")
+        train.run(tiny_config(**{**FEATURES, "data.abnormal_count": known}), folders[known])
+    return folders
+
+
+def test_few_known_defects_weigh_what_did_not_train_on_them(finished):
+    fitted = json.loads((finished[3] / "detector.json").read_text())["calibration"]
+    weights = dict(zip(fitted["names"], fitted["weights"], strict=True))
+    assert set(weights) >= {"discriminator", "patches", "memory", "likeness"}
+    if fitted["method"] == "logistic_regression":  # not so where no component is higher for the three
+        assert weights["discriminator"] == weights["patches"] == 0 and fitted["abnormals"] == 3
+    with np.load(finished[3] / "likeness.npz") as file:
+        assert file["left_out"].shape == (3,) and file["weights0"].shape == (24,) and file["weights2"].shape == (112,)
+
+
+def test_without_known_defects_components_count_as_they_agree_with_the_memory(finished):
+    fitted = json.loads((finished[0] / "detector.json").read_text())["calibration"]
+    weights = dict(zip(fitted["names"], fitted["weights"], strict=True))
+    assert fitted["method"] == "robust_z_sum" and fitted["abnormals"] == 0
+    assert weights["memory"] == max(weights.values()) > 0 and sum(weights.values()) == pytest.approx(1)
+    assert "likeness" in weights  # to synthetic defects
+
+
+@pytest.mark.parametrize("known", [3, 0])
+def test_a_loaded_run_scores_as_the_training_did(finished, known):
+    detector, (dataset, splits, _) = Detector.load(finished[known]), runs.load_data(runs.load_config(finished[known]))
+    rows = (finished[known] / "scores.csv").read_text().splitlines()[1:]
+    found = [detector.judge(m)[0] for m in detector.measure(dataset.read_image(e) for e in splits.test)]
+    np.testing.assert_allclose(found, [float(row.split(",")[2]) for row in rows], rtol=1e-3, atol=1e-3)
+
+
+def test_the_end_of_a_run_done_again_says_the_same(finished, tmp_path):
+    """A training that was cut off after its last step, before the threshold."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished[3], folder)
+    for name in ("detector.json", "metrics.json", "memory.npz", "likeness.npz"):
+        (folder / name).unlink()
+    train.run(tiny_config(**{**FEATURES, "data.abnormal_count": 3}), folder)
+    before, after = (json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[3], folder))
+    assert before["names"] == after["names"]
+    np.testing.assert_allclose(after["weights"], before["weights"], rtol=1e-3, atol=1e-6)
+    assert after["threshold"] == pytest.approx(before["threshold"], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["likeness.npz", "memory.npz"])
+def test_a_damaged_file_is_named(finished, tmp_path, name):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[3], folder)
+    (folder / name).write_bytes((folder / name).read_bytes()[:200])
+    with pytest.raises(runs.RunError, match=f"{name}: cannot be read"):
+        Detector.load(folder)
