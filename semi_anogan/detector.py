@@ -186,7 +186,9 @@ class Detector(AnySize):
         """Score statistics, weights and threshold from components [N, K] of images as `calibrate` takes them."""
         settings = {"groups": [scoring.GROUPS[name] for name in self.names], "anchor": "memory"}
         if len(known) and not len(abnormal) and self.likeness is not None and len(self.likeness.left_out):
-            abnormal = np.array(known[: len(self.likeness.left_out)])
+            if len(known) != len(self.likeness.left_out):
+                raise ValueError(f"known must be the {len(self.likeness.left_out)} images that the likeness was made of, got {len(known)}")
+            abnormal = np.array(known)
             if "likeness" in self.names:
                 abnormal[:, self.names.index("likeness")] = self.likeness.left_out
             settings |= {"min_abnormal": 2, "ignored": scoring.TRAINED_ON_KNOWN}

@@ -90,7 +90,7 @@ def _synthesised(dataset, examples, kinds, seed: list[int]):
 
 def _trim_share(config, model) -> float:
     share = config.objective.trim_share
-    return float(model.trim_rate) if share is None else share
+    return float(np.asarray(model.trim_rate)) if share is None else share  # asarray: under a strategy it is a variable of each replica
 
 
 def write_reconstructions(folder, detector, images):

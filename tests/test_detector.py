@@ -268,6 +268,8 @@ def test_known_images_weigh_what_was_not_trained_on_them():
     left_out[:, 2] = [2.0, 2.5]
     expected = calibration.fit(detector.names, rows, left_out, 0.01, min_abnormal=2, ignored=("discriminator",))
     assert detector.calibration == expected and expected.weights[0] == 0 and expected.weights[2] > 0
+    with pytest.raises(ValueError, match="known must be the 2 images .*got 1"):
+        detector.calibrate(rows, known=known[:1])
     detector.likeness = Likeness([[1.0]], 0.0)  # of a single defect: nothing says what it is worth
     detector.calibrate(rows, known=known[:1])
     assert detector.calibration.method == "robust_z_sum" and detector.calibration.abnormals == 0

@@ -12,7 +12,8 @@ from semi_anogan.detector import Detector
 
 FEATURES = {
     "features.name": "efficientnet_lite0", "features.resolution": 32, "features.memory": 60, "schedule.total_kimages": 0.064,
-    "schedule.patch_kimages": 0.032, "schedule.patch_batch_size": 8,
+    "schedule.patch_kimages": 0.032, "schedule.patch_batch_size": 8, "schedule.start_resolution": 8,
+    "score.components": "discriminator,patches,memory,likeness",
 }
 
 
