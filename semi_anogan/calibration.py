@@ -127,9 +127,8 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
                 warnings.append(f"not used, since not higher for the {what} images: {', '.join(dropped)}")
     clip_low = -CLIP
     if method == ROBUST_Z_SUM:
-        weights, bias = _shares(range(len(names)) if groups is None else groups), 0.0
-        if anchor in names:
-            weights = _agreeing(z_normal, names.index(anchor), groups or range(len(names)))
+        groups = range(len(names)) if groups is None else groups
+        weights, bias = _agreeing(z_normal, names.index(anchor), groups) if anchor in names else _shares(groups), 0.0
         # Several components: positive parts. A single one keeps its whole range, so that no scores are tied.
         clip_low = 0.0 if len(names) > 1 else -CLIP
     scores = bias + np.clip(z_normal, clip_low, CLIP) @ weights

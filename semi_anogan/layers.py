@@ -45,6 +45,13 @@ def reduced(images, side: int):
     return images
 
 
+def resized(x, side: int):
+    """Doubled or halved until it is `side` high: [N, S, S, C] -> [N, side, side, C]."""
+    while x.shape[1] < side:
+        x = upscale(x)
+    return reduced(x, side)
+
+
 _BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]).astype(np.float32) / 256
 
 

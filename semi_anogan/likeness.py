@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from keras import ops
 
+from semi_anogan.layers import resized
 from semi_anogan.memory import TOP_SHARE, neighbourhood_mean, whitening
 
 COMPONENTS = 512  # principal components kept, at most
@@ -73,7 +74,7 @@ class Likeness:
         side = used[min(1, len(used) - 1)].shape[1]
         for x, weights in zip(used, self.weights, strict=True):
             # The mean of a product is the product of the mean, and has one channel instead of many.
-            total = total + _at(neighbourhood_mean(ops.matmul(x, weights[:, None])), side)
+            total = total + resized(neighbourhood_mean(ops.matmul(x, weights[:, None])), side)
         return total
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -92,20 +93,11 @@ def _used(features):
     return features[:-1] if len(features) > 1 else features
 
 
-def _at(x, side: int):
-    """A map [N, h, h, C] at another size, by the mean of pixels or by repeating them."""
-    if x.shape[1] > side:
-        factor = x.shape[1] // side
-        return ops.average_pool(x, factor, strides=factor, data_format="channels_last")
-    factor = side // x.shape[1]
-    return x if factor == 1 else ops.repeat(ops.repeat(x, factor, axis=1), factor, axis=2)
-
-
 def _patches(features) -> np.ndarray:
     """Patches of one image's features, list of [h, w, C] -> float32 [P, D], in the order of the second finest scale."""
     used = _used(features)
     side = used[min(1, len(used) - 1)].shape[0]
-    maps = [np.asarray(_at(neighbourhood_mean(ops.convert_to_tensor(f[None])), side)) for f in used]
+    maps = [np.asarray(resized(neighbourhood_mean(ops.convert_to_tensor(f[None])), side)) for f in used]
     return np.concatenate(maps, axis=-1).reshape(-1, sum(m.shape[-1] for m in maps)).astype(np.float32)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 from keras import ops
 
+from semi_anogan.layers import resized
+
 TOP_SHARE = 0.05
 COMPONENTS = 128  # principal components kept, at most
 LEAST_VARIANCE = 0.1  # added to that of each component (of standardised features), so that noise is not blown up
@@ -72,10 +74,7 @@ class Memory:
 def embed(features):
     """Features of the last two scales as one map of patches: list of [N, h, w, C] -> [N, h', w', D] of the finer of the two."""
     fine, coarse = (ops.convert_to_tensor(f) for f in (features[-2], features[-1]))
-    coarse = neighbourhood_mean(coarse)
-    factor = fine.shape[1] // coarse.shape[1]
-    coarse = ops.repeat(ops.repeat(coarse, factor, axis=1), factor, axis=2)
-    return ops.concatenate([neighbourhood_mean(fine), coarse], axis=-1)
+    return ops.concatenate([neighbourhood_mean(fine), resized(neighbourhood_mean(coarse), fine.shape[1])], axis=-1)
 
 
 def whitening(patches: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:

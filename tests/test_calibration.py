@@ -183,7 +183,7 @@ def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(shar
         found = fit(["a"], normal[:, None], 4 + 2 * rng.standard_normal((20, 1)), 0.01)
         false_alarms.append(np.mean(found.score(rng.standard_normal((4000, 1))) > found.threshold))
         recall.append(np.mean(found.score(4 + 2 * rng.standard_normal((4000, 1))) > found.threshold))
-    assert 0.002 < np.mean(false_alarms) < most_false_alarms
+    assert 0.004 < np.mean(false_alarms) < most_false_alarms
     assert np.mean(recall) > 0.62  # 0.80 for the true 99 % quantile
 
 
