@@ -1,5 +1,6 @@
 """From images of any size to batches of the size that a model takes, and from its maps back. numpy and Pillow only."""
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Iterable, Iterator
 
@@ -35,27 +36,36 @@ class AnySize:
     with a batch axis.
     """
 
-    def measure(self, images: Iterable[np.ndarray]) -> Iterator[Measurement]:
-        """Searches images one batch after the other, in order; holds no more than a batch and an image in memory.
+    def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
+        """Searches images one batch after the other, in order; holds no more than two batches and an image in memory.
 
-        images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size.
+        Args: images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size; overlap: run a batch while the next one is
+          read, which is faster where reading takes time, but an image then comes out when the next batch is there.
         """
         waiting: list[tuple[tuple[int, int], tuple[int, int], int]] = []  # own size, working size, tiles
         inputs: list[np.ndarray] = []
         outputs: list[tuple[np.ndarray, ...]] = []
-        for image in images:
-            size, working_size, parts = self._prepare(image)
-            waiting.append((size, working_size, len(parts)))
-            inputs.extend(parts)
-            while len(inputs) >= self.batch_size:
-                outputs.extend(self._run(inputs[: self.batch_size]))
-                del inputs[: self.batch_size]
-            while waiting and len(outputs) >= waiting[0][2]:
+        running: list[concurrent.futures.Future] = []  # at most one
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            for image in images:
+                size, working_size, parts = self._prepare(image)
+                waiting.append((size, working_size, len(parts)))
+                inputs.extend(parts)
+                while len(inputs) >= self.batch_size:
+                    batch = inputs[: self.batch_size]
+                    del inputs[: self.batch_size]
+                    if overlap:
+                        outputs.extend(running.pop().result() if running else [])
+                        running.append(other.submit(self._run, batch))
+                    else:
+                        outputs.extend(self._run(batch))
+                while waiting and len(outputs) >= waiting[0][2]:
+                    yield self._assemble(*waiting.pop(0), outputs)
+            outputs.extend(running.pop().result() if running else [])
+            if inputs:
+                outputs.extend(self._run(inputs))
+            while waiting:
                 yield self._assemble(*waiting.pop(0), outputs)
-        if inputs:
-            outputs.extend(self._run(inputs))
-        while waiting:
-            yield self._assemble(*waiting.pop(0), outputs)
 
     def cut(self, image: np.ndarray) -> list[np.ndarray]:
         """What of an image is measured: itself or its tiles, each [image_size, image_size, channels]."""

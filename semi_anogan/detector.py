@@ -151,10 +151,10 @@ class Detector(AnySize):
         """(score, label, anomaly map [H, W] at the image's own size) of one measured image."""
         calibration = self._calibrated()
         score = float(calibration.score(measurement.components[None])[0])
-        layers = measurement.layers[None]
-        anomaly_map = scoring.anomaly_map(layers, self.map_center, self.map_scale, self._map_weights(), self.map_sigma_px)
-        anomaly_map = image_io.resize_map(ops.convert_to_numpy(anomaly_map)[0], *measurement.size)
-        return score, score > calibration.threshold, anomaly_map
+        # As `final` computes them in a graph, in numpy: one image alone is not worth a graph.
+        combined = (measurement.layers - self.map_center) @ (self._map_weights() / self.map_scale)
+        anomaly_map = image_io.smooth_map(combined, self.map_sigma_px)
+        return score, score > calibration.threshold, image_io.resize_map(anomaly_map, *measurement.size)
 
     def calibrate(
         self,
@@ -172,8 +172,8 @@ class Detector(AnySize):
           likeness counts what the others' discriminant says of each.
         """
         # Only figures are kept of each image: the layers of large ones would not fit in memory together.
-        normal = [(m.components, m.layers.mean((0, 1)), m.layers.std((0, 1))) for m in self.measure(normal)]
-        abnormal, synthetic, known = ([m.components for m in self.measure(i)] for i in (abnormal, synthetic, known))
+        normal = [(m.components, m.layers.mean((0, 1)), m.layers.std((0, 1))) for m in self.measure(normal, overlap=True)]
+        abnormal, synthetic, known = ([m.components for m in self.measure(i, overlap=True)] for i in (abnormal, synthetic, known))
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))

@@ -118,21 +118,24 @@ def measure(detector, dataset, examples) -> Measured:
     from semi_anogan.progress import shown
 
     measured, scores, components = Measured(), [], []
+    masks = (dataset.read_mask(e) for e in examples if e.abnormal)
+    measured.has_masks = any(mask is not None and mask.any() for mask in masks)
     images = (dataset.read_image(e) for e in examples)
     started = time.monotonic()
-    for example, measurement in shown(zip(examples, detector.measure(images), strict=True), len(examples), "test"):
+    found = detector.measure(images, overlap=True)
+    for example, measurement in shown(zip(examples, found, strict=True), len(examples), "test"):
         score, _, anomaly_map = detector.judge(measurement)
         scores.append(score)
         components.append(measurement.components)
         if measurement.difference is not None:
             histogram = np.histogram(np.minimum(measurement.difference, DIFFERENCE_EDGES[-1]), DIFFERENCE_EDGES)[0]
             measured.pixel_differences[example.label] += histogram
-        mask = dataset.read_mask(example)
-        if mask is None and not example.abnormal:
-            mask = np.zeros(anomaly_map.shape, bool)
-        if mask is not None:
-            measured.has_masks |= bool(mask.any())
-            measured.pixels.update(anomaly_map, mask)
+        if measured.has_masks:
+            mask = dataset.read_mask(example)
+            if mask is None and not example.abnormal:
+                mask = np.zeros(anomaly_map.shape, bool)
+            if mask is not None:
+                measured.pixels.update(anomaly_map, mask)
     return measured.finish(scores, components, time.monotonic() - started)
 
 

@@ -36,7 +36,7 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
     from semi_anogan.runs import RunError
 
     try:
-        return score_files.write(score_files.scored(detector, shown(paths, len(paths), "score")), output, maps)
+        return score_files.write(score_files.scored(detector, shown(paths, len(paths), "score"), overlap=True), output, maps)
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written: {error.strerror or error}") from error
 

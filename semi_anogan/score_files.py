@@ -26,13 +26,14 @@ class Scored(NamedTuple):
     seconds: float
 
 
-def scored(detector, items: Iterable, read: Callable | None = None, name: Callable = str) -> Iterator[Scored]:
+def scored(detector, items: Iterable, read: Callable | None = None, name: Callable = str, overlap: bool = False) -> Iterator[Scored]:
     """Scores images one batch after the other; memory does not grow with their number.
 
     Args:
       detector: has `channels`, `measure` and `judge` as Detector has.
       items: what `read(item, channels)` makes a float32 [H, W, C] image of, or raises DataError; None: they are paths.
       name: item -> path for the outcome.
+      overlap: as in `measure`; not for images that come one by one and are wanted at once.
     """
     read = read or image_io.read_image
     waiting: list[tuple[str, str | None, float]] = []  # read and not yet told: path, error, when
@@ -53,7 +54,7 @@ def scored(detector, items: Iterable, read: Callable | None = None, name: Callab
             path, error, begun = waiting.pop(0)
             yield Scored(path, None, None, None, error, time.perf_counter() - begun)
 
-    for measurement in detector.measure(readable()):
+    for measurement in detector.measure(readable(), overlap):
         yield from failures()
         path, _, begun = waiting.pop(0)
         yield Scored(path, *detector.judge(measurement), None, time.perf_counter() - begun)

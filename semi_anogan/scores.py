@@ -48,11 +48,6 @@ def combined(layers, center, scale, weights):
     return ops.sum((layers - center) / scale * weights, axis=-1, keepdims=True)
 
 
-def anomaly_map(layers, center, scale, weights, sigma_px: float):
-    """One map from its layers, smoothed: [N, H, W, S] -> [N, H, W]."""
-    return smooth(combined(layers, center, scale, weights), sigma_px)[..., 0]
-
-
 def smooth(maps, sigma_px: float):
     """Gaussian smoothing of [N, H, W, 1]; at the border only pixels inside the image count (as images.smooth_map)."""
     if sigma_px <= 0:

@@ -1,5 +1,6 @@
 """Detector: the same score in any company, maps at the images' own size, tiles, state, and a TensorFlow graph."""
 
+import itertools
 import json
 import shutil
 
@@ -212,8 +213,8 @@ def test_order_is_kept_where_images_have_different_numbers_of_tiles():
     sizes = [(8, 8), (20, 8), (8, 33), (5, 6), (24, 24), (8, 8), (8, 9)]
     values = np.linspace(0.1, 0.7, len(sizes), dtype=np.float32)
     images = [np.full((*size, 1), v, np.float32) for size, v in zip(sizes, values, strict=True)]
-    for batch_size in (1, 3, 4, 64):
-        measured = list(stand_in_detector(tile=True, batch_size=batch_size).measure(iter(images)))
+    for batch_size, overlap in itertools.product((1, 3, 4, 64), (False, True)):
+        measured = list(stand_in_detector(tile=True, batch_size=batch_size).measure(iter(images), overlap))
         assert [m.size for m in measured] == sizes
         np.testing.assert_allclose([m.components[0] / 4 for m in measured], values / 4, rtol=1e-5)
 
@@ -233,6 +234,28 @@ def test_measure_reads_no_further_than_a_batch():
     for _ in range(4):
         next(measured)
     assert len(read) == 8
+
+
+def test_overlapped_measuring_reads_one_batch_ahead_and_tells_of_errors():
+    read = []
+
+    def images():
+        for index in range(12):
+            read.append(index)
+            yield np.zeros((8, 8, 1), np.float32)
+
+    detector = stand_in_detector(batch_size=4)
+    measured = detector.measure(images(), overlap=True)
+    next(measured)
+    assert len(read) == 8
+    assert len(list(measured)) == 11
+
+    def failing(batch):
+        raise RuntimeError("no memory")
+
+    detector._measure = failing
+    with pytest.raises(RuntimeError, match="no memory"):
+        list(detector.measure(images(), overlap=True))
 
 
 # Calibration and state
@@ -262,7 +285,7 @@ def test_known_images_weigh_what_was_not_trained_on_them():
     known = np.array([[9.0, 3.0, 40.0], [9.0, 3.0, 40.0]])  # discriminator, memory, likeness: that of all, 40, is not what counts
     detector = stand_in_detector(names=("discriminator", "memory", "likeness"), likeness=Likeness([[1.0]], 0.0, [2.0, 2.5]))
     flat = np.zeros((8, 8, 1), np.float32)
-    detector.measure = lambda rows: (Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows)
+    detector.measure = lambda rows, overlap=False: (Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows)
     detector.calibrate(rows, known=known)
     left_out = known.copy()
     left_out[:, 2] = [2.0, 2.5]
@@ -292,8 +315,8 @@ def test_calibrate_keeps_no_maps(monkeypatch):
             self.values = values
             self.mean, self.std = values.mean, values.std
 
-    def counting(self, images):
-        for m in measure(self, images):
+    def counting(self, images, overlap=False):
+        for m in measure(self, images, overlap):
             layers = Layers(m.layers)
             alive.add(layers)
             most[0] = max(most[0], len(alive))
@@ -309,7 +332,7 @@ def fitted_threshold(normals, rate=0.05):
     """The threshold of a detector whose measurements have these components [N, 4]."""
     detector = stand_in_detector()
     flat = np.zeros((8, 8, 1), np.float32)
-    detector.measure = lambda rows: (Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows)
+    detector.measure = lambda rows, overlap=False: (Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows)
     detector.calibrate(normals, false_alarm_rate=rate)
     return detector
 

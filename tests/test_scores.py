@@ -67,22 +67,14 @@ def test_to_size_interpolates_between_the_centres_of_smaller_ones():
 def test_anomaly_map_is_the_weighted_mean_of_the_standardised_layers():
     layers = tensor([[1, 10], [3, 30], [1, 50], [-1, 10]], 1, 2, 2, 2)
     for weights, expected in ((np.float32([0.5, 0.5]), [[0.0, 1.0], [1.0, -0.5]]), (np.float32([0.25, 0.75]), [[0, 1], [1.5, -0.25]])):
-        found = numpy(scores.anomaly_map(layers, np.float32([1, 10]), np.float32([2, 20]), weights, sigma_px=0.0))
+        found = numpy(scores.combined(layers, np.float32([1, 10]), np.float32([2, 20]), weights))
         # Standardised: (0, 0), (1, 1), (0, 2), (-1, 0).
-        np.testing.assert_allclose(found, [expected], rtol=1e-6)
+        np.testing.assert_allclose(found[..., 0], [expected], rtol=1e-6)
 
 
 # Weights of sigma 1 up to 3 pixels: exp(-d^2 / 2) over their sum.
 E1, E2, E3 = np.exp([-0.5, -2.0, -4.5])
 TOTAL = 1 + 2 * (E1 + E2 + E3)
-
-
-def test_anomaly_map_is_smoothed_after_the_mean():
-    layers = np.zeros((1, 9, 9, 2), np.float32)
-    layers[0, 4, 4] = [6.0, 0.0]
-    found = numpy(scores.anomaly_map(tensor(layers), np.float32([0, 0]), np.float32([2, 1]), np.float32([0.5, 0.5]), 1.0))
-    assert found.shape == (1, 9, 9)
-    assert found[0, 4, 4] == pytest.approx(1.5 / TOTAL**2, rel=1e-5)  # 0.5 * 6 / 2 = 1.5
 
 
 def test_smooth_of_one_pixel_by_hand():
