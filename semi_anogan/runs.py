@@ -22,8 +22,13 @@ CONFIG, DETECTOR, MEMORY, LIKENESS, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPO
     "checkpoints",
     "events",
 )
-# Keys that may change when a run goes on: they decide nothing about its weights.
+# Keys that may change when a run goes on, because they decide nothing about its weights; those of the detector have it fitted again.
 FREE_KEYS = ("train.log_steps", "train.checkpoint_kimages", "data.cache_megabytes", "name")
+DETECTOR_KEYS = (
+    "calibration.false_alarm_rate", "features.memory", "features.memory_trim", "features.likeness", "features.search",
+    "map.sigma_px", "score.components", "search.iterations", "search.feature_weight", "search.learning_rate",
+    "search.restarts", "search.candidates", "search.patience", "search.batch_size",
+)
 _SOURCE_FREE = ("name", "tile", "flips", "shift_px", "cache_megabytes")  # data keys that are not options of the source
 
 
@@ -74,20 +79,34 @@ def locked(folder):
         yield folder
 
 
-def claim(folder, config):
-    """Writes the resolved config to a new run folder, or checks that the folder's run has the same one.
+def claim(folder, config) -> list[str]:
+    """Writes the resolved config to a new run folder, or checks that the folder's run goes on with this one.
 
-    RunError names each key that differs.
+    Where a setting of the detector differs from the earlier one, what was made with that is removed, but not the trained weights.
+
+    Returns: the settings that differ, in words. Raises: RunError naming each setting that must not.
     """
-    path = pathlib.Path(folder) / CONFIG
+    folder = pathlib.Path(folder)
+    path = folder / CONFIG
     if not path.exists():
         write_json(path, config.to_dict())
-        return
-    earlier, now = _flat(read_json(path)), _flat(json.loads(json.dumps(config.to_dict())))
-    differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k) and k not in FREE_KEYS]
+        return []
+    before = read_json(path)
+    earlier, now = _flat(before), _flat(json.loads(json.dumps(config.to_dict())))
+    differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k)]
+    changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
+    refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
+    if "score.components" in differing and _searches(earlier.get("score.components") or "") != _searches(config.score.components):
+        refused.append("score.components")  # the search's encoder is trained with the rest, or not at all
+    if refused:
+        reasons = "; ".join(changes[k] for k in refused)
+        raise RunError(f"{folder}: holds a run with other settings ({reasons}); give another --workdir")
+    if set(differing) & set(DETECTOR_KEYS):
+        for name in (METRICS, DETECTOR):
+            (folder / name).unlink(missing_ok=True)
     if differing:
-        changes = "; ".join(f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing)
-        raise RunError(f"{folder}: holds a run with other settings ({changes}); give another --workdir")
+        write_json(path, config.to_dict())
+    return list(changes.values())
 
 
 def load_config(folder) -> ml_collections.ConfigDict:
@@ -140,21 +159,21 @@ def build_model(config):
             **config.model,
             top_share=config.objective.top_share,
             features=config.features.to_dict(),
-            encoder=config.search.init == "encoder" and _searches(config),
+            encoder=config.search.init == "encoder" and _searches(config.score.components),
             seed=config.seed,
         )
     except ValueError as error:
         raise RunError(f"bad setting: {error}") from error
 
 
-def _components(config) -> list[str]:
-    return [name.strip() for name in config.score.components.split(",") if name.strip()]
+def _components(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
-def _searches(config) -> bool:
+def _searches(components: str) -> bool:
     from semi_anogan.scores import OF_SEARCH
 
-    return not _components(config) or bool(set(_components(config)) & set(OF_SEARCH))
+    return not _components(components) or bool(set(_components(components)) & set(OF_SEARCH))
 
 
 def build_detector(config, model, **overrides):
@@ -167,7 +186,7 @@ def build_detector(config, model, **overrides):
         "tile": config.data.tile,
         "map_sigma_px": config.map.sigma_px,
         "batch_size": config.search.batch_size,
-        "components": _components(config),
+        "components": _components(config.score.components),
     }
     try:
         return Detector(model, **{**settings, **overrides})

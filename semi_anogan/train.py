@@ -16,7 +16,8 @@ def main(argv):
 
     python -m semi_anogan.train [--config=configs/NAME.py] [--config.KEY=VALUE ...] [--workdir=DIR]
 
-    A run that was interrupted goes on when the same command is given again.
+    A run that was interrupted goes on when the same command is given again. Settings of the detector (runs.DETECTOR_KEYS: the
+    false-alarm rate, the score's components, the search) may change then: it is fitted again, without training again.
     """
     del argv
     config = cli.config_of(_CONFIG)
@@ -43,7 +44,8 @@ def run(config, folder):
         dataset, splits, store = runs.load_data(config)
         runs.resolve(config, len(splits.abnormal))
         if first:
-            runs.claim(folder, config)
+            for change in runs.claim(folder, config):
+                print(f"{folder}: {change}")
         print(
             f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
             f"{len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, {len(splits.test)} for the test"

@@ -66,6 +66,19 @@ def test_the_end_of_a_run_done_again_says_the_same(finished, tmp_path):
     assert after["threshold"] == pytest.approx(before["threshold"], rel=1e-3)
 
 
+def test_settings_of_the_detector_change_without_training_again(finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[3], folder)
+    changes = {"data.abnormal_count": 3, "features.memory": 0, "calibration.false_alarm_rate": 0.4}
+    train.run(tiny_config(**{**FEATURES, **changes}), folder)
+    assert "calibration.false_alarm_rate was 0.01, now 0.4" in capsys.readouterr().out
+    before, after = (json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[3], folder))
+    assert after["names"] == [n for n in before["names"] if n != "memory"] and not (folder / "memory.npz").exists()
+    assert after["false_alarm_rate"] == 0.4 and runs.load_config(folder).features.memory == 0
+    old, new = (sorted((f / "checkpoints").iterdir()) for f in (finished[3], folder))
+    assert [p.name for p in old] == [p.name for p in new] and old[-1].read_bytes() == new[-1].read_bytes()
+
+
 @pytest.mark.parametrize("name", ["likeness.npz", "memory.npz"])
 def test_a_damaged_file_is_named(finished, tmp_path, name):
     folder = tmp_path / "run"

@@ -50,7 +50,29 @@ def test_claim_accepts_keys_that_decide_nothing(tmp_path):
     runs.claim(tmp_path, config())
     free = {"train.log_steps": 7, "train.checkpoint_kimages": 0.5, "data.cache_megabytes": 1, "name": "other"}
     assert set(free) == set(runs.FREE_KEYS)
-    runs.claim(tmp_path, config(**free))
+    (tmp_path / "detector.json").touch()
+    assert "train.log_steps was 20, now 7" in runs.claim(tmp_path, config(**free))
+    assert (tmp_path / "detector.json").exists() and runs.load_config(tmp_path).train.log_steps == 7
+
+
+def test_claim_removes_what_was_fitted_with_other_settings_of_the_detector(tmp_path):
+    runs.claim(tmp_path, config(**{"score.components": "patches,memory"}))
+    for name in ("detector.json", "metrics.json", "suspicious.csv"):
+        (tmp_path / name).touch()
+    other = {"score.components": "memory", "calibration.false_alarm_rate": 0.05}
+    assert len(runs.claim(tmp_path, config(**other))) == 2
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "suspicious.csv"}
+    assert runs.load_config(tmp_path).calibration.false_alarm_rate == 0.05
+
+
+@pytest.mark.parametrize("before, after", [("memory", ""), ("residual,memory", "memory")])
+def test_claim_keeps_whether_there_is_a_search(tmp_path, before, after):
+    """Its encoder is trained with the rest."""
+    runs.claim(tmp_path, config(**{"score.components": before}))
+    (tmp_path / "detector.json").touch()
+    with pytest.raises(RunError, match=f"score.components was '{before}', now '{after}'"):
+        runs.claim(tmp_path, config(**{"score.components": after, "map.sigma_px": 2.0}))
+    assert (tmp_path / "detector.json").exists() and runs.load_config(tmp_path).map.sigma_px == 1.0
 
 
 def test_claim_refuses_a_key_that_one_side_lacks(tmp_path):

@@ -231,6 +231,22 @@ def test_finished_runs_of_other_settings_are_not_taken(tmp_path, launched):
             assert run("surface", tmp_path / "other", fast=True, given=other)[1] == 0
 
 
+def test_what_is_trained_alike_takes_over_the_weights(tmp_path, launched):
+    """The row without the memory differs from the full method in the detector alone."""
+    selection = Selection(seeds=(0,), variants=("without memory", "full", "without alpha"))
+    chosen, methods, seeds = selection.of(ablation("surface"), {})
+    jobs = suite_runs.plan(chosen, methods, seeds, tmp_path, "surface.py", {}, 0)
+    assert [job.row for job in jobs] == ["full", "no_alpha", "no_memory"]
+    full, _, without = jobs
+    assert without.trained == full.folder and full.trained is None
+    (full.folder / "checkpoints").mkdir(parents=True)
+    (full.folder / "checkpoints/step_00000001.npz").write_bytes(b"weights")
+    suite_runs.run_all(jobs)
+    assert (without.folder / "checkpoints/step_00000001.npz").read_bytes() == b"weights"
+    assert (without.folder / "config.json").read_bytes() == (full.folder / "config.json").read_bytes()
+    assert not (jobs[1].folder / "checkpoints").exists()
+
+
 def test_a_failing_run_is_told_and_the_others_are_kept(tmp_path, launched, capsys):
     launched.failing = ["full/seed1", "baselines/seed0"]
     text, failed = run("surface", tmp_path, seeds=(0, 1))

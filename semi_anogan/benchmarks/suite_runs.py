@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ class Job:
       arguments: --config=FILE and --config.KEY=VALUE.
       methods: the baselines.
       steps: batches the supervised baselines are trained for.
+      trained: folder of the run that is trained alike, or None.
     """
 
     case: str
@@ -40,6 +42,7 @@ class Job:
     arguments: tuple[str, ...]
     methods: tuple[str, ...] = ()
     steps: int = 0
+    trained: pathlib.Path | None = None
 
     @property
     def name(self) -> str:
@@ -87,15 +90,18 @@ def plan(
         for part, part_settings in suite.parts.items():
             for case, case_settings in suite.cases.items():
                 settings = {**part_settings, **case_settings, **{key: seed for key in suite.seed_keys}}
-                rows = {v.folder: v.settings for v in variants_of(suite, {**given, **settings}).values()}
                 place = pathlib.Path(folder) / slug(case) / slug(part)
-                if methods:
-                    rows = {BASELINES: {}, **rows}
-                for row, row_settings in rows.items():
+
+                def job(row, row_settings, **options):
                     arguments = _arguments(config_file, given, {**settings, **row_settings})
-                    options = {"methods": tuple(methods), "steps": steps} if row == BASELINES else {}
-                    jobs.append(Job(case, part, seed, row, place / row / f"seed{seed}", arguments, **options))
-    return jobs
+                    return Job(case, part, seed, row, place / row / f"seed{seed}", arguments, **options)
+
+                if methods:
+                    jobs.append(job(BASELINES, {}, methods=tuple(methods), steps=steps))
+                for variant in {v.folder: v for v in variants_of(suite, {**given, **settings}).values()}.values():
+                    trained = place / variant.trained_as / f"seed{seed}" if variant.trained_as else None
+                    jobs.append(job(variant.folder, variant.settings, trained=trained))
+    return sorted(jobs, key=lambda job: job.trained is not None)  # those that take over others' weights come last
 
 
 def run_all(jobs: list[Job], parallel: int = 1) -> dict[Job, str]:
@@ -182,6 +188,8 @@ def _run(job: Job, threads: int | None) -> str | None:
     """None, or the end of the output of a job that failed."""
     job.folder.mkdir(parents=True, exist_ok=True)
     runs.write_json(job.folder / ARGUMENTS, {"arguments": _record(job)})
+    if job.trained is not None:
+        _take_over(job)
     code = launch(job.command, job.folder, threads)
     if code == 0 and job.finished:
         return None
@@ -189,6 +197,14 @@ def _run(job: Job, threads: int | None) -> str | None:
     text = path.read_text(errors="replace").replace("\r", "\n") if path.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()][-TAIL_LINES:]
     return "\n".join([*lines, f"exit code {code}"])
+
+
+def _take_over(job: Job):
+    """Copies the weights of a finished run that is trained alike; without one the job trains for itself."""
+    finished = (job.trained / runs.METRICS).exists() and (job.trained / runs.CHECKPOINTS).exists()
+    if finished and not (job.folder / runs.CHECKPOINTS).exists():
+        shutil.copy(job.trained / runs.CONFIG, job.folder)
+        shutil.copytree(job.trained / runs.CHECKPOINTS, job.folder / runs.CHECKPOINTS)
 
 
 def _told(job: Job) -> str:

@@ -23,6 +23,7 @@ class Variant:
     folder: str
     settings: Mapping
     score: str = "fused"
+    trained_as: str = ""  # folder of the variant that is trained alike, whose weights are taken
     needs_known: bool = False  # left out of the cases without known abnormal images, where it is another one's double
 
 
@@ -44,8 +45,8 @@ ABLATIONS = {
     "without synthetic": Variant("no_synthetic", {"objective.synthetic_weight": 0.0, **_ALL}),
     "without encoder": Variant("no_encoder", {"search.init": "candidates", **_ALL}),
     "without search": Variant("no_search", {"score.components": "discriminator,patches,memory,likeness"}),
-    "without memory": Variant("no_memory", {"features.memory": 0, **_ALL}),
-    "without likeness": Variant("no_likeness", {"features.likeness": False, **_ALL}),
+    "without memory": Variant("no_memory", {"features.memory": 0, **_ALL}, trained_as="full"),
+    "without likeness": Variant("no_likeness", {"features.likeness": False, **_ALL}, trained_as="full"),
     "without trim": Variant("no_trim", {"objective.trim_share": 0.0, **_ALL}),
 }
 
