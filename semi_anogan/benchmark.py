@@ -5,6 +5,7 @@
   --suite=baselines  AUROC of trivial scores on the data of a configuration; with --methods=all, that of the baselines
   --suite=runs    a table of the metrics of finished run folders (--runs=A,B,...)
   --suite=false_alarms  the rate a threshold gives beside the one asked for (--rates), of finished run folders (--runs=A,B,...)
+  --suite=search  the search loss's AUROC after few and many --iterations, by the encoder's start and without it (--runs=RUN)
   --suite=export  speed of a bundle's formats (--bundle) beside the model of the run it was exported from (--runs)
   --suite=alpha   alpha = 1 against alpha < 1 over the contamination of the training data (train flags after --)
   --suite=mnist|elpv|surface|caltech256 [--fast]  our variants and all baselines on a protocol, into docs/results.md
@@ -24,9 +25,10 @@ from semi_anogan import cli
 _PROTOCOLS = ("mnist", "elpv", "surface", "caltech256", "ablation")
 _CONFIG = cli.define_config("configuration to measure (speed, baselines, ablation), or instead of the protocol's own")
 _SUITE = flags.DEFINE_enum(
-    "suite", "speed", ["speed", "large", "baselines", "runs", "false_alarms", "export", "alpha", *_PROTOCOLS], "what to measure"
+    "suite", "speed", ["speed", "large", "baselines", "runs", "false_alarms", "search", "export", "alpha", *_PROTOCOLS], "what to measure"
 )
-_ITERATIONS = flags.DEFINE_list("iterations", ["10", "40", "100", "500"], "search iterations to measure (speed)")
+_ITERATIONS = flags.DEFINE_list("iterations", ["10", "40", "100", "500"], "search iterations to measure (speed, search)")
+_IMAGES = flags.DEFINE_integer("images", 400, "test images to search (search)", lower_bound=2)
 _RESULTS = flags.DEFINE_string(
     "results",
     None,
@@ -73,6 +75,8 @@ def main(argv):
         text = _exported()
     elif _SUITE.value == "false_alarms":
         text = _false_alarms()
+    elif _SUITE.value == "search":
+        text = _search()
     elif _SUITE.value == "runs":
         text = tables.of_runs((_RUNS.value or "runs/benchmark").split(","))
     else:
@@ -111,6 +115,15 @@ def _false_alarms() -> str:
     if not _RUNS.value or not all(0 < rate < 1 for rate in rates):
         raise RunError(f"--suite=false_alarms needs --runs=A,B,... and rates between 0 and 1, got {_RATES.value}")
     return false_alarms.run(_RUNS.value.split(","), rates, list(_seeds() or range(10)))
+
+
+def _search() -> str:
+    from semi_anogan.benchmarks import search_lengths
+    from semi_anogan.runs import RunError
+
+    if not _RUNS.value:
+        raise RunError("--suite=search needs --runs=RUN, a finished run")
+    return search_lengths.run(_RUNS.value, [int(i) for i in _ITERATIONS.value], _IMAGES.value)
 
 
 def _exported() -> str:
