@@ -36,7 +36,7 @@ VARIANTS = {
     "with features": Variant("features", {"objective.synthetic_weight": 0.0}),
     "full": Variant("full", {}),
 }
-# Each leaves one thing out of the full method.
+# Each leaves one thing out of the full method, or adds one that it does not have by default.
 ABLATIONS = {
     "full": Variant("full", _ALL),
     "without alpha": Variant("no_alpha", {"objective.alpha": 1.0, **_ALL}),
@@ -48,6 +48,8 @@ ABLATIONS = {
     "without memory": Variant("no_memory", {"features.memory": 0, **_ALL}, trained_as="full"),
     "without likeness": Variant("no_likeness", {"features.likeness": False, **_ALL}, trained_as="full"),
     "without trim": Variant("no_trim", {"objective.trim_share": 0.0, **_ALL}),
+    "with features in the search": Variant("search_features", {"features.search": True, **_ALL}, trained_as="full"),
+    "with a projected discriminator": Variant("projected", {"features.projected": True, **_ALL}),
 }
 
 
@@ -128,7 +130,7 @@ SUITES = {
 
 
 def ablation(config_name: str) -> Suite:
-    """The suite that leaves one thing out of the full method each, on the data of a configuration ("elpv", say)."""
+    """The suite that leaves one thing out of the full method each, or adds one, on the data of a configuration ("elpv", say)."""
     seed_keys = ("seed", "data.seed") if config_name in ("surface", "caltech256") else ("seed",)
     return Suite(
         config_name,
@@ -136,7 +138,7 @@ def ablation(config_name: str) -> Suite:
         seed_keys=seed_keys,
         variants=ABLATIONS,
         baselines=False,
-        note="Each row leaves one thing out of the full method.",
+        note="Each row leaves one thing out of the full method or adds one.",
     )
 
 
