@@ -21,7 +21,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     rules = (
         image_sizes.mean_of_pixels, image_sizes.repeated_pixels, image_sizes.sum_of_pixels, _without_zero, _uniform_constant, _without_tile,
         _product_of_constants, _scale_of_scaled, _scale_of_smaller, _turned_convolution, _scaled_kernel, _scaled_input, _clip, _root, _sign,
-        _slope_of_leaky_relu, _without_change,
+        _without_change,
     )
     graph.apply(*rules)
     channels_first.move(graph)
@@ -174,34 +174,6 @@ def _sign(graph, node):
     if sign is None or not graph.alone(name):
         return None
     return graph.add("Clip", graph.add("Mul", sign.input[0], np.float32(np.copysign(_HUGE, c))), np.float32(-abs(c)), np.float32(abs(c)))
-
-
-def _slope_of_leaky_relu(graph, node):
-    """[x >= a x] g + a [not x >= a x] g, the gradient of max(x, a x): g times the slope, 1 or a, with 0 < a < 1.
-
-    The slope is from the sign, of max(x, a x) itself if that is there: ONNX Runtime computes it inside the convolution if nothing
-    else reads x.
-    """
-    if node.op_type not in ("Add", "Sum") or len(node.input) != 2:
-        return None
-    for left, right in (node.input, node.input[::-1]):
-        a, right = graph.scaled(graph.makers.get(right))
-        upper, lower = graph.maker(left, "Mul"), graph.maker(right, "Mul")
-        if a is None or not 0 < a < 1 or None in (upper, lower):
-            continue
-        for mask, g in (upper.input, upper.input[::-1]):
-            names = graph.chain(mask, "Cast", "GreaterOrEqual")
-            if names is None or g not in lower.input:
-                continue
-            other = next((name for name in lower.input if name != g), g)
-            below = graph.chain(other, "Cast", "Not")
-            x, scaled = graph.makers[names[1]].input
-            if below and below[-1] == names[1] and graph.scaled(graph.makers.get(scaled)) == (a, x):
-                made = [n for n in graph.readers[x] if n.op_type == "LeakyRelu" and n.output[0] in graph.made]
-                same = [n.output[0] for n in made if np.float32(attributes(n)["alpha"]) == np.float32(a)]
-                steep = graph.add("Add", graph.add("Mul", same[0] if same else x, np.float32(_HUGE)), np.float32(1))
-                return graph.add("Mul", g, graph.add("Clip", steep, np.float32(a), np.float32(1)))
-    return None
 
 
 def _without_change(graph, node):

@@ -13,9 +13,25 @@ from keras import ops
 PACKAGE = "semi_anogan"
 
 
-def leaky_relu(x):
-    """max(x, 0.2 x), written so that its gradient exports."""
-    return ops.maximum(x, 0.2 * x)
+def leaky_relu(x, slope: float = 0.2):
+    """max(x, slope x), with a gradient of a few element-wise products that exports.
+
+    The gradient that TensorFlow would take of the maximum has a dozen operators, and took a quarter of the latent search.
+    """
+
+    @ops.custom_gradient
+    def apply(x):
+        y = ops.maximum(x, slope * x)
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            # 1 from y = 0 on, else the slope, but between 0 and -1e-30. Constant where it is differentiated again.
+            steps = ops.minimum(ops.maximum(1e30 * y + 1.0, slope), 1.0)
+            return upstream * ops.stop_gradient(steps)
+
+        return y, gradient
+
+    return apply(x)
 
 
 def pixel_norm(x, epsilon: float = 1e-8):

@@ -149,7 +149,7 @@ def test_the_gradient_of_a_network_has_no_layout_changes_masks_or_tiles_between_
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype(np.float32)
     model = converted(slope(network), *x.shape)
     new = operators(assert_same(model, x, rtol=1e-4, atol=1e-5))
-    assert operators(model)["Transpose"] > 10 and operators(model)["Cast"] >= 6 and "Tile" in operators(model)
+    assert operators(model)["Transpose"] > 10 and "Tile" in operators(model)
     assert new["Transpose"] <= 3 and not set(new) & {"Cast", "Not", "GreaterOrEqual", "Tile", "ConvTranspose", "Slice", "Concat", "Pow"}
     assert new["Conv"] == 6
 
@@ -158,15 +158,7 @@ def test_the_slope_of_the_leaky_relu_is_one_at_zero_and_its_factor_below():
     model = converted(slope(lambda x: layers.leaky_relu(x) + 1), 1, 6)  # d sum (y + 1)^2 w / dx = 2 (y + 1) w slope
     x = np.float32([[-1e20, -2, -1e-20, 0, 1e-20, 3]])
     new = assert_same(model, x)
-    assert "Clip" in operators(new) and "GreaterOrEqual" not in operators(new)
-
-
-@pytest.mark.parametrize("factor", [1.5, -0.5])
-def test_the_gradient_of_another_maximum_stays(factor):
-    import tensorflow as tf
-
-    model = converted(slope(lambda x: tf.maximum(x, factor * x)), 1, 5)
-    assert "GreaterOrEqual" in operators(assert_same(model, np.float32([[-2, -1, 0, 1, 2]])))
+    assert {"Clip", "LeakyRelu"} <= set(operators(new)) and not {"Max", "Min"} & set(operators(new))
 
 
 def test_a_constant_zero_times_a_truth_value_is_nothing_but_times_a_number_it_stays():

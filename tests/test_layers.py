@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from semi_anogan import layers
+from semi_anogan.backend import input_gradients
 
 
 def run(function, x, *arguments, **options):
@@ -16,6 +17,20 @@ def run(function, x, *arguments, **options):
 
 def test_leaky_relu_by_hand():
     np.testing.assert_allclose(run(layers.leaky_relu, [-5.0, -0.5, 0.0, 2.0]), [-1.0, -0.1, 0.0, 2.0], rtol=1e-6)
+
+
+def test_leaky_relu_gradients_by_hand():
+    """Of sum(y^2) / 2: slope y = slope^2 x, with slope 1 at 0 and above, else 0.2; of the squared norm of that: 2 slope^4 x."""
+    x = ops.convert_to_tensor(np.float32([-5.0, -1e-20, 0.0, 1e-20, 3e8, 2.0]))
+
+    def first(x):
+        return input_gradients(lambda x: ops.square(layers.leaky_relu(x)) / 2, x)[1]
+
+    np.testing.assert_allclose(ops.convert_to_numpy(first(x)), [-0.2, -0.04e-20, 0.0, 1e-20, 3e8, 2.0], rtol=1e-6)
+    second = input_gradients(lambda x: ops.square(first(x)), ops.convert_to_tensor(np.float32([-5.0, 0.0, 2.0])))[1]
+    np.testing.assert_allclose(ops.convert_to_numpy(second), [-5 * 2 * 0.2**4, 0.0, 4.0], rtol=1e-6)
+    at_zero = input_gradients(lambda x: 3.0 * layers.leaky_relu(x), ops.convert_to_tensor(np.float32([0.0])))[1]
+    np.testing.assert_allclose(ops.convert_to_numpy(at_zero), [3.0])
 
 
 def test_pixel_norm_by_hand():
