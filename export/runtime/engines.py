@@ -103,6 +103,9 @@ class OnnxProgram(Program):
         super().__init__(entry, where)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # Else the threads of the function that has just run go on looking for work, on the cores that the next function needs:
+        # on two cores a search then takes twice as long.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=providers or ["CPUExecutionProvider"])
