@@ -97,7 +97,8 @@ def claim(folder, config) -> list[str]:
     changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
     if "score.components" in differing and _searches(earlier.get("score.components") or "") != _searches(config.score.components):
-        refused.append("score.components")  # the search's encoder is trained with the rest, or not at all
+        refused.append("score.components")
+        changes["score.components"] += ": the search's encoder is trained with the rest, or not at all"
     if refused:
         reasons = "; ".join(changes[k] for k in refused)
         raise RunError(f"{folder}: holds a run with other settings ({reasons}); give another --workdir")

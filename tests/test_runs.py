@@ -70,7 +70,7 @@ def test_claim_keeps_whether_there_is_a_search(tmp_path, before, after):
     """Its encoder is trained with the rest."""
     runs.claim(tmp_path, config(**{"score.components": before}))
     (tmp_path / "detector.json").touch()
-    with pytest.raises(RunError, match=f"score.components was '{before}', now '{after}'"):
+    with pytest.raises(RunError, match=f"score.components was '{before}', now '{after}': the search's encoder"):
         runs.claim(tmp_path, config(**{"score.components": after, "map.sigma_px": 2.0}))
     assert (tmp_path / "detector.json").exists() and runs.load_config(tmp_path).map.sigma_px == 1.0
 
