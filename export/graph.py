@@ -11,7 +11,7 @@ class Graph:
     """A copy of a model of static shapes.
 
     Attributes: model; constants: name -> array; makers, readers: name -> the node that makes it, those that read it; outputs: of the
-    model; made: what the nodes before the present one make; floats: names of float32 values.
+    model; floats: names of float32 values.
 
     A rule is a function of (graph, node) that gives None, or the name of a value that the node's only output is to be replaced by,
     made with `add`. What nothing reads any more is removed, so a rule may match nodes that others read too.
@@ -31,7 +31,7 @@ class Graph:
         """The first rule that fits, at every node in order, until none fits any more; once: at every node of now only."""
         changed = True
         while changed:
-            changed, nodes, renamed, self.made = False, [], {}, set()
+            changed, nodes, renamed = False, [], {}
             for node in list(self.model.graph.node):
                 node.input[:] = [renamed.get(name, name) for name in node.input]
                 for rule in rules:
@@ -52,7 +52,6 @@ class Graph:
                     break
                 else:
                     nodes.append(node)
-                self.made.update(node.output)
             self._replace(nodes)
             changed = changed and not once
 

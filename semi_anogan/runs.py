@@ -91,8 +91,7 @@ def claim(folder, config) -> list[str]:
     if not path.exists():
         write_json(path, config.to_dict())
         return []
-    before = read_json(path)
-    earlier, now = _flat(before), _flat(json.loads(json.dumps(config.to_dict())))
+    earlier, now = _flat(read_json(path)), _flat(json.loads(json.dumps(config.to_dict())))
     differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k)]
     changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
@@ -167,6 +166,16 @@ def build_model(config):
         raise RunError(f"bad setting: {error}") from error
 
 
+def load_model(folder, config):
+    """The SemiAnoGAN of a run folder's newest checkpoint; RunError where there is none."""
+    from semi_anogan import checkpoint
+
+    model = build_model(config)
+    if checkpoint.restore_latest(pathlib.Path(folder) / CHECKPOINTS, model) is None:
+        raise RunError(f"{pathlib.Path(folder) / CHECKPOINTS}: holds no checkpoint")
+    return model
+
+
 def _components(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
@@ -197,16 +206,12 @@ def build_detector(config, model, **overrides):
 
 def load_detector(folder, **overrides):
     """The calibrated detector of a run folder; RunError names the file that is missing or does not fit."""
-    from semi_anogan import checkpoint
-
     folder = pathlib.Path(folder)
     config = load_config(folder)
     state = read_json(folder / DETECTOR) if (folder / DETECTOR).exists() else None
     if state is None:
         raise RunError(f"{folder / DETECTOR}: missing, so the training has not finished; run train with --workdir={folder}")
-    model = build_model(config)
-    if checkpoint.restore_latest(folder / CHECKPOINTS, model) is None:
-        raise RunError(f"{folder / CHECKPOINTS}: holds no checkpoint")
+    model = load_model(folder, config)
     try:
         read = {"memory": (MEMORY, _memory), "likeness": (LIKENESS, _likeness)}
         found = {name: read_arrays(folder / file, make) for name, (file, make) in read.items() if (folder / file).exists()}

@@ -5,9 +5,8 @@ import time
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from semi_anogan import checkpoint, runs
+from semi_anogan import runs
 from semi_anogan.benchmarks.results import machine, table
-from semi_anogan.detector import Detector
 from semi_anogan.scores import OF_SEARCH
 
 HEADER = ["start", "iterations", "image AUROC of the search loss", "residual alone", "feature distance alone", "mean search loss", "images/s"]
@@ -20,9 +19,7 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
     Raises: RunError for a folder without a finished run, or one that does not search.
     """
     config = runs.load_config(folder)
-    model = runs.build_model(config)
-    if checkpoint.restore_latest(f"{folder}/{runs.CHECKPOINTS}", model) is None:
-        raise runs.RunError(f"{folder}: holds no checkpoint")
+    model = runs.load_model(folder, config)
     dataset, splits, _ = runs.load_data(config)
     chosen = choose([e.abnormal for e in splits.test], most_images, config.seed)
     images = [dataset.read_image(splits.test[i]) for i in chosen]
@@ -42,9 +39,8 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
 
 def measured(config, model, iterations: int, images: list, abnormal: np.ndarray) -> list[float]:
     """The figures of a row: AUROCs of search loss, residual and feature distance, mean search loss, images/s."""
-    settings = {k: v for k, v in config.search.items() if k not in ("batch_size", "init", "patience", "iterations")}
-    search = {**settings, "iterations": iterations, "patience": 0, "seed": config.seed}
-    detector = Detector(model, search, config.data.tile, batch_size=config.search.batch_size, components=OF_SEARCH)
+    config.search.iterations, config.search.patience = iterations, 0
+    detector = runs.build_detector(config, model, components=OF_SEARCH)
     list(detector.measure(images[:1]))  # compiles
     begun = time.monotonic()
     values = np.stack([m.components for m in detector.measure(images, overlap=True)])
