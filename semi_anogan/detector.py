@@ -1,13 +1,14 @@
 """Detector: from images to scores, labels and anomaly maps. What other programs import."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
 from semi_anogan import calibration as calibrating
+from semi_anogan import normal_patches
 from semi_anogan import scores as scoring
 from semi_anogan.any_size import AnySize, Measurement
 from semi_anogan.backend import compile_function, is_symbolic
@@ -16,6 +17,7 @@ from semi_anogan.latent_search import LatentSearch
 from semi_anogan.likeness import Likeness
 from semi_anogan.measure import Judge, Measure, layer_counts
 from semi_anogan.memory import Memory
+from semi_anogan.normal_patches import NormalPatches
 from semi_anogan.pretrained import load_features
 
 FORMAT = 1  # of detector.json
@@ -230,57 +232,68 @@ class Detector(AnySize):
         wanted = bool(settings.get("name")) and settings.get(name) and (not self._chosen or name in self._chosen)
         return bool(wanted) and getattr(self, name) is None
 
-    def remember(self, images: Iterable, size: int, seed: int = 0, trim_share: float = 0.0, most_images: int = 2000):
-        """Makes the memory of normal patches, and the component "memory" with it, from normal training images.
+    def draw(self, images: Iterable, seed: int = 0) -> list[NormalPatches]:
+        """Random patches of each of the normal training images (as in `measure`): what `remember` and `recognise` take."""
+        return normal_patches.draw(self._features(images), seed)
 
-        Args: images: as in `measure`; size: patches to keep; trim_share: of the images (their tiles) left out, the least like all
-          others; most_images: the first ones that are used.
+    def remember(self, normal: Sequence[NormalPatches], size: int, seed: int = 0, trim_share: float = 0.0):
+        """Makes the memory of normal patches, and the component "memory" with it.
+
+        Args: normal: of normal training images, as `draw` gives them; size: patches to keep; trim_share: of the images left out, the
+          least like all others.
         """
-        parts = (part for image in itertools.islice(images, most_images) for part in self.cut(image))
-        self.memory = Memory.fit((features[-2:] for features in self._features(parts)), size, seed, trim_share)
+        self.memory = Memory.fit([p.memory for p in normal], size, seed, trim_share)
         self.names = self._names()
         self._compile()
 
-    def recognise(self, normal: Iterable, abnormal: Iterable, seed: int = 0, most_images: int = 500):
-        """Makes the likeness to the known defects, and the component "likeness" with it, from training images.
+    def recognise(self, normal: Sequence[NormalPatches], abnormal: Iterable, most_images: int = 500):
+        """Makes the likeness to the known defects, and the component "likeness" with it.
 
-        Args: normal: images as in `measure`; abnormal: pairs of an image and its mask, bool [H, W], or None where that is not known;
-          most_images: the first ones that are used, of each.
+        Args: normal: of normal training images, as `draw` gives them; abnormal: pairs of an image (as in `measure`) and its mask, bool
+          [H, W], or None where that is not known; most_images: of the abnormal ones, the first that are used.
         """
-        parts = (part for image in itertools.islice(normal, most_images) for part in self.cut(image))
+        masks = []
 
-        waiting = []  # of each image that was cut: where its tiles are abnormal
-
-        def tiles():
+        def images():
             for image, mask in itertools.islice(abnormal, most_images):
-                found = self.cut(image)
-                waiting.append([None] * len(found))
-                if mask is not None and mask.any():
-                    drawn = np.repeat(2.0 * mask[..., None].astype(np.float32) - 1.0, self.channels, axis=-1)
-                    waiting[-1] = [part[..., 0] > -0.99 for part in self.cut(drawn)]
-                yield from found
+                masks.append(mask)
+                yield image
 
         def bags():
-            bag = []
-            for features in self._features(tiles()):
-                bag.append((features, waiting[0][len(bag)]))
-                if len(bag) == len(waiting[0]):
-                    yield bag
-                    bag = []
-                    del waiting[0]
+            for tiles in self._features(images()):
+                mask = masks.pop(0)
+                where = [None] * len(tiles)
+                if mask is not None and mask.any():
+                    drawn = np.repeat(2.0 * mask[..., None].astype(np.float32) - 1.0, self.channels, axis=-1)
+                    where = [part[..., 0] > -0.99 for part in self.cut(drawn)]
+                yield list(zip(tiles, where, strict=True))
 
-        self.likeness = Likeness.fit(self._features(parts), bags(), seed)
+        self.likeness = Likeness.fit([p.likeness for p in normal], bags())
         self.names = self._names()
         self._compile()
 
-    def _features(self, parts) -> Iterator[list[np.ndarray]]:
-        """The pretrained features of each of an iterator of images as the model takes them: lists of [h, w, C], finest first."""
+    def _features(self, images: Iterable) -> Iterator[list[list[np.ndarray]]]:
+        """Of each image, for each of its tiles, the pretrained features: lists of [h, w, C], finest first."""
         if self._extract is None:
             self._extract = compile_function(lambda x: self.graph.features(x), self.model)
-        while batch := list(itertools.islice(parts, self.batch_size)):
+        counts = []  # tiles of the images read and not yet given back
+
+        def parts():
+            for image in images:
+                found = self.cut(image)
+                counts.append(len(found))
+                yield from found
+
+        tiles, waiting = [], parts()
+        while batch := list(itertools.islice(waiting, self.batch_size)):
             filled = batch + [batch[0]] * (self.batch_size - len(batch))
             outputs = [ops.convert_to_numpy(o) for o in self._extract(np.stack(filled))]
-            yield from [list(features) for features in zip(*outputs, strict=True)][: len(batch)]
+            for features in itertools.islice(zip(*outputs, strict=True), len(batch)):
+                tiles.append(list(features))
+                if len(tiles) == counts[0]:
+                    yield tiles
+                    tiles = []
+                    del counts[0]
 
     def _layer_counts(self) -> dict[str, int]:
         return layer_counts(self.model, self.names, self.search)

@@ -1,15 +1,24 @@
 """From a trained model to its detector: memory, likeness, weights and threshold, all from training images."""
 
+import functools
 import pathlib
 
 import numpy as np
 
-from semi_anogan import runs, suspicion
+from semi_anogan import normal_patches, runs, suspicion
 from semi_anogan.data.images import resize, to_channels
 from semi_anogan.data.synthetic import CALIBRATION_KINDS, TRAINING_KINDS, synthesise
 from semi_anogan.events import EventWriter
 from semi_anogan.monitor import picture
 from semi_anogan.progress import shown
+
+
+# Where no defect is known the most suspicious normal training images stand in for them: so many at first, by their isolation alone, then
+# by what the likeness to these says too; of few images at most one in 40, one in 20. Hidden defects recognise each other, images that are
+# merely unusual hardly do: the discriminant of the others puts a stand-in this many robust standard deviations above held-out normal
+# images on the mean, or synthetic defects are taken instead. Chosen on training images (docs/results.md, "No known defects").
+FIRST_STAND_INS, STAND_INS = (10, 40), (20, 20)
+ALIKE = 5.0
 
 
 def fit_detector(config, folder, model, dataset, splits):
@@ -24,15 +33,32 @@ def fit_detector(config, folder, model, dataset, splits):
 
     for name in (runs.MEMORY, runs.LIKENESS):  # of an earlier end of this run
         (folder / name).unlink(missing_ok=True)
-    ranked = suspicion.rank(config, model, read, splits)
-    suspicion.write(folder / runs.SUSPICIOUS, ranked)
     detector = runs.build_detector(config, model)
-    normal = suspicion.without_suspicious(ranked, splits.normal, _trim_share(config, model), config.seed)
-    if detector.wants("memory"):
-        detector.remember(read(normal, "memory"), config.features.memory, config.seed, config.features.memory_trim)
+    wants_memory, wants_likeness = detector.wants("memory"), detector.wants("likeness")
+    drawn, isolation = {}, {}
+    if wants_memory or wants_likeness:
+        drawn, isolation = draw(config, splits, detector, read)
+    likeness_to = functools.partial(recognise, config, detector, dataset, drawn)
+    first = [] if splits.abnormal or not wants_likeness else _highest(isolation, splits.normal, *FIRST_STAND_INS)
+    if wants_likeness and (splits.abnormal or first):
+        likeness_to(splits.abnormal or first)
+    ranked = suspicion.rank(config, model, read, splits, isolation, detector.likeness, first)
+    suspicion.write(folder / runs.SUSPICIOUS, ranked)
+    stand_ins = []
+    if wants_likeness and not splits.abnormal:
+        stand_ins = _highest(dict(ranked), splits.normal, *STAND_INS)
+        if stand_ins:
+            likeness_to(stand_ins)
+            if how_alike(config, model, read, splits.held_out_normal, detector.likeness) < ALIKE:
+                stand_ins = []
+        if not stand_ins and config.objective.synthetic_weight:
+            likeness_to([])
+    if wants_memory:
+        left_out = {*suspicion.highest(ranked, splits.normal, _trim_share(config, model)), *stand_ins}
+        normal = [drawn[e] for e in splits.normal if e not in left_out]
+        detector.remember(normal, config.features.memory, config.seed, config.features.memory_trim)
         runs.write_arrays(folder / runs.MEMORY, detector.memory.arrays())
-    if detector.wants("likeness") and (splits.abnormal or config.objective.synthetic_weight):
-        detector.recognise(read(normal[:500], "likeness"), defects(config, dataset, splits.abnormal, normal), config.seed)
+    if detector.likeness is not None:
         runs.write_arrays(folder / runs.LIKENESS, detector.likeness.arrays())
     if not detector.names:
         raise runs.RunError(f"score.components: {config.score.components} needs known abnormal images, and none are given")
@@ -45,15 +71,42 @@ def fit_detector(config, folder, model, dataset, splits):
     return detector
 
 
-def defects(config, dataset, known, normal, most: int = 100):
-    """Abnormal images with their masks (None where not known), for the likeness: the known ones; without any, normal training images
-    with synthetic defects, `most` of them.
+def draw(config, splits, detector, read) -> tuple[dict, dict]:
+    """(patches of each normal training image; isolation of each, and of each held-out one, from the training ones), by example."""
+    drawn = detector.draw(read(splits.normal, "patches of normal"), config.seed)
+    held_out = detector.draw(read(splits.held_out_normal, "patches of held-out normal"), config.seed)
+    isolation = dict(zip(splits.normal, normal_patches.isolation(drawn), strict=True))
+    isolation |= zip(splits.held_out_normal, normal_patches.isolation(held_out, drawn), strict=True)
+    return dict(zip(splits.normal, drawn, strict=True)), isolation
+
+
+def recognise(config, detector, dataset, drawn, examples, most: int = 100):
+    """Makes the detector's likeness, to known abnormal images with their masks, or to normal ones that stand in for them.
+
+    Without examples it is to synthetic defects, of kinds that training draws, in `most` normal images.
     """
-    if known:
-        for example in known:
-            yield dataset.read_image(example), dataset.read_mask(example) if config.objective.masks else None
-        return
-    yield from _synthesised(dataset, normal[:most], TRAINING_KINDS, [config.seed, 4])
+    left_out = set(examples)
+    masks = config.objective.masks and all(e.abnormal for e in examples)
+    abnormal = ((dataset.read_image(e), dataset.read_mask(e) if masks else None) for e in examples)
+    if not examples:
+        abnormal = synthesised(dataset, list(drawn)[:most], TRAINING_KINDS, [config.seed, 4])
+    detector.recognise([patches for e, patches in drawn.items() if e not in left_out], abnormal)
+
+
+def how_alike(config, model, read, held_out, likeness) -> float:
+    """By how many robust standard deviations of held-out normal images the likeness's own images exceed them, on the mean, each judged
+    by the discriminant of the others.
+    """
+    detector = runs.build_detector(config, model, components=("likeness",), likeness=likeness)
+    normal = np.stack([m.components[0] for m in detector.measure(read(held_out, "stand-ins"), overlap=True)])
+    median = np.median(normal)
+    return float((likeness.left_out.mean() - median) / (1.4826 * np.median(np.abs(normal - median)) + 1e-6))
+
+
+def _highest(values: dict, examples, most: int, one_in: int) -> list:
+    """Those of the highest values among the examples: `most`, or of few examples one in `one_in`, and none rather than one alone."""
+    count = min(most, len(examples) // one_in)
+    return sorted(examples, key=lambda e: -values[e])[:count] if count > 1 else []
 
 
 def calibration_images(config, dataset, splits, detector, read) -> dict:
@@ -75,11 +128,11 @@ def read_synthetic(config, dataset, splits, most: int = 100):
     it finds of real ones, and would get the weight (docs/results.md, "No known defects").
     """
     if config.objective.synthetic_weight and splits.abnormal:
-        drawn = _synthesised(dataset, splits.held_out_normal[:most], CALIBRATION_KINDS, [config.seed, 3])
+        drawn = synthesised(dataset, splits.held_out_normal[:most], CALIBRATION_KINDS, [config.seed, 3])
         yield from (image for image, _ in drawn)
 
 
-def _synthesised(dataset, examples, kinds, seed: list[int]):
+def synthesised(dataset, examples, kinds, seed: list[int]):
     """(image, mask) of each example with synthetic defects, whose foreign texture is that of the example before."""
     for index, example in enumerate(examples):
         image, other = dataset.read_image(example), dataset.read_image(examples[index - 1])

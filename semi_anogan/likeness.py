@@ -36,23 +36,19 @@ class Likeness:
             raise ValueError(f"weights must be vectors, got shapes {[w.shape for w in self.weights]}, bias {self.bias.shape}")
 
     @classmethod
-    def fit(cls, normal: Iterable, abnormal: Iterable, seed: int, pool: int = 60000) -> "Likeness":
+    def fit(cls, normal: Sequence[np.ndarray], abnormal: Iterable) -> "Likeness":
         """Finds the discriminant.
 
         Args:
-          normal: for each normal image the network's features, list of [h, w, C], finest first.
-          abnormal: for each abnormal image a list of (features, where), one for each of its tiles: `where` is bool [H, W], the pixels
-            that are abnormal, or None where that is not known.
-          pool: most normal patches used, drawn at random evenly from the images.
+          normal: of each normal image some patches, float32 [n, D], drawn at random from all of them (`patches_of`).
+          abnormal: for each abnormal image a list of (features, where), one for each of its tiles: the network's features, list of
+            [h, w, C], finest first, and `where`, bool [H, W], the pixels that are abnormal, or None where that is not known.
 
         Raises: ValueError without normal or abnormal images.
         """
-        normal = [_patches(features) for features in normal]
-        if not normal:
+        if not len(normal):
             raise ValueError("a likeness needs at least one normal image, got none")
-        rng, each = np.random.default_rng(seed), max(1, pool // len(normal))
-        drawn = np.concatenate([p[rng.permutation(len(p))[:each]] for p in normal])
-        center, projection = whitening(drawn, COMPONENTS)
+        center, projection = whitening(np.concatenate(normal), COMPONENTS)
         channels = None
         bags = []
         for tiles in abnormal:
@@ -93,8 +89,8 @@ def _used(features):
     return features[:-1] if len(features) > 1 else features
 
 
-def _patches(features) -> np.ndarray:
-    """Patches of one image's features, list of [h, w, C] -> float32 [P, D], in the order of the second finest scale."""
+def patches_of(features: list[np.ndarray]) -> np.ndarray:
+    """All patches of one image's features, list of [h, w, C], finest first: float32 [n, D], in the order of the second finest scale."""
     used = _used(features)
     side = used[min(1, len(used) - 1)].shape[0]
     maps = [np.asarray(resized(neighbourhood_mean(ops.convert_to_tensor(f[None])), side)) for f in used]
@@ -105,7 +101,7 @@ def _bag(tiles, center, projection) -> tuple[np.ndarray, int]:
     """(whitened patches [M, P] of an abnormal image, of which the worst count; how many count)."""
     found, abnormal = [], []
     for features, where in tiles:
-        found.append(_patches(features))
+        found.append(patches_of(features))
         side = round(len(found[-1]) ** 0.5)
         inside = np.ones((side, side), bool)
         if where is not None:

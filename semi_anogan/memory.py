@@ -1,6 +1,6 @@
 """Memory of normal patches: how far each patch's features are from the nearest ones seen in normal images (Roth et al. 2022)."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
@@ -31,28 +31,21 @@ class Memory:
             raise ValueError(f"patches {shapes[0]}, center {shapes[1]} and projection {shapes[2]} do not fit together")
 
     @classmethod
-    def fit(
-        cls, features: Iterable[list[np.ndarray]], size: int, seed: int, trim_share: float = 0.0, pool: int = 60000
-    ) -> "Memory":
+    def fit(cls, patches: Sequence[np.ndarray], size: int, seed: int, trim_share: float = 0.0) -> "Memory":
         """Chooses `size` patches of normal images, each the farthest from those before it (greedy coreset).
 
         Args:
-          features: for each image the network's features, list of [h, w, C], finest first.
+          patches: of each image some, float32 [n, D], drawn at random from all of them (`patches_of`).
           trim_share: of the images left out, in [0, 1), those least like all others: a defect that is remembered is never found again.
-          pool: most patches to choose from, drawn at random evenly from the images.
         """
-        patches = [np.asarray(embed([f[None] for f in image])) for image in features]
-        if not patches:
+        if not len(patches):
             raise ValueError("a memory needs at least one normal image, got none")
         rng = np.random.default_rng(seed)
-        each = max(1, pool // len(patches))
-        patches = [p.reshape(-1, p.shape[-1]) for p in patches]
-        patches = [p[rng.permutation(len(p))[:each]].astype(np.float32) for p in patches]
         center, projection = whitening(np.concatenate(patches), COMPONENTS)
         patches = [(p - center) @ projection for p in patches]
         trimmed = round(trim_share * len(patches))
         if trimmed:
-            patches = [patches[i] for i in sorted(np.argsort(_isolation(patches), kind="stable")[:-trimmed])]
+            patches = [patches[i] for i in sorted(np.argsort(isolation(patches), kind="stable")[:-trimmed])]
         patches = np.concatenate(patches)
         return cls(patches[_farthest(patches, min(size, len(patches)), rng)], center, projection)
 
@@ -77,6 +70,12 @@ def embed(features):
     return ops.concatenate([neighbourhood_mean(fine), resized(neighbourhood_mean(coarse), fine.shape[1])], axis=-1)
 
 
+def patches_of(features: list[np.ndarray]) -> np.ndarray:
+    """All patches of one image's features, list of [h, w, C], finest first: float32 [n, D]."""
+    embedded = np.asarray(embed([f[None] for f in features]), np.float32)
+    return embedded.reshape(-1, embedded.shape[-1])
+
+
 def whitening(patches: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
     """(center [D], projection [D, P]) of patches [N, D], P at most `components`: (patches - center) @ projection are white, about."""
     center, scale = patches.mean(axis=0), patches.std(axis=0) + 1e-6
@@ -92,22 +91,25 @@ def neighbourhood_mean(x):
     return ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
 
 
-def _isolation(patches: list[np.ndarray], pool: int = 8000) -> np.ndarray:
-    """How far each image is from all others: the mean of its worst patches' distances to the nearest patch of another, [N].
+def isolation(patches: Sequence[np.ndarray], others: Sequence[np.ndarray] | None = None, pool: int = 8000) -> np.ndarray:
+    """How far each image is from all of `others`, float64 [N]: the mean of its worst patches' distances to the nearest of theirs.
 
-    patches: for each of N images some patches [n, P], drawn at random. pool: about how many of all images are compared with.
+    Args: patches: of each of N images some, whitened: [n, P], drawn at random; others: likewise; None: the same images, each compared
+      with all but itself; pool: about how many patches of all the others are compared with.
     """
-    each = pool // len(patches) + 1
-    others = np.concatenate([p[:each] for p in patches])
-    owner = np.repeat(np.arange(len(patches)), [len(p[:each]) for p in patches])
-    lengths = np.sum(others**2, axis=1)
-    isolation = np.zeros(len(patches))
+    compared = patches if others is None else others
+    each = pool // len(compared) + 1
+    owner = np.repeat(np.arange(len(compared)), [len(p[:each]) for p in compared])
+    compared = np.concatenate([p[:each] for p in compared])
+    lengths = np.sum(compared**2, axis=1)
+    found = np.zeros(len(patches))
     for i, own in enumerate(patches):
-        squared = np.sum(own**2, axis=1, keepdims=True) - 2.0 * own @ others.T + lengths
-        squared[:, owner == i] = np.inf
+        squared = np.sum(own**2, axis=1, keepdims=True) - 2.0 * own @ compared.T + lengths
+        if others is None:
+            squared[:, owner == i] = np.inf
         nearest = np.sqrt(np.maximum(squared.min(axis=1), 0.0))
-        isolation[i] = np.sort(nearest)[-max(1, round(TOP_SHARE * len(nearest))) :].mean()
-    return isolation
+        found[i] = np.sort(nearest)[-max(1, round(TOP_SHARE * len(nearest))) :].mean()
+    return found
 
 
 def _farthest(points: np.ndarray, count: int, rng, projected: int = 64) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which of the "normal" training images look most abnormal to the trained discriminators, for a person to check."""
+"""Which of the "normal" training images look most abnormal: for a person to check, and to stand in where no defect is known."""
 
 import csv
 import pathlib
@@ -7,33 +7,55 @@ import numpy as np
 
 from semi_anogan.data.dataset import Example
 
+MOST = 10.0  # robust standard deviations that one judgement may count
 
-def rank(config, model, read, splits) -> list[tuple[Example, float]]:
+
+def rank(config, model, read, splits, isolation=None, likeness=None, stand_ins=()) -> list[tuple[Example, float]]:
     """All images labelled normal, training and held-out ones, the most suspicious first, each with its suspicion.
 
-    The suspicion is the mean of the discriminators' scores, in robust standard deviations over the images of its part: the
-    training ones score lower as a whole, since the discriminators know them.
+    The suspicion is the mean of up to three judgements, each in robust standard deviations over the images of its part (the training
+    ones score lower as a whole, since the networks know them): the scores of the discriminators that known abnormal images
+    trained, the isolation, and the likeness.
 
-    Args: read: (examples, what is shown) -> images; splits: data.splits.Splits.
+    Args:
+      read: (examples, what is shown) -> images; splits: data.splits.Splits.
+      isolation: of each example how unlike the others it is, or None.
+      likeness: the Likeness to the known defects, or to the stand_ins; of each of these counts what the others' discriminant says.
     """
     from semi_anogan import runs
 
-    components = ["discriminator"] + (["patches"] if model.patches is not None else [])
-    detector = runs.build_detector(config, model, components=components)
+    of_networks = ["discriminator"] + (["patches"] if model.patches is not None else [])
+    components = of_networks if splits.abnormal or not isolation else []
+    components = components + (["likeness"] if likeness is not None else [])
     ranked = []
     for examples, what in ((splits.normal, "normal"), (splits.held_out_normal, "held-out normal")):
-        found = np.stack([m.components for m in detector.measure(read(examples, f"suspicion of {what}"))])
-        median = np.median(found, axis=0)
-        spread = 1.4826 * np.median(np.abs(found - median), axis=0) + 1e-6
-        ranked += zip(examples, ((found - median) / spread).mean(axis=1).tolist(), strict=True)
+        judgements = [[isolation[e] for e in examples]] if isolation else []
+        if components:
+            detector = runs.build_detector(config, model, components=components, likeness=likeness)
+            measured = detector.measure(read(examples, f"suspicion of {what}"), overlap=True)
+            found = dict(zip(detector.names, np.stack([m.components for m in measured]).T, strict=True))
+            if "likeness" in found and len(stand_ins) == len(likeness.left_out):
+                left_out = dict(zip(stand_ins, likeness.left_out, strict=True))
+                judgements.append([left_out.get(e, value) for e, value in zip(examples, found["likeness"], strict=True)])
+            elif "likeness" in found:
+                judgements.append(found["likeness"])
+            if "discriminator" in found:
+                judgements.append(np.mean([_standardised(found[name]) for name in of_networks], axis=0))
+        suspicion = np.mean([np.clip(_standardised(j), -MOST, MOST) for j in judgements], axis=0)
+        ranked += zip(examples, suspicion.tolist(), strict=True)
     return sorted(ranked, key=lambda pair: -pair[1])
 
 
-def without_suspicious(ranked, normal: list[Example], share: float, seed: int) -> list[Example]:
-    """The normal training images in random order, without the most suspicious `share` of them."""
-    mine = set(normal)
-    kept = [example for example, _ in ranked if example in mine][round(share * len(normal)) :]
-    return [kept[i] for i in np.random.default_rng([seed, 2]).permutation(len(kept))]
+def _standardised(values) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    median = np.median(values)
+    return (values - median) / (1.4826 * np.median(np.abs(values - median)) + 1e-6)
+
+
+def highest(ranked, examples: list[Example], share: float) -> list[Example]:
+    """The most suspicious `share` of the examples."""
+    mine = set(examples)
+    return [example for example, _ in ranked if example in mine][: round(share * len(examples))]
 
 
 def write(path, ranked):

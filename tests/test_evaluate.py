@@ -262,19 +262,3 @@ def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
         changed = (image != dataset.read_image(example)).mean()
         assert 0 < changed <= 0.5
     assert list(read_synthetic(config, dataset, dataclasses.replace(splits, abnormal=[]))) == []
-
-
-def test_the_likeness_is_to_the_known_defects_and_without_any_to_synthetic_ones(smoke_data):
-    from semi_anogan.fit_detector import defects
-
-    config, dataset, splits = smoke_data
-    known = list(defects(config, dataset, splits.abnormal[:3], splits.normal))
-    assert len(known) == 3
-    for (image, mask), example in zip(known, splits.abnormal[:3], strict=True):
-        np.testing.assert_array_equal(image, dataset.read_image(example))
-        np.testing.assert_array_equal(mask, dataset.read_mask(example))
-    drawn = list(defects(config, dataset, [], splits.normal, most=4))
-    assert len(drawn) == 4
-    for (image, mask), example in zip(drawn, splits.normal[:4], strict=True):
-        changed = np.abs(image - dataset.read_image(example)).max(axis=-1) > 0
-        assert mask.any() and not (changed & ~mask).any()

@@ -89,8 +89,9 @@ def test_features_memory_and_likeness_export(tmp_path):
     model = SemiAnoGAN(resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=features, seed=1)
     images = np.random.default_rng(1).uniform(-1, 1, (24, 32, 32, 1)).astype(np.float32)
     detector = Detector(model, components=("patches", "memory", "likeness"), batch_size=2)
-    detector.remember(images[:6], size=20)  # others below: a patch in the memory is at distance 0, but for rounding
-    detector.recognise(images[:6], [(np.clip(image + 0.5, -1, 1), None) for image in images[6:9]])
+    drawn = detector.draw(images[:6])
+    detector.remember(drawn, size=20)  # others below: a patch in the memory is at distance 0, but for rounding
+    detector.recognise(drawn, [(np.clip(image + 0.5, -1, 1), None) for image in images[6:9]])
     images = images[9:]
     assert detector.names == ("patches", "memory", "likeness")
     detector.calibrate(images[:10], np.clip(images[10:] + 0.5, -1, 1), 0.2)

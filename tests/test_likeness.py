@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from semi_anogan.likeness import Likeness, _bag, _direction
+from semi_anogan.likeness import Likeness, _bag, _direction, patches_of
 
 IDENTITY = np.eye(2, dtype=np.float32)
 
@@ -51,7 +51,7 @@ def test_three_known_defects_are_enough():
     rng = np.random.default_rng(1)
     normal = [image(rng)[0] for _ in range(200)]
     abnormal = [[(image(rng, 4.0)[0], None)] for _ in range(3)]
-    likeness = Likeness.fit(normal, abnormal, seed=0)
+    likeness = Likeness.fit([patches_of(n) for n in normal], abnormal)
     assert [w.shape for w in likeness.weights] == [(2,), (3,)]  # all scales but the coarsest
     values = np.stack([np.asarray(likeness.values([f[None] for f in n]))[0, :, :, 0] for n in normal])
     assert values.mean() == pytest.approx(0, abs=0.1) and values.std() == pytest.approx(1, rel=0.1)
@@ -84,9 +84,9 @@ def test_left_out_says_what_the_others_say():
     odd = image(rng)[0]
     odd[1][:2, :2, 2] -= 6.0
     abnormal = [[(image(rng, 5.0)[0], None)] for _ in range(4)] + [[(odd, None)]]
-    likeness = Likeness.fit(normal, abnormal, seed=0)
+    likeness = Likeness.fit([patches_of(n) for n in normal], abnormal)
     assert likeness.left_out[:4].min() > likeness.left_out[4] + 1
-    alone = Likeness.fit(normal, abnormal[:1], seed=0)
+    alone = Likeness.fit([patches_of(n) for n in normal], abnormal[:1])
     assert alone.left_out.size == 0
 
 
@@ -103,6 +103,6 @@ def test_arrays_make_the_same_likeness_and_wrong_ones_are_refused():
 def test_without_images_of_either_kind_it_is_refused():
     features, _ = image(np.random.default_rng(0))
     with pytest.raises(ValueError, match="at least one normal"):
-        Likeness.fit([], [[(features, None)]], seed=0)
+        Likeness.fit([], [[(features, None)]])
     with pytest.raises(ValueError, match="at least one abnormal"):
-        Likeness.fit([features], [], seed=0)
+        Likeness.fit([patches_of(features)], [])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from semi_anogan import runs
-from semi_anogan.memory import Memory, _farthest, whitening
+from semi_anogan.memory import Memory, _farthest, isolation, patches_of, whitening
 
 
 def test_the_coreset_takes_the_farthest_each_time():
@@ -29,7 +29,7 @@ def test_distance_to_the_nearest_kept_patch_by_hand():
 def test_a_remembered_image_is_at_distance_zero_and_another_is_not():
     rng = np.random.default_rng(0)
     images = [[rng.standard_normal((4, 4, 3)), rng.standard_normal((2, 2, 5))] for _ in range(3)]
-    memory = Memory.fit(images, size=48, seed=0)
+    memory = Memory.fit([patches_of(image) for image in images], size=48, seed=0)
     assert memory.patches.shape == (48, 8)
     known, other = ([f[None].astype(np.float32) for f in image] for image in (images[1], [x + 5 for x in images[1]]))
     assert np.max(memory.distances(known)) < 2e-3
@@ -77,9 +77,10 @@ def test_images_least_like_the_others_are_not_remembered():
         return [rng.normal(center, 0.1, (4, 4, 3)).astype(np.float32), rng.normal(center, 0.1, (2, 2, 3)).astype(np.float32)]
 
     images = [image(0.0) for _ in range(10)] + [image(5.0)]
+    patches = [patches_of(image) for image in images]
     far = [f[None] for f in image(5.0)]
-    remembered = Memory.fit(images, 40, seed=0)
-    trimmed = Memory.fit(images, 40, seed=0, trim_share=0.1)
+    remembered = Memory.fit(patches, 40, seed=0)
+    trimmed = Memory.fit(patches, 40, seed=0, trim_share=0.1)
     assert np.asarray(remembered.distances(far)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
     near = [f[None] for f in images[0]]
     assert np.asarray(trimmed.distances(near)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
@@ -87,7 +88,6 @@ def test_images_least_like_the_others_are_not_remembered():
 
 def test_isolation_by_hand():
     """Distances to the nearest patch of another image: 1 and 1 for the first two, 4 and 5 for the third, of which the worst counts."""
-    from semi_anogan.memory import _isolation
-
     patches = [np.float32([[0.0]]), np.float32([[1.0]]), np.float32([[5.0], [6.0]])]
-    np.testing.assert_allclose(_isolation(patches), [1.0, 1.0, 5.0])
+    np.testing.assert_allclose(isolation(patches), [1.0, 1.0, 5.0])
+    np.testing.assert_allclose(isolation([np.float32([[2.0]]), np.float32([[9.0], [5.5]])], patches), [1.0, 3.0])

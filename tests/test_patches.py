@@ -173,7 +173,7 @@ def test_the_detector_with_memory_and_without_search(trained):
     model, images, _, _ = trained
     detector = Detector(model, search={"iterations": 1}, batch_size=4)
     assert detector.wants("memory") and "memory" not in detector.names
-    detector.remember(images[:6], size=20)
+    detector.remember(detector.draw(images[:6]), size=20)
     assert detector.names == ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory")
     detector.calibrate(images[:5], images[6:9], 0.2)
     quick = Detector(model, batch_size=4, components=("discriminator", "patches", "memory"), memory=detector.memory)

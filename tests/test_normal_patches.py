@@ -1,0 +1,55 @@
+"""Random patches of normal images, and how unlike each image is to the others."""
+
+import numpy as np
+
+from semi_anogan import likeness, memory
+from semi_anogan.normal_patches import NormalPatches, draw, isolation
+
+
+def features(rng, value=None):
+    """Features of strides 8, 16 and 32 of an image: [8, 8, 2], [4, 4, 3] and [2, 2, 4]."""
+    maps = [rng.standard_normal((8, 8, 2)), rng.standard_normal((4, 4, 3)), rng.standard_normal((2, 2, 4))]
+    return [(m if value is None else np.full_like(m, value)).astype(np.float32) for m in maps]
+
+
+def rows(array):
+    return {row.tobytes() for row in array}
+
+
+def test_of_each_image_as_many_patches_are_drawn_and_they_are_its_own():
+    rng = np.random.default_rng(0)
+    images = [[features(rng)] for _ in range(5)]
+    drawn = draw(iter(images), seed=3, pool=30)
+    assert [(len(p.memory), len(p.likeness)) for p in drawn] == [(6, 6)] * 5
+    for patches, (tile,) in zip(drawn, images, strict=True):
+        assert len(rows(patches.memory)) == 6 and rows(patches.memory) <= rows(memory.patches_of(tile))
+        assert rows(patches.likeness) <= rows(likeness.patches_of(tile))
+    again = draw(iter(images), seed=3, pool=30)
+    assert all((a.memory == b.memory).all() and (a.likeness == b.likeness).all() for a, b in zip(drawn, again, strict=True))
+    other = draw(iter(images), seed=4, pool=30)
+    assert any(rows(a.memory) != rows(b.memory) for a, b in zip(drawn, other, strict=True))
+
+
+def test_patches_of_all_tiles_of_an_image_are_drawn():
+    rng = np.random.default_rng(0)
+    tiles = [features(rng, 1.0), features(rng, 2.0)]
+    (patches,) = draw([tiles], seed=0)
+    assert patches.memory.shape == (32, 7) and patches.likeness.shape == (32, 5)  # 4 x 4 of each; all scales but one: 3 + 4, 2 + 3
+    assert {1.0, 2.0} == set(np.unique(patches.memory))
+
+
+def test_the_image_unlike_the_others_is_the_most_isolated():
+    """Ten images near 0, the fourth with one patch far off; of new ones one near and one far from all of them."""
+    rng = np.random.default_rng(1)
+
+    def image(far=0.0):
+        patches = rng.normal(0, 1, (20, 3)).astype(np.float32)
+        patches[0] += far
+        return NormalPatches(patches, patches)
+
+    images = [image(30.0 if i == 3 else 0.0) for i in range(10)]
+    found = isolation(images)
+    assert np.argmax(found) == 3 and found[3] > 2 * np.sort(found)[-2]
+    near, far = isolation([image(), image(-30.0)], images)
+    assert far > 2 * near
+    assert isolation(images[:1]).tolist() == [0.0]

@@ -1,0 +1,139 @@
+"""Which "normal" training images are suspicious, and which of them stand in for the known defects where there are none."""
+
+import collections
+import dataclasses
+
+import numpy as np
+import pytest
+
+from semi_anogan import suspicion
+from semi_anogan.config import default_config
+from semi_anogan.data.dataset import Dataset, Example
+from semi_anogan.data.splits import Splits
+from semi_anogan.fit_detector import _highest, fit_detector
+
+
+def example(name, **kwargs):
+    return Example(name, "train", kwargs.pop("label", "normal"), **kwargs)
+
+
+def test_the_highest_are_so_many_or_one_in_so_many_and_never_one_alone():
+    examples = [example(str(i)) for i in range(100)]
+    values = {e: -abs(50 - i) for i, e in enumerate(examples)}  # the fiftieth is the highest
+    assert [e.path for e in _highest(values, examples, 3, 10)] == ["50", "49", "51"]
+    assert len(_highest(values, examples, 10, 20)) == 5
+    assert _highest(values, examples, 10, 100) == []
+
+
+@pytest.fixture(scope="module")
+def strange():
+    """A model that is not trained, and 96 noise images to train of which four have a bright stripe, 24 held out, and what reads them.
+
+    The stripe is where the pretrained features see it at any brightness; the model knows nothing.
+    """
+    from semi_anogan import runs
+
+    config = default_config()
+    config.model.resolution, config.model.filters_base, config.model.filters_cap, config.model.latent_size = 16, 64, 8, 8
+    config.features.resolution, config.features.memory, config.features.trainable_blocks = 64, 200, 0
+    config.search.iterations, config.search.batch_size = 1, 8
+    model = runs.build_model(config)
+    hidden = {5, 33, 60, 90}
+    examples = [example(f"train/{i}", mislabelled=i in hidden) for i in range(120)]
+
+    def read_image(e):
+        number = int(e.path.split("/")[1])
+        image = 0.2 * np.random.default_rng(number).standard_normal((64, 64, 1)).astype(np.float32)
+        if e.mislabelled or e.abnormal:
+            image[24:34, 8:56] = 0.9
+        return np.clip(image, -1, 1)
+
+    splits = Splits(examples[:96], [], examples[96:], [], [])
+    return config, model, Dataset("strange", tuple(examples), read_image), splits
+
+
+def test_without_known_defects_the_strange_training_images_stand_in(strange, tmp_path, monkeypatch):
+    """They are listed first, the likeness finds another such defect, and the memory has not learned it."""
+    from semi_anogan.detector import Detector
+
+    config, model, dataset, splits = strange
+    given = collections.defaultdict(list)
+    recognise, remember = Detector.recognise, Detector.remember
+
+    def note_recognise(self, normal, abnormal):
+        abnormal = list(abnormal)
+        given["abnormal"].append([image for image, mask in abnormal])
+        given["normal"].append(len(normal))
+        given["pairs"] += abnormal
+        return recognise(self, normal, abnormal)
+
+    monkeypatch.setattr(Detector, "recognise", note_recognise)
+    monkeypatch.setattr(Detector, "remember", lambda self, normal, *args: given["memory"].append(len(normal)) or remember(self, normal, *args))
+    detector = fit_detector(config, tmp_path, model, dataset, splits)
+    listed = suspicion.read_highest(tmp_path / "suspicious.csv", 4)
+    assert {path for path, _ in listed} == {e.path for e in splits.normal if e.mislabelled}
+    # 96 // 40 at first, 96 // 20 then: the four hidden ones, and nothing else.
+    assert all(mask is None for _, mask in given["pairs"])
+    assert [len(images) for images in given["abnormal"]] == [2, 4] and given["normal"] == [94, 92] and given["memory"] == [92]
+    assert all(image[24:34, 8:56].mean() > 0.8 for images in given["abnormal"] for image in images)
+    new = [dataset.read_image(example(f"new/{1000 + i}", mislabelled=i < 6)) for i in range(12)]
+    found = np.stack([m.components for m in detector.measure(new)])
+    for name in ("memory", "likeness"):
+        values = found[:, detector.names.index(name)]
+        assert values[:6].min() > values[6:].max(), name
+
+
+def test_images_that_do_not_recognise_each_other_do_not_stand_in(strange, tmp_path, monkeypatch):
+    """Clean training images: the likeness is then to synthetic defects, each with its mask, and no image is kept from the memory."""
+    from semi_anogan.detector import Detector
+
+    config, model, dataset, splits = strange
+    splits = dataclasses.replace(splits, normal=[e for e in splits.normal if not e.mislabelled])
+    given, recognise = [], Detector.recognise
+
+    def note(self, normal, abnormal):
+        abnormal = list(abnormal)
+        given.append((len(normal), [mask for _, mask in abnormal]))
+        return recognise(self, normal, abnormal)
+
+    monkeypatch.setattr(Detector, "recognise", note)
+    fit_detector(config, tmp_path, model, dataset, splits)
+    assert [(normals, len(masks)) for normals, masks in given] == [(90, 2), (88, 4), (92, 92)]
+    assert all(mask.any() for mask in given[-1][1])
+
+
+def test_with_known_defects_the_likeness_is_to_them_alone(strange, tmp_path, monkeypatch):
+    from semi_anogan.detector import Detector
+
+    config, model, dataset, splits = strange
+    known = [example(f"known/{2000 + i}", label="abnormal") for i in range(3)]
+    splits = dataclasses.replace(splits, abnormal=known)
+    given = []
+    recognise = Detector.recognise
+
+    def note(self, normal, abnormal):
+        abnormal = list(abnormal)
+        given.append((len(normal), abnormal))
+        return recognise(self, normal, abnormal)
+
+    monkeypatch.setattr(Detector, "recognise", note)
+    fit_detector(config, tmp_path, model, dataset, splits)
+    ((normals, abnormal),) = given
+    assert normals == 96
+    for (image, mask), e in zip(abnormal, known, strict=True):
+        np.testing.assert_array_equal(image, dataset.read_image(e))
+        assert mask is None  # this source has none
+
+
+def test_suspicion_is_the_mean_of_what_can_be_judged():
+    """By hand, with isolation alone: robust standard deviations, over the images of each part, at most ten."""
+    config = default_config()
+    normal, held_out = [example(f"a{i}") for i in range(5)], [example(f"b{i}") for i in range(3)]
+    isolation = dict(zip(normal + held_out, [1.0, 2.0, 3.0, 4.0, 1000.0, 7.0, 8.0, 9.0], strict=True))
+    model = type("Model", (), {"patches": None})
+    ranked = suspicion.rank(config, model, None, Splits(normal, [], held_out, [], []), isolation)
+    found = {e.path: value for e, value in ranked}
+    assert ranked[0][0].path == "a4" and found["a4"] == 10.0
+    # Median 3, median absolute deviation 1; of the held-out ones 8 and 1.
+    np.testing.assert_allclose([found["a0"], found["a2"], found["b2"]], [-2 / 1.4826, 0, 1 / 1.4826], rtol=1e-5)
+    assert [e.path for e in suspicion.highest(ranked, normal, 0.4)] == ["a4", "a3"]
