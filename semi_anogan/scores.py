@@ -12,7 +12,7 @@ from semi_anogan.layers import reduced
 
 # What a score can be made of. residual, feature_distance: the search's two losses at z*; discriminator, patches: minus the
 # logit; latent_norm: mean square of z*; memory: distance to the nearest normal patches; likeness: to the known defects,
-# or where none is known to synthetic ones.
+# or where none is known to hidden or synthetic ones (fit_detector.py).
 COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory", "likeness")
 OF_SEARCH = ("residual", "feature_distance", "latent_norm")  # need the generator's search
 TRAINED_ON_KNOWN = ("discriminator", "patches")  # tell the known abnormal images apart, whatever they make of others
