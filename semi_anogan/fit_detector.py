@@ -12,7 +12,6 @@ from semi_anogan.events import EventWriter
 from semi_anogan.monitor import picture
 from semi_anogan.progress import shown
 
-
 # Where no defect is known the most suspicious normal training images stand in for them: so many at first, by their isolation alone, then
 # by what the likeness to these says too; of few images at most one in 40, one in 20. Hidden defects recognise each other, images that are
 # merely unusual hardly do: the discriminant of the others puts a stand-in this many robust standard deviations above held-out normal
@@ -54,7 +53,8 @@ def fit_detector(config, folder, model, dataset, splits):
         if not stand_ins and config.objective.synthetic_weight:
             likeness_to([])
     if wants_memory:
-        left_out = {*suspicion.highest(ranked, splits.normal, _trim_share(config, model)), *stand_ins}
+        trimmed = round(_trim_share(config, model) * len(splits.normal))
+        left_out = {*suspicion.highest(dict(ranked), splits.normal, trimmed), *stand_ins}
         normal = [drawn[e] for e in splits.normal if e not in left_out]
         detector.remember(normal, config.features.memory, config.seed, config.features.memory_trim)
         runs.write_arrays(folder / runs.MEMORY, detector.memory.arrays())
@@ -106,7 +106,7 @@ def how_alike(config, model, read, held_out, likeness) -> float:
 def _highest(values: dict, examples, most: int, one_in: int) -> list:
     """Those of the highest values among the examples: `most`, or of few examples one in `one_in`, and none rather than one alone."""
     count = min(most, len(examples) // one_in)
-    return sorted(examples, key=lambda e: -values[e])[:count] if count > 1 else []
+    return suspicion.highest(values, examples, count) if count > 1 else []
 
 
 def calibration_images(config, dataset, splits, detector, read) -> dict:

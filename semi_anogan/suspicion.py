@@ -27,18 +27,16 @@ def rank(config, model, read, splits, isolation=None, likeness=None, stand_ins=(
     of_networks = ["discriminator"] + (["patches"] if model.patches is not None else [])
     components = of_networks if splits.abnormal or not isolation else []
     components = components + (["likeness"] if likeness is not None else [])
+    detector = runs.build_detector(config, model, components=components, likeness=likeness) if components else None
+    left_out = dict(zip(stand_ins, likeness.left_out, strict=True)) if stand_ins and likeness is not None else {}
     ranked = []
     for examples, what in ((splits.normal, "normal"), (splits.held_out_normal, "held-out normal")):
         judgements = [[isolation[e] for e in examples]] if isolation else []
-        if components:
-            detector = runs.build_detector(config, model, components=components, likeness=likeness)
+        if detector is not None:
             measured = detector.measure(read(examples, f"suspicion of {what}"), overlap=True)
             found = dict(zip(detector.names, np.stack([m.components for m in measured]).T, strict=True))
-            if "likeness" in found and len(stand_ins) == len(likeness.left_out):
-                left_out = dict(zip(stand_ins, likeness.left_out, strict=True))
+            if "likeness" in found:
                 judgements.append([left_out.get(e, value) for e, value in zip(examples, found["likeness"], strict=True)])
-            elif "likeness" in found:
-                judgements.append(found["likeness"])
             if "discriminator" in found:
                 judgements.append(np.mean([_standardised(found[name]) for name in of_networks], axis=0))
         suspicion = np.mean([np.clip(_standardised(j), -MOST, MOST) for j in judgements], axis=0)
@@ -52,10 +50,9 @@ def _standardised(values) -> np.ndarray:
     return (values - median) / (1.4826 * np.median(np.abs(values - median)) + 1e-6)
 
 
-def highest(ranked, examples: list[Example], share: float) -> list[Example]:
-    """The most suspicious `share` of the examples."""
-    mine = set(examples)
-    return [example for example, _ in ranked if example in mine][: round(share * len(examples))]
+def highest(values: dict[Example, float], examples: list[Example], count: int) -> list[Example]:
+    """The `count` examples of the highest values, the highest first."""
+    return sorted(examples, key=lambda e: -values[e])[:count]
 
 
 def write(path, ranked):

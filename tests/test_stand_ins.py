@@ -136,4 +136,4 @@ def test_suspicion_is_the_mean_of_what_can_be_judged():
     assert ranked[0][0].path == "a4" and found["a4"] == 10.0
     # Median 3, median absolute deviation 1; of the held-out ones 8 and 1.
     np.testing.assert_allclose([found["a0"], found["a2"], found["b2"]], [-2 / 1.4826, 0, 1 / 1.4826], rtol=1e-5)
-    assert [e.path for e in suspicion.highest(ranked, normal, 0.4)] == ["a4", "a3"]
+    assert [e.path for e in suspicion.highest(dict(ranked), normal, 2)] == ["a4", "a3"]
