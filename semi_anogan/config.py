@@ -6,6 +6,7 @@ from ml_collections.config_dict import placeholder
 from semi_anogan.schedule import Schedule
 
 
+AUGMENTATIONS = ("color", "translation", "cutout")
 DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker")
 
 
@@ -73,6 +74,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.objective.synthetic_weight = 0.25  # of synthetic abnormal images; 0 for none
     config.objective.synthetic_share = 0.25  # of them per normal image in a batch
     config.objective.trim_share = placeholder(float)  # of the normal images left out as probably abnormal; None: estimated
+    config.objective.augment = ""  # for few images: what the discriminator sees, differentiably; "color,translation,cutout"
     config.objective.average_decay = 0.99  # of the moving averages of the weights, per step
 
     config.schedule = ml_collections.ConfigDict()
@@ -139,6 +141,7 @@ def check(config):
         ("objective.synthetic_weight", o.synthetic_weight >= 0, "at least 0"),
         ("objective.synthetic_share", 0 < o.synthetic_share <= 1, "in (0, 1]"),
         ("objective.trim_share", o.trim_share is None or 0 <= o.trim_share < 1, "in [0, 1)"),
+        ("objective.augment", not _words(o.augment) - set(AUGMENTATIONS), f"made of {', '.join(AUGMENTATIONS)}"),
         ("search.init", s.init in ("encoder", "candidates"), "encoder or candidates"),
         ("objective.average_decay", 0 <= o.average_decay < 1, "in [0, 1)"),
         ("train.distribution", config.train.distribution in DISTRIBUTIONS, f"one of {', '.join(DISTRIBUTIONS)}"),
@@ -162,6 +165,10 @@ def check(config):
         Schedule(resolution=config.model.resolution, **config.schedule)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _words(text: str) -> set[str]:
+    return {word.strip() for word in text.split(",") if word.strip()}
 
 
 def _is_enlarged(side: int, resolution: int) -> bool:

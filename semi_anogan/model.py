@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from semi_anogan import losses
+from semi_anogan.augmentation import DRAWS, augment, kinds_of
 from semi_anogan.backend import TrainStep, input_gradients
 from semi_anogan.layers import PACKAGE, downscale, lerp, reduced, upscale
 from semi_anogan.networks import Discriminator, Encoder, Generator, resolutions_up_to
@@ -107,6 +108,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         average_decay: float = 0.995,
         synthetic_weight: float = 0.0,
         trim_share: float | None = 0.0,
+        augment: str = "",
         **kwargs,
     ):
         """Sets the objective.
@@ -122,10 +124,12 @@ class SemiAnoGAN(TrainStep, keras.Model):
           synthetic_weight: of synthetic abnormal images (label 2), beside alpha and 1 - alpha.
           trim_share: share of the normal images, those that look most abnormal, whose loss is left out at full resolution: some
             "normal" ones are not. None estimates it from where the known abnormal images lie, up to MOST_TRIMMED.
+          augment: differentiable augmentation of what the discriminator sees, "color", "translation" and "cutout" with commas between
+            them (augmentation.augment); "" for none.
         """
         if not 0 < alpha <= 1:
             raise ValueError(f"objective.alpha must be in (0, 1], got {alpha!r}")
-        losses.adversarial(adversarial)  # raises for an unknown name
+        losses.adversarial(adversarial), kinds_of(augment)  # they raise for an unknown name
         if penalty_weight is None:
             penalty_weight = 10.0 if adversarial == "wgan_gp" else 0.1
         self.objective = {
@@ -136,6 +140,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "average_decay": average_decay,
             "synthetic_weight": synthetic_weight,
             "trim_share": trim_share,
+            "augment": augment,
         }
         kwargs.setdefault("jit_compile", keras.backend.backend() == "jax")
         super().compile(optimizer=optimizer or keras.optimizers.Adam(0.001, 0.0, 0.99), **kwargs)
@@ -168,11 +173,12 @@ class SemiAnoGAN(TrainStep, keras.Model):
         return self.generator_average(latents)
 
     def unpack(self, data):
-        """Batch -> (images, labels [N], masks [N, S, S, 1], latents, mix [M, 1, 1, 1]); draws what the batch does not bring.
+        """Batch -> (images, labels [N], masks [N, S, S, 1], latents [M, L], mix [M, 1, 1, 1], augmentation); draws what the batch does
+        not bring. augmentation: None, or the draws [N, DRAWS] and [M, DRAWS] of the images and of the generated ones.
 
         data: images, (images,), (images, labels[, ignored]) or a dict with "images" and any of "labels" (0 normal,
         1 known abnormal, 2 synthetic abnormal), "masks" (1 where an abnormal image is abnormal; all 1 where that is not
-        known), "latents" and "mix".
+        known), "latents", "mix", "augment" and "augment_generated".
         """
         if not isinstance(data, dict):
             data = data if isinstance(data, (tuple, list)) else (data,)
@@ -192,9 +198,17 @@ class SemiAnoGAN(TrainStep, keras.Model):
             mix = keras.random.uniform((ops.shape(latents)[0], 1, 1, 1), seed=self.seed_generator)
         if masks is not None:
             masks = ops.reshape(ops.cast(masks, "float32"), (-1, self.image_size, self.image_size, 1))
-        return images, labels, masks, latents, mix
+        augmentation = None
+        if self.objective.get("augment"):
+            drawn = [data.get("augment"), data.get("augment_generated")]
+            counts = [count, ops.shape(latents)[0]]
+            augmentation = tuple(
+                keras.random.uniform((n, DRAWS), seed=self.seed_generator) if d is None else ops.convert_to_tensor(d, "float32")
+                for d, n in zip(drawn, counts, strict=True)
+            )
+        return images, labels, masks, latents, mix, augmentation
 
-    def losses(self, images, labels, masks, latents, mix):
+    def losses(self, images, labels, masks, latents, mix, augmentation=None):
         """(discriminator_loss, generator_loss, logs), scalars, of one batch as `unpack` returns it.
 
         The discriminator's loss holds those of the patch discriminator and the encoder, which share no weights with it.
@@ -204,10 +218,10 @@ class SemiAnoGAN(TrainStep, keras.Model):
             patch_loss, patch_logs = self._patch_loss(images, labels, masks)
         if self.trains == "patches":
             return patch_loss, ops.zeros(()), patch_logs
-        discriminator_loss, generator_loss, logs = self._gan_losses(images, labels, masks, latents, mix)
+        discriminator_loss, generator_loss, logs = self._gan_losses(images, labels, masks, latents, mix, augmentation)
         return discriminator_loss + patch_loss, generator_loss, {**patch_logs, **logs}
 
-    def _gan_losses(self, images, labels, masks, latents, mix):
+    def _gan_losses(self, images, labels, masks, latents, mix, augmentation):
         """As `losses`, of generator, discriminator and encoder."""
         objective = losses.adversarial(self.objective["adversarial"])
         stage = {"resolution": self.stage_resolution, "fade": self.fade}
@@ -218,7 +232,11 @@ class SemiAnoGAN(TrainStep, keras.Model):
         def logits_of(x, **statistics):
             return self.discriminator(x, **statistics, **stage)[0]
 
-        generated = self.generator(latents, **stage)
+        unchanged, generated = images, self.generator(latents, **stage)
+        if augmentation is not None:
+            kinds = kinds_of(self.objective["augment"])
+            images, masks = augment(images, augmentation[0], kinds, masks)
+            generated, _ = augment(generated, augmentation[1], kinds)
         generated_logits = logits_of(generated, weights=every)
         logits = logits_of(images, weights=normal, update=True, where=masks)
         if self.projected is not None and self.stage_resolution >= 32:
@@ -249,7 +267,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         }
         if self.encoder is not None:
             full = self.stage_resolution == self.sizes["resolution"]
-            logs["encoder_loss"] = self._encoder_loss(images, normal) if full else ops.zeros_like(penalty)
+            logs["encoder_loss"] = self._encoder_loss(unchanged, normal) if full else ops.zeros_like(penalty)
             discriminator_loss += logs["encoder_loss"]
         return discriminator_loss, generator_loss, logs
 

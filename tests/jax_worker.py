@@ -25,19 +25,18 @@ sys.meta_path.insert(0, Blocked)
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from tiny_runs import averaged_outputs, tiny_config  # noqa: E402
+from tiny_runs import AUGMENTED, averaged_outputs, tiny_config  # noqa: E402
 
 from semi_anogan import checkpoint, runs, train, training  # noqa: E402
 from semi_anogan.backend import Trainer, make_strategy  # noqa: E402
 
 
 def load_and_step(folder, inputs, results):
-    config = tiny_config()
-    model = training.compiled_model(config)
+    model = training.compiled_model(tiny_config(**AUGMENTED))
     assert checkpoint.restore_latest(folder / "given", model) == {"step": 1}
     results |= {f"outputs/{i}": v for i, v in enumerate(averaged_outputs(model, inputs))}
     trainer = Trainer(model, make_strategy("auto")[0])
-    logs = trainer({name: inputs[name] for name in ("images", "labels", "latents", "mix")})
+    logs = trainer(inputs)
     trainer.sync()
     results |= {f"loss/{name}": np.asarray(value) for name, value in logs.items()}
     results |= {f"step/{index:04d}": np.asarray(v) for index, v in enumerate(model.variables)}
@@ -45,7 +44,7 @@ def load_and_step(folder, inputs, results):
 
 def whole_run(folder, inputs, results):
     # 40 images at 4 pixels, the others at 8.
-    config = tiny_config(schedule__total_kimages=0.2, train__checkpoint_kimages=0.08, train__log_steps=5)
+    config = tiny_config(schedule__total_kimages=0.2, train__checkpoint_kimages=0.08, train__log_steps=5, **AUGMENTED)
     metrics = train.run(config, folder / "run")
     assert metrics == runs.read_json(folder / "run" / runs.METRICS)
     model = runs.build_model(config)

@@ -123,6 +123,18 @@ def test_latents_and_mix():
     assert mix.min() >= 0 and mix.max() <= 1 and mix.mean() == pytest.approx(0.5, abs=0.1) and np.ptp(mix) > 0.9
 
 
+def test_draws_of_the_augmentation_change_nothing_else():
+    source = numbered()
+    plain, augmented = source.batches().batch(8, 40), source.batches(augment_draws=7).batch(8, 40)
+    assert set(augmented) - set(plain) == {"augment", "augment_generated"}
+    assert all(np.array_equal(plain[name], augmented[name]) for name in plain)
+    assert augmented["augment"].shape == (len(plain["images"]), 7) and augmented["augment_generated"].shape == (40, 7)
+    for name in ("augment", "augment_generated"):
+        assert 0 <= augmented[name].min() < 0.1 < 0.9 < augmented[name].max() < 1
+    again = source.batches(augment_draws=7).batch(8, 40, attempt=1)
+    assert not np.array_equal(again["augment"], augmented["augment"])
+
+
 PICTURE = (np.arange(16, dtype=np.float32) / 16).reshape(4, 4, 1)
 
 

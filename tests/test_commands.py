@@ -75,6 +75,7 @@ def test_ci_runs_readmes_first_commands():
         ("--config.objective.alpha=abc", ["objective.alpha", "abc"]),
         ("--config=nowhere.py", ["nowhere.py"]),
         ("--workdir=w --config.objective.alpha=2", ["objective.alpha", "2.0"]),
+        ("--workdir=w --config.objective.augment=colour", ["objective.augment", "colour", "translation"]),
         ("--workdir=w --config.model.resolution=100", ["model.resolution", "100"]),
         ("--workdir=w --config.data.name=manfest", ["manfest", "manifest"]),
         ("surface", ["surface"]),

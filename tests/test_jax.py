@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from tiny_runs import ENVIRONMENT, ROOT, averaged_outputs, newest_checkpoint, tiny_config
+from tiny_runs import AUGMENTED, ENVIRONMENT, ROOT, averaged_outputs, newest_checkpoint, tiny_config
 
 from semi_anogan import checkpoint, runs, training
 from semi_anogan.backend import Trainer, make_strategy
@@ -22,6 +22,8 @@ def make_batch(seed):
         "labels": np.repeat(np.float32([0, 1]), [8, 4]),
         "latents": rng.standard_normal((8, 8), dtype=np.float32),
         "mix": rng.random((8, 1, 1, 1), dtype=np.float32),
+        "augment": rng.random((12, 7), dtype=np.float32),
+        "augment_generated": rng.random((8, 7), dtype=np.float32),
     }
 
 
@@ -33,7 +35,7 @@ def both(tmp_path_factory):
     inputs = make_batch(2)
     np.savez(folder / "inputs.npz", **inputs)
 
-    model = training.compiled_model(tiny_config())
+    model = training.compiled_model(tiny_config(**AUGMENTED))
     model.fade.assign(0.5)
     trainer = Trainer(model, make_strategy("one_device")[0])
     trainer(make_batch(1))  # so that averages and optimizer have a state of their own
@@ -61,11 +63,11 @@ def both(tmp_path_factory):
         return folder, expected, {name: file[name] for name in file.files}
 
 
-def compare(expected, found, prefix):
+def compare(expected, found, prefix, tolerance=1e-4):
     names = sorted(name for name in expected if name.startswith(prefix))
     assert names and names == sorted(name for name in found if name.startswith(prefix))
     for name in names:
-        np.testing.assert_allclose(found[name], expected[name], atol=1e-4, rtol=1e-4, err_msg=name)
+        np.testing.assert_allclose(found[name], expected[name], atol=tolerance, rtol=tolerance, err_msg=name)
     return names
 
 
@@ -77,7 +79,7 @@ def test_a_tensorflow_checkpoint_gives_the_same_under_jax(both):
 def test_one_step_gives_the_same_losses_and_weights(both):
     folder, expected, found = both
     assert "loss/abnormal_logit" in compare(expected, found, "loss/")
-    names = compare(expected, found, "step/")
+    names = compare(expected, found, "step/", 3e-4)  # Adam divides a small gradient, and its rounding, by its size
     before = newest_checkpoint_of(folder / "given")
     moved = [name for name in names if np.abs(expected[name] - before[name.replace("step/", "model/")]).max() > 5e-4]
     assert len(moved) > 20  # by more than the tolerance

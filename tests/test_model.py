@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from trained import tiny_model
 
+from semi_anogan.augmentation import DRAWS
 from semi_anogan.model import SemiAnoGAN
 
 EAGER = keras.backend.backend() == "tensorflow"  # JAX knows no steps that are not traced
@@ -230,8 +231,8 @@ def test_wrong_image_shape_is_named(shape):
 
 def test_unpack_draws_what_is_missing():
     model = compiled()
-    images, labels, masks, latents, mix = model.unpack(images_of(5))
-    assert masks is None  # nothing says where abnormal images are abnormal
+    images, labels, masks, latents, mix, augmentation = model.unpack(images_of(5))
+    assert augmentation is None and masks is None  # nothing says where abnormal images are abnormal
     assert np.asarray(labels).tolist() == [0] * 5
     assert latents.shape == (5, 8) and mix.shape == (5, 1, 1, 1)
     assert np.asarray(mix).min() >= 0 and np.asarray(mix).max() <= 1
@@ -240,7 +241,7 @@ def test_unpack_draws_what_is_missing():
     np.testing.assert_array_equal(np.asarray(latents), np.asarray(compiled().unpack(images_of(5))[3]))  # seeded
     assert not np.allclose(np.asarray(latents), np.asarray(compiled(seed=1).unpack(images_of(5))[3]))
     data = {**batch(), "masks": np.random.default_rng(0).integers(0, 2, (8, 8, 8, 1)).astype(np.float32)}
-    for name, taken in zip(("images", "labels", "masks", "latents", "mix"), model.unpack(data), strict=True):
+    for name, taken in zip(("images", "labels", "masks", "latents", "mix"), model.unpack(data)[:5], strict=True):
         np.testing.assert_array_equal(data[name], np.asarray(taken))
     flat = model.unpack({**data, "masks": data["masks"][..., 0] > 0})[2]  # [N, S, S], bool
     np.testing.assert_array_equal(data["masks"], np.asarray(flat))
@@ -363,9 +364,11 @@ def test_save_and_load_of_a_trained_model(tmp_path):
     model = tiny_model(seed=5)
     optimizer = keras.optimizers.Adam(0.002, beta_1=0.1, beta_2=0.98)
     settings = {"alpha": 0.3, "adversarial": "wgan_gp", "penalty_weight": 4.0, "penalty_share": 0.5, "average_decay": 0.9}
-    settings |= {"synthetic_weight": 0.25, "trim_share": None}
+    settings |= {"synthetic_weight": 0.25, "trim_share": None, "augment": "color,cutout"}
     model.compile(optimizer, **settings, run_eagerly=EAGER)
-    data = batch()
+    rng = np.random.default_rng(0)
+    drawn = {"augment": rng.random((8, DRAWS)), "augment_generated": rng.random((6, DRAWS))}
+    data = {**batch(), **drawn}
     train(model, data, 2)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)

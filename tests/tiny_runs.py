@@ -25,6 +25,7 @@ TINY = {
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 ENVIRONMENT = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 ENVIRONMENT.pop("TF_CONFIG", None)
+AUGMENTED = {"objective__augment": "color,translation,cutout"}  # for tiny_config
 
 
 def tiny_config(**changes):

@@ -70,6 +70,7 @@ class Batches:
       seed: of order, crops, flips and latents.
       synthetic_share: synthetic abnormal images (data/synthetic.py) per normal one.
       masks: whether the batch tells where abnormal images are abnormal.
+      augment_draws: numbers that differentiable augmentation needs for each image; 0 without it.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Batches:
         seed=0,
         synthetic_share=0.0,
         masks=False,
+        augment_draws=0,
     ):
         if not normal:
             raise ValueError("training needs at least one normal image")
@@ -99,6 +101,7 @@ class Batches:
         self.seed = seed
         self.synthetic_share = synthetic_share
         self.masks = masks
+        self.augment_draws = augment_draws
 
     def abnormal_size(self, batch_size: int) -> int:
         """Known abnormal images in a batch of this many normal ones."""
@@ -112,8 +115,8 @@ class Batches:
         """The batch that begins when `images_seen` normal images have been seen.
 
         Returns: images float32 [N + A + S, H, W, C], normal, known abnormal and synthetic ones; labels [N + A + S], 0, 1 and 2;
-        latents [N, latent_size] from N(0, 1); mix [N, 1, 1, 1] from U(0, 1); and, if asked for, masks float32 [N + A + S, H, W, 1]
-        as SemiAnoGAN.unpack takes them. `attempt` changes all but the order.
+        latents [N, latent_size] from N(0, 1); mix [N, 1, 1, 1] from U(0, 1); and, if asked for, masks float32 [N + A + S, H, W, 1],
+        augment [N + A + S, D] and augment_generated [N, D] from U(0, 1), as SemiAnoGAN.unpack takes them. `attempt` changes all but the order.
         """
         rng = np.random.default_rng([self.seed, attempt, images_seen])
         counts = [batch_size, self.abnormal_size(batch_size), self.synthetic_size(batch_size)]
@@ -129,6 +132,9 @@ class Batches:
         }
         if self.masks:
             batch["masks"] = np.stack([mask for _, mask in pairs])[..., None].astype(np.float32)
+        if self.augment_draws:
+            for name, count in (("augment", sum(counts)), ("augment_generated", batch_size)):
+                batch[name] = rng.random((count, self.augment_draws), dtype=np.float32)
         return batch
 
     def _augment(self, example: Example, rng) -> tuple[np.ndarray, np.ndarray]:
