@@ -2,7 +2,7 @@
 
 python jax_worker.py FOLDER: reads FOLDER/given (checkpoint of TensorFlow) and FOLDER/inputs.npz; writes FOLDER/run, a
 whole run, and FOLDER/results.npz. Keys: outputs/N of the given checkpoint's averaged networks; loss/NAME and step/NNNN
-of one more step from it; run_outputs/N of the run's; fit/NAME, fit_change, fit_seed_change of a `fit`.
+of one more step from it; augmented/N images and masks; run_outputs/N of the run's; fit/NAME, fit_change, fit_seed_change of a `fit`.
 """
 
 import os
@@ -25,16 +25,20 @@ sys.meta_path.insert(0, Blocked)
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from tiny_runs import AUGMENTED, averaged_outputs, tiny_config  # noqa: E402
+from tiny_runs import AUGMENTED, augment_draws, averaged_outputs, tiny_config  # noqa: E402
 
 from semi_anogan import checkpoint, runs, train, training  # noqa: E402
+from semi_anogan.augmentation import augment  # noqa: E402
 from semi_anogan.backend import Trainer, make_strategy  # noqa: E402
+from semi_anogan.config import AUGMENTATIONS  # noqa: E402
 
 
 def load_and_step(folder, inputs, results):
-    model = training.compiled_model(tiny_config(**AUGMENTED))
+    model = training.compiled_model(tiny_config())
     assert checkpoint.restore_latest(folder / "given", model) == {"step": 1}
     results |= {f"outputs/{i}": v for i, v in enumerate(averaged_outputs(model, inputs))}
+    moved = augment(inputs["images"], augment_draws(inputs), AUGMENTATIONS, np.float32(inputs["images"] > 0.5))
+    results |= {f"augmented/{i}": np.asarray(v) for i, v in enumerate(moved)}
     trainer = Trainer(model, make_strategy("auto")[0])
     logs = trainer(inputs)
     trainer.sync()

@@ -7,10 +7,12 @@ import sys
 import keras
 import numpy as np
 import pytest
-from tiny_runs import AUGMENTED, ENVIRONMENT, ROOT, averaged_outputs, newest_checkpoint, tiny_config
+from tiny_runs import ENVIRONMENT, ROOT, augment_draws, averaged_outputs, newest_checkpoint, tiny_config
 
 from semi_anogan import checkpoint, runs, training
+from semi_anogan.augmentation import augment
 from semi_anogan.backend import Trainer, make_strategy
+from semi_anogan.config import AUGMENTATIONS
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with TensorFlow")
 
@@ -22,8 +24,6 @@ def make_batch(seed):
         "labels": np.repeat(np.float32([0, 1]), [8, 4]),
         "latents": rng.standard_normal((8, 8), dtype=np.float32),
         "mix": rng.random((8, 1, 1, 1), dtype=np.float32),
-        "augment": rng.random((12, 7), dtype=np.float32),
-        "augment_generated": rng.random((8, 7), dtype=np.float32),
     }
 
 
@@ -35,7 +35,7 @@ def both(tmp_path_factory):
     inputs = make_batch(2)
     np.savez(folder / "inputs.npz", **inputs)
 
-    model = training.compiled_model(tiny_config(**AUGMENTED))
+    model = training.compiled_model(tiny_config())
     model.fade.assign(0.5)
     trainer = Trainer(model, make_strategy("one_device")[0])
     trainer(make_batch(1))  # so that averages and optimizer have a state of their own
@@ -53,6 +53,8 @@ def both(tmp_path_factory):
     )
     try:
         expected = {f"outputs/{i}": v for i, v in enumerate(averaged_outputs(model, inputs))}
+        moved = augment(inputs["images"], augment_draws(inputs), AUGMENTATIONS, np.float32(inputs["images"] > 0.5))
+        expected |= {f"augmented/{i}": np.asarray(v) for i, v in enumerate(moved)}
         expected |= {f"loss/{name}": np.asarray(value) for name, value in trainer(inputs).items()}
         expected |= {f"step/{index:04d}": np.asarray(v) for index, v in enumerate(model.variables)}
         _, errors = worker.communicate(timeout=400)
@@ -63,11 +65,11 @@ def both(tmp_path_factory):
         return folder, expected, {name: file[name] for name in file.files}
 
 
-def compare(expected, found, prefix, tolerance=1e-4):
+def compare(expected, found, prefix):
     names = sorted(name for name in expected if name.startswith(prefix))
     assert names and names == sorted(name for name in found if name.startswith(prefix))
     for name in names:
-        np.testing.assert_allclose(found[name], expected[name], atol=tolerance, rtol=tolerance, err_msg=name)
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4, rtol=1e-4, err_msg=name)
     return names
 
 
@@ -76,10 +78,14 @@ def test_a_tensorflow_checkpoint_gives_the_same_under_jax(both):
     assert len(compare(expected, found, "outputs/")) == 4  # images, logits, one scale's features and evidence
 
 
+def test_augmentation_gives_the_same(both):
+    assert len(compare(*both[1:], "augmented/")) == 2  # images and masks
+
+
 def test_one_step_gives_the_same_losses_and_weights(both):
     folder, expected, found = both
     assert "loss/abnormal_logit" in compare(expected, found, "loss/")
-    names = compare(expected, found, "step/", 3e-4)  # Adam divides a small gradient, and its rounding, by its size
+    names = compare(expected, found, "step/")
     before = newest_checkpoint_of(folder / "given")
     moved = [name for name in names if np.abs(expected[name] - before[name.replace("step/", "model/")]).max() > 5e-4]
     assert len(moved) > 20  # by more than the tolerance

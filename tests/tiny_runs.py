@@ -69,6 +69,11 @@ def newest_checkpoint(folder) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
+def augment_draws(inputs) -> np.ndarray:
+    """Draws of the differentiable augmentation for inputs["images"]."""
+    return np.random.default_rng(0).random((len(inputs["images"]), 7), dtype=np.float32)
+
+
 def averaged_outputs(model, inputs) -> list[np.ndarray]:
     """Images, logits, features and evidence of the averaged networks for inputs["latents"] and inputs["images"]."""
     from semi_anogan.backend import compile_function
