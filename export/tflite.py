@@ -1,4 +1,4 @@
-"""TFLite: builtin operators only, a file for each function, batch size and precision."""
+"""TFLite: builtin operators only, a file for each function and precision, of at most FILE_BATCH images; larger batches run it on their parts."""
 
 import pathlib
 import tempfile
@@ -11,31 +11,39 @@ from semi_anogan.export.saved_model import save
 
 # The search's gradients span many orders of magnitude, and a step is as good as the gradient's sign: 8 bits for all do not do.
 FLOAT_IN_INT8_FULL = ("search_step",)
+# LiteRT's kernels take as long for each image of a large batch as of a small one, and use several cores badly; parts of a batch, one on
+# each core, use them well.
+FILE_BATCH = 4
 
 
 def write(detector, batches, precisions, folder: pathlib.Path, representative: dict[str, dict[str, np.ndarray]]) -> list[dict]:
-    """Writes FOLDER/NAME_bN[_PRECISION].tflite; returns their entries for bundle.json.
+    """Writes FOLDER/NAME_bN[_PRECISION].tflite, N images each; returns the entries for bundle.json, of which several may share a file.
 
     precisions: of "float32", "float16", "int8" (weights of 8 bits, activations as they come), "int8_full" (both, by the representative
       set); representative: function -> inputs by name [M, ...], for int8_full.
     """
     folder.mkdir(parents=True)
     entries = []
-    for batch in batches:
-        exported = functions.exported(detector, batch)
+    for part in sorted({file_batch(batch) for batch in batches}):
+        exported = functions.exported(detector, part)
         with tempfile.TemporaryDirectory() as saved:
-            save({name: f.concrete(batch) for name, f in exported.items()}, pathlib.Path(saved))
-            written = set()
+            save({name: f.concrete(part) for name, f in exported.items()}, pathlib.Path(saved))
             for precision in precisions:
                 for name, function in exported.items():
                     used = "float32" if precision == "int8_full" and name in FLOAT_IN_INT8_FULL else precision
-                    path = folder / f"{name}_b{batch}{'' if used == 'float32' else '_' + used}.tflite"
-                    if path not in written:
-                        path.write_bytes(convert(saved, name, used, samples(representative.get(name, {}), batch)))
-                        written.add(path)
-                    entry = {"format": "tflite", "precision": precision, "function": name, "batch": batch}
-                    entries.append({**entry, "path": f"{folder.name}/{path.name}", **function.shapes(batch)})
+                    path = folder / f"{name}_b{part}{'' if used == 'float32' else '_' + used}.tflite"
+                    if not path.exists():
+                        path.write_bytes(convert(saved, name, used, samples(representative.get(name, {}), part)))
+                    entry = {"format": "tflite", "precision": precision, "function": name, "path": f"{folder.name}/{path.name}"}
+                    for batch in batches:
+                        if file_batch(batch) == part:
+                            entries.append({**entry, "batch": batch, "file_batch": part, **function.shapes(batch)})
     return entries
+
+
+def file_batch(batch: int) -> int:
+    """Images that a file takes of a batch of this size: the most up to FILE_BATCH that divide it."""
+    return next(part for part in range(min(batch, FILE_BATCH), 0, -1) if batch % part == 0)
 
 
 def convert(saved_model: str, signature: str, precision: str, representative=()) -> bytes:

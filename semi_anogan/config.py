@@ -109,7 +109,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.search.batch_size = 32
 
     config.calibration = ml_collections.ConfigDict()
-    config.calibration.hold_out_share = 0.2  # of the training images, for score statistics and threshold
+    config.calibration.hold_out_share = 0.2  # of the training images, for score statistics and threshold; at most 12 known abnormal ones
     config.calibration.false_alarm_rate = 0.01
 
     config.map = ml_collections.ConfigDict()

@@ -10,7 +10,7 @@ import pytest
 import trained
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="semi_anogan_bundle_")
-BATCH = 4
+BATCH = 6  # of which a TFLite file takes half
 
 
 @functools.cache

@@ -64,7 +64,7 @@ def test_bundle_says_how_it_is_used(bundle_folder, smoke_detector):
 
 def test_full_int8_keeps_the_search_in_float(bundle_folder):
     paths = {p["function"]: p["path"] for p in Bundle(bundle_folder).values["programs"] if p["precision"] == "int8_full"}
-    assert paths["search_step"] == f"tflite/search_step_b{BATCH}.tflite"
+    assert paths["search_step"] == "tflite/search_step_b3.tflite"
     assert paths["score"].endswith("_int8_full.tflite") and paths["encode"].endswith("_int8_full.tflite")
 
 
@@ -169,6 +169,21 @@ def test_what_the_command_cannot_do_is_one_line(arguments, words):
     done = command("export", *arguments)
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr, done.stderr
     assert done.stderr.startswith("error: ") and all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize("batch, part", [(1, 1), (3, 3), (4, 4), (6, 3), (7, 1), (8, 4), (10, 2), (32, 4)])
+def test_tflite_files_take_equal_parts_of_a_batch(batch, part):
+    assert tflite.file_batch(batch) == part
+
+
+def test_tflite_batches_share_files(tmp_path):
+    detector = detector_without_search()
+    images = np.random.default_rng(1).uniform(-1, 1, (7, 8, 8, 3)).astype(np.float32)
+    write.export(detector, {}, images, tmp_path / "b", ["tflite"], [2, 6, 10], ["float32"])
+    assert sorted(p.name for p in (tmp_path / "b" / "tflite").iterdir()) == ["score_b2.tflite", "score_b3.tflite"]
+    for batch, threads in [(2, 2), (6, 1), (10, 1), (10, 3)]:
+        edge = EdgeDetector(tmp_path / "b", "tflite", batch=batch, threads=threads)
+        np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)
 
 
 def test_batches_of_samples_are_filled_up():

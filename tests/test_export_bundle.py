@@ -10,7 +10,7 @@ from exported import BATCH, bundle_folder, copied  # noqa: F401
 from semi_anogan.export.runtime import Bundle, BundleError, EdgeDetector, engines
 from semi_anogan.export.runtime.bundle import digest_of
 
-STEP, SCORE = f"onnx/search_step_b{BATCH}.onnx", f"tflite/score_b{BATCH}.tflite"
+STEP, SCORE = f"onnx/search_step_b{BATCH}.onnx", "tflite/score_b3.tflite"
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_swapped(copied):
     a.rename(copied / "x")
     b.rename(a)
     (copied / "x").rename(b)
-    refused(copied, "onnx/(search_step|score)_b4.onnx: has")
+    refused(copied, "onnx/(search_step|score)_b6.onnx: has")
 
 
 def test_missing(copied):
@@ -82,14 +82,25 @@ def test_another_shape_with_a_digest_that_fits(copied, monkeypatch):
         if program["function"] == "encode":
             program["outputs"]["latents"] = [BATCH, 1, 17]
     changed(copied, programs=values["programs"])
-    for engine in ("onnx", "tflite"):
-        with pytest.raises(BundleError, match=rf"{engine}/encode_b4.{engine}: has the outputs .*17"):
+    for engine, images in (("onnx", BATCH), ("tflite", 3)):
+        with pytest.raises(BundleError, match=rf"{engine}/encode_b{images}.{engine}: has the outputs .*17"):
             EdgeDetector(copied, engine)
 
 
+@pytest.mark.parametrize("part", [4, 0, -3, "3"])
+def test_parts_that_do_not_make_up_a_batch(copied, monkeypatch, part):
+    monkeypatch.undo()
+    values = json.loads((copied / "bundle.json").read_text())
+    for program in values["programs"]:
+        program.get("file_batch") and program.update(file_batch=part)
+    changed(copied, programs=values["programs"])
+    with pytest.raises(BundleError, match=f"encode_b3.tflite: bundle.json says that it takes {part!r} of 6 images"):
+        EdgeDetector(copied, "tflite")
+
+
 def test_a_newer_version(copied):
-    changed(copied, digest=False, format=2)
-    refused(copied, "bundle.json: format 2 is newer than 1")
+    changed(copied, digest=False, format=3)
+    refused(copied, "bundle.json: format 3 is newer than 2")
 
 
 @pytest.mark.parametrize("path", ["../outside.onnx", "/etc/hostname", "onnx/../../outside.onnx", ""])
@@ -122,7 +133,7 @@ def test_changed_between_check_and_use(copied):
 
 
 def test_what_is_not_there_is_told_with_what_is(bundle_folder):
-    with pytest.raises(BundleError, match=r"no encode for onnx float32 batch 3; it has .*onnx float16 batch 4"):
+    with pytest.raises(BundleError, match=r"no encode for onnx float32 batch 3; it has .*onnx float16 batch 6"):
         EdgeDetector(bundle_folder, "onnx", batch=3)
     with pytest.raises(BundleError, match="engine must be one of onnx, tflite, tensorrt, got 'torch'"):
         EdgeDetector(bundle_folder, "torch")

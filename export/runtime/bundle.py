@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 
-FORMAT = 1  # of bundle.json
+FORMAT = 2  # of bundle.json; 1 knew no file_batch
 NAME = "bundle.json"
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, DataError, Dataset, Example
 
-MIN_HELD_OUT_ABNORMAL = 8
+# Of the known abnormal images: fewer say too little about the components' weights, more gain less there than they would in training.
+MIN_HELD_OUT_ABNORMAL, MAX_HELD_OUT_ABNORMAL = 8, 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
     """Seeded split of the training examples.
 
     `hold_out_share` of the normal images is held out, and of the known abnormal ones too where that leaves at least 8 of them to
-    hold out; with fewer known, all of them train. DataError without enough normal images.
+    hold out, but at most 12; with fewer known, all of them train. DataError without enough normal images.
     """
     if not 0 < hold_out_share < 1:
         raise DataError(f"calibration.hold_out_share must be between 0 and 1, got {hold_out_share!r}")
@@ -36,7 +37,7 @@ def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
             f"calibration.hold_out_share {hold_out_share}"
         )
     held_normal, normal = _part(normal, count, [seed, 0])
-    count = round(len(abnormal) * hold_out_share)
+    count = min(round(len(abnormal) * hold_out_share), MAX_HELD_OUT_ABNORMAL)
     held_abnormal, abnormal = _part(abnormal, count if count >= MIN_HELD_OUT_ABNORMAL else 0, [seed, 1])
     return Splits(normal, abnormal, held_normal, held_abnormal, dataset.select("test"))
 
