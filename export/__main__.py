@@ -31,6 +31,8 @@ def main(argv) -> int:
 
     _needs_tensorflow()
     detector = runs.load_detector(flags.FLAGS.workdir, batch_size=min(batches))
+    if flags.FLAGS.prune:
+        detector = detector.pruned()
     config = runs.load_config(flags.FLAGS.workdir)
     pictures = images.representative(detector, config, flags.FLAGS.images)
     try:
@@ -103,6 +105,7 @@ if __name__ == "__main__":
     flags.DEFINE_list("formats", list(FORMATS), f"what to write, of {','.join(FORMATS)}")
     flags.DEFINE_list("batch", ["1", "8"], "batch sizes that ONNX, TFLite and TensorRT are written for")
     flags.DEFINE_list("precision", ["float32"], "float32, and where wanted float16 (ONNX, TFLite, TensorRT), int8 (TFLite: weights) and int8_full (TFLite: all)")
+    flags.DEFINE_bool("prune", False, "leave out what has no weight in the score, the search too where none of its components has; scores stay the same")
     flags.DEFINE_string("images", None, "image, folder or CSV for the 8-bit ranges and the check; default the run's training images")
     flags.DEFINE_string("check", None, "bundle to check instead of exporting one")
     cli.run(main)

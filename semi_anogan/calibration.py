@@ -56,6 +56,12 @@ class Calibration:
         standardised = _standardised(_checked(components, self.names), self.center, self.scale)
         return self.bias + np.clip(standardised, self.clip_low, self.clip_high) @ np.array(self.weights)
 
+    def pruned(self) -> "Calibration":
+        """The same score without the components whose weight is 0."""
+        used = np.flatnonzero(self.weights)
+        kept = {key: tuple(getattr(self, key)[k] for k in used) for key in ("names", "center", "scale", "weights")}
+        return dataclasses.replace(self, **kept)
+
     def to_dict(self) -> dict:
         """A dict of plain JSON values, exact: from_dict(json.loads(json.dumps(d))) is the same calibration."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}

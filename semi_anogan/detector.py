@@ -1,5 +1,6 @@
 """Detector: from images to scores, labels and anomaly maps. What other programs import."""
 
+import copy
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -202,6 +203,23 @@ class Detector(AnySize):
             synthetic=np.stack(synthetic) if len(synthetic) else None,
             **settings,
         )
+
+    def pruned(self) -> "Detector":
+        """A detector of the same scores, labels and maps that does not compute the components whose weight in the score is 0.
+
+        Where none of scores.OF_SEARCH has a weight it does not search, which is several times faster; there are no reconstructions then.
+        """
+        calibration, counts = self._calibrated().pruned(), self._layer_counts()
+        if not set(calibration.names) & set(counts):  # then all layers make the map
+            return self
+        used = np.repeat([name in calibration.names for name in counts], list(counts.values()))
+        pruned = copy.copy(self)
+        pruned.calibration, pruned._chosen, pruned.names = calibration, calibration.names, calibration.names
+        pruned.map_center, pruned.map_scale = self.map_center[used], self.map_scale[used]
+        if not set(pruned.names) & set(scoring.OF_SEARCH):
+            pruned.search = None
+        pruned._compile()
+        return pruned
 
     def state(self) -> dict:
         """What `calibrate` fitted, as JSON values."""

@@ -20,7 +20,7 @@ def main(argv) -> int:
     cli.load_framework()
     from semi_anogan.detector import Detector
 
-    detector = Detector.load(flags.FLAGS.workdir)
+    detector = Detector.load(flags.FLAGS.workdir).pruned()
     failed = score(detector, inputs, pathlib.Path(flags.FLAGS.output), maps=flags.FLAGS.maps)
     print(f"{len(inputs) - failed} images scored, {failed} with errors: {pathlib.Path(flags.FLAGS.output) / 'scores.csv'}")
     return 3 if failed else 0

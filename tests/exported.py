@@ -30,7 +30,7 @@ def _exported() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def bundle_folder() -> pathlib.Path:
-    """Every format and precision of the smoke run at batch 4, not to be changed."""
+    """Every format and precision of the smoke run at batch 6, not to be changed."""
     return _exported()
 
 

@@ -379,6 +379,27 @@ def test_a_loaded_run_scores_as_the_training_did(smoke_run, all_at_once):
 # Loading
 
 
+@pytest.mark.parametrize(
+    ("weights", "names", "searches"),
+    [
+        ({"discriminator": 0.8}, ("discriminator",), False),
+        ({"residual": 0.3, "latent_norm": 0.5}, ("residual", "latent_norm"), True),
+        ({"feature_distance": 0.3, "discriminator": 0.5}, ("feature_distance", "discriminator"), True),
+        ({"latent_norm": 1.0}, ("residual", "feature_distance", "discriminator", "latent_norm"), True),  # the map is of all layers then
+    ],
+)
+def test_pruned_leaves_out_what_has_no_weight_and_scores_the_same(smoke_run, smoke_detector, test_images, weights, names, searches):
+    detector = Detector.load(smoke_run)
+    state = smoke_detector.state()
+    state["calibration"]["weights"] = [weights.get(name, 0.0) for name in smoke_detector.names]
+    detector.restore(json.loads(json.dumps(state)))
+    pruned, images = detector.pruned(), test_images[:6]
+    assert pruned.names == names and (pruned.search is not None) == searches
+    assert next(pruned.measure(images)).components.shape == (len(names),)
+    assert_same(pruned(images), detector(images))
+    assert detector.names == smoke_detector.names and detector.search is not None  # the detector itself is as it was
+
+
 @pytest.fixture(scope="module")
 def copied(smoke_run, tmp_path_factory):
     """Makes a copy of the run folder to damage."""

@@ -1,6 +1,7 @@
 """Export: every format says what the Keras model says, what fails the check fails the export, and the command's errors."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from exported import BATCH, bundle_folder, detector_without_search  # noqa: F401
 from trained import ENVIRONMENT, command, smoke_data, smoke_detector, smoke_run, test_images  # noqa: F401
 
+from semi_anogan.detector import Detector
 from semi_anogan.export import parity, tflite, write
 from semi_anogan.export.runtime import Bundle, EdgeDetector
 
@@ -68,6 +70,19 @@ def test_full_int8_keeps_the_search_in_float(bundle_folder):
     assert paths["score"].endswith("_int8_full.tflite") and paths["encode"].endswith("_int8_full.tflite")
 
 
+def test_prune_leaves_out_a_search_without_weight(smoke_run, test_images, tmp_path):
+    run, bundle = tmp_path / "run", tmp_path / "b"
+    shutil.copytree(smoke_run, run)
+    state = json.loads((run / "detector.json").read_text())
+    state["calibration"]["weights"] = [float(name == "discriminator") for name in state["calibration"]["names"]]
+    (run / "detector.json").write_text(json.dumps(state))
+    done = command("export", f"--workdir={run}", f"--output={bundle}", "--formats=onnx", "--batch=4", "--prune")
+    assert done.returncode == 0, done.stderr
+    edge = EdgeDetector(bundle, "onnx")
+    assert list(edge.programs) == ["score"] and edge.bundle.values["components"] == ["discriminator"]
+    np.testing.assert_allclose(edge(test_images).scores, Detector.load(run)(test_images).scores, rtol=1e-4, atol=1e-5)
+
+
 def test_a_detector_without_search_exports_its_score(tmp_path):
     detector = detector_without_search()
     images = np.random.default_rng(1).uniform(-1, 1, (5, 8, 8, 3)).astype(np.float32)
@@ -81,7 +96,6 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
 
 def test_features_memory_and_likeness_export(tmp_path):
     """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
-    from semi_anogan.detector import Detector
     from semi_anogan.model import SemiAnoGAN
 
     features = {"name": "efficientnet_lite0", "weights": None, "resolution": 32, "patches": True, "trainable_blocks": 1,

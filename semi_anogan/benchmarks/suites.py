@@ -50,6 +50,7 @@ ABLATIONS = {
     "without trim": Variant("no_trim", {"objective.trim_share": 0.0, **_ALL}),
     "with features in the search": Variant("search_features", {"features.search": True, **_ALL}, trained_as="full"),
     "with a projected discriminator": Variant("projected", {"features.projected": True, **_ALL}),
+    "with augmentation": Variant("augmented", {"objective.augment": "color,translation,cutout", **_ALL}),
 }
 
 
