@@ -186,13 +186,17 @@ def _searches(components: str) -> bool:
     return not _components(components) or bool(set(_components(components)) & set(OF_SEARCH))
 
 
+def search_settings(config, **changes) -> dict:
+    """The keyword arguments of LatentSearch that a config says, with changes."""
+    return {**{k: v for k, v in config.search.items() if k not in ("batch_size", "init")}, "seed": config.seed, **changes}
+
+
 def build_detector(config, model, **overrides):
     """A detector without calibration."""
     from semi_anogan.detector import Detector
 
-    search = {k: v for k, v in config.search.items() if k not in ("batch_size", "init")}
     settings = {
-        "search": {**search, "seed": config.seed},
+        "search": search_settings(config),
         "tile": config.data.tile,
         "map_sigma_px": config.map.sigma_px,
         "batch_size": config.search.batch_size,

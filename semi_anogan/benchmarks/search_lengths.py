@@ -39,8 +39,8 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
 
 def measured(config, model, iterations: int, images: list, abnormal: np.ndarray) -> list[float]:
     """The figures of a row: AUROCs of search loss, residual and feature distance, mean search loss, images/s."""
-    config.search.iterations, config.search.patience = iterations, 0
-    detector = runs.build_detector(config, model, components=OF_SEARCH)
+    search = runs.search_settings(config, iterations=iterations, patience=0)
+    detector = runs.build_detector(config, model, components=OF_SEARCH, search=search)
     list(detector.measure(images[:1]))  # compiles
     begun = time.monotonic()
     values = np.stack([m.components for m in detector.measure(images, overlap=True)])

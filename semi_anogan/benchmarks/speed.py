@@ -86,9 +86,7 @@ def search_step(config, model, images) -> tuple[int, float]:
 
 def search_speed(config, model, images, iterations: int) -> float:
     """Images per second of whole detections with that many iterations."""
-    search = {k: v for k, v in config.search.items() if k not in ("batch_size", "init")}
-    search |= {"iterations": iterations, "patience": 0}
-    detector = runs.build_detector(config, model, search=search)
+    detector = runs.build_detector(config, model, search=runs.search_settings(config, iterations=iterations, patience=0))
     return len(images) / best(lambda: list(detector.measure(images)), 1 if iterations > 100 else 2)
 
 
@@ -106,9 +104,7 @@ def large_step(resolution: int = 1024) -> str:
     rng, model = np.random.default_rng(0), compiled_model(config)
     trainer = Trainer(model, make_strategy("auto")[0])
     batch = _random_batch(rng, config, 1)
-    search = {k: v for k, v in config.search.items() if k not in ("batch_size", "init")}
-    search |= {"iterations": 1, "patience": 0}
-    detector = runs.build_detector(config, model, search=search)
+    detector = runs.build_detector(config, model, search=runs.search_settings(config, iterations=1, patience=0))
     rows = []
     for what, act in (
         ("training step", lambda: float(trainer(batch)["penalty"])),
