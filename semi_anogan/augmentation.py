@@ -6,7 +6,7 @@ the change; so the discriminator cannot learn few images by heart, and the gener
 
 from keras import ops
 
-from semi_anogan.config import AUGMENTATIONS
+from semi_anogan.config import AUGMENTATIONS, words
 
 DRAWS = 7  # uniform numbers for each image: brightness, saturation, contrast, translation (2), cutout (2)
 TRANSLATION = 0.125  # of the side: the most an image moves, each way
@@ -15,7 +15,7 @@ CUTOUT = 0.5  # of the side: that of the square which is painted over
 
 def kinds_of(names: str) -> tuple[str, ...]:
     """The kinds in a text such as "color,cutout"; ValueError for an unknown one."""
-    kinds = tuple(name.strip() for name in names.split(",") if name.strip())
+    kinds = words(names)
     if set(kinds) - set(AUGMENTATIONS):
         raise ValueError(f"objective.augment must be made of {', '.join(AUGMENTATIONS)}, got {names!r}")
     return kinds

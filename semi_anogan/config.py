@@ -141,7 +141,7 @@ def check(config):
         ("objective.synthetic_weight", o.synthetic_weight >= 0, "at least 0"),
         ("objective.synthetic_share", 0 < o.synthetic_share <= 1, "in (0, 1]"),
         ("objective.trim_share", o.trim_share is None or 0 <= o.trim_share < 1, "in [0, 1)"),
-        ("objective.augment", not _words(o.augment) - set(AUGMENTATIONS), f"made of {', '.join(AUGMENTATIONS)}"),
+        ("objective.augment", not set(words(o.augment)) - set(AUGMENTATIONS), f"made of {', '.join(AUGMENTATIONS)}"),
         ("search.init", s.init in ("encoder", "candidates"), "encoder or candidates"),
         ("objective.average_decay", 0 <= o.average_decay < 1, "in [0, 1)"),
         ("train.distribution", config.train.distribution in DISTRIBUTIONS, f"one of {', '.join(DISTRIBUTIONS)}"),
@@ -167,8 +167,9 @@ def check(config):
         raise ConfigError(str(error)) from error
 
 
-def _words(text: str) -> set[str]:
-    return {word.strip() for word in text.split(",") if word.strip()}
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text such as "color, cutout"."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _is_enlarged(side: int, resolution: int) -> bool:

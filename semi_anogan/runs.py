@@ -8,7 +8,7 @@ import pathlib
 
 import ml_collections
 
-from semi_anogan.config import default_config
+from semi_anogan.config import default_config, words
 
 CONFIG, DETECTOR, MEMORY, LIKENESS, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
     "config.json",
@@ -176,14 +176,10 @@ def load_model(folder, config):
     return model
 
 
-def _components(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
 def _searches(components: str) -> bool:
     from semi_anogan.scores import OF_SEARCH
 
-    return not _components(components) or bool(set(_components(components)) & set(OF_SEARCH))
+    return not words(components) or bool(set(words(components)) & set(OF_SEARCH))
 
 
 def search_settings(config, **changes) -> dict:
@@ -200,7 +196,7 @@ def build_detector(config, model, **overrides):
         "tile": config.data.tile,
         "map_sigma_px": config.map.sigma_px,
         "batch_size": config.search.batch_size,
-        "components": _components(config.score.components),
+        "components": words(config.score.components),
     }
     try:
         return Detector(model, **{**settings, **overrides})
