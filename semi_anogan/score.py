@@ -1,6 +1,7 @@
 """python -m semi_anogan.score: scores new images with a finished run and writes scores.csv and maps/."""
 
 import pathlib
+import time
 
 from absl import flags
 
@@ -35,10 +36,22 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
     from semi_anogan.progress import shown
     from semi_anogan.runs import RunError
 
+    times = []
+
+    def timed(outcomes):
+        for outcome in outcomes:
+            times.append(time.monotonic())
+            yield outcome
+
+    outcomes = score_files.scored(detector, shown(paths, len(paths), "score"), overlap=True)
     try:
-        return score_files.write(score_files.scored(detector, shown(paths, len(paths), "score"), overlap=True), output, maps)
+        failed = score_files.write(timed(outcomes), output, maps)
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written: {error.strerror or error}") from error
+    first = detector.batch_size  # images that wait for the compilation
+    if len(times) >= 4 * first:
+        print(f"{(len(times) - first) / (times[-1] - times[first - 1]):.1f} images/s after the first {first}")
+    return failed
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import errno
 import os
 import pathlib
+import re
 import tracemalloc
 import types
 import weakref
@@ -346,3 +347,13 @@ def test_memory_does_not_grow_with_the_number_of_images(generated, tmp_path, cap
 
     peak(30)  # what is imported and cached on first use
     assert peak(300) - peak(60) < 100_000  # 160 images more would be 650 kB, and several times that with their maps
+
+
+@pytest.mark.parametrize("count, told", [(16, True), (15, False)])
+def test_rate_is_told_where_there_are_enough_images(tmp_path, capsys, count, told):
+    paths = [tmp_path / f"{i:02d}.png" for i in range(count)]
+    for path in paths:
+        Image.fromarray(np.full((8, 8), 100, np.uint8)).save(path)
+    assert score.score(stand_in_detector(batch_size=4), paths, tmp_path / "output") == 0
+    assert bool(re.search(r"^\d+\.\d images/s after the first 4$", capsys.readouterr().out, re.M)) == told
+    assert len(rows_of(tmp_path / "output")) == count
