@@ -1,7 +1,7 @@
 """The table of speeds: what is in it and how its figures hang together; no time is asserted."""
 
 import pytest
-from exported import bundle_folder  # noqa: F401
+from exported import BATCH, bundle_folder  # noqa: F401
 from trained import command, smoke_data, smoke_detector, smoke_run  # noqa: F401
 
 from semi_anogan import runs
@@ -11,7 +11,7 @@ from semi_anogan.benchmarks import exported
 def test_every_engine_stands_beside_the_model(bundle_folder, smoke_run, monkeypatch):
     monkeypatch.setattr(exported, "ROUNDS", 1)
     text = exported.run(bundle_folder, smoke_run)
-    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| 4")]
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith(f"| {BATCH} ")]
     assert "one search step: ms" in text and len(rows) == 7, text
     assert rows[0][1:3] == ["TensorFlow", "float32"] and rows[0][4] == rows[0][6] == "1"
     assert {(r[1], r[2]) for r in rows[1:]} == {("onnx", p) for p in ("float32", "float16")} | {
