@@ -129,7 +129,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
         """
         if not 0 < alpha <= 1:
             raise ValueError(f"objective.alpha must be in (0, 1], got {alpha!r}")
-        losses.adversarial(adversarial), kinds_of(augment)  # they raise for an unknown name
+        losses.adversarial(adversarial)  # raises for an unknown name
+        kinds_of(augment)  # likewise
         if penalty_weight is None:
             penalty_weight = 10.0 if adversarial == "wgan_gp" else 0.1
         self.objective = {
