@@ -80,7 +80,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.schedule = ml_collections.ConfigDict()
     config.schedule.total_kimages = 24.0
     config.schedule.start_resolution = 4
-    config.schedule.growing_share = 0.3
+    config.schedule.growing_share = 0.6
     config.schedule.batch_size = 32
     config.schedule.batch_pixels = 524288
     config.schedule.learning_rate = 0.003

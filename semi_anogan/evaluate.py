@@ -10,6 +10,7 @@ from absl import flags
 
 from semi_anogan import cli
 
+LEAST_VARIETY = 0.3  # of the generated images, below which the report warns
 DIFFERENCE_EDGES = np.linspace(0.0, 2.0, 81)  # |x - G(z*)| of values in [-1, 1]
 
 
@@ -78,10 +79,12 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
                 suspicious=_suspicious(folder / runs.SUSPICIOUS, dataset),
                 history=_history(progress["history"]),
                 hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
-                warnings=detector.calibration.warnings,
+                warnings=[*detector.calibration.warnings, *_collapse(progress["history"])],
             ),
         )
     _print_summary(values, path)
+    for warning in _collapse(progress["history"]):
+        print(f"note: {warning}")
     return values
 
 
@@ -179,10 +182,21 @@ def _suspicious(path, dataset, most: int = 20):
 def _history(history: dict) -> dict:
     curves = {}
     for name, values in history.items():
-        if name.endswith("_loss") or name == "penalty":
+        if name.endswith("_loss") or name in ("penalty", "variety"):
             pairs = [(seen, v) for seen, v in zip(history["images_seen"], values, strict=True) if v is not None]
             curves[name] = tuple(zip(*pairs, strict=True))
     return curves
+
+
+def _collapse(history: dict) -> list[str]:
+    """A sentence where the generator draws nearly the same image whatever its latents, by the mean of the last figures of the training."""
+    last = [v for v in history.get("variety", ()) if v is not None][-5:]
+    if not last or np.mean(last) >= LEAST_VARIETY:
+        return []
+    return [
+        f"the generator has collapsed: its images differ from each other by {np.mean(last):.0%} of what normal images do, so reconstructions, "
+        "residual and search say little; train longer (schedule.total_kimages), or leave the search out (score.components)"
+    ]
 
 
 def _write_scores(path, examples, measured, detector):

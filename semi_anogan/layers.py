@@ -140,6 +140,9 @@ class EqualizedConv(_Equalized):
 class MinibatchStddev(keras.layers.Layer):
     """Appends the average standard deviation over the batch as one more channel (Karras et al. 2017, section 3).
 
+    Times sqrt(C), so that it weighs as much in what follows as the C features together: weights of equalised layers move slowly, and as
+    one channel among 65 the discriminator of a short training did not come to see a generator that drew one image only.
+
     The batch statistic counts only the examples with a weight, and its running mean over training stands in for it when
     `weights` is None. So a known abnormal image cannot be told from a normal one by the batch it comes in, and
     a score does not depend on the images scored with it.
@@ -168,4 +171,4 @@ class MinibatchStddev(keras.layers.Layer):
             statistic = ops.mean(ops.sqrt(variance + self.epsilon))
             if update:
                 self.moving_stddev.assign(lerp(ops.stop_gradient(statistic), self.moving_stddev, self.momentum))
-        return ops.concatenate([x, ops.zeros_like(x[..., :1]) + statistic], axis=-1)
+        return ops.concatenate([x, ops.zeros_like(x[..., :1]) + math.sqrt(x.shape[-1]) * statistic], axis=-1)

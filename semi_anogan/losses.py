@@ -81,6 +81,20 @@ def weighted_mean(values, weights):
     return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-6)
 
 
+def variety(generated, images, weights):
+    """Scalar: how much generated images differ from each other, in units of how much the images with a weight do.
+
+    Each as the standard deviation over the batch, averaged over the pixels. About 1 for a generator that knows all the images, near 0 for
+    one that draws a single image; 0 where there are not two images of each.
+
+    Args: generated [M, H, W, C]; images [N, H, W, C]; weights [N] >= 0.
+    """
+    weights = ops.reshape(weights, (-1, 1, 1, 1)) / ops.maximum(ops.sum(weights), 1e-6)
+    variance = ops.sum(weights * ops.square(images - ops.sum(weights * images, axis=0, keepdims=True)), axis=0)
+    spread = ops.mean(ops.sqrt(variance))
+    return ops.where(spread > 0, ops.mean(ops.std(generated, axis=0)) / ops.maximum(spread, 1e-6), 0.0)
+
+
 def kept_shares(losses, trim_share):
     """How much of each loss a trimmed mean keeps, 0 to 1: the largest `trim_share` of the N are left out: [N] -> [N].
 

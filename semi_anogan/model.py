@@ -233,7 +233,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
         def logits_of(x, **statistics):
             return self.discriminator(x, **statistics, **stage)[0]
 
-        unchanged, generated = images, self.generator(latents, **stage)
+        generated = self.generator(latents, **stage)
+        unchanged, drawn = images, generated
         if augmentation is not None:
             kinds = kinds_of(self.objective["augment"])
             images, masks = augment(images, augmentation[0], kinds, masks)
@@ -265,6 +266,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "normal_logit": losses.weighted_mean(logits, normal),
             "generated_logit": ops.mean(generated_logits),
             "abnormal_logit": losses.weighted_mean(logits, 1.0 - normal),
+            "variety": losses.variety(drawn, unchanged, normal),
         }
         if self.encoder is not None:
             full = self.stage_resolution == self.sizes["resolution"]

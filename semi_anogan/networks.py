@@ -23,6 +23,10 @@ from semi_anogan.layers import (
 from semi_anogan.losses import top_mean
 
 MIN_FILTERS = 4
+# Smallest images whose detail the discriminator sees: in smaller ones nothing of a defect is left, and the gradient penalty on what
+# little contrast they have would be all that a short training learns.
+DETAIL_RESOLUTION = 32
+TO_IMAGE_GAIN = 0.25  # the first generated images vary about as much as photographs do; from 1 on half a stage goes by shrinking them
 
 
 def resolutions_up_to(resolution: int) -> list[int]:
@@ -84,7 +88,7 @@ class Generator(_GrowingNetwork):
             if r > 4:
                 self.narrow.append(EqualizedConv(self.filters(r // 2), f, name=f"narrow_{r}"))
             self.convs.append(EqualizedConv(f, f, name=f"conv_{r}"))
-            self.to_images.append(EqualizedConv(f, self.channels, size=1, gain=1.0, name=f"to_image_{r}"))
+            self.to_images.append(EqualizedConv(f, self.channels, size=1, gain=TO_IMAGE_GAIN, name=f"to_image_{r}"))
 
     def call(self, latents, resolution: int | None = None, fade=None):
         """Images of one stage; `fade` None means fully grown."""
@@ -113,7 +117,7 @@ class Discriminator(_GrowingNetwork):
     scale has an evidence map, a 1 x 1 convolution of its features, and the mean of the map's highest values (multiple-instance
     pooling) is taken off the logit: the worst places decide, and the map says where they are.
 
-    The first layer sees the image and its `detail`. A call returns (logits [N]; features: list of [N, h, w, c]; evidence: list
+    From 32 x 32 on the first layer sees the image and its `detail`. A call returns (logits [N]; features: list of [N, h, w, c]; evidence: list
     of [N, h, w, 1], high = unlike normal). The lists have one entry per resolution of the stage above 4 x 4, finest first; none sees the batch statistics.
     """
 
@@ -126,7 +130,8 @@ class Discriminator(_GrowingNetwork):
         self.from_images, self.convs = [], []
         for r in self.resolutions:
             enter, f = self.filters(2 * r), self.filters(r)  # widening inside the block, after the reduction, is cheaper
-            self.from_images.append(EqualizedConv(2 * self.channels, enter, size=1, name=f"from_image_{r}"))
+            seen = self.channels * (2 if r >= DETAIL_RESOLUTION else 1)
+            self.from_images.append(EqualizedConv(seen, enter, size=1, name=f"from_image_{r}"))
             if r > 4:
                 self.convs.append([EqualizedConv(enter, f, name=f"conv_{r}_0"), EqualizedConv(f, f, name=f"conv_{r}_1")])
                 self.to_evidence.append(EqualizedConv(f, 1, size=1, gain=1.0, name=f"to_evidence_{r}"))
@@ -160,7 +165,9 @@ class Discriminator(_GrowingNetwork):
         return ops.reshape(self.to_logit(x), (-1,)) - worst, features, evidence
 
     def _enter(self, images, stage: int):
-        return leaky_relu(self.from_images[stage](ops.concatenate([images, detail(images)], axis=-1)))
+        if self.resolutions[stage] >= DETAIL_RESOLUTION:
+            images = ops.concatenate([images, detail(images)], axis=-1)
+        return leaky_relu(self.from_images[stage](images))
 
     def get_config(self):
         return {**super().get_config(), "top_share": self.top_share}

@@ -262,3 +262,17 @@ def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
         changed = (image != dataset.read_image(example)).mean()
         assert 0 < changed <= 0.5
     assert list(read_synthetic(config, dataset, dataclasses.replace(splits, abnormal=[]))) == []
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ([0.9] * 10 + [0.02] * 5, "differ from each other by 2% of what normal images do"),
+        ([0.02] * 10 + [0.9] * 5 + [None] * 3, None),  # not at the end; None: rows of the patches' training
+        ([0.1, None], "by 10%"),
+        ([], None),
+    ],
+)
+def test_a_collapsed_generator_is_said(values, said):
+    found = evaluate._collapse({"variety": values} if values else {})
+    assert [said in text for text in found] == ([True] if said else [])

@@ -171,6 +171,7 @@ def test_equalized_weights_start_at_unit_variance_and_keep_the_variance_of_leaky
 FEATURES = np.float32([[1, 10], [3, 10], [100, -50]]).reshape(3, 1, 1, 2)
 # Without the third: standard deviations 1 and 0 (with epsilon 1e-8 under the root), averaged over the channels.
 FIRST_TWO = (math.sqrt(1 + 1e-8) + 1e-4) / 2
+GAIN = math.sqrt(2)  # of the appended channel, as there are two
 
 
 def stddev_layer():
@@ -183,7 +184,7 @@ def test_minibatch_stddev_counts_only_weighted_examples():
     layer = stddev_layer()
     out = run(layer, FEATURES, weights=np.float32([1, 1, 0]))
     np.testing.assert_array_equal(out[..., :2], FEATURES)
-    np.testing.assert_allclose(out[..., 2].ravel(), [FIRST_TWO] * 3, rtol=1e-5)
+    np.testing.assert_allclose(out[..., 2].ravel(), [GAIN * FIRST_TWO] * 3, rtol=1e-5)
     changed = FEATURES.copy()
     changed[2] = 7777.0
     np.testing.assert_array_equal(run(layer, changed, weights=np.float32([1, 1, 0]))[..., 2], out[..., 2])
@@ -209,12 +210,12 @@ def test_minibatch_stddev_moving_mean_moves_only_on_update_and_serves_without_we
     run(layer, FEATURES)
     run(layer, FEATURES, update=True)  # nothing to learn from without weights
     assert float(layer.moving_stddev) == 1.0
-    np.testing.assert_array_equal(run(layer, FEATURES)[..., 2].ravel(), [1.0] * 3)
+    np.testing.assert_allclose(run(layer, FEATURES)[..., 2].ravel(), [GAIN] * 3, rtol=1e-6)
 
     run(layer, FEATURES, weights=weights, update=True)
     once = 0.98 + 0.02 * FIRST_TWO
     assert float(layer.moving_stddev) == pytest.approx(once, rel=1e-6)
     run(layer, FEATURES, weights=weights, update=True)
     twice = 0.98 * once + 0.02 * FIRST_TWO
-    np.testing.assert_allclose(run(layer, FEATURES)[..., 2].ravel(), [twice] * 3, rtol=1e-6)
+    np.testing.assert_allclose(run(layer, FEATURES)[..., 2].ravel(), [GAIN * twice] * 3, rtol=1e-6)
     assert layer.trainable_variables == []

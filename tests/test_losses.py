@@ -53,6 +53,17 @@ def test_weighted_mean_by_hand():
     close(losses.weighted_mean(tensor([5.0, 6.0]), tensor([0.0, 0.0])), 0.0)
 
 
+def test_variety_by_hand():
+    # Two pixels. Images with a weight: (0, 0) and, three times as heavy, (4, 0): standard deviations sqrt(3), 0. Generated: 1 and 2.
+    images = np.float32([[0, 0], [4, 0], [90, 70]]).reshape(3, 2, 1, 1)
+    generated = np.float32([[5, 7], [7, 3]]).reshape(2, 2, 1, 1)
+    found = float(losses.variety(generated, images, np.float32([1, 3, 0])))
+    assert found == pytest.approx(1.5 / (math.sqrt(3) / 2), rel=1e-5)
+    assert float(losses.variety(np.ones_like(generated), images, np.float32([1, 3, 0]))) == 0.0  # one image only
+    assert float(losses.variety(generated, images, np.float32([0, 1, 0]))) == 0.0  # nothing to compare with
+    assert float(losses.variety(generated, images, np.zeros(3, np.float32))) == 0.0
+
+
 def test_kept_shares_by_hand():
     values = tensor([3.0, 9.0, 1.0, 7.0])
     close(losses.kept_shares(values, 0.0), [1, 1, 1, 1])

@@ -99,7 +99,7 @@ def test_weights_of_a_stage_are_those_of_the_next(generator, discriminator):
     small, logits = numpy(generator(latents, resolution=8)), numpy(discriminator(downscale(images), resolution=8)[0])
     np.testing.assert_array_equal(next_stage(generator, latents), small.repeat(2, 1).repeat(2, 2))
     np.testing.assert_allclose(next_stage(discriminator, images), logits, rtol=1e-6)
-    assert np.abs(next_stage(generator, latents) - before[0]).max() > 0.01 and np.abs(logits - before[1]).max() > 0.01
+    assert np.abs(next_stage(generator, latents) - before[0]).max() > 0.01 and np.abs(logits - before[1]).max() > 5e-3
     for network, earlier in zip((generator, discriminator), variables, strict=True):  # a call makes no new ones
         assert [id(v) for v in network.variables] == [id(v) for v in earlier]
 
@@ -117,9 +117,31 @@ def test_filters_by_base_and_cap():
     assert shapes["conv_16"] == (3, 3, 4, 4) and shapes["to_image_8"] == (1, 1, 8, 1)
     layers = [layer for layer in discriminator.layers if layer.name != "minibatch_stddev"]
     shapes = {layer.name: tuple(layer.kernel.shape) for layer in layers}
-    assert shapes["from_image_4"] == (1, 1, 2, 8) and shapes["from_image_8"] == (1, 1, 2, 4)  # the image and its detail
+    assert shapes["from_image_4"] == (1, 1, 1, 8) and shapes["from_image_16"] == (1, 1, 1, 4)
+    assert shapes["from_image_32"] == (1, 1, 2, 4) and shapes["from_image_64"] == (1, 1, 2, 4)  # the image and its detail
     assert shapes["conv_8_0"] == (3, 3, 4, 8) and shapes["conv_8_1"] == (3, 3, 8, 8)
     assert shapes["conv_4"] == (3, 3, 8 + 1, 12) and shapes["to_evidence_8"] == (1, 1, 8, 1)
+
+
+@pytest.mark.parametrize("resolution", [4, 16, 64])
+def test_untrained_images_vary_about_as_much_as_photographs(resolution):
+    keras.utils.set_random_seed(0)
+    generator = Generator(resolution=64)
+    generator.build()
+    images = numpy(generator(tensor(64, 128), resolution=resolution))
+    assert 0.08 < images.std(axis=0).mean() < 0.3
+
+
+def test_detail_counts_from_32_pixels_on():
+    """A contrast ten times as high leaves `detail` as it was: with the image's own kernel at 0 nothing changes."""
+    discriminator = with_weights(Discriminator(resolution=32, filters_base=64, filters_cap=8))
+    images = tensor(2, 32, 32, 1)
+    kernel = discriminator.get_layer("from_image_32").kernel
+    kernel.assign(numpy(kernel) * np.float32([0, 1])[:, None])
+    first, second = (numpy(discriminator(c * images)[0]) for c in (1.0, 10.0))
+    np.testing.assert_allclose(first, second, rtol=0.05)
+    small = [numpy(discriminator(c * tensor(2, 16, 16, 1), resolution=16)[0]) for c in (1.0, 10.0)]
+    assert np.abs(small[0] - small[1]).max() > 0.1
 
 
 def test_resolutions_by_hand():
@@ -248,10 +270,8 @@ def test_encoder_gives_latents_and_has_a_gradient_in_every_layer():
 
 
 def test_evidence_map_says_where(discriminator):
-    """A change of one pixel changes the evidence only around it (but for the unit of `detail`, left out here)."""
+    """A change of one pixel changes the evidence only around it (from 32 x 32 on but for the unit of `detail`)."""
     images = tensor(1, 16, 16, 3)
-    kernel = discriminator.get_layer("from_image_16").kernel
-    kernel.assign(numpy(kernel) * np.repeat(np.float32([1, 0]), 3)[:, None])
     changed = numpy(images).copy()
     changed[0, 3, 11] += 5.0
     a, b = (numpy(discriminator(ops.convert_to_tensor(x))[2][0])[0, :, :, 0] for x in (images, changed))
