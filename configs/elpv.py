@@ -11,6 +11,7 @@ def get_config():
     config.data.flips = "hvr"
     config.schedule.total_kimages = 4.0
     config.schedule.start_resolution = 16
+    config.schedule.growing_share = 0.3  # without a search it is the discriminator's time at full size that counts
     config.schedule.patch_kimages = 12.8  # the longer, the better the memory on the fine-tuned features
     config.features.resolution = 256
     config.score.components = "discriminator,patches,memory,likeness"  # the search adds nothing here, and takes most of the time
