@@ -23,8 +23,8 @@ from semi_anogan.layers import (
 from semi_anogan.losses import top_mean
 
 MIN_FILTERS = 4
-# Smallest images whose detail the discriminator sees: in smaller ones nothing of a defect is left, and the gradient penalty on what
-# little contrast they have would be all that a short training learns.
+# From this size on, and at the model's own, the discriminator sees the detail of images: in those that are reduced further nothing of a
+# defect is left, and the gradient penalty on what little contrast they have would be all that a short training learns.
 DETAIL_RESOLUTION = 32
 TO_IMAGE_GAIN = 0.25  # the first generated images vary about as much as photographs do; from 1 on half a stage goes by shrinking them
 
@@ -117,7 +117,7 @@ class Discriminator(_GrowingNetwork):
     scale has an evidence map, a 1 x 1 convolution of its features, and the mean of the map's highest values (multiple-instance
     pooling) is taken off the logit: the worst places decide, and the map says where they are.
 
-    From 32 x 32 on the first layer sees the image and its `detail`. A call returns (logits [N]; features: list of [N, h, w, c]; evidence: list
+    From 32 x 32 on, and at its own resolution, the first layer sees the image and its `detail`. A call returns (logits [N]; features: list of [N, h, w, c]; evidence: list
     of [N, h, w, 1], high = unlike normal). The lists have one entry per resolution of the stage above 4 x 4, finest first; none sees the batch statistics.
     """
 
@@ -130,7 +130,7 @@ class Discriminator(_GrowingNetwork):
         self.from_images, self.convs = [], []
         for r in self.resolutions:
             enter, f = self.filters(2 * r), self.filters(r)  # widening inside the block, after the reduction, is cheaper
-            seen = self.channels * (2 if r >= DETAIL_RESOLUTION else 1)
+            seen = 2 * self.channels if self._sees_detail(r) else self.channels
             self.from_images.append(EqualizedConv(seen, enter, size=1, name=f"from_image_{r}"))
             if r > 4:
                 self.convs.append([EqualizedConv(enter, f, name=f"conv_{r}_0"), EqualizedConv(f, f, name=f"conv_{r}_1")])
@@ -164,8 +164,11 @@ class Discriminator(_GrowingNetwork):
         x = leaky_relu(self.last_dense(ops.reshape(x, (-1, 16 * self.filters(4)))))
         return ops.reshape(self.to_logit(x), (-1,)) - worst, features, evidence
 
+    def _sees_detail(self, resolution: int) -> bool:
+        return resolution >= min(DETAIL_RESOLUTION, self.resolution)
+
     def _enter(self, images, stage: int):
-        if self.resolutions[stage] >= DETAIL_RESOLUTION:
+        if self._sees_detail(self.resolutions[stage]):
             images = ops.concatenate([images, detail(images)], axis=-1)
         return leaky_relu(self.from_images[stage](images))
 
