@@ -56,6 +56,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
         "train_seconds": round(progress["seconds"], 1),
         "search_images_per_second": round(measured.images_per_second, 2),
     }
+    collapse = _collapse(progress["history"]) if detector.search is not None else []
     folder = pathlib.Path(folder)
     runs.write_json(folder / runs.METRICS, values)
     with _writing(folder):
@@ -79,11 +80,11 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
                 suspicious=_suspicious(folder / runs.SUSPICIOUS, dataset),
                 history=_history(progress["history"]),
                 hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
-                warnings=[*detector.calibration.warnings, *_collapse(progress["history"])],
+                warnings=[*detector.calibration.warnings, *collapse],
             ),
         )
     _print_summary(values, path)
-    for warning in _collapse(progress["history"]):
+    for warning in collapse:
         print(f"note: {warning}")
     return values
 
