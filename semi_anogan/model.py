@@ -1,19 +1,15 @@
 """SemiAnoGAN: the progressive growing GAN with the alpha mixture as a keras.Model."""
 
-import math
-
 import keras
 from keras import ops
 
-from semi_anogan import losses
-from semi_anogan.augmentation import DRAWS, augment, kinds_of
-from semi_anogan.backend import TrainStep, input_gradients
-from semi_anogan.layers import PACKAGE, downscale, lerp, reduced, upscale
+from semi_anogan import losses, objective
+from semi_anogan.augmentation import DRAWS, kinds_of
+from semi_anogan.backend import TrainStep
+from semi_anogan.layers import PACKAGE, lerp
 from semi_anogan.networks import Discriminator, Encoder, Generator, resolutions_up_to
 from semi_anogan.patches import PatchDiscriminator
 
-MOST_TRIMMED = 0.2  # of the normal images, when the share is estimated
-ENCODER_FEATURE_WEIGHT = 0.1  # lambda in the encoder's loss
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SemiAnoGAN(TrainStep, keras.Model):
@@ -123,7 +119,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
           average_decay: per step, of the moving averages.
           synthetic_weight: of synthetic abnormal images (label 2), beside alpha and 1 - alpha.
           trim_share: share of the normal images, those that look most abnormal, whose loss is left out at full resolution: some
-            "normal" ones are not. None estimates it from where the known abnormal images lie, up to MOST_TRIMMED.
+            "normal" ones are not. None estimates it from where the known abnormal images lie, up to objective.MOST_TRIMMED.
           augment: differentiable augmentation of what the discriminator sees, "color", "translation" and "cutout" with commas between
             them (augmentation.augment); "" for none.
         """
@@ -216,144 +212,11 @@ class SemiAnoGAN(TrainStep, keras.Model):
         """
         patch_loss, patch_logs = ops.zeros(()), {}
         if self.patches is not None and self.trains != "gan":
-            patch_loss, patch_logs = self._patch_loss(images, labels, masks)
+            patch_loss, patch_logs = objective.of_patches(self, images, labels, masks)
         if self.trains == "patches":
             return patch_loss, ops.zeros(()), patch_logs
-        discriminator_loss, generator_loss, logs = self._gan_losses(images, labels, masks, latents, mix, augmentation)
+        discriminator_loss, generator_loss, logs = objective.of_gan(self, images, labels, masks, latents, mix, augmentation)
         return discriminator_loss + patch_loss, generator_loss, {**patch_logs, **logs}
-
-    def _gan_losses(self, images, labels, masks, latents, mix, augmentation):
-        """As `losses`, of generator, discriminator and encoder."""
-        objective = losses.adversarial(self.objective["adversarial"])
-        stage = {"resolution": self.stage_resolution, "fade": self.fade}
-        images, masks = self._at_stage(images), None if masks is None else _reduced_mask(masks, self.stage_resolution)
-        normal = ops.cast(labels < 0.5, "float32")
-        every = ops.ones_like(mix[:, 0, 0, 0])
-
-        def logits_of(x, **statistics):
-            return self.discriminator(x, **statistics, **stage)[0]
-
-        generated = self.generator(latents, **stage)
-        unchanged, drawn = images, generated
-        if augmentation is not None:
-            kinds = kinds_of(self.objective["augment"])
-            images, masks = augment(images, augmentation[0], kinds, masks)
-            generated, _ = augment(generated, augmentation[1], kinds)
-        generated_logits = logits_of(generated, weights=every)
-        logits = logits_of(images, weights=normal, update=True, where=masks)
-        if self.projected is not None and self.stage_resolution >= 32:
-            generated_logits = generated_logits + self.projected(generated)[0]
-            logits = logits + self.projected(images, where=masks)[0]
-
-        count = self.objective["penalty_share"] * ops.shape(latents)[0]
-        # A tensor only in a TensorFlow graph that leaves the batch size open; JAX slices by plain numbers.
-        count = math.ceil(count) if isinstance(count, (int, float)) else ops.cast(ops.ceil(count), "int32")
-        where, weights = images[:count], normal[:count]
-        if objective.penalty_on == "mixed":
-            where = lerp(where, ops.stop_gradient(generated[:count]), mix[:count])
-        gradients = input_gradients(lambda x: logits_of(x, weights=weights), where)[1]
-        penalty = losses.weighted_mean(objective.penalty(gradients), weights)
-
-        if self.patches is None or self.trains == "gan":
-            self._update_trim_rate(logits, labels)
-        discriminator_loss = self._mixture(logits, labels, ops.mean(objective.generated(generated_logits)))
-        discriminator_loss += self.objective["penalty_weight"] * penalty
-        generator_loss = ops.mean(objective.generator(generated_logits))
-        logs = {
-            "discriminator_loss": discriminator_loss,
-            "generator_loss": generator_loss,
-            "penalty": penalty,
-            "normal_logit": losses.weighted_mean(logits, normal),
-            "generated_logit": ops.mean(generated_logits),
-            "abnormal_logit": losses.weighted_mean(logits, 1.0 - normal),
-            "variety": losses.variety(drawn, unchanged, normal),
-        }
-        if self.encoder is not None:
-            full = self.stage_resolution == self.sizes["resolution"]
-            logs["encoder_loss"] = self._encoder_loss(unchanged, normal) if full else ops.zeros_like(penalty)
-            discriminator_loss += logs["encoder_loss"]
-        return discriminator_loss, generator_loss, logs
-
-    def _mixture(self, logits, labels, generated):
-        """The alpha mixture of a batch's logits; `generated`: the term of the generated images."""
-        objective = losses.adversarial(self.objective["adversarial"])
-        normal, known, synthetic = _kinds(labels)
-        # Without known abnormal images in the batch it is plain AnoGAN: alpha 1.
-        alpha = ops.where(ops.sum(known) > 0, self.objective["alpha"], 1.0)
-        on_normal = objective.real(logits) + objective.drift(logits)
-        on_abnormal = objective.generated(logits)
-        return losses.alpha_mixture(
-            losses.weighted_mean(on_normal, self._kept(on_normal, normal)),
-            generated,
-            losses.weighted_mean(on_abnormal, known),
-            alpha,
-        ) + self.objective["synthetic_weight"] * losses.weighted_mean(on_abnormal, synthetic)
-
-    def _kept(self, on_normal, normal):
-        """Weights [N] of the normal images' losses: 0 for those trimmed, which is none before full resolution."""
-        if self.stage_resolution < self.sizes["resolution"] or self.objective["trim_share"] == 0:
-            return normal
-        share = self.trim_rate if self.objective["trim_share"] is None else self.objective["trim_share"]
-        share = share * ops.cast(self.fade >= 1.0, "float32") * ops.mean(normal)
-        return normal * losses.kept_shares(on_normal * normal - 1e6 * (1.0 - normal), share)
-
-    def _patch_loss(self, images, labels, masks):
-        """(loss, logs) of the patch discriminator: logistic, normal images against abnormal ones, which weigh the same.
-
-        Of the abnormal ones, synthetic images weigh `synthetic_weight` times the known ones. Where masks say which pixels are
-        abnormal, only their patches are treated so, and all others as normal.
-        """
-        objective = losses.adversarial("non_saturating")
-        logits, _, evidence = self.patches(images, where=masks)
-        self._update_trim_rate(logits, labels)
-        normal, known, synthetic = _kinds(labels)
-        on_normal, on_abnormal = objective.real(logits), objective.generated(logits)
-        weights = [
-            (ops.cast(ops.sum(kind) > 0, "float32") * weight, losses.weighted_mean(on_abnormal, kind))
-            for kind, weight in (
-                (known, float(self.objective["alpha"] < 1)),
-                (synthetic, self.objective["synthetic_weight"]),
-            )
-        ]
-        abnormal = sum(w * mean for w, mean in weights) / ops.maximum(sum(w for w, _ in weights), 1e-6)
-        loss = losses.weighted_mean(on_normal, self._kept(on_normal, normal)) + abnormal
-        if masks is not None:
-            # Abnormal images whose mask leaves something out
-            partly = ops.cast(labels > 0.5, "float32") * ops.cast(ops.mean(masks, axis=(1, 2, 3)) < 0.9, "float32")
-            around = 1.0 - ops.max_pool(masks, 3, strides=1, padding="same", data_format="channels_last")
-            loss += losses.weighted_mean(objective.real(self.patches.logits(evidence, around)), partly)
-        logs = {
-            "patch_loss": loss,
-            "normal_patch_logit": losses.weighted_mean(logits, normal),
-            "abnormal_patch_logit": losses.weighted_mean(logits, 1.0 - normal),
-        }
-        return loss, logs
-
-    def _update_trim_rate(self, logits, labels):
-        """Moves the estimate of how many normal images are not: the share beyond the middle to the known abnormal ones."""
-        if self.stage_resolution < self.sizes["resolution"]:
-            return
-        normal, known, _ = _kinds(labels)
-        middle = 0.5 * (losses.weighted_mean(logits, normal) + losses.weighted_mean(logits, known))
-        beyond = losses.weighted_mean(ops.cast(logits < middle, "float32"), normal)
-        seen = ops.stop_gradient(ops.where(ops.sum(known) > 0, ops.minimum(beyond, MOST_TRIMMED), 0.0))
-        self.trim_rate.assign(lerp(seen, self.trim_rate, 0.99))
-
-    def _encoder_loss(self, images, normal):
-        """The search's loss at the encoder's latents (izi_f, Schlegl et al. 2019), for every other image of the batch."""
-        images, normal = images[::2], normal[::2]
-        latents = self.encoder(images)
-        reconstructions = self.generator_average(latents)
-        features, reconstruction_features = (self.discriminator_average(x)[1] for x in (images, reconstructions))
-        loss = losses.search_loss(images, reconstructions, features, reconstruction_features, ENCODER_FEATURE_WEIGHT)
-        return losses.weighted_mean(loss + 0.01 * losses.latent_norm(latents), normal)
-
-    def _at_stage(self, images):
-        """Real images at the stage's resolution, faded like the generated ones (Karras et al. 2017, appendix A)."""
-        images = reduced(images, self.stage_resolution)
-        if self.stage_resolution == 4:
-            return images
-        return lerp(upscale(downscale(images)), images, self.fade)
 
     def _networks(self):
         names = ("generator", "discriminator", "patches", "projected")
@@ -381,11 +244,6 @@ class SemiAnoGAN(TrainStep, keras.Model):
             average.assign(lerp(ops.convert_to_tensor(current), ops.convert_to_tensor(average), decay))
 
 
-def _kinds(labels):
-    """float32 masks [N] of the normal, the known abnormal and the synthetic abnormal images."""
-    return [ops.cast(ops.abs(labels - label) < 0.5, "float32") for label in (0, 1, 2)]
-
-
 def _names(name: str) -> tuple[str, str]:
     return name, f"{name}_average"
 
@@ -394,10 +252,3 @@ def _patch_discriminator(features: dict, name: str) -> PatchDiscriminator:
     return PatchDiscriminator(
         features["name"], features["weights"], features["trainable_blocks"], features["top_share"], name=name
     )
-
-
-def _reduced_mask(masks, side: int):
-    """Masks of 0 and 1 at a smaller size, 1 where any of the pixels is: [N, S, S, 1] -> [N, side, side, 1]."""
-    factor = masks.shape[1] // side
-    # Keras' own default of the strides fails under JAX.
-    return ops.max_pool(masks, factor, strides=factor, data_format="channels_last") if factor > 1 else masks

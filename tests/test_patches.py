@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semi_anogan import losses
+from semi_anogan import losses, objective
 from semi_anogan.backend import Trainer, make_strategy
 from semi_anogan.config import ConfigError, check, default_config
 from semi_anogan.detector import Detector
@@ -100,10 +100,10 @@ def test_the_mixture_by_hand(trained):
     normal = (np.log(2) + np.log1p(np.exp(-1))) / 2
     expected = normal + 0.5 * 0.75 + 0.5 * np.log1p(np.exp(-1)) + 0.5 * np.log1p(np.exp(2))
     model.trim_rate.assign(0.0)
-    np.testing.assert_allclose(model._mixture(logits, labels, 0.75), expected, rtol=1e-5)
+    np.testing.assert_allclose(objective.mixture(model, logits, labels, 0.75), expected, rtol=1e-5)
     model.trim_rate.assign(0.5)  # half of the two normal images: the one with the larger loss
     expected += np.log1p(np.exp(-1)) - normal
-    np.testing.assert_allclose(model._mixture(logits, labels, 0.75), expected, rtol=1e-5)
+    np.testing.assert_allclose(objective.mixture(model, logits, labels, 0.75), expected, rtol=1e-5)
 
 
 def softplus(x):
@@ -124,11 +124,11 @@ def test_the_loss_of_the_patches_by_hand(alpha, labels, expected):
     logits = tf.constant([0.0, 1.0, -1.0, 2.0])
     stand_in = types.SimpleNamespace(
         patches=lambda images, where: (logits, None, None),
-        objective={"alpha": alpha, "synthetic_weight": 0.25},
-        _update_trim_rate=lambda logits, labels: None,
-        _kept=lambda losses, normal: normal,
+        objective={"alpha": alpha, "synthetic_weight": 0.25, "trim_share": 0.0},
+        sizes={"resolution": 64},
+        stage_resolution=32,
     )
-    loss, logs = SemiAnoGAN._patch_loss(stand_in, None, tf.constant(labels, tf.float32), None)
+    loss, logs = objective.of_patches(stand_in, None, tf.constant(labels, tf.float32), None)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(logs["normal_patch_logit"], 0.5)
 
