@@ -62,8 +62,9 @@ def of_gan(model, images, labels, masks, latents, mix, augmentation):
         "normal_logit": losses.weighted_mean(logits, normal),
         "generated_logit": ops.mean(generated_logits),
         "abnormal_logit": losses.weighted_mean(logits, 1.0 - normal),
-        "variety": losses.variety(drawn, unchanged, normal),
     }
+    if latents.shape[0] != 1:  # a single image differs from none
+        logs["variety"] = losses.variety(drawn, unchanged, normal)
     if model.encoder is not None:
         full = model.stage_resolution == model.sizes["resolution"]
         logs["encoder_loss"] = of_encoder(model, unchanged, normal) if full else ops.zeros_like(penalty)

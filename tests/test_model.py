@@ -79,6 +79,12 @@ def test_losses_are_the_mixture_by_hand(alpha):
     assert set(logs) == LOGS
 
 
+def test_a_batch_of_one_says_nothing_of_variety():
+    model, data = compiled(0.5), batch()
+    one = {"images": data["images"][:1], "labels": data["labels"][:1], "latents": data["latents"][:1], "mix": data["mix"][:1]}
+    assert set(model.losses(*model.unpack(one))[2]) == LOGS - {"variety"}
+
+
 def test_wasserstein_losses_by_hand():
     model, data = compiled(0.25, "wgan_gp", penalty_weight=0.0), batch()
     logits, generated, _ = logits_by_hand(model, data)
