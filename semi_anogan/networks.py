@@ -117,8 +117,8 @@ class Discriminator(_GrowingNetwork):
     scale has an evidence map, a 1 x 1 convolution of its features, and the mean of the map's highest values (multiple-instance
     pooling) is taken off the logit: the worst places decide, and the map says where they are.
 
-    From 32 x 32 on, and at its own resolution, the first layer sees the image and its `detail`. A call returns (logits [N]; features: list of [N, h, w, c]; evidence: list
-    of [N, h, w, 1], high = unlike normal). The lists have one entry per resolution of the stage above 4 x 4, finest first; none sees the batch statistics.
+    The first layer sees the image and, from 32 x 32 on and at the network's own resolution, its `detail`. A call returns (logits [N];
+    features: list of [N, h, w, c]; evidence: list of [N, h, w, 1], high = unlike normal). The lists have one entry per resolution of the stage above 4 x 4, finest first; none sees the batch statistics.
     """
 
     def __init__(self, top_share: float = 0.01, **kwargs):
