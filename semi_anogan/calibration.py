@@ -13,6 +13,7 @@ import numpy as np
 
 CLIP = 20.0  # in robust standard deviations: no single component may decide everything through one wild value
 FIT_CLIP = 5.0
+TRUSTED = 0.75  # agreement with the anchor that a trusted component is taken to have at least (docs/choices.md, "No known defects")
 ROBUST_Z_SUM, LOGISTIC_REGRESSION, SYNTHETIC_REGRESSION = "robust_z_sum", "logistic_regression", "synthetic_regression"
 
 
@@ -34,6 +35,7 @@ class Calibration:
       trimmed: rows of the held-out normal images that were set aside as probably mislabelled.
       abnormals: number of held-out known abnormal images the weights were fitted with.
       warnings: sentences for the user.
+      trusted: components that were known to find hidden defects when the weights were chosen.
     """
 
     names: tuple[str, ...]
@@ -50,6 +52,7 @@ class Calibration:
     trimmed: tuple[int, ...]
     abnormals: int
     warnings: tuple[str, ...]
+    trusted: tuple[str, ...] = ()
 
     def score(self, components: np.ndarray) -> np.ndarray:
         """The fused score, float64 [N], of components [N, K]; ValueError names a value that is not finite."""
@@ -68,17 +71,17 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Calibration":
-        """The inverse of to_dict; ValueError names missing and unknown keys."""
+        """The inverse of to_dict; ValueError names missing and unknown keys. One of an earlier version trusts no component."""
         known = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != known:
-            raise ValueError(f"calibration: missing keys {sorted(known - set(values))}, "
-                             f"unknown keys {sorted(set(values) - known)}")
+        missing, unknown = sorted(known - set(values) - {"trusted"}), sorted(set(values) - known)
+        if missing or unknown:
+            raise ValueError(f"calibration: missing keys {missing}, unknown keys {unknown}")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = None, false_alarm_rate: float = 0.01,
         min_abnormal: int = 8, synthetic: np.ndarray | None = None, groups: Sequence[int] | None = None,
-        ignored: Sequence[str] = (), anchor: str = "") -> Calibration:
+        ignored: Sequence[str] = (), anchor: str = "", trusted: Sequence[str] = ()) -> Calibration:
     """Fits weights and threshold.
 
     The weights are those of a logistic regression against the known abnormal images, if there are at least min_abnormal,
@@ -97,6 +100,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
       groups: K numbers, the same for components that rest on the same evidence; None: each is a group of its own.
       anchor: component that has seen neither known nor synthetic defects: where there is no regression, the others count as far as
         they agree with it (see `_agreeing`).
+      trusted: components that are known to find hidden defects, however little they agree with the anchor.
       ignored: components that the regression leaves out, as it must where the abnormal images trained them.
 
     Raises:
@@ -134,7 +138,9 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
     clip_low = -CLIP
     if method == ROBUST_Z_SUM:
         groups = range(len(names)) if groups is None else groups
-        weights, bias = _agreeing(z_normal, names.index(anchor), groups) if anchor in names else _shares(groups), 0.0
+        weights, bias = _shares(groups), 0.0
+        if anchor in names:
+            weights = _agreeing(z_normal, names.index(anchor), groups, [names.index(name) for name in trusted if name in names])
         # Several components: positive parts. A single one keeps its whole range, so that no scores are tied.
         clip_low = 0.0 if len(names) > 1 else -CLIP
     scores = bias + np.clip(z_normal, clip_low, CLIP) @ weights
@@ -149,7 +155,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
         names, tuple(center.tolist()), tuple(scale.tolist()), tuple(weights.tolist()), float(bias), clip_low, CLIP,
         method, conformal_threshold(scores[keep], false_alarm_rate, warnings), float(false_alarm_rate),
         int(keep.sum()), tuple(np.flatnonzero(~keep).tolist()),
-        len(abnormal) if method == LOGISTIC_REGRESSION else 0, tuple(warnings))
+        len(abnormal) if method == LOGISTIC_REGRESSION else 0, tuple(warnings), tuple(trusted))
 
 
 def conformal_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: list[str]) -> float:
@@ -278,13 +284,15 @@ def _shares(groups: Sequence[int]) -> np.ndarray:
     return 1.0 / len(counts) / counts[inverse]
 
 
-def _agreeing(z_normal: np.ndarray, anchor: int, groups: Sequence[int]) -> np.ndarray:
+def _agreeing(z_normal: np.ndarray, anchor: int, groups: Sequence[int], trusted: Sequence[int] = ()) -> np.ndarray:
     """Weights [K] that sum to 1: each group's is its highest correlation with the anchor over the held-out normal images (the anchor's
-    own group: 1), divided within it in proportion to the correlations. What is uncorrelated with the anchor, or less, has none.
+    own group: 1; a trusted component's: at least TRUSTED), divided within it in proportion to the correlations. What is uncorrelated
+    with the anchor, or less, has none.
     """
     groups, deviations = np.asarray(groups), z_normal.std(axis=0)
     centered = (z_normal - z_normal.mean(axis=0)) / np.maximum(deviations, 1e-12)
     agreement = np.maximum(centered.T @ centered[:, anchor] / len(z_normal), 0.0)
+    agreement[list(trusted)] = np.maximum(agreement[list(trusted)], TRUSTED)
     agreement[anchor] = 1.0
     weights = np.zeros(len(groups))
     for group in set(groups.tolist()):

@@ -15,7 +15,7 @@ from semi_anogan.progress import shown
 # Where no defect is known the most suspicious normal training images stand in for them: so many at first, by their isolation alone, then
 # by what the likeness to these says too; of few images at most one in 40, one in 20. Hidden defects recognise each other, images that are
 # merely unusual hardly do: the discriminant of the others puts a stand-in this many robust standard deviations above held-out normal
-# images on the mean, or synthetic defects are taken instead. Chosen on training images (docs/results.md, "No known defects").
+# images on the mean, or synthetic defects are taken instead. Chosen on training images (docs/choices.md, "No known defects").
 FIRST_STAND_INS, STAND_INS = (10, 40), (20, 20)
 ALIKE = 5.0
 
@@ -63,7 +63,9 @@ def fit_detector(config, folder, model, dataset, splits):
     if not detector.names:
         raise runs.RunError(f"score.components: {config.score.components} needs known abnormal images, and none are given")
     images = calibration_images(config, dataset, splits, detector, read)
-    detector.calibrate(false_alarm_rate=config.calibration.false_alarm_rate, **images)
+    # Stand-ins that recognise each other are hidden defects, and the likeness to them finds what the memory may not.
+    trusted = ("likeness",) if stand_ins else ()
+    detector.calibrate(false_alarm_rate=config.calibration.false_alarm_rate, trusted=trusted, **images)
     runs.write_json(folder / runs.DETECTOR, detector.state())
     examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
     if detector.search is not None:
@@ -125,7 +127,7 @@ def read_synthetic(config, dataset, splits, most: int = 100):
     """Held-out normal images with synthetic defects of kinds that training does not draw, where the objective knows such.
 
     None without known abnormal images: what was then trained on synthetic defects alone finds the other synthetic kinds easily, whatever
-    it finds of real ones, and would get the weight (docs/results.md, "No known defects").
+    it finds of real ones, and would get the weight (docs/choices.md, "No known defects").
     """
     if config.objective.synthetic_weight and splits.abnormal:
         drawn = synthesised(dataset, splits.held_out_normal[:most], CALIBRATION_KINDS, [config.seed, 3])

@@ -81,6 +81,9 @@ def test_without_known_defects_the_strange_training_images_stand_in(strange, tmp
     for name in ("memory", "likeness"):
         values = found[:, detector.names.index(name)]
         assert values[:6].min() > values[6:].max(), name
+    # The likeness is trusted: it weighs three quarters of the memory at least, which is the other group alone with itself.
+    weights = dict(zip(detector.names, detector.calibration.weights, strict=True))
+    assert detector.calibration.trusted == ("likeness",) and weights["likeness"] >= 0.75 * weights["memory"] - 1e-9
 
 
 def test_images_that_do_not_recognise_each_other_do_not_stand_in(strange, tmp_path, monkeypatch):
@@ -97,7 +100,8 @@ def test_images_that_do_not_recognise_each_other_do_not_stand_in(strange, tmp_pa
         return recognise(self, normal, abnormal)
 
     monkeypatch.setattr(Detector, "recognise", note)
-    fit_detector(config, tmp_path, model, dataset, splits)
+    detector = fit_detector(config, tmp_path, model, dataset, splits)
+    assert detector.calibration.trusted == ()
     assert [(normals, len(masks)) for normals, masks in given] == [(90, 2), (88, 4), (92, 92)]
     assert all(mask.any() for mask in given[-1][1])
 
