@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semi_anogan.calibration import Calibration, conformal_threshold, fit, plausible, probably_normal
+from semi_anogan.calibration import Calibration, fit
+from semi_anogan.threshold import conformal_threshold
 
 
 def test_score_by_hand():
@@ -34,13 +35,6 @@ def test_single_component_keeps_its_order_below_the_center():
     calibration = fit(["a"], np.arange(30.0)[:, None])
     scores = calibration.score(np.arange(30.0)[:, None])
     assert (np.diff(scores) > 0).all()
-
-
-@pytest.mark.parametrize("n, rate, expected", [(19, 0.05, 19), (99, 0.01, 99), (9, 0.5, 5), (10, 0.25, 9)])
-def test_conformal_rank_by_hand(n, rate, expected):
-    warnings = []
-    assert conformal_threshold(np.arange(1.0, n + 1)[::-1], rate, warnings) == expected
-    assert warnings == []
 
 
 def test_too_few_images_for_the_rate():
@@ -144,15 +138,6 @@ def test_fused_score_with_contaminated_normals_and_known_abnormals():
     assert 0.02 < (calibration.score(rng.normal(size=(20000, 3))) > calibration.threshold).mean() < 0.1
 
 
-def test_plausible_by_hand():
-    # 0..19 has no wide gap; one far value is left out; a second kind of image above the largest share is kept.
-    assert plausible(np.arange(20.0)).all()
-    assert plausible(np.append(np.arange(30.0), 1000.0)).tolist() == [True] * 30 + [False]
-    assert plausible(np.concatenate([np.arange(20.0), 1000 + np.arange(20.0)])).all()
-    assert plausible(np.array([0.0] * 5 + [1e6])).all()  # too few to judge
-    assert plausible(np.full(50, 3.0)).all()
-
-
 @pytest.mark.parametrize("arguments, message", [
     ({"normal": np.zeros((5, 3))}, r"shape \(5, 3\)"),
     ({"normal": np.array([[0.0, 1.0], [2.0, np.nan]])}, r"'b' of row 1 is nan"),
@@ -187,18 +172,6 @@ def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(shar
     assert np.mean(recall) > 0.62  # 0.80 for the true 99 % quantile
 
 
-def test_the_tail_of_a_skewed_distribution_is_not_taken_for_abnormal_images():
-    rng = np.random.default_rng(4)
-    scores = rng.exponential(size=300)
-    assert (probably_normal(scores, 5 + 2 * rng.standard_normal(20), np.ones(300, bool)) == 1).all()
-
-
-def test_scores_that_hardly_tell_known_abnormal_images_apart_are_all_normal():
-    rng = np.random.default_rng(5)
-    normal = rng.standard_normal(280)
-    assert (probably_normal(normal, 1.2 + rng.standard_normal(26), np.ones(280, bool)) == 1).all()
-
-
 def test_without_abnormal_images_each_group_weighs_the_same():
     normal = np.random.default_rng(0).standard_normal((50, 4))
     calibration = fit(("a", "b", "c", "d"), normal, groups=(0, 0, 1, 2))
@@ -231,22 +204,6 @@ def test_the_promised_rate_holds_beside_known_abnormal_images_whatever_the_tail(
         found = fit(["a"], normal[:, None], 4 + 1.7 * rng.standard_normal((26, 1)), 0.01)
         rates.append(np.mean(found.score(distribution.rvs((2000, 1), random_state=rng) / distribution.std()) > found.threshold))
     assert 0.004 < np.mean(rates) < 0.015
-
-
-def test_probably_normal_by_hand():
-    """One step of Bayes' rule at the share that the steps settle on, in plain numbers."""
-    rng = np.random.default_rng(9)
-    scores = np.append(rng.logistic(size=200), [8.0])
-    abnormal = np.array([6.0, 8.0, 10.0])
-    probability = probably_normal(scores, abnormal, np.ones(201, bool))
-    share = (1 - probability).mean()
-    middle, scale = np.median(scores), np.median(np.abs(scores - np.median(scores))) / np.log(3)
-    of_abnormal = stats.norm.pdf(8.0, 8.0, abnormal.std() + 1e-3 * 1.4826 * np.log(3) * scale) * share
-    of_normal = stats.logistic.pdf(8.0, middle, scale) * (1 - share)
-    assert probability[-1] == pytest.approx(of_normal / (of_normal + of_abnormal), rel=1e-3)
-    assert probability[:200].min() >= probability[-1] and np.median(probability) == 1
-    held_out = probably_normal(scores, abnormal, scores < 5)
-    assert held_out[-1] == 0
 
 
 def test_components_count_as_far_as_they_agree_with_the_anchor():
