@@ -15,6 +15,7 @@ from semi_anogan.threshold import conformal_threshold, plausible, probably_norma
 
 CLIP = 20.0  # in robust standard deviations: no single component may decide everything through one wild value
 FIT_CLIP = 5.0
+LEAST_SHARE = 0.025  # of the regression's weights: a component of less is not worth its computation, least of all that of a search
 TRUSTED = 0.75  # agreement with the anchor that a trusted component is taken to have at least (docs/choices.md, "No known defects")
 ROBUST_Z_SUM, LOGISTIC_REGRESSION, SYNTHETIC_REGRESSION = "robust_z_sum", "logistic_regression", "synthetic_regression"
 
@@ -136,7 +137,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
         elif not weights.all():
             dropped = [name for name, weight in zip(names, weights) if weight == 0 and name not in ignored]
             if dropped:
-                warnings.append(f"not used, since not higher for the {what} images: {', '.join(dropped)}")
+                warnings.append(f"not used, since the others tell the {what} images as well without: {', '.join(dropped)}")
     clip_low = -CLIP
     if method == ROBUST_Z_SUM:
         groups = range(len(names)) if groups is None else groups
@@ -212,11 +213,12 @@ def _agreeing(z_normal: np.ndarray, anchor: int, groups: Sequence[int], trusted:
 def _regression(z_normal: np.ndarray, sources: Sequence[np.ndarray], candidates: Sequence[int]) -> tuple[np.ndarray, float]:
     """Non-negative logistic regression weights [K] and bias, on the components `candidates`; all 0 where none points the right way.
 
-    Components are built so that higher is more abnormal. A negative weight says that a component is noise or corrects
-    another one in this sample, so it is dropped and the rest refitted. C = 0.01 was the best of 0.01, 0.1 and 1 in
-    simulations with 4 to 64 abnormal images: few images and correlated components want strong shrinkage. Values count up to
-    FIT_CLIP only, so that the components with the longest tails do not take all the weight. The normal images weigh as much
-    as the abnormal ones together, and of these each source (array [M, K]) the same. The second pass is without the normal images which look mislabelled to the first.
+    Components are built so that higher is more abnormal. A negative weight says that a component is noise or corrects another one in
+    this sample, so it is dropped and the rest refitted; so are, once all are positive, those of less than LEAST_SHARE of the weights.
+    C = 0.01 was the best of 0.01, 0.1 and 1 in simulations with 4 to 64 abnormal images: few images and correlated components want strong
+    shrinkage. Values count up to FIT_CLIP only, so that the components with the longest tails do not take all the weight. The normal
+    images weigh as much as the abnormal ones together, and of these each source (array [M, K]) the same. The second pass is without the
+    normal images which look mislabelled to the first.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -230,9 +232,11 @@ def _regression(z_normal: np.ndarray, sources: Sequence[np.ndarray], candidates:
         used = np.array(candidates, int)
         while len(used):
             model = LogisticRegression(C=0.01, max_iter=1000).fit(z[:, used], label, sample_weight=importance)
-            if (model.coef_[0] > 0).all():
+            coefficients = model.coef_[0]
+            least = LEAST_SHARE * coefficients.sum() if (coefficients > 0).all() else 0.0
+            if (coefficients > least).all():
                 break
-            used = used[model.coef_[0] > 0]
+            used = used[coefficients > least]
         weights = np.zeros(z.shape[1])
         if not len(used):
             return weights, 0.0

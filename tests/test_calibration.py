@@ -71,6 +71,18 @@ def test_regression_uses_good_components_and_drops_wrong_ones():
     assert recall > (plain.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > plain.threshold).mean() + 0.1
 
 
+def test_a_component_that_adds_next_to_nothing_is_dropped_and_the_others_are_weighed_without_it():
+    """A shift of 0.02 where another component shifts by 3: under 2.5 % of the weights, and a search would be run for it."""
+    rng = np.random.default_rng(11)
+    normal, abnormal = rng.normal(size=(400, 3)), rng.normal(size=(200, 3)) + [3.0, 1.0, 0.0]
+    abnormal[:, 2] += 0.02 - abnormal[:, 2].mean() + normal[:, 2].mean()
+    calibration = fit(["good", "weak", "tiny"], normal, abnormal)
+    assert calibration.weights[2] == 0 and any(w.endswith("without: tiny") for w in calibration.warnings)
+    assert calibration.weights[:2] == pytest.approx(fit(["good", "weak"], normal[:, :2], abnormal[:, :2]).weights)
+    strong = fit(["good", "weak", "more"], normal, abnormal + [0.0, 0.0, 1.0])
+    assert strong.weights[2] > 0
+
+
 def test_few_or_misleading_abnormal_images_give_the_plain_score():
     rng = np.random.default_rng(2)
     normal = rng.normal(size=(100, 2))
