@@ -84,7 +84,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
             ),
         )
     _print_summary(values, path)
-    for warning in collapse:
+    for warning in [*detector.calibration.warnings, *collapse]:
         print(f"note: {warning}")
     return values
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+FEWEST_FOR_SPREAD = 20  # scores: of fewer two quantiles say too little about the spread
+
 
 def conformal_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: list[str]) -> float:
     """The k-th smallest of n scores, k = ceil((n + 1)(1 - rate)): split conformal prediction (Vovk et al. 2005).
@@ -17,7 +19,7 @@ def conformal_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: l
     return float(np.sort(scores)[min(k, n) - 1])
 
 
-def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewest: int = 20) -> np.ndarray:
+def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewest: int = 12) -> np.ndarray:
     """Which scores go with the bulk, bool [N]: everything above a gap too wide for the tail of the rest is left out.
 
     For n exponential variables the gap between the i-th and the next order statistic, times n - i, is again
@@ -31,7 +33,7 @@ def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewes
       scores: [N].
       chance: probability of leaving anything out of clean exponential scores, about.
       most: largest share that may be left out; more than that is taken as a second kind of normal image.
-      fewest: with fewer scores than this nothing is left out.
+      fewest: with fewer scores than this nothing is left out; with fewer than FEWEST_FOR_SPREAD only what lies above a gap.
     """
     order = np.argsort(scores, kind="stable")
     s, n = np.asarray(scores, np.float64)[order], len(scores)
@@ -52,7 +54,7 @@ def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewes
         n = int(i[widest])
     # Mislabelled images may also lie beyond the tail without leaving a gap. Median and 70 % quantile, which they hardly move,
     # give the spread; 4.5 of it above the median lie 3e-6 of a normal, 7e-4 of a logistic, 6e-3 of an exponential variable.
-    while n > lowest and len(s) >= fewest:
+    while n > lowest and len(s) >= max(fewest, FEWEST_FOR_SPREAD):
         median, upper = np.quantile(s[:n], [0.5, 0.7])
         inside = int(np.searchsorted(s[:n], median + 4.5 * (upper - median) / 0.5244, side="right"))
         if inside == n:
