@@ -34,7 +34,6 @@ def run(config, folder):
     from semi_anogan import evaluate, runs
     from semi_anogan.backend import worker_index
     from semi_anogan.config import check
-    from semi_anogan.data.images import shows_colour
     from semi_anogan.fit_detector import fit_detector
     from semi_anogan.training import Training
 
@@ -51,7 +50,7 @@ def run(config, folder):
             f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
             f"{len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, {len(splits.test)} for the test"
         )
-        if config.model.channels == 1 and shows_colour(dataset.read_image(e) for e in splits.normal[:8]):
+        if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
             print("note: the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in colour")
         training = Training(config, folder, splits, store)
         model = training.run()

@@ -153,8 +153,7 @@ def test_colour_is_told_from_grey_in_three_channels():
     grey = np.repeat(np.linspace(-1, 1, 64).reshape(8, 8, 1), 3, axis=-1)
     noisy = grey + 0.01 * np.array([0.0, 1.0, -1.0])  # as JPEG leaves it: 0.02 of the range 2, 1 %
     coloured = grey + 0.03 * np.array([0.0, 1.0, -1.0])
-    assert not images.shows_colour([grey, noisy, grey[..., :1]])
-    assert images.shows_colour([grey, coloured])
+    assert not images.in_colour(grey) and not images.in_colour(noisy) and images.in_colour(coloured)
 
 
 def test_to_channels_uses_601_luma():

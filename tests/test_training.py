@@ -265,6 +265,28 @@ def test_a_folder_in_use_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["lock"]
 
 
+@pytest.mark.parametrize(("colour", "channels", "told"), [((200, 40, 40), 1, True), ((90, 90, 90), 1, False), ((200, 40, 40), 3, False)])
+def test_colour_that_grey_would_drop_is_told(tmp_path, monkeypatch, capsys, colour, channels, told):
+    from semi_anogan.configs.folder import get_config
+
+    class Begun(Exception):
+        pass
+
+    def begin(*args):
+        raise Begun
+
+    monkeypatch.setattr("semi_anogan.training.Training", begin)
+    for split in ("train", "test"):
+        (tmp_path / "parts" / split / "good").mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (8, 8), colour).save(tmp_path / "parts" / split / "good" / f"{i}.png")
+    config = get_config()
+    config.data.root, config.model.channels = str(tmp_path / "parts"), channels
+    with pytest.raises(Begun):
+        train.run(config, tmp_path / "run")
+    assert ("--config.model.channels=3" in capsys.readouterr().out) == told
+
+
 def test_other_settings_are_refused_by_name(tmp_path):
     runs.claim(tmp_path, tiny_config())
     with pytest.raises(runs.RunError, match=r"objective.alpha was 0.5, now 0.75\); give another --workdir"):

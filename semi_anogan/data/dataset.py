@@ -47,12 +47,14 @@ class Dataset:
       examples: every example of both splits, in a fixed order.
       read_image: Example -> float32 [H, W, C] in [-1, 1] at the image's own size.
       read_mask: Example -> bool [H, W], True where the pixel is abnormal, or None where the data has no mask for it.
+      in_colour: Example -> whether its file shows colour, whatever read_image makes of it; False where that is not known.
     """
 
     name: str
     examples: tuple[Example, ...]
     read_image: Callable[[Example], np.ndarray]
     read_mask: Callable[[Example], np.ndarray | None] = lambda example: None
+    in_colour: Callable[[Example], bool] = lambda example: False
 
     def select(self, split: str, label: str | None = None) -> list[Example]:
         """The examples of one split, optionally of one label, in order."""

@@ -13,7 +13,7 @@ holds comes to that as follows:
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -97,9 +97,9 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return np.repeat(image.astype(np.float32, copy=False), 3, axis=-1)
 
 
-def shows_colour(images: Iterable[np.ndarray], least: float = 0.02) -> bool:
-    """Whether any of the images [H, W, 1 or 3] in [-1, 1] has channels that differ, by `least` of the range on the mean over its pixels."""
-    return any(image.shape[-1] == 3 and float(np.ptp(image, axis=-1).mean()) > 2 * least for image in images)
+def in_colour(image: np.ndarray, least: float = 0.02) -> bool:
+    """Whether the channels of an image [H, W, 3] in [-1, 1] differ, by `least` of the range on the mean over its pixels."""
+    return float(np.ptp(image, axis=-1).mean()) > 2 * least
 
 
 def from_uint8(image: np.ndarray) -> np.ndarray:

@@ -148,7 +148,10 @@ def file_dataset(name: str, root: str, examples: list[Example], channels: int) -
                             f"{image_file} has {size[1]} x {size[0]}")
         return mask
 
-    return Dataset(name, tuple(examples), read_image, read_mask)
+    def in_colour(example: Example):
+        return images.in_colour(images.read_image(os.path.join(root, example.path), 3))
+
+    return Dataset(name, tuple(examples), read_image, read_mask, in_colour)
 
 
 def image_names(folder: str) -> list[str]:
