@@ -1,5 +1,6 @@
 """From images of any size to batches of the size that a model takes, and from its maps back. numpy and Pillow only."""
 
+import collections
 import concurrent.futures
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -33,20 +34,23 @@ class AnySize:
     A subclass has `channels`; `resolution`, the side of its maps; `image_size`, the side of the images it takes; `tile`,
     whether larger images are cut into overlapping tiles instead of reduced; `batch_size`; and `_measure`: images
     [batch_size, image_size, image_size, channels] -> (components, layers[, reconstructions[, differences]]), as in Measurement
-    with a batch axis.
+    with a batch axis. `at_once` batches are measured beside each other where a caller lets them overlap, which needs a `_measure` that several
+    threads may call.
     """
 
-    def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
-        """Searches images one batch after the other, in order; holds no more than two batches and an image in memory.
+    at_once = 1
 
-        Args: images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size; overlap: run a batch while the next one is
-          read, which is faster where reading takes time, but an image then comes out when the next batch is there.
+    def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
+        """Searches images in order, batch by batch; holds no more than `at_once` batches, one that is being read and an image in memory.
+
+        Args: images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size; overlap: run batches while the next one is
+          read, which is faster, but an image then comes out when `at_once` further batches are there.
         """
         waiting: list[tuple[tuple[int, int], tuple[int, int], int]] = []  # own size, working size, tiles
         inputs: list[np.ndarray] = []
         outputs: list[tuple[np.ndarray, ...]] = []
-        running: list[concurrent.futures.Future] = []  # at most one
-        with concurrent.futures.ThreadPoolExecutor(1) as other:
+        running: collections.deque[concurrent.futures.Future] = collections.deque()  # at most `at_once`
+        with concurrent.futures.ThreadPoolExecutor(self.at_once) as others:
             for image in images:
                 size, working_size, parts = self._prepare(image)
                 waiting.append((size, working_size, len(parts)))
@@ -55,13 +59,15 @@ class AnySize:
                     batch = inputs[: self.batch_size]
                     del inputs[: self.batch_size]
                     if overlap:
-                        outputs.extend(running.pop().result() if running else [])
-                        running.append(other.submit(self._run, batch))
+                        if len(running) == self.at_once:
+                            outputs.extend(running.popleft().result())
+                        running.append(others.submit(self._run, batch))
                     else:
                         outputs.extend(self._run(batch))
                 while waiting and len(outputs) >= waiting[0][2]:
                     yield self._assemble(*waiting.pop(0), outputs)
-            outputs.extend(running.pop().result() if running else [])
+            for batch in running:
+                outputs.extend(batch.result())
             if inputs:
                 outputs.extend(self._run(inputs))
             while waiting:

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -71,6 +72,7 @@ class Detector(AnySize):
         self.tile = tile
         self.map_sigma_px = map_sigma_px
         self.batch_size = batch_size
+        self.at_once = 1 if keras.distribution.list_devices("gpu") else 2  # two fill the cores better; a GPU is full with one
         self.memory, self.likeness = memory, likeness
         self.calibration = None
         self.map_center = self.map_scale = None

@@ -213,8 +213,10 @@ def test_order_is_kept_where_images_have_different_numbers_of_tiles():
     sizes = [(8, 8), (20, 8), (8, 33), (5, 6), (24, 24), (8, 8), (8, 9)]
     values = np.linspace(0.1, 0.7, len(sizes), dtype=np.float32)
     images = [np.full((*size, 1), v, np.float32) for size, v in zip(sizes, values, strict=True)]
-    for batch_size, overlap in itertools.product((1, 3, 4, 64), (False, True)):
-        measured = list(stand_in_detector(tile=True, batch_size=batch_size).measure(iter(images), overlap))
+    for batch_size, overlap, at_once in itertools.product((1, 3, 4, 64), (False, True), (1, 2, 3)):
+        detector = stand_in_detector(tile=True, batch_size=batch_size)
+        detector.at_once = at_once
+        measured = list(detector.measure(iter(images), overlap))
         assert [m.size for m in measured] == sizes
         np.testing.assert_allclose([m.components[0] / 4 for m in measured], values / 4, rtol=1e-5)
 
@@ -236,19 +238,21 @@ def test_measure_reads_no_further_than_a_batch():
     assert len(read) == 8
 
 
-def test_overlapped_measuring_reads_one_batch_ahead_and_tells_of_errors():
+@pytest.mark.parametrize(("at_once", "ahead"), [(1, 8), (2, 12)])
+def test_overlapped_measuring_reads_one_batch_ahead_and_tells_of_errors(at_once, ahead):
     read = []
 
     def images():
-        for index in range(12):
+        for index in range(16):
             read.append(index)
             yield np.zeros((8, 8, 1), np.float32)
 
     detector = stand_in_detector(batch_size=4)
+    detector.at_once = at_once
     measured = detector.measure(images(), overlap=True)
     next(measured)
-    assert len(read) == 8
-    assert len(list(measured)) == 11
+    assert len(read) == ahead
+    assert len(list(measured)) == 15
 
     def failing(batch):
         raise RuntimeError("no memory")
