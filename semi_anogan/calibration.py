@@ -137,7 +137,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
         elif not weights.all():
             dropped = [name for name, weight in zip(names, weights) if weight == 0 and name not in ignored]
             if dropped:
-                warnings.append(f"not used, since the others tell the {what} images as well without: {', '.join(dropped)}")
+                warnings.append(f"not used, since the others tell the {what} images apart as well without: {', '.join(dropped)}")
     clip_low = -CLIP
     if method == ROBUST_Z_SUM:
         groups = range(len(names)) if groups is None else groups

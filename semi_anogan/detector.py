@@ -72,7 +72,8 @@ class Detector(AnySize):
         self.tile = tile
         self.map_sigma_px = map_sigma_px
         self.batch_size = batch_size
-        self.at_once = 1 if keras.distribution.list_devices("gpu") else 2  # two fill the cores better; a GPU is full with one
+        on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())
+        self.at_once = 2 if on_cores else 1  # two fill the cores better; a GPU is full with one
         self.memory, self.likeness = memory, likeness
         self.calibration = None
         self.map_center = self.map_scale = None
