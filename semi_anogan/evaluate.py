@@ -57,6 +57,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
         "search_images_per_second": round(measured.images_per_second, 2),
     }
     collapse = _collapse(progress["history"]) if detector.search is not None else []
+    warnings = [*detector.calibration.warnings, *collapse]
     folder = pathlib.Path(folder)
     runs.write_json(folder / runs.METRICS, values)
     with _writing(folder):
@@ -80,11 +81,11 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
                 suspicious=_suspicious(folder / runs.SUSPICIOUS, dataset),
                 history=_history(progress["history"]),
                 hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
-                warnings=[*detector.calibration.warnings, *collapse],
+                warnings=warnings,
             ),
         )
     _print_summary(values, path)
-    for warning in [*detector.calibration.warnings, *collapse]:
+    for warning in warnings:
         print(f"note: {warning}")
     return values
 

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
-from trained import command, smoke_data, smoke_detector, smoke_run, stand_in_detector  # noqa: F401
+from trained import command, smoke_data, smoke_detector, smoke_run, stand_in_calibration, stand_in_detector  # noqa: F401
 
 from semi_anogan import evaluate, runs
 from semi_anogan.data.dataset import DataError, Dataset, Example
@@ -185,6 +185,13 @@ def test_pixel_differences_are_counted_by_label(smoke_data):
         assert histogram[at] == count and edges[at] - 1e-6 <= value <= edges[at + 1] + 1e-6
     beyond = evaluate.measure(stand_in_detector(lambda x: x + 5), dataset, dataset.select("test"))
     assert beyond.pixel_differences["normal"][-1] == 64  # more than the last edge counts with the last
+
+
+def test_what_the_calibration_warns_of_is_printed_and_reported(tmp_path, smoke_data, capsys):
+    warned = dataclasses.replace(stand_in_calibration(), warnings=("9 held-out images are few",))
+    evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.9}), calibration=warned)
+    assert "note: 9 held-out images are few\n" in capsys.readouterr().out
+    assert "9 held-out images are few" in (tmp_path / "report.html").read_text()
 
 
 def test_normal_images_only(tmp_path, smoke_data, capsys):

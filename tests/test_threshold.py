@@ -20,7 +20,7 @@ def test_plausible_by_hand():
     assert plausible(np.append(np.arange(30.0), 1000.0)).tolist() == [True] * 30 + [False]
     assert plausible(np.concatenate([np.arange(20.0), 1000 + np.arange(20.0)])).all()
     assert plausible(np.array([0.0] * 5 + [1e6])).all()  # too few to judge
-    # 12 are enough for a gap, not for the spread: 11 lies 4.5 spreads above the median, and no gap is too wide.
+    # 12 are enough for a gap, not for the spread: of 17 the last stays, which lies beyond 4.5 spreads but above no gap; of 31 it goes.
     assert plausible(np.append(np.arange(11.0), 1000.0)).tolist() == [True] * 11 + [False]
     few = np.append(np.linspace(0, 1, 14), [1.6, 2.3, 3.1])
     assert plausible(few).all() and not plausible(np.concatenate([few, np.linspace(0, 1, 14)])).all()
