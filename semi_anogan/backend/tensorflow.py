@@ -1,11 +1,14 @@
 """Gradients, compilation and devices with TensorFlow."""
 
 import contextlib
+import functools
 import json
 import os
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import rewriter_config_pb2
+from tensorflow.python.eager import context
 
 
 def input_gradients(function, x):
@@ -19,10 +22,41 @@ def input_gradients(function, x):
 def compile_function(function, model):
     """`function` of tensors as one tf.function; it reads the variables of `model` as they are when called.
 
-    XLA only where there is a GPU: on CPU it is several times slower than plain graphs.
+    XLA only where there is a GPU: on CPU it is several times slower than plain graphs. Several threads may call it at once.
     """
     del model  # tf.function captures variables by reference
-    return tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None)
+    compiled = tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None)
+
+    def call(*arguments):
+        with _without_memory_optimizer():
+            return compiled(*arguments)
+
+    return call
+
+
+@contextlib.contextmanager
+def _without_memory_optimizer():
+    """Functions first called here are compiled without Grappler's memory optimizer.
+
+    Where a machine has little free memory it writes sums of gradients into temporary variables, and two calls of one function at the same
+    time share those: one fails with "Resource ... tmp_var ... already exists". TensorFlow has no public switch for it.
+    """
+    current = context.context()
+    former = current.function_call_options
+    current.function_call_options = context.FunctionCallOptions(
+        former.executor_type, _no_memory_optimizer(former.config_proto_serialized)
+    )
+    try:
+        yield
+    finally:
+        current.function_call_options = former
+
+
+@functools.cache
+def _no_memory_optimizer(serialized: bytes):
+    config = tf.compat.v1.ConfigProto.FromString(serialized)
+    config.graph_options.rewrite_options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
+    return config
 
 
 def is_symbolic(x) -> bool:
