@@ -16,6 +16,7 @@ from semi_anogan.threshold import conformal_threshold, plausible, probably_norma
 CLIP = 20.0  # in robust standard deviations: no single component may decide everything through one wild value
 FIT_CLIP = 5.0
 LEAST_SHARE = 0.025  # of the regression's weights: a component of less is not worth its computation, least of all that of a search
+LOWEST_KNOWN = 0.05  # share of the known abnormal images that may score lower than what is set aside as probably mislabelled
 TRUSTED = 0.75  # agreement with the anchor that a trusted component is taken to have at least (docs/choices.md, "No known defects")
 ROBUST_Z_SUM, LOGISTIC_REGRESSION, SYNTHETIC_REGRESSION = "robust_z_sum", "logistic_regression", "synthetic_regression"
 
@@ -150,7 +151,10 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
     # Judged by the whole range of the components: a mean of positive parts is skewed, and its tail would be taken for mislabelled images.
     keep = plausible(bias + z_normal @ weights)
     if method == LOGISTIC_REGRESSION:
-        keep = probably_normal(scores, bias + np.clip(z_abnormal, clip_low, CLIP) @ weights, keep) >= 0.5
+        of_known = bias + np.clip(z_abnormal, clip_low, CLIP) @ weights
+        keep = probably_normal(scores, of_known, keep) >= 0.5
+        # An unusual normal image, far from the others but lower than known defects score, is one that the threshold must bear.
+        keep |= scores < np.quantile(of_known, LOWEST_KNOWN)
     if not keep.all():
         warnings.append(f"{np.count_nonzero(~keep)} of {len(keep)} held-out normal images score as abnormal ones do; "
                         "they were set aside as probably mislabelled when the threshold was chosen")

@@ -218,6 +218,18 @@ def test_the_promised_rate_holds_beside_known_abnormal_images_whatever_the_tail(
     assert 0.004 < np.mean(rates) < 0.015
 
 
+def test_what_scores_lower_than_known_abnormal_images_is_not_set_aside():
+    """Twelve unusual normal images lie in a group of their own, below the known defects; eight hidden defects lie among those."""
+    rng = np.random.default_rng(0)
+    usual, unusual, hidden = rng.standard_normal(180), rng.uniform(8, 10, 12), rng.uniform(18, 22, 8)
+    normal, known = np.concatenate([usual, unusual, hidden])[:, None], rng.uniform(17, 23, (12, 1))
+    assert fit(("a",), normal).trimmed == tuple(range(180, 200))  # nothing known: both groups leave a gap
+    calibration = fit(("a",), normal, known)
+    assert calibration.trimmed == tuple(range(192, 200))
+    of_unusual = calibration.score(unusual[:, None])
+    assert np.sort(of_unusual)[-2] <= calibration.threshold <= of_unusual.max() < calibration.score(hidden[:, None]).min()
+
+
 def test_components_count_as_far_as_they_agree_with_the_anchor():
     """Correlations with the anchor by construction: 0.6 and 0.3 in one group, none in another, 0.8 in a third."""
     rng = np.random.default_rng(10)
