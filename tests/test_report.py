@@ -126,11 +126,24 @@ def test_gallery_rows_come_in_group_order(full):
     assert "The green line" in text
 
 
+@pytest.mark.parametrize(("search", "mask", "columns"), [(True, True, 5), (True, False, 4), (False, True, 3), (False, False, 2)])
+def test_gallery_pictures_stand_in_one_row(tmp_path, search, mask, columns):
+    item = _item(mask=np.eye(8, dtype=bool) if mask else None)
+    if not search:
+        item.reconstruction = item.difference = None
+    report = Report("Rows", {}, ["a.png", "b.png"], [True, False], [0.4, 0.2], threshold=0.5, gallery=[item])
+    text = write_report(tmp_path, report).read_text(encoding="utf-8")
+    assert re.search(r"grid-template-columns: repeat\(var\(--columns\),", text)
+    rows = re.findall(r'<div class="tiles( heads)?" style="--columns: (\d)">(.*?)</div>\s*<', text, re.DOTALL)
+    assert [int(row[1]) for row in rows] == [columns, columns]
+    assert rows[1][2].count("<img") == columns
+
+
 def test_only_scores(tmp_path):
     path = write_report(tmp_path, Report("Bare", {}, ["a", "b"], [False, False], [1.0, 2.0]))
     text = _Page(path.read_text(encoding="utf-8")).text
     for words in ("The test images hold no abnormal one", "No threshold was given", "not given in components",
-                  "Pixel differences were not collected", "No images were chosen", "No training history",
+                  "no image was reconstructed", "No images were chosen", "No training history",
                   "No metrics were given", "No configuration was given"):
         assert words in text, words
     assert "Read this first" not in text and "Suspicious" not in text and "dashed" not in text
