@@ -34,6 +34,7 @@ def run(config, folder):
     from semi_anogan import evaluate, runs
     from semi_anogan.backend import worker_index
     from semi_anogan.config import check
+    from semi_anogan.file_check import read_all
     from semi_anogan.fit_detector import fit_detector
     from semi_anogan.training import Training
 
@@ -53,6 +54,8 @@ def run(config, folder):
         if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
             print("note: the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in colour")
         training = Training(config, folder, splits, store)
+        if first and dataset.from_files and not training.progress["step"]:
+            read_all(dataset, splits.normal + splits.abnormal + splits.held_out_normal + splits.held_out_abnormal + splits.test)
         model = training.run()
         if not first:  # the first worker does the rest
             return None

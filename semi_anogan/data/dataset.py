@@ -48,6 +48,7 @@ class Dataset:
       read_image: Example -> float32 [H, W, C] in [-1, 1] at the image's own size.
       read_mask: Example -> bool [H, W], True where the pixel is abnormal, or None where the data has no mask for it.
       in_colour: Example -> whether its file shows colour, whatever read_image makes of it; False where that is not known.
+      from_files: whether each example has a file of its own, which may be damaged.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Dataset:
     read_image: Callable[[Example], np.ndarray]
     read_mask: Callable[[Example], np.ndarray | None] = lambda example: None
     in_colour: Callable[[Example], bool] = lambda example: False
+    from_files: bool = False
 
     def select(self, split: str, label: str | None = None) -> list[Example]:
         """The examples of one split, optionally of one label, in order."""

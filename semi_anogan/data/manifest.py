@@ -151,7 +151,7 @@ def file_dataset(name: str, root: str, examples: list[Example], channels: int) -
     def in_colour(example: Example):
         return images.in_colour(images.read_image(os.path.join(root, example.path), 3))
 
-    return Dataset(name, tuple(examples), read_image, read_mask, in_colour)
+    return Dataset(name, tuple(examples), read_image, read_mask, in_colour, from_files=True)
 
 
 def image_names(folder: str) -> list[str]:
