@@ -25,31 +25,27 @@ def compile_function(function, model):
     XLA only where there is a GPU: on CPU it is several times slower than plain graphs. Several threads may call it at once.
     """
     del model  # tf.function captures variables by reference
-    compiled = tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None)
+    return _whatever_memory_is_free(tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None))
+
+
+def _whatever_memory_is_free(compiled):
+    """The tf.function without Grappler's memory optimizer, so that its graph does not depend on how much memory is free.
+
+    Where that is little, the optimizer writes sums of gradients into temporary variables, and two calls of one function at the same time
+    share those: one fails with "Resource ... tmp_var ... already exists". TensorFlow has no public switch for it.
+    """
 
     def call(*arguments):
-        with _without_memory_optimizer():
+        current = context.context()
+        former = current.function_call_options
+        config = _no_memory_optimizer(former.config_proto_serialized)
+        current.function_call_options = context.FunctionCallOptions(former.executor_type, config)
+        try:
             return compiled(*arguments)
+        finally:
+            current.function_call_options = former
 
     return call
-
-
-@contextlib.contextmanager
-def _without_memory_optimizer():
-    """Functions first called here are compiled without Grappler's memory optimizer.
-
-    Where a machine has little free memory it writes sums of gradients into temporary variables, and two calls of one function at the same
-    time share those: one fails with "Resource ... tmp_var ... already exists". TensorFlow has no public switch for it.
-    """
-    current = context.context()
-    former = current.function_call_options
-    current.function_call_options = context.FunctionCallOptions(
-        former.executor_type, _no_memory_optimizer(former.config_proto_serialized)
-    )
-    try:
-        yield
-    finally:
-        current.function_call_options = former
 
 
 @functools.cache
@@ -108,7 +104,7 @@ class Trainer:
         """One step on {"images", "labels", "latents", "mix"}; returns the losses (mean over the replicas)."""
         key = (self.model.stage_resolution, self.model.trains, batch["images"].shape[0])
         if key not in self._functions:
-            self._functions[key] = tf.function(self._step, autograph=False)
+            self._functions[key] = _whatever_memory_is_free(tf.function(self._step, autograph=False))
         return self._functions[key](self._distribute(batch))
 
     def _step(self, batch):
