@@ -19,7 +19,9 @@ def conformal_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: l
     return float(np.sort(scores)[min(k, n) - 1])
 
 
-def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewest: int = 12) -> np.ndarray:
+def plausible(
+    scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewest: int = 12, least_gap: float = 0.75
+) -> np.ndarray:
     """Which scores go with the bulk, bool [N]: everything above a gap too wide for the tail of the rest is left out.
 
     For n exponential variables the gap between the i-th and the next order statistic, times n - i, is again
@@ -27,13 +29,16 @@ def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewes
     increasing hazard rate (normal, logistic, gamma, Gumbel). So the widest such product among the gaps in the upper
     part, divided by the mean excess over the median (estimated from the i lower scores only, as in a test stopped
     after i failures), is compared with the value it exceeds with probability `chance`. It is repeated on what is left
-    until no gap is too wide. A mislabelled image inside the tail of the normal ones leaves no gap and stays.
+    until no gap is too wide. A mislabelled image inside the tail of the normal ones leaves no gap and stays. Real scores have heavier
+    tails: below many of them a narrow gap would be too wide by that test alone, and a fifth of the normal images went; so a gap must also
+    be a good part of the mean excess wide.
 
     Args:
       scores: [N].
       chance: probability of leaving anything out of clean exponential scores, about.
       most: largest share that may be left out; more than that is taken as a second kind of normal image.
       fewest: with fewer scores than this nothing is left out; with fewer than FEWEST_FOR_SPREAD only what lies above a gap.
+      least_gap: width of a gap, at least, in units of the mean excess over the median.
     """
     order = np.argsort(scores, kind="stable")
     s, n = np.asarray(scores, np.float64)[order], len(scores)
@@ -45,7 +50,7 @@ def plausible(scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewes
         excess = np.cumsum(s[:n] - median)[i - 1] - np.cumsum(s[:n] - median)[half - 1]
         mean_excess = (excess + (n - i) * (s[i - 1] - median)) / (i - half)
         product = (n - i) * (s[i] - s[i - 1])
-        limit = mean_excess * np.log((n - lowest) / chance)
+        limit = mean_excess * np.maximum(np.log((n - lowest) / chance), least_gap * (n - i))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(product > 0, product / limit, 0.0)
         widest = int(np.argmax(ratio))

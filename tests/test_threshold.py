@@ -27,6 +27,14 @@ def test_plausible_by_hand():
     assert plausible(np.full(50, 3.0)).all()
 
 
+@pytest.mark.parametrize(("gap", "kept"), [(0.25, 100), (0.5, 80)])
+def test_a_narrow_gap_below_many_scores_is_none(gap, kept):
+    """The mean excess is 0.44 there: by the product of gap and count alone, 0.18 would be wide enough; three quarters of it are 0.33."""
+    scores = np.concatenate([np.linspace(0, 1, 80), 1 + gap + np.linspace(0, 1, 20)])
+    assert plausible(scores).sum() == kept
+    assert plausible(scores, least_gap=0).sum() == 80
+
+
 def test_the_tail_of_a_skewed_distribution_is_not_taken_for_abnormal_images():
     rng = np.random.default_rng(4)
     scores = rng.exponential(size=300)
