@@ -51,11 +51,11 @@ def run(config, folder):
             f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
             f"{len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, {len(splits.test)} for the test"
         )
-        if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
-            print("note: the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in colour")
         training = Training(config, folder, splits, store)
         if first and dataset.from_files and not training.progress["step"]:
             read_all(dataset, splits.normal + splits.abnormal + splits.held_out_normal + splits.held_out_abnormal + splits.test)
+        if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
+            print("note: the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in colour")
         model = training.run()
         if not first:  # the first worker does the rest
             return None

@@ -2,16 +2,15 @@
 
 import re
 
+import bad_files
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_runs import tiny_config
 
 from semi_anogan import train
 from semi_anogan.data import DataError, load
 from semi_anogan.file_check import read_all
-from tests import bad_files
-from tests.tiny_runs import tiny_config
-
 
 # Of the surfaces that tiny_config is for; files have no such options.
 OF_SURFACES = {f"data__{name}": None for name in ("size", "train_normal", "train_abnormal", "test_normal", "test_abnormal")}
@@ -42,8 +41,9 @@ def test_every_bad_file_is_named_and_no_good_one(parts):
     assert len(str(told.value).splitlines()) == 4 and str(told.value).endswith(f"and {len(bad) - 2} more")
 
 
-def test_a_bad_test_image_stops_a_run_before_it_trains(parts, tmp_path, capsys):
-    bad = parts / "test" / "good" / "3.png"
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_bad_image_stops_a_run_before_it_trains(parts, tmp_path, capsys, split):
+    bad = parts / split / "good" / "3.png"
     good = bad.read_bytes()
     bad.write_bytes(good[: len(good) // 2])
     config = tiny_config(name="parts", data__name="folder", data__root=str(parts), schedule__total_kimages=0.05, **OF_SURFACES)

@@ -272,16 +272,17 @@ def test_colour_that_grey_would_drop_is_told(tmp_path, monkeypatch, capsys, colo
     class Begun(Exception):
         pass
 
-    def begin(*args):
+    def begin(self):
         raise Begun
 
-    monkeypatch.setattr("semi_anogan.training.Training", begin)
+    monkeypatch.setattr("semi_anogan.training.Training.run", begin)
     for split in ("train", "test"):
         (tmp_path / "parts" / split / "good").mkdir(parents=True)
         for i in range(6):
             Image.new("RGB", (8, 8), colour).save(tmp_path / "parts" / split / "good" / f"{i}.png")
     config = get_config()
     config.data.root, config.model.channels = str(tmp_path / "parts"), channels
+    config.model.resolution, config.features.name = 16, ""
     with pytest.raises(Begun):
         train.run(config, tmp_path / "run")
     assert ("--config.model.channels=3" in capsys.readouterr().out) == told
