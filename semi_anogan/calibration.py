@@ -39,7 +39,7 @@ class Calibration:
       trimmed: rows of the held-out normal images that were set aside as probably mislabelled.
       abnormals: number of held-out known abnormal images the weights were fitted with.
       warnings: sentences for the user.
-      trusted: components that were known to find hidden defects when the weights were chosen.
+      trusted: components that had learned from hidden defects, or from kinds that are expected, when the weights were chosen.
     """
 
     names: tuple[str, ...]
@@ -104,7 +104,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
       groups: K numbers, the same for components that rest on the same evidence; None: each is a group of its own.
       anchor: component that has seen neither known nor synthetic defects: where there is no regression, the others count as far as
         they agree with it (see `_agreeing`).
-      trusted: components that are known to find hidden defects, however little they agree with the anchor.
+      trusted: components that have learned from hidden defects or from kinds that are expected, however little they agree with the anchor.
       ignored: components that the regression leaves out, as it must where the abnormal images trained them.
 
     Raises:

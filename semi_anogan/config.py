@@ -5,8 +5,8 @@ from ml_collections.config_dict import placeholder
 
 from semi_anogan.schedule import Schedule
 
-
 AUGMENTATIONS = ("color", "translation", "cutout")
+SYNTHETIC_KINDS = ("cut_paste", "scar", "scratch", "perlin", "blob", "crack", "shade")
 DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker")
 
 
@@ -73,6 +73,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.objective.masks = True  # where there are masks, only abnormal pixels are treated as generated
     config.objective.synthetic_weight = 0.25  # of synthetic abnormal images; 0 for none
     config.objective.synthetic_share = 0.25  # of them per normal image in a batch
+    config.objective.synthetic_kinds = ""  # that look like the defects to be expected, e.g. "crack,shade"; "": some of any sort
     config.objective.trim_share = placeholder(float)  # of the normal images left out as probably abnormal; None: estimated
     config.objective.augment = ""  # for few images: what the discriminator sees, differentiably; "color,translation,cutout"
     config.objective.average_decay = 0.99  # of the moving averages of the weights, per step
@@ -140,6 +141,7 @@ def check(config):
         ("objective.top_share", 0 < o.top_share <= 1, "in (0, 1]"),
         ("objective.synthetic_weight", o.synthetic_weight >= 0, "at least 0"),
         ("objective.synthetic_share", 0 < o.synthetic_share <= 1, "in (0, 1]"),
+        ("objective.synthetic_kinds", not set(words(o.synthetic_kinds)) - set(SYNTHETIC_KINDS), f"made of {', '.join(SYNTHETIC_KINDS)}"),
         ("objective.trim_share", o.trim_share is None or 0 <= o.trim_share < 1, "in [0, 1)"),
         ("objective.augment", not set(words(o.augment)) - set(AUGMENTATIONS), f"made of {', '.join(AUGMENTATIONS)}"),
         ("search.init", s.init in ("encoder", "candidates"), "encoder or candidates"),

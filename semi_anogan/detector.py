@@ -176,8 +176,8 @@ class Detector(AnySize):
         Args: normal, abnormal: images as in `measure`, held out from training; false_alarm_rate: in (0, 1); synthetic: held-out
           normal images with synthetic defects, which weigh the components beside the abnormal ones; known: where no abnormal image
           is held out, those that `recognise` was given, in its order. They weigh the components that did not train on them: of the
-          likeness counts what the others' discriminant says of each; trusted: components that are known to find hidden defects, where
-          nothing else weighs them.
+          likeness counts what the others' discriminant says of each; trusted: components that have learned from hidden defects or
+          from kinds that are expected, where nothing else weighs them.
         """
         # Only figures are kept of each image: the layers of large ones would not fit in memory together.
         normal = [(m.components, m.layers.mean((0, 1)), m.layers.std((0, 1))) for m in self.measure(normal, overlap=True)]

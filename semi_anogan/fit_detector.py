@@ -7,7 +7,7 @@ import numpy as np
 
 from semi_anogan import normal_patches, runs, suspicion
 from semi_anogan.data.images import resize, to_channels
-from semi_anogan.data.synthetic import CALIBRATION_KINDS, TRAINING_KINDS, synthesise
+from semi_anogan.data.synthetic import calibration_kinds, synthesise, training_kinds
 from semi_anogan.events import EventWriter
 from semi_anogan.monitor import picture
 from semi_anogan.progress import shown
@@ -63,8 +63,9 @@ def fit_detector(config, folder, model, dataset, splits):
     if not detector.names:
         raise runs.RunError(f"score.components: {config.score.components} needs known abnormal images, and none are given")
     images = calibration_images(config, dataset, splits, detector, read)
-    # Stand-ins that recognise each other are hidden defects, and the likeness to them finds what the memory may not.
-    trusted = ("likeness",) if stand_ins else ()
+    # What learned from defects of the kinds that are expected finds what the memory may not; so does the likeness to stand-ins that
+    # recognise each other, which are hidden defects.
+    trusted = ("patches", "likeness") if config.objective.synthetic_kinds else ("likeness",) if stand_ins else ()
     detector.calibrate(false_alarm_rate=config.calibration.false_alarm_rate, trusted=trusted, **images)
     runs.write_json(folder / runs.DETECTOR, detector.state())
     examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
@@ -91,7 +92,7 @@ def recognise(config, detector, dataset, drawn, examples, most: int = 100):
     masks = config.objective.masks and all(e.abnormal for e in examples)
     abnormal = ((dataset.read_image(e), dataset.read_mask(e) if masks else None) for e in examples)
     if not examples:
-        abnormal = synthesised(dataset, list(drawn)[:most], TRAINING_KINDS, [config.seed, 4])
+        abnormal = synthesised(dataset, list(drawn)[:most], training_kinds(config.objective.synthetic_kinds), [config.seed, 4])
     detector.recognise([patches for e, patches in drawn.items() if e not in left_out], abnormal)
 
 
@@ -130,7 +131,8 @@ def read_synthetic(config, dataset, splits, most: int = 100):
     it finds of real ones, and would get the weight (docs/choices.md, "No known defects").
     """
     if config.objective.synthetic_weight and splits.abnormal:
-        drawn = synthesised(dataset, splits.held_out_normal[:most], CALIBRATION_KINDS, [config.seed, 3])
+        kinds = calibration_kinds(config.objective.synthetic_kinds)
+        drawn = synthesised(dataset, splits.held_out_normal[:most], kinds, [config.seed, 3])
         yield from (image for image, _ in drawn)
 
 

@@ -91,7 +91,9 @@ def claim(folder, config) -> list[str]:
     if not path.exists():
         write_json(path, config.to_dict())
         return []
-    earlier, now = _flat(read_json(path)), _flat(json.loads(json.dumps(config.to_dict())))
+    # A key that an earlier version did not know had its default.
+    default, earlier, now = (_flat(json.loads(json.dumps(c))) for c in (default_config().to_dict(), read_json(path), config.to_dict()))
+    earlier = {**default, **earlier}
     differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k)]
     changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]

@@ -15,6 +15,7 @@ from semi_anogan import checkpoint, runs
 from semi_anogan.augmentation import DRAWS
 from semi_anogan.backend import Trainer, make_strategy, set_deterministic
 from semi_anogan.data.batches import Batches
+from semi_anogan.data.synthetic import training_kinds
 from semi_anogan.monitor import Monitor
 from semi_anogan.schedule import Schedule, Stage
 
@@ -31,7 +32,7 @@ def compiled_model(config):
     import keras
 
     model = runs.build_model(config)
-    others = ("abnormal_share", "synthetic_share", "top_share", "masks")  # of the batches and the networks
+    others = ("abnormal_share", "synthetic_share", "synthetic_kinds", "top_share", "masks")  # of the batches and the networks
     objective = {k: v for k, v in config.objective.items() if k not in others}
     model.compile(keras.optimizers.Adam(config.schedule.learning_rate, beta_1=0.0, beta_2=0.99), **objective)
     return model
@@ -64,6 +65,7 @@ class Training:
                 config.objective.synthetic_share if config.objective.synthetic_weight else 0.0,
                 config.objective.masks and (bool(abnormal) or config.objective.synthetic_weight > 0),
                 DRAWS if config.objective.augment else 0,
+                training_kinds(config.objective.synthetic_kinds),
             )
             with self.strategy.scope():
                 self.model = compiled_model(config)

@@ -237,6 +237,16 @@ def test_no_masks_unless_asked_for():
     assert set(numbered().batches(synthetic_share=0.0).batch(0, 4)) == {"images", "labels", "latents", "mix"}
 
 
+def test_synthetic_defects_are_of_the_kinds_asked_for(monkeypatch):
+    from semi_anogan.data import batches as module
+
+    drawn, draw = [], module.synthesise
+    monkeypatch.setattr(module, "synthesise", lambda image, other, rng, kinds: drawn.append(kinds) or draw(image, other, rng, kinds))
+    for kinds in ({}, {"synthetic_kinds": ["crack", "shade"]}):
+        Source({"n0": np.zeros((8, 8, 1), np.float32)}).batches(side=8, synthetic_share=1.0, **kinds).batch(0, 1)
+    assert drawn == [("cut_paste", "scratch", "blob"), ("crack", "shade")]
+
+
 def test_synthetic_images_come_from_the_seed_too():
     images = {f"n{i}": np.full((8, 8, 1), i / 100, np.float32) for i in range(5)}
     a, b, c = (Source(images).batches(side=8, synthetic_share=1.0, masks=True, seed=seed) for seed in (1, 1, 2))

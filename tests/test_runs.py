@@ -46,6 +46,17 @@ def test_claim_refuses_another_config_and_names_keys_and_values(tmp_path):
     assert (tmp_path / "config.json").read_bytes() == before
 
 
+def test_claim_goes_on_with_a_run_of_before_a_key_was_known(tmp_path):
+    """It had the default: any other value is a difference."""
+    runs.claim(tmp_path, config())
+    values = runs.read_json(tmp_path / "config.json")
+    del values["objective"]["synthetic_kinds"]
+    runs.write_json(tmp_path / "config.json", values)
+    assert runs.claim(tmp_path, config()) == []
+    with pytest.raises(RunError, match="objective.synthetic_kinds was '', now 'crack'"):
+        runs.claim(tmp_path, config(**{"objective.synthetic_kinds": "crack"}))
+
+
 def test_claim_accepts_keys_that_decide_nothing(tmp_path):
     runs.claim(tmp_path, config())
     free = {"train.log_steps": 7, "train.checkpoint_kimages": 0.5, "data.cache_megabytes": 1, "name": "other"}
@@ -75,13 +86,13 @@ def test_claim_keeps_whether_there_is_a_search(tmp_path, before, after):
     assert (tmp_path / "detector.json").exists() and runs.load_config(tmp_path).map.sigma_px == 1.0
 
 
-def test_claim_refuses_a_key_that_one_side_lacks(tmp_path):
+def test_claim_refuses_a_key_that_this_version_does_not_know(tmp_path):
     runs.claim(tmp_path, config())
     path = tmp_path / "config.json"
     values = json.loads(path.read_text())
-    del values["objective"]["alpha"]
+    values["objective"]["beta"] = 0.5
     path.write_text(json.dumps(values))
-    with pytest.raises(RunError, match="objective.alpha was None, now 0.5"):
+    with pytest.raises(RunError, match="objective.beta was 0.5, now None"):
         runs.claim(tmp_path, config())
 
 

@@ -10,6 +10,7 @@ from semi_anogan import suspicion
 from semi_anogan.config import default_config
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.splits import Splits
+from semi_anogan.data.synthetic import synthesise
 from semi_anogan.fit_detector import _highest, fit_detector
 
 
@@ -104,6 +105,23 @@ def test_images_that_do_not_recognise_each_other_do_not_stand_in(strange, tmp_pa
     assert detector.calibration.trusted == ()
     assert [(normals, len(masks)) for normals, masks in given] == [(90, 2), (88, 4), (92, 92)]
     assert all(mask.any() for mask in given[-1][1])
+
+
+def test_what_learned_from_kinds_that_were_named_is_trusted(strange, tmp_path, monkeypatch):
+    """With objective.synthetic_kinds patches and likeness weigh three quarters of the memory at least, with or without stand-ins."""
+    import semi_anogan.fit_detector as module
+
+    config, model, dataset, splits = strange
+    splits = dataclasses.replace(splits, normal=[e for e in splits.normal if not e.mislabelled])
+    config, drawn = config.copy_and_resolve_references(), []
+    config.objective.synthetic_kinds = "crack,shade"
+    monkeypatch.setattr(module, "synthesise", lambda image, other, rng, kinds: drawn.append(kinds) or synthesise(image, other, rng, kinds))
+    detector = fit_detector(config, tmp_path, model, dataset, splits)
+    weights = dict(zip(detector.names, detector.calibration.weights, strict=True))
+    assert detector.calibration.trusted == ("patches", "likeness") and set(drawn) == {("crack", "shade")}
+    assert weights["likeness"] >= 0.75 * weights["memory"] - 1e-9
+    assert weights["patches"] + weights["discriminator"] >= 0.75 * weights["memory"] - 1e-9
+    assert weights["patches"] >= weights["discriminator"]
 
 
 def test_with_known_defects_the_likeness_is_to_them_alone(strange, tmp_path, monkeypatch):

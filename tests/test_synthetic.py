@@ -194,7 +194,7 @@ def test_only_perlin_takes_from_the_other_image(kind):
 
 @pytest.mark.parametrize("kind, low, high, spread", [
     ("cut_paste", 0.08, 0.25, 2), ("scar", 0.003, 0.06, 8), ("scratch", 0.005, 0.12, 10), ("perlin", 0.03, 0.2, 2),
-    ("blob", 0.02, 0.15, 2),
+    ("blob", 0.02, 0.15, 2), ("crack", 0.01, 0.2, 10), ("shade", 0.2, 0.45, 1.5),
 ])
 def test_defects_grow_with_the_image(kind, low, high, spread):
     """The mean share of the pixels is alike at each size, but for lines, which are a pixel wide in small images."""
@@ -299,6 +299,60 @@ def test_scratches_are_dark_and_bright_weak_and_strong():
     assert 0.05 <= strengths.min() < 0.25 and strengths.max() > 0.6
     assert np.mean(strengths < 0.81) > 0.8  # the others are where two scratches cross
     assert 0.25 < np.mean(np.array(peaks) > 0) < 0.75
+
+
+def test_cracks_are_thin_dark_and_branched_and_dim_what_is_there_in_proportion():
+    image = flat((256, 192, 1))
+    image[:, 96:] = 0.5
+    branched = 0
+    for result, mask in draws(image, ("crack",), 60):
+        # 2 * 2 + 1 pixels wide only where lines meet or turn back.
+        assert ndimage.binary_erosion(mask, EIGHT, 3).sum() <= 0.15 * mask.sum()
+        assert (result[mask] < image[mask]).all()
+        # Black is -1, and at most three cracks cross: 0.1 is left of the brightness by one.
+        left = (result[mask] + 1) / (image[mask] + 1)
+        assert 0.1**3 <= left.min() + 1e-6 and left.max() < 1
+        branched += any(mask[r, 1:-1].sum() > 0 and ndimage.label(mask[r])[1] > 2 for r in range(256))
+    assert branched > 20
+
+
+def test_a_crack_looks_the_same_on_a_bright_and_on_a_dim_image():
+    """(x + 1) is multiplied: the same draw on an image of half the brightness gives half of each pixel."""
+    bright, dim = flat((64, 64, 1), 0.6), flat((64, 64, 1), -0.2)
+    compared = 0
+    for kind in ("crack", "shade"):
+        for seed in range(30):
+            (a, mask), (b, other) = (synthesise(image, image, np.random.default_rng(seed), kind) for image in (bright, dim))
+            both = mask & other
+            if (mask != both).mean() < 0.05 and a.max() <= 0.6:  # neither was drawn again, nor made brighter
+                np.testing.assert_allclose((a[both] + 1) / 2, b[both] + 1, atol=1e-5)
+                compared += 1
+    assert compared > 30
+
+
+def test_shade_covers_a_large_part_by_one_factor_and_lets_the_texture_through():
+    image = texture((128, 128, 1))
+    factors, sizes = [], []
+    for result, mask in draws(image, ("shade",), 400):
+        ratio = ((result + 1) / (image + 1))[..., 0]
+        inside = ndimage.binary_erosion(mask, EIGHT, 8)
+        if ndimage.label(mask, EIGHT)[1] == 1 and inside.sum() > 200 and np.ptp(ratio[inside]) < 1e-4:  # one shade, a hard border
+            factors.append(ratio[inside].mean())
+            sizes.append(mask.mean())
+    assert len(factors) > 50 and np.median(sizes) > 0.08
+    assert all(0.1 <= f <= 0.9 or 1.1 <= f <= 1.9 for f in factors)
+    assert 0 < sum(f > 1 for f in factors) < 0.35 * len(factors)
+
+
+@pytest.mark.parametrize("chosen, training, calibration", [
+    ("", ("cut_paste", "scratch", "blob"), ("scar", "perlin")),
+    ("crack,shade", ("crack", "shade"), ("scar", "perlin")),
+    ("scar, blob", ("scar", "blob"), ("perlin",)),
+    ("perlin,scar,crack", ("perlin", "scar", "crack"), ("scar", "perlin")),  # rather these than none
+])
+def test_kinds_of_the_config(chosen, training, calibration):
+    assert synthetic.training_kinds(chosen) == training
+    assert synthetic.calibration_kinds(chosen) == calibration
 
 
 def test_perlin_is_a_few_blobs_of_the_other_image():

@@ -299,6 +299,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
     "key, value, error, told",
     [
         ("objective__alpha", 1.5, ConfigError, r"objective.alpha must be in \(0, 1\], got 1.5"),
+        ("objective__synthetic_kinds", "crack,dent", ConfigError, "objective.synthetic_kinds must be made of .*crack, shade, got 'crack,dent'"),
         ("objective__adversarial", "hinge", ConfigError, "objective.adversarial must be .*, got 'hinge'"),
         ("model__resolution", 20, ConfigError, "model.resolution must be a power of two from 8 to 1024, got 20"),
         ("schedule__batch_size", 0, ConfigError, "schedule.batch_size must be at least 1, got 0"),

@@ -71,6 +71,7 @@ class Batches:
       synthetic_share: synthetic abnormal images (data/synthetic.py) per normal one.
       masks: whether the batch tells where abnormal images are abnormal.
       augment_draws: numbers that differentiable augmentation needs for each image; 0 without it.
+      synthetic_kinds: of the synthetic images' defects (data/synthetic.py).
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Batches:
         synthetic_share=0.0,
         masks=False,
         augment_draws=0,
+        synthetic_kinds=TRAINING_KINDS,
     ):
         if not normal:
             raise ValueError("training needs at least one normal image")
@@ -102,6 +104,7 @@ class Batches:
         self.synthetic_share = synthetic_share
         self.masks = masks
         self.augment_draws = augment_draws
+        self.synthetic_kinds = tuple(synthetic_kinds)
 
     def abnormal_size(self, batch_size: int) -> int:
         """Known abnormal images in a batch of this many normal ones."""
@@ -166,7 +169,7 @@ class Batches:
     def _synthetic(self, rng) -> tuple[np.ndarray, np.ndarray]:
         """As `_augment`: a normal image with synthetic defects."""
         image, other = (self._augment(self.normal[rng.integers(len(self.normal))], rng)[0] for _ in range(2))
-        return synthesise(image, other, rng, TRAINING_KINDS)
+        return synthesise(image, other, rng, self.synthetic_kinds)
 
     def _corner(self, image: np.ndarray, mask: np.ndarray | None, rng) -> np.ndarray:
         """(top, left) of a random crop; around an abnormal pixel where there is a mask."""

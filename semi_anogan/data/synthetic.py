@@ -5,6 +5,8 @@
 - scratch: a thin dark or bright line, bent or kinked.
 - perlin: blobs of Perlin noise filled with the texture of another image (Zavrtanik et al. 2021, DRAEM).
 - blob: a dark or bright spot with a soft edge, now and then a large ellipse or rectangle.
+- crack: a thin dark line with branches, of few or many bends.
+- shade: beyond one to three wavy borders the image is dimmer, seldom brighter, in proportion: what is cut off, wet, worn or badly lit.
 
 Sizes are shares of the image's side, sqrt(height * width), but never less than a pixel or two.
 """
@@ -16,8 +18,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-KINDS = ("cut_paste", "scar", "scratch", "perlin", "blob")
-TRAINING_KINDS = ("cut_paste", "scratch", "blob")
+from semi_anogan.config import SYNTHETIC_KINDS, words
+
+KINDS = SYNTHETIC_KINDS
+TRAINING_KINDS = ("cut_paste", "scratch", "blob")  # where the config names none
 CALIBRATION_KINDS = ("scar", "perlin")  # training does not see these, or what it learned would weigh too much in the score
 MIN_SIDE = 8
 MASK_CHANGE = 0.02  # a pixel is in the mask if a channel changes by more than this (of a range of 2)
@@ -26,6 +30,16 @@ MIN_PIXELS = 3
 MAX_SHARE = 0.5  # of the pixels; what would change more is drawn again
 
 _FINE = 4  # scratches are drawn on a grid that many times finer, each way
+
+
+def training_kinds(chosen: str) -> tuple[str, ...]:
+    """The kinds that training draws, of the config's `objective.synthetic_kinds`."""
+    return words(chosen) or TRAINING_KINDS
+
+
+def calibration_kinds(chosen: str) -> tuple[str, ...]:
+    """The kinds that weigh the components: CALIBRATION_KINDS, as far as training does not draw them."""
+    return tuple(kind for kind in CALIBRATION_KINDS if kind not in words(chosen)) or CALIBRATION_KINDS
 
 
 def synthesise(
@@ -116,15 +130,33 @@ def _scratch(image, other, rng):
     (height, width), side = image.shape[:2], _side(image)
     steps = rng.integers(3, 25)
     bend = rng.uniform(0, 1.2) / math.sqrt(steps)  # radians a step: a bent line, or a kinked one where steps are few
-    heading = rng.uniform(0, 2 * math.pi) + np.cumsum(rng.normal(0, bend, steps))
-    step = side * rng.uniform(0.1, 0.9) / steps
-    path = np.cumsum(step * np.stack([np.cos(heading), np.sin(heading)], 1), 0)
+    directions = _directions(steps, bend, rng)
+    path = np.cumsum(side * rng.uniform(0.1, 0.9) / steps * directions, 0)
     path += rng.uniform(0, 1, 2) * (width, height) - path[steps // 2]  # the middle lies in the image
-    canvas = Image.new("L", (width * _FINE, height * _FINE))
-    thickness = round(rng.uniform(1, max(1, 0.015 * side)) * _FINE)
-    ImageDraw.Draw(canvas).line([tuple(xy) for xy in path * _FINE], fill=255, width=thickness, joint="curve")
-    opacity = np.asarray(canvas.reduce(_FINE), np.float32) / np.float32(255)
-    return image + opacity[..., None] * _tint(image, rng, 0.1, 0.8)
+    return image + _lines(image, [path], rng.uniform(1, max(1, 0.015 * side))) * _tint(image, rng, 0.1, 0.8)
+
+
+def _crack(image, other, rng):
+    (height, width), side = image.shape[:2], _side(image)
+    steps, bend = rng.integers(4, 30), rng.uniform(0, 0.35)
+    step = side * rng.uniform(0.2, 1) / steps
+    paths = [rng.uniform(0, 1, 2) * (width, height) + np.cumsum(step * _directions(steps, bend, rng), 0)]
+    for _ in range(rng.integers(4)):  # branches
+        branch = np.cumsum(step * _directions(rng.integers(2, steps + 1), bend, rng), 0)
+        paths.append(paths[0][rng.integers(steps)] + branch)
+    opacity = _lines(image, paths, rng.uniform(1, max(1, 0.015 * side)))
+    return image + opacity * _scaled(image, rng.uniform(0.1, 0.8))
+
+
+def _shade(image, other, rng):
+    (height, width), side = image.shape[:2], _side(image)
+    soft = rng.choice([1, rng.uniform(1, max(1, 0.08 * side))])  # pixels over which the shade sets in
+    inside = np.ones((height, width), np.float32)
+    for _ in range(rng.integers(1, 4)):
+        across = _coordinates(image, rng)[1] * rng.choice([-1, 1]) + _perlin_noise(height, width, rng) * side * rng.uniform(0, 0.15)
+        inside *= np.clip(across / soft + 0.5, 0, 1)
+    factor = rng.uniform(0.1, 0.9)
+    return image + inside[..., None] * _scaled(image, factor if rng.random() < 0.9 else 2 - factor)
 
 
 def _perlin(image, other, rng):
@@ -149,7 +181,7 @@ def _blob(image, other, rng):
     return image + opacity[..., None] * (_tint(image, rng, 0.15, 0.6 if large else 1) + fill * (mean - image))
 
 
-_DRAW = {"cut_paste": _cut_paste, "scar": _scar, "scratch": _scratch, "perlin": _perlin, "blob": _blob}
+_DRAW = {"cut_paste": _cut_paste, "scar": _scar, "scratch": _scratch, "perlin": _perlin, "blob": _blob, "crack": _crack, "shade": _shade}
 
 
 def _strong_blob(image, rng):
@@ -178,6 +210,27 @@ def _tint(image, rng, low, high):
     """A change of brightness [C], darker or brighter by low to high in its strongest channel."""
     colour = rng.uniform(0.5, 1, image.shape[2]).astype(np.float32)
     return colour / colour.max() * np.float32(rng.choice([-1, 1]) * rng.uniform(low, high))
+
+
+def _directions(steps, bend, rng):
+    """Unit vectors (x, y) of a line's steps, each turned from the one before by a normal random angle, bend in radians: [steps, 2]."""
+    heading = rng.uniform(0, 2 * math.pi) + np.cumsum(rng.normal(0, bend, steps))
+    return np.stack([np.cos(heading), np.sin(heading)], 1)
+
+
+def _lines(image, paths, thickness):
+    """Opacity [H, W, 1] of lines through the points (x, y) of each path, in pixels; antialiased."""
+    height, width = image.shape[:2]
+    canvas = Image.new("L", (width * _FINE, height * _FINE))
+    for path in paths:
+        points = [tuple(xy) for xy in path * _FINE]
+        ImageDraw.Draw(canvas).line(points, fill=255, width=round(thickness * _FINE), joint="curve")
+    return np.asarray(canvas.reduce(_FINE), np.float32)[..., None] / np.float32(255)
+
+
+def _scaled(image, factor):
+    """What makes the image that many times as bright, black being -1: [H, W, C]."""
+    return (image + 1) * np.float32(factor - 1)
 
 
 def _coordinates(image, rng, turned=True):
