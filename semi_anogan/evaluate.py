@@ -36,6 +36,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     """
     from semi_anogan import metrics, report, runs
     from semi_anogan.data.dataset import DataError
+    from semi_anogan.data.synthetic import training_kinds
 
     if not splits.test:
         raise DataError(f"data source {dataset.name}: has no test images to evaluate on")
@@ -80,6 +81,8 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
                 gallery=_gallery(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
                 suspicious=_suspicious(folder / runs.SUSPICIOUS, dataset),
                 history=_history(progress["history"]),
+                synthetic=_synthetic(config, dataset, splits.normal),
+                synthetic_kinds=training_kinds(config.objective.synthetic_kinds),
                 hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
                 warnings=warnings,
             ),
@@ -179,6 +182,20 @@ def _suspicious(path, dataset, most: int = 20):
     known = any(e.mislabelled for e in dataset.examples)  # else the source does not know the truth
     rows = [(examples[name], value) for name, value in suspicion.read_highest(path, most) if name in examples]
     return [SuspiciousImage(e.path, value, e.mislabelled if known else None, dataset.read_image(e)) for e, value in rows]
+
+
+def _synthetic(config, dataset, normal, count: int = 8):
+    """Normal training images with synthetic defects, as training draws them where it does."""
+    from semi_anogan import runs
+    from semi_anogan.data.batches import Batches, ImageStore
+    from semi_anogan.data.synthetic import training_kinds
+
+    if not config.objective.synthetic_weight:
+        return []
+    store = ImageStore(dataset, config.model.resolution, config.data.tile, 0, runs.image_size(config))
+    kinds = training_kinds(config.objective.synthetic_kinds)
+    batches = Batches(store, normal, [], 1, flips=config.data.flips, seed=config.seed, synthetic_share=1.0, synthetic_kinds=kinds)
+    return list(batches.batch(0, count)["images"][count:])
 
 
 def _history(history: dict) -> dict:

@@ -58,6 +58,7 @@ class Report:
       paths, abnormal, scores: [N] test images. components: [N, K] with K component_names.
       pixel_differences: label -> counts [B] over pixel_difference_edges [B + 1].
       history: name -> (positions, values) of equal length; history_unit says what a position counts.
+      synthetic: normal training images with synthetic defects, float [H, W, C] in [-1, 1], of the kinds synthetic_kinds.
       hidden_abnormal: number of abnormal images known to be hidden among the normal training images.
     """
 
@@ -76,6 +77,8 @@ class Report:
     history: dict[str, tuple[Sequence[float], Sequence[float]]] = dataclasses.field(default_factory=dict)
     history_unit: str = "training images seen"
     suspicious: Sequence[SuspiciousImage] = ()
+    synthetic: Sequence[np.ndarray] = ()
+    synthetic_kinds: Sequence[str] = ()
     hidden_abnormal: int | None = None
     warnings: Sequence[str] = ()
 
@@ -145,6 +148,7 @@ def write_report(folder: str | pathlib.Path, report: Report) -> pathlib.Path:
         heat_scale=report_plots.heat_scale(),
         heat_ends=[_text(end, 3) for end in heat_ends],
         suspicious=[(s, report_plots.tile(s.image) if s.image is not None else None) for s in report.suspicious],
+        synthetic=[report_plots.tile(image) for image in report.synthetic],
         metric_rows=_flat(report.metrics),
         config_rows=_flat(report.config),
         number=_text,

@@ -12,6 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from trained import command, smoke_data, smoke_detector, smoke_run, stand_in_calibration, stand_in_detector  # noqa: F401
 
 from semi_anogan import evaluate, runs
+from semi_anogan.data import images
 from semi_anogan.data.dataset import DataError, Dataset, Example
 from semi_anogan.data.splits import Splits
 
@@ -269,6 +270,21 @@ def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
         changed = (image != dataset.read_image(example)).mean()
         assert 0 < changed <= 0.5
     assert list(read_synthetic(config, dataset, dataclasses.replace(splits, abnormal=[]))) == []
+
+
+def test_the_report_shows_what_training_draws(smoke_data):
+    """Of three normal images each drawn one differs from one of them, in part; none where training draws none."""
+    config, dataset, splits = smoke_data
+    config = config.copy_and_resolve_references()
+    config.data.flips = ""
+    side = max(config.model.resolution, config.features.resolution if config.features.name else 0)
+    originals = [images.resize(dataset.read_image(e), side, side) for e in splits.normal[:3]]
+    drawn = evaluate._synthetic(config, dataset, splits.normal[:3])
+    assert len(drawn) == 8
+    for image in drawn:
+        assert 0 < min((image != original).mean() for original in originals) <= 0.5
+    config.objective.synthetic_weight = 0.0
+    assert evaluate._synthetic(config, dataset, splits.normal[:3]) == []
 
 
 @pytest.mark.parametrize(

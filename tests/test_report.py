@@ -45,6 +45,7 @@ def _full() -> Report:
         history={"generator_loss": (steps, np.exp(-steps / 500)), "odd $name_": (steps, np.full(10, np.nan))},
         suspicious=[SuspiciousImage("train/7.png", 5.25, True, np.zeros((200, 100, 3))),
                     SuspiciousImage("train/8.png", 5.0, False), SuspiciousImage("train/9.png", 4.5)],
+        synthetic=[np.zeros((16, 16, 1)), np.ones((16, 16, 1))], synthetic_kinds=("crack", "shade"),
         hidden_abnormal=4, warnings=["few images <60>"])
 
 
@@ -117,6 +118,12 @@ def test_suspicious_training_images(full):
     assert "1 of the 3 are known to be mislabelled, out of 4 abnormal images hidden" in text
     assert "train/7.png suspicion 5.25 abnormal in truth" in text and "train/8.png suspicion 5 normal in truth" in text
     assert text.count("in truth") == 2
+
+
+def test_synthetic_defects_are_shown_with_their_kinds(full):
+    page = full[1]
+    assert "Of the kinds crack, shade, as training draws them" in _Page(page).text
+    assert page.count('alt="synthetic defect"') == 2
 
 
 def test_gallery_rows_come_in_group_order(full):
