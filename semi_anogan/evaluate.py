@@ -184,7 +184,7 @@ def _suspicious(path, dataset, most: int = 20):
     return [SuspiciousImage(e.path, value, e.mislabelled if known else None, dataset.read_image(e)) for e, value in rows]
 
 
-def _synthetic(config, dataset, normal, count: int = 8):
+def _synthetic(config, dataset, normal, count: int = 7):
     """Normal training images with synthetic defects, as training draws them where it does."""
     from semi_anogan import runs
     from semi_anogan.data.batches import Batches, ImageStore
