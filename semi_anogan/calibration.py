@@ -199,8 +199,8 @@ def _shares(groups: Sequence[int]) -> np.ndarray:
 
 def _agreeing(z_normal: np.ndarray, anchor: int, groups: Sequence[int], trusted: Sequence[int] = ()) -> np.ndarray:
     """Weights [K] that sum to 1: each group's is its highest correlation with the anchor over the held-out normal images (the anchor's
-    own group: 1; a trusted component's: at least TRUSTED), divided within it in proportion to the correlations. What is uncorrelated
-    with the anchor, or less, has none.
+    own group: 1; a trusted component's: at least TRUSTED), divided within it in proportion to the correlations, among the trusted ones where
+    it has some. What is uncorrelated with the anchor, or less, has none.
     """
     groups, deviations = np.asarray(groups), z_normal.std(axis=0)
     centered = (z_normal - z_normal.mean(axis=0)) / np.maximum(deviations, 1e-12)
@@ -210,6 +210,8 @@ def _agreeing(z_normal: np.ndarray, anchor: int, groups: Sequence[int], trusted:
     weights = np.zeros(len(groups))
     for group in set(groups.tolist()):
         mine = groups == group
+        chosen = mine & np.isin(np.arange(len(groups)), trusted)
+        mine = chosen if chosen.any() else mine
         weights[mine] = agreement[mine].max() * agreement[mine] / max(agreement[mine].sum(), 1e-12)
     return weights / weights.sum()
 

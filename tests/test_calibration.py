@@ -243,6 +243,10 @@ def test_components_count_as_far_as_they_agree_with_the_anchor():
     calibration = fit(("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory", trusted=("c", "d"))
     expected[2] = 0.75
     np.testing.assert_allclose(calibration.weights, expected / expected.sum(), atol=0.03)
+    # In a group with a trusted component the others have none.
+    of_b = fit(("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory", trusted=("b",))
+    expected = np.array([0.0, 0.75, 0.0, 0.8, 1.0])
+    np.testing.assert_allclose(of_b.weights, expected / expected.sum(), atol=0.03)
     assert calibration.trusted == ("c", "d") and Calibration.from_dict(calibration.to_dict()) == calibration
 
 
