@@ -6,7 +6,6 @@ from ml_collections.config_dict import placeholder
 from semi_anogan.schedule import Schedule
 
 AUGMENTATIONS = ("color", "translation", "cutout")
-SYNTHETIC_KINDS = ("cut_paste", "scar", "scratch", "perlin", "blob", "crack", "shade")
 DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker")
 
 
@@ -120,6 +119,8 @@ def default_config() -> ml_collections.ConfigDict:
 
 def check(config):
     """ConfigError for the first setting out of its range."""
+    from semi_anogan.data.synthetic import KINDS
+
     o, f, s, c = config.objective, config.features, config.search, config.calibration
     ranges = [
         ("model.resolution", config.model.resolution in [2**k for k in range(3, 11)], "a power of two from 8 to 1024"),
@@ -141,7 +142,7 @@ def check(config):
         ("objective.top_share", 0 < o.top_share <= 1, "in (0, 1]"),
         ("objective.synthetic_weight", o.synthetic_weight >= 0, "at least 0"),
         ("objective.synthetic_share", 0 < o.synthetic_share <= 1, "in (0, 1]"),
-        ("objective.synthetic_kinds", not set(words(o.synthetic_kinds)) - set(SYNTHETIC_KINDS), f"made of {', '.join(SYNTHETIC_KINDS)}"),
+        ("objective.synthetic_kinds", not set(words(o.synthetic_kinds)) - set(KINDS), f"made of {', '.join(KINDS)}"),
         ("objective.trim_share", o.trim_share is None or 0 <= o.trim_share < 1, "in [0, 1)"),
         ("objective.augment", not set(words(o.augment)) - set(AUGMENTATIONS), f"made of {', '.join(AUGMENTATIONS)}"),
         ("search.init", s.init in ("encoder", "candidates"), "encoder or candidates"),

@@ -35,6 +35,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
       checkpoint's, for training time and loss history.
     """
     from semi_anogan import metrics, report, runs
+    from semi_anogan.config import words
     from semi_anogan.data.dataset import DataError
     from semi_anogan.data.synthetic import training_kinds
 
@@ -82,7 +83,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
                 suspicious=_suspicious(folder / runs.SUSPICIOUS, dataset),
                 history=_history(progress["history"]),
                 synthetic=_synthetic(config, dataset, splits.normal),
-                synthetic_kinds=training_kinds(config.objective.synthetic_kinds),
+                synthetic_kinds=training_kinds(words(config.objective.synthetic_kinds)),
                 hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
                 warnings=warnings,
             ),
@@ -187,13 +188,14 @@ def _suspicious(path, dataset, most: int = 20):
 def _synthetic(config, dataset, normal, count: int = 7):
     """Normal training images with synthetic defects, as training draws them where it does."""
     from semi_anogan import runs
+    from semi_anogan.config import words
     from semi_anogan.data.batches import Batches, ImageStore
     from semi_anogan.data.synthetic import training_kinds
 
     if not config.objective.synthetic_weight:
         return []
     store = ImageStore(dataset, config.model.resolution, config.data.tile, 0, runs.image_size(config))
-    kinds = training_kinds(config.objective.synthetic_kinds)
+    kinds = training_kinds(words(config.objective.synthetic_kinds))
     batches = Batches(store, normal, [], 1, flips=config.data.flips, seed=config.seed, synthetic_share=1.0, synthetic_kinds=kinds)
     return list(batches.batch(0, count)["images"][count:])
 

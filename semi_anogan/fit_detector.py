@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from semi_anogan import normal_patches, runs, suspicion
+from semi_anogan.config import words
 from semi_anogan.data.images import resize, to_channels
 from semi_anogan.data.synthetic import calibration_kinds, synthesise, training_kinds
 from semi_anogan.events import EventWriter
@@ -92,7 +93,7 @@ def recognise(config, detector, dataset, drawn, examples, most: int = 100):
     masks = config.objective.masks and all(e.abnormal for e in examples)
     abnormal = ((dataset.read_image(e), dataset.read_mask(e) if masks else None) for e in examples)
     if not examples:
-        abnormal = synthesised(dataset, list(drawn)[:most], training_kinds(config.objective.synthetic_kinds), [config.seed, 4])
+        abnormal = synthesised(dataset, list(drawn)[:most], training_kinds(words(config.objective.synthetic_kinds)), [config.seed, 4])
     detector.recognise([patches for e, patches in drawn.items() if e not in left_out], abnormal)
 
 
@@ -131,7 +132,7 @@ def read_synthetic(config, dataset, splits, most: int = 100):
     it finds of real ones, and would get the weight (docs/choices.md, "No known defects").
     """
     if config.objective.synthetic_weight and splits.abnormal:
-        kinds = calibration_kinds(config.objective.synthetic_kinds)
+        kinds = calibration_kinds(words(config.objective.synthetic_kinds))
         drawn = synthesised(dataset, splits.held_out_normal[:most], kinds, [config.seed, 3])
         yield from (image for image, _ in drawn)
 

@@ -14,6 +14,7 @@ import numpy as np
 from semi_anogan import checkpoint, runs
 from semi_anogan.augmentation import DRAWS
 from semi_anogan.backend import Trainer, make_strategy, set_deterministic
+from semi_anogan.config import words
 from semi_anogan.data.batches import Batches
 from semi_anogan.data.synthetic import training_kinds
 from semi_anogan.monitor import Monitor
@@ -65,7 +66,7 @@ class Training:
                 config.objective.synthetic_share if config.objective.synthetic_weight else 0.0,
                 config.objective.masks and (bool(abnormal) or config.objective.synthetic_weight > 0),
                 DRAWS if config.objective.augment else 0,
-                training_kinds(config.objective.synthetic_kinds),
+                training_kinds(words(config.objective.synthetic_kinds)),
             )
             with self.strategy.scope():
                 self.model = compiled_model(config)

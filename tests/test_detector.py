@@ -19,9 +19,9 @@ from semi_anogan.runs import RunError
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
-def assert_same(result: Detection, expected: Detection, rows=slice(None)):
+def assert_same(result: Detection, expected: Detection, rows=slice(None), map_tolerance=1e-4):
     np.testing.assert_allclose(result.scores, expected.scores[rows], **CLOSE)
-    np.testing.assert_allclose(result.maps, expected.maps[rows], rtol=1e-5, atol=1e-4)  # a map is a quotient
+    np.testing.assert_allclose(result.maps, expected.maps[rows], rtol=1e-5, atol=map_tolerance)  # a map is a quotient
     np.testing.assert_array_equal(result.labels, expected.labels[rows])
 
 
@@ -109,7 +109,8 @@ def test_grey_and_rgb_input():
 
 
 def test_rgb_is_the_same_as_its_grey_image_through_the_networks(smoke_detector, test_images, all_at_once):
-    assert_same(smoke_detector(np.repeat(test_images[:4], 3, axis=-1)), all_at_once, slice(4))
+    # The grey of three equal channels is rounded, and the steps of the search enlarge that, on some processors more than on others.
+    assert_same(smoke_detector(np.repeat(test_images[:4], 3, axis=-1)), all_at_once, slice(4), map_tolerance=1e-3)
 
 
 BAD_IMAGES = {

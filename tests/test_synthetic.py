@@ -345,10 +345,10 @@ def test_shade_covers_a_large_part_by_one_factor_and_lets_the_texture_through():
 
 
 @pytest.mark.parametrize("chosen, training, calibration", [
-    ("", ("cut_paste", "scratch", "blob"), ("scar", "perlin")),
-    ("crack,shade", ("crack", "shade"), ("scar", "perlin")),
-    ("scar, blob", ("scar", "blob"), ("perlin",)),
-    ("perlin,scar,crack", ("perlin", "scar", "crack"), ("scar", "perlin")),  # rather these than none
+    ((), ("cut_paste", "scratch", "blob"), ("scar", "perlin")),
+    (("crack", "shade"), ("crack", "shade"), ("scar", "perlin")),
+    (("scar", "blob"), ("scar", "blob"), ("perlin",)),
+    (("perlin", "scar", "crack"), ("perlin", "scar", "crack"), ("scar", "perlin")),  # rather these than none
 ])
 def test_kinds_of_the_config(chosen, training, calibration):
     assert synthetic.training_kinds(chosen) == training

@@ -13,14 +13,13 @@ Sizes are shares of the image's side, sqrt(height * width), but never less than 
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from semi_anogan.config import SYNTHETIC_KINDS, words
-
-KINDS = SYNTHETIC_KINDS
+KINDS = ("cut_paste", "scar", "scratch", "perlin", "blob", "crack", "shade")
 TRAINING_KINDS = ("cut_paste", "scratch", "blob")  # where the config names none
 CALIBRATION_KINDS = ("scar", "perlin")  # training does not see these, or what it learned would weigh too much in the score
 MIN_SIDE = 8
@@ -32,14 +31,14 @@ MAX_SHARE = 0.5  # of the pixels; what would change more is drawn again
 _FINE = 4  # scratches are drawn on a grid that many times finer, each way
 
 
-def training_kinds(chosen: str) -> tuple[str, ...]:
-    """The kinds that training draws, of the config's `objective.synthetic_kinds`."""
-    return words(chosen) or TRAINING_KINDS
+def training_kinds(chosen: Sequence[str]) -> tuple[str, ...]:
+    """The kinds that training draws where the config names these, or none."""
+    return tuple(chosen) or TRAINING_KINDS
 
 
-def calibration_kinds(chosen: str) -> tuple[str, ...]:
+def calibration_kinds(chosen: Sequence[str]) -> tuple[str, ...]:
     """The kinds that weigh the components: CALIBRATION_KINDS, as far as training does not draw them."""
-    return tuple(kind for kind in CALIBRATION_KINDS if kind not in words(chosen)) or CALIBRATION_KINDS
+    return tuple(kind for kind in CALIBRATION_KINDS if kind not in chosen) or CALIBRATION_KINDS
 
 
 def synthesise(
