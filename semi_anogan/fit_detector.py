@@ -66,7 +66,8 @@ def fit_detector(config, folder, model, dataset, splits):
     images = calibration_images(config, dataset, splits, detector, read)
     # What learned from defects of the kinds that are expected finds what the memory may not; so does the likeness to stand-ins that
     # recognise each other, which are hidden defects.
-    trusted = ("patches", "likeness") if config.objective.synthetic_kinds else ("likeness",) if stand_ins else ()
+    expected = config.objective.synthetic_weight and config.objective.synthetic_kinds
+    trusted = ("patches", "likeness") if expected else ("likeness",) if stand_ins else ()
     detector.calibrate(false_alarm_rate=config.calibration.false_alarm_rate, trusted=trusted, **images)
     runs.write_json(folder / runs.DETECTOR, detector.state())
     examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]

@@ -88,7 +88,10 @@ def test_without_known_defects_the_strange_training_images_stand_in(strange, tmp
 
 
 def test_images_that_do_not_recognise_each_other_do_not_stand_in(strange, tmp_path, monkeypatch):
-    """Clean training images: the likeness is then to synthetic defects, each with its mask, and no image is kept from the memory."""
+    """Clean training images: the likeness is then to synthetic defects, each with its mask, and no image is kept from the memory.
+
+    Where training draws no synthetic defects, kinds that are named all the same make nothing trusted.
+    """
     from semi_anogan.detector import Detector
 
     config, model, dataset, splits = strange
@@ -105,6 +108,9 @@ def test_images_that_do_not_recognise_each_other_do_not_stand_in(strange, tmp_pa
     assert detector.calibration.trusted == ()
     assert [(normals, len(masks)) for normals, masks in given] == [(90, 2), (88, 4), (92, 92)]
     assert all(mask.any() for mask in given[-1][1])
+    config = config.copy_and_resolve_references()
+    config.objective.synthetic_weight, config.objective.synthetic_kinds = 0.0, "crack"
+    assert fit_detector(config, tmp_path, model, dataset, splits).calibration.trusted == ()
 
 
 def test_what_learned_from_kinds_that_were_named_is_trusted(strange, tmp_path, monkeypatch):
