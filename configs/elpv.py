@@ -9,7 +9,6 @@ def get_config():
     config.data.name = "elpv"
     config.data.abnormal_count = 128
     config.data.flips = "hvr"
-    config.objective.synthetic_kinds = "crack,shade"  # cells crack, and what a crack cuts off goes dark
     config.schedule.total_kimages = 4.0
     config.schedule.start_resolution = 16
     config.schedule.growing_share = 0.3  # without a search it is the discriminator's time at full size that counts

@@ -143,6 +143,8 @@ def test_fast_and_chosen_protocols():
 
 def test_elpv_and_surface_protocols():
     assert {job.case for job in planned("elpv")} == {"none known", "10 known", "128 known"}
+    for job in planned("elpv"):
+        assert ("--config.objective.synthetic_kinds=crack,shade" in job.arguments) == (job.case == "none known")
     assert len(planned("elpv")) == 3 * (4 + 5 + 5)
     flags = flags_of(planned("surface"))
     assert len(flags) == 15
