@@ -85,7 +85,7 @@ class Calibration:
 
 def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = None, false_alarm_rate: float = 0.01,
         min_abnormal: int = 8, synthetic: np.ndarray | None = None, groups: Sequence[int] | None = None,
-        ignored: Sequence[str] = (), anchor: str = "", trusted: Sequence[str] = ()) -> Calibration:
+        ignored: Sequence[str] = (), anchor: str = "", trusted: Sequence[str] = (), checked: Sequence[bool] = ()) -> Calibration:
     """Fits weights and threshold.
 
     The weights are those of a logistic regression against the known abnormal images, if there are at least min_abnormal,
@@ -105,6 +105,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
       anchor: component that has seen neither known nor synthetic defects: where there is no regression, the others count as far as
         they agree with it (see `_agreeing`).
       trusted: components that have learned from hidden defects or from kinds that are expected, however little they agree with the anchor.
+      checked: which of the normal images are so for certain: the threshold bears them, however high they score; none by default.
       ignored: components that the regression leaves out, as it must where the abnormal images trained them.
 
     Raises:
@@ -155,6 +156,7 @@ def fit(names: Sequence[str], normal: np.ndarray, abnormal: np.ndarray | None = 
         keep = probably_normal(scores, of_known, keep) >= 0.5
         # An unusual normal image, far from the others but lower than known defects score, is one that the threshold must bear.
         keep |= scores < np.quantile(of_known, LOWEST_KNOWN)
+    keep[np.flatnonzero(checked)] = True
     if not keep.all():
         warnings.append(f"{np.count_nonzero(~keep)} of {len(keep)} held-out normal images score as abnormal ones do; "
                         "they were set aside as probably mislabelled when the threshold was chosen")

@@ -37,6 +37,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.data.test_normal = placeholder(int)
     config.data.test_abnormal = placeholder(int)
     # How training uses the images, whatever the source.
+    config.data.reviewed = placeholder(str)  # CSV file of labels a person gave: suspicious.csv with its column label filled in
     config.data.tile = False  # crops and overlapping tiles instead of reducing large images
     config.data.flips = ""  # at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle; also together, "hv"
     config.data.shift_px = 0  # move at random by up to this many pixels of the model's resolution

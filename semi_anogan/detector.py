@@ -168,6 +168,7 @@ class Detector(AnySize, PatchFitting):
         synthetic: Iterable = (),
         known: Iterable = (),
         trusted: Sequence[str] = (),
+        checked: Sequence[bool] = (),
     ):
         """Fits score statistics, fusion and threshold on held-out training images, never on test images.
 
@@ -175,7 +176,7 @@ class Detector(AnySize, PatchFitting):
           normal images with synthetic defects, which weigh the components beside the abnormal ones; known: where no abnormal image
           is held out, those that `recognise` was given, in its order. They weigh the components that did not train on them: of the
           likeness counts what the others' discriminant says of each; trusted: components that have learned from hidden defects or
-          from kinds that are expected, where nothing else weighs them.
+          from kinds that are expected, where nothing else weighs them; checked: which of `normal` are so for certain, none by default.
         """
         # Only figures are kept of each image: the layers of large ones would not fit in memory together.
         normal = [(m.components, m.layers.mean((0, 1)), m.layers.std((0, 1))) for m in self.measure(normal, overlap=True)]
@@ -183,14 +184,16 @@ class Detector(AnySize, PatchFitting):
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
-        self.calibration = self.fuse(components, abnormal, false_alarm_rate, synthetic, known, trusted)
+        self.calibration = self.fuse(components, abnormal, false_alarm_rate, synthetic, known, trusted, checked)
         # Median over the images: some of them may be abnormal after all.
         self.map_center = np.median(means, axis=0).astype(np.float32)
         self.map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
 
-    def fuse(self, normal, abnormal, false_alarm_rate: float, synthetic=(), known=(), trusted=()) -> calibrating.Calibration:
+    def fuse(
+        self, normal, abnormal, false_alarm_rate: float, synthetic=(), known=(), trusted=(), checked=()
+    ) -> calibrating.Calibration:
         """Score statistics, weights and threshold from components [N, K] of images as `calibrate` takes them."""
-        settings = {"groups": [scoring.GROUPS[name] for name in self.names], "anchor": "memory", "trusted": trusted}
+        settings = {"groups": [scoring.GROUPS[name] for name in self.names], "anchor": "memory", "trusted": trusted, "checked": checked}
         if len(known) and not len(abnormal) and self.likeness is not None and len(self.likeness.left_out):
             if len(known) != len(self.likeness.left_out):
                 raise ValueError(f"known must be the {len(self.likeness.left_out)} images that the likeness was made of, got {len(known)}")

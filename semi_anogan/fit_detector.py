@@ -39,14 +39,16 @@ def fit_detector(config, folder, model, dataset, splits):
     if wants_memory or wants_likeness:
         drawn, isolation = draw(config, splits, detector, read)
     likeness_to = functools.partial(recognise, config, detector, dataset, drawn)
-    first = [] if splits.abnormal or not wants_likeness else _highest(isolation, splits.normal, *FIRST_STAND_INS)
+    doubtful = [e for e in splits.normal if not e.reviewed]
+    first = [] if splits.abnormal or not wants_likeness else _highest(isolation, doubtful, *FIRST_STAND_INS)
     if wants_likeness and (splits.abnormal or first):
         likeness_to(splits.abnormal or first)
     ranked = suspicion.rank(config, model, read, splits, isolation, detector.likeness, first)
-    suspicion.write(folder / runs.SUSPICIOUS, ranked)
+    found = [e for e in splits.abnormal + splits.held_out_abnormal if e.reviewed]
+    suspicion.write(folder / runs.SUSPICIOUS, ranked, found)
     stand_ins = []
     if wants_likeness and not splits.abnormal:
-        stand_ins = _highest(dict(ranked), splits.normal, *STAND_INS)
+        stand_ins = _highest(dict(ranked), doubtful, *STAND_INS)
         if stand_ins:
             likeness_to(stand_ins)
             if how_alike(config, model, read, splits.held_out_normal, detector.likeness) < ALIKE:
@@ -55,9 +57,10 @@ def fit_detector(config, folder, model, dataset, splits):
             likeness_to([])
     if wants_memory:
         trimmed = round(_trim_share(config, model) * len(splits.normal))
-        left_out = {*suspicion.highest(dict(ranked), splits.normal, trimmed), *stand_ins}
-        normal = [drawn[e] for e in splits.normal if e not in left_out]
-        detector.remember(normal, config.features.memory, config.seed, config.features.memory_trim)
+        left_out = {*suspicion.highest(dict(ranked), doubtful, trimmed), *stand_ins}
+        kept = [e for e in splits.normal if e not in left_out]
+        checked = [e.reviewed for e in kept]
+        detector.remember([drawn[e] for e in kept], config.features.memory, config.seed, config.features.memory_trim, checked)
         runs.write_arrays(folder / runs.MEMORY, detector.memory.arrays())
     if detector.likeness is not None:
         runs.write_arrays(folder / runs.LIKENESS, detector.likeness.arrays())
@@ -68,7 +71,8 @@ def fit_detector(config, folder, model, dataset, splits):
     # recognise each other, which are hidden defects.
     expected = config.objective.synthetic_weight and config.objective.synthetic_kinds
     trusted = ("patches", "likeness") if expected else ("likeness",) if stand_ins else ()
-    detector.calibrate(false_alarm_rate=config.calibration.false_alarm_rate, trusted=trusted, **images)
+    checked = [e.reviewed for e in splits.held_out_normal]
+    detector.calibrate(false_alarm_rate=config.calibration.false_alarm_rate, trusted=trusted, checked=checked, **images)
     runs.write_json(folder / runs.DETECTOR, detector.state())
     examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
     if detector.search is not None:

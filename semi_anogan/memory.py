@@ -31,21 +31,26 @@ class Memory:
             raise ValueError(f"patches {shapes[0]}, center {shapes[1]} and projection {shapes[2]} do not fit together")
 
     @classmethod
-    def fit(cls, patches: Sequence[np.ndarray], size: int, seed: int, trim_share: float = 0.0) -> "Memory":
+    def fit(
+        cls, patches: Sequence[np.ndarray], size: int, seed: int, trim_share: float = 0.0, checked: Sequence[bool] = ()
+    ) -> "Memory":
         """Chooses `size` patches of normal images, each the farthest from those before it (greedy coreset).
 
         Args:
           patches: of each image some, float32 [n, D], drawn at random from all of them (`patches_of`).
           trim_share: of the images left out, in [0, 1), those least like all others: a defect that is remembered is never found again.
+          checked: of each image whether it is normal for certain, and so stays; none by default.
         """
         if not len(patches):
             raise ValueError("a memory needs at least one normal image, got none")
         rng = np.random.default_rng(seed)
         center, projection = whitening(np.concatenate(patches), COMPONENTS)
         patches = [(p - center) @ projection for p in patches]
-        trimmed = round(trim_share * len(patches))
+        trimmed = min(round(trim_share * len(patches)), len(patches) - sum(checked))
         if trimmed:
-            patches = [patches[i] for i in sorted(np.argsort(isolation(patches), kind="stable")[:-trimmed])]
+            strange = isolation(patches)
+            strange[np.flatnonzero(checked)] = -np.inf
+            patches = [patches[i] for i in sorted(np.argsort(strange, kind="stable")[:-trimmed])]
         patches = np.concatenate(patches)
         return cls(patches[_farthest(patches, min(size, len(patches)), rng)], center, projection)
 

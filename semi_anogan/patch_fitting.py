@@ -26,13 +26,15 @@ class PatchFitting:
         """Random patches of each of the normal training images (as in `measure`): what `remember` and `recognise` take."""
         return normal_patches.draw(self._features(images), seed)
 
-    def remember(self, normal: Sequence[NormalPatches], size: int, seed: int = 0, trim_share: float = 0.0):
+    def remember(
+        self, normal: Sequence[NormalPatches], size: int, seed: int = 0, trim_share: float = 0.0, checked: Sequence[bool] = ()
+    ):
         """Makes the memory of normal patches, and the component "memory" with it.
 
         Args: normal: of normal training images, as `draw` gives them; size: patches to keep; trim_share: of the images left out, the
-          least like all others.
+          least like all others; checked: which of them are normal for certain and stay, none by default.
         """
-        self.memory = Memory.fit([p.memory for p in normal], size, seed, trim_share)
+        self.memory = Memory.fit([p.memory for p in normal], size, seed, trim_share, checked)
         self.names = self._names()
         self._compile()
 

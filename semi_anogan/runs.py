@@ -25,11 +25,11 @@ CONFIG, DETECTOR, MEMORY, LIKENESS, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPO
 # Keys that may change when a run goes on, because they decide nothing about its weights; those of the detector have it fitted again.
 FREE_KEYS = ("train.log_steps", "train.checkpoint_kimages", "data.cache_megabytes", "name")
 DETECTOR_KEYS = (
-    "calibration.false_alarm_rate", "features.memory", "features.memory_trim", "features.likeness", "features.search",
+    "calibration.false_alarm_rate", "data.reviewed", "features.memory", "features.memory_trim", "features.likeness", "features.search",
     "map.sigma_px", "score.components", "search.iterations", "search.feature_weight", "search.learning_rate",
     "search.restarts", "search.candidates", "search.patience", "search.batch_size",
 )
-_SOURCE_FREE = ("name", "tile", "flips", "shift_px", "cache_megabytes")  # data keys that are not options of the source
+_SOURCE_FREE = ("name", "reviewed", "tile", "flips", "shift_px", "cache_megabytes")  # data keys that are not options of the source
 
 
 class RunError(RuntimeError):
@@ -100,6 +100,9 @@ def claim(folder, config) -> list[str]:
     if "score.components" in differing and _searches(earlier.get("score.components") or "") != _searches(config.score.components):
         refused.append("score.components")
         changes["score.components"] += ": the search's encoder is trained with the rest, or not at all"
+    if "data.reviewed" in differing and not (folder / DETECTOR).exists():
+        refused.append("data.reviewed")
+        changes["data.reviewed"] += ": the images in training change only when it has finished"
     if refused:
         reasons = "; ".join(changes[k] for k in refused)
         raise RunError(f"{folder}: holds a run with other settings ({reasons}); give another --workdir")
@@ -125,13 +128,17 @@ def load_config(folder) -> ml_collections.ConfigDict:
 def load_data(config):
     """(Dataset, Splits, ImageStore) of a config."""
     from semi_anogan import data
+    from semi_anogan.data import review
     from semi_anogan.data.batches import ImageStore
     from semi_anogan.data.splits import split
 
     options = {k: v for k, v in config.data.to_dict().items() if k not in _SOURCE_FREE}
     dataset = data.load(config.data.name, config.model.channels, **options)
     store = ImageStore(dataset, config.model.resolution, config.data.tile, config.data.cache_megabytes, image_size(config))
-    return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store
+    splits = split(dataset, config.calibration.hold_out_share, config.seed)
+    if config.data.reviewed:
+        splits = review.apply(splits, review.read(config.data.reviewed), config.data.reviewed)
+    return dataset, splits, store
 
 
 def image_size(config) -> int:
@@ -139,12 +146,16 @@ def image_size(config) -> int:
     return max(config.model.resolution, config.features.resolution if config.features.name else 0)
 
 
-def resolve(config, known: int):
+def resolve(config, known: int, folder=None):
     """Fills in the settings that follow from the data: how much of the pretrained network is fine-tuned.
 
-    known: number of known abnormal images to train with. With 10 of them fine-tuning overfits, with 128 it gains most.
+    known: number of known abnormal images to train with. With 10 of them fine-tuning overfits, with 128 it gains most. folder: of a run
+    that may have begun, with what was then known: it goes on with that.
     """
-    if config.features.trainable_blocks is None:
+    begun = folder is not None and config.data.reviewed and (pathlib.Path(folder) / CONFIG).exists()
+    if begun and config.features.trainable_blocks is None:
+        config.features.trainable_blocks = load_config(folder).features.trainable_blocks
+    elif config.features.trainable_blocks is None:
         embedded = config.features.name == "efficientnet_lite0"
         config.features.trainable_blocks = min(6, known // 16) if embedded and config.objective.alpha < 1 else 0
 

@@ -1,6 +1,7 @@
 """Which of the "normal" training images look most abnormal: for a person to check, and to stand in where no defect is known."""
 
 import csv
+import itertools
 import pathlib
 
 import numpy as np
@@ -55,22 +56,27 @@ def highest(values: dict[Example, float], examples: list[Example], count: int) -
     return sorted(examples, key=lambda e: -values[e])[:count]
 
 
-def write(path, ranked):
-    """suspicious.csv: path and suspicion, the highest first. RunError when it cannot be written."""
+def write(path, ranked, found=()):
+    """suspicious.csv: path, suspicion and label, the highest first; the label is empty until a person fills it in (data/review.py).
+
+    found: reviewed examples that are abnormal, and so not ranked. RunError when it cannot be written.
+    """
     from semi_anogan.runs import RunError
 
     try:
         with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "suspicion"])
-            writer.writerows([example.path, f"{value:.6g}"] for example, value in ranked)
+            writer.writerow(["path", "suspicion", "label"])
+            writer.writerows([e.path, f"{value:.6g}", e.label if e.reviewed else ""] for e, value in ranked)
+            writer.writerows([e.path, "", e.label] for e in found)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_highest(path, count: int) -> list[tuple[str, float]]:
-    """The first `count` rows of suspicious.csv; none where there is no such file (a run of an earlier version)."""
+    """The first `count` rows of suspicious.csv that have no label yet; none where there is no such file (a run of an earlier version)."""
     if not pathlib.Path(path).exists():
         return []
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [(row["path"], float(row["suspicion"])) for row, _ in zip(csv.DictReader(file), range(count), strict=False)]
+        unlabelled = (row for row in csv.DictReader(file) if not row.get("label"))
+        return [(row["path"], float(row["suspicion"])) for row in itertools.islice(unlabelled, count)]

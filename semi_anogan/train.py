@@ -17,7 +17,7 @@ def main(argv):
     python -m semi_anogan.train [--config=configs/NAME.py] [--config.KEY=VALUE ...] [--workdir=DIR]
 
     A run that was interrupted goes on when the same command is given again. Settings of the detector (runs.DETECTOR_KEYS: the
-    false-alarm rate, the score's components, the search) may change then: it is fitted again, without training again.
+    false-alarm rate, the score's components, the search, the reviewed images) may change then: it is fitted again, without training again.
     """
     del argv
     config = cli.config_of(_CONFIG)
@@ -43,7 +43,7 @@ def run(config, folder):
     check(config)
     with runs.locked(folder) if first else contextlib.nullcontext():
         dataset, splits, store = runs.load_data(config)
-        runs.resolve(config, len(splits.abnormal))
+        runs.resolve(config, len(splits.abnormal), folder)
         if first:
             for change in runs.claim(folder, config):
                 print(f"{folder}: {change}")
@@ -51,6 +51,9 @@ def run(config, folder):
             f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
             f"{len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, {len(splits.test)} for the test"
         )
+        reviewed = [e for e in splits.normal + splits.abnormal + splits.held_out_normal + splits.held_out_abnormal if e.reviewed]
+        if reviewed:
+            print(f"{config.data.reviewed}: {len(reviewed)} images reviewed, {sum(e.abnormal for e in reviewed)} of them abnormal")
         training = Training(config, folder, splits, store)
         if first and dataset.from_files and not training.progress["step"]:
             read_all(dataset, splits.normal + splits.abnormal + splits.held_out_normal + splits.held_out_abnormal + splits.test)

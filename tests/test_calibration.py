@@ -140,6 +140,10 @@ def test_without_trimming_the_threshold_would_be_dragged_up():
     assert fitted.trimmed == tuple(range(160, 200)) and fitted.normals == 160
     assert 1.8 < fitted.center[0] + fitted.scale[0] * fitted.threshold < 3.5
     assert any(w.startswith("40 of 200") for w in fitted.warnings)
+    # Those that a person has found normal are borne, however high they score.
+    fitted = fit(["a"], values[:, None], false_alarm_rate=0.01, checked=[False] * 190 + [True] * 10)
+    assert fitted.trimmed == tuple(range(160, 190)) and fitted.normals == 170
+    assert fitted.center[0] + fitted.scale[0] * fitted.threshold > values[190:].min()
 
 
 def test_fused_score_with_contaminated_normals_and_known_abnormals():

@@ -84,6 +84,11 @@ def test_images_least_like_the_others_are_not_remembered():
     assert np.asarray(remembered.distances(far)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
     near = [f[None] for f in images[0]]
     assert np.asarray(trimmed.distances(near)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
+    # Who has looked at it and says that it is normal is right, whatever it looks like; and not all can be trimmed.
+    checked = Memory.fit(patches, 40, seed=0, trim_share=0.1, checked=[False] * 10 + [True])
+    assert np.asarray(checked.distances(far)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
+    everyone = Memory.fit(patches, 1000, seed=0, trim_share=0.5, checked=[True] * 11)
+    assert len(everyone.patches) == 11 * 16
 
 
 def test_isolation_by_hand():

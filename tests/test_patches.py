@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semi_anogan import losses, objective
+from semi_anogan import losses, objective, runs
 from semi_anogan.backend import Trainer, make_strategy
 from semi_anogan.config import ConfigError, check, default_config
 from semi_anogan.detector import Detector
@@ -49,6 +49,17 @@ def test_how_much_is_fine_tuned_follows_how_much_is_known(known, blocks):
     assert config.features.trainable_blocks == blocks
     resolve(config, 10)
     assert config.features.trainable_blocks == blocks  # once settled it stays
+
+
+def test_reviewed_images_do_not_change_what_a_run_has_begun_to_fine_tune(tmp_path):
+    begun = default_config()
+    resolve(begun, 40, tmp_path)
+    runs.claim(tmp_path, begun)
+    for reviewed, blocks in (("suspicious.csv", 2), (None, 5)):
+        config = default_config()
+        config.data.reviewed = reviewed
+        resolve(config, 80, tmp_path)
+        assert config.features.trainable_blocks == blocks
 
 
 @pytest.mark.parametrize(

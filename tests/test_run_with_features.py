@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tiny_runs import tiny_config
 
-from semi_anogan import runs, train
+from semi_anogan import runs, suspicion, train
+from semi_anogan.data import review
 from semi_anogan.detector import Detector
 
 FEATURES = {
@@ -77,6 +78,29 @@ def test_settings_of_the_detector_change_without_training_again(finished, tmp_pa
     assert after["false_alarm_rate"] == 0.4 and runs.load_config(folder).features.memory == 0
     old, new = (sorted((f / "checkpoints").iterdir()) for f in (finished[3], folder))
     assert [p.name for p in old] == [p.name for p in new] and old[-1].read_bytes() == new[-1].read_bytes()
+
+
+def test_reviewed_images_change_the_detector_without_training_again(finished, tmp_path, capsys):
+    """suspicious.csv of the run itself, filled in: the labels stay in it, and the same command with more of them goes on."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    file = folder / "suspicious.csv"
+    rows = [line.split(",") for line in file.read_text().splitlines()]
+    assert rows[0] == ["path", "suspicion", "label"]
+    for number, label in ((1, "abnormal"), (2, "normal"), (3, "abnormal")):
+        rows[number][2] = label
+    file.write_text("\n".join(",".join(row) for row in rows))
+    changes = {"data.abnormal_count": 0, "data.reviewed": str(file)}
+    train.run(tiny_config(**{**FEATURES, **changes}), folder)
+    said = capsys.readouterr().out
+    assert f"data.reviewed was None, now {str(file)!r}" in said and f"{file}: 3 images reviewed, 2 of them abnormal" in said
+    labels = {row[0]: row[2] for row in rows[1:4]}
+    assert review.read(file) == labels and not {path for path, _ in suspicion.read_highest(file, 1000)} & set(labels)
+    before, after = (json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[0], folder))
+    assert before["method"] == "robust_z_sum" and after["method"] == "logistic_regression"
+    old, new = (sorted((f / "checkpoints").iterdir()) for f in (finished[0], folder))
+    assert [p.name for p in old] == [p.name for p in new] and old[-1].read_bytes() == new[-1].read_bytes()
+    assert all(path not in (folder / "report.html").read_text() for path in labels)  # what has been looked at is not listed again
 
 
 @pytest.mark.parametrize("name", ["likeness.npz", "memory.npz"])

@@ -76,6 +76,16 @@ def test_claim_removes_what_was_fitted_with_other_settings_of_the_detector(tmp_p
     assert runs.load_config(tmp_path).calibration.false_alarm_rate == 0.05
 
 
+def test_claim_takes_other_reviewed_images_when_the_training_has_finished_only(tmp_path):
+    runs.claim(tmp_path, config())
+    other = config(**{"data.reviewed": "suspicious.csv"})
+    with pytest.raises(RunError, match="data.reviewed was None, now 'suspicious.csv': the images in training change only when it has finished"):
+        runs.claim(tmp_path, other)
+    (tmp_path / "detector.json").touch()
+    assert runs.claim(tmp_path, other) == ["data.reviewed was None, now 'suspicious.csv'"]
+    assert not (tmp_path / "detector.json").exists() and runs.claim(tmp_path, other) == []
+
+
 @pytest.mark.parametrize("before, after", [("memory", ""), ("residual,memory", "memory")])
 def test_claim_keeps_whether_there_is_a_search(tmp_path, before, after):
     """Its encoder is trained with the rest."""

@@ -8,6 +8,7 @@ import pytest
 
 from semi_anogan import suspicion
 from semi_anogan.config import default_config
+from semi_anogan.data import review
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.splits import Splits
 from semi_anogan.data.synthetic import synthesise
@@ -111,6 +112,39 @@ def test_images_that_do_not_recognise_each_other_do_not_stand_in(strange, tmp_pa
     config = config.copy_and_resolve_references()
     config.objective.synthetic_weight, config.objective.synthetic_kinds = 0.0, "crack"
     assert fit_detector(config, tmp_path, model, dataset, splits).calibration.trusted == ()
+
+
+def test_images_that_a_person_found_normal_do_not_stand_in_and_are_remembered(strange, tmp_path):
+    """Nothing is kept from the memory then, and what looks like them is near to it."""
+    config, model, dataset, splits = strange
+    plain = fit_detector(config, tmp_path, model, dataset, splits)
+    labels = {e.path: "normal" for e in splits.normal if e.mislabelled}
+    reviewed = review.apply(splits, labels, "s.csv")
+    shown = {e.path: e for e in splits.normal}
+    dataset = dataclasses.replace(dataset, read_image=lambda e: strange[2].read_image(shown.get(e.path, e)))
+    detector = fit_detector(config, tmp_path, model, dataset, reviewed)
+    assert plain.calibration.trusted == ("likeness",) and detector.calibration.trusted == ()
+    striped = [dataset.read_image(example(f"new/{1000 + i}", mislabelled=True)) for i in range(6)]
+    memory = detector.names.index("memory")
+    before, after = (np.stack([m.components[memory] for m in d.measure(striped)]) for d in (plain, detector))
+    assert after.max() < 0.8 * before.min()
+    assert not {path for path, _ in suspicion.read_highest(tmp_path / "suspicious.csv", 120)} & set(labels)
+
+
+def test_images_that_a_person_found_abnormal_are_known_defects(strange, tmp_path, monkeypatch):
+    from semi_anogan.detector import Detector
+
+    config, model, dataset, splits = strange
+    found = [e for e in splits.normal if e.mislabelled][:3]
+    reviewed = review.apply(splits, {e.path: "abnormal" for e in found}, "s.csv")
+    given, recognise = [], Detector.recognise
+    monkeypatch.setattr(Detector, "recognise", lambda self, normal, abnormal: given.append(len(normal)) or recognise(self, normal, abnormal))
+    detector = fit_detector(config, tmp_path, model, dataset, reviewed)
+    assert given == [93] and len(detector.likeness.left_out) == 3 and detector.calibration.method == "logistic_regression"
+    rows = (tmp_path / "suspicious.csv").read_text().splitlines()
+    assert rows[-3:] == [f"{e.path},,abnormal" for e in found]
+    # The fourth, which nobody has looked at yet, is now the first to look at.
+    assert suspicion.read_highest(tmp_path / "suspicious.csv", 1)[0][0] == "train/90"
 
 
 def test_what_learned_from_kinds_that_were_named_is_trusted(strange, tmp_path, monkeypatch):

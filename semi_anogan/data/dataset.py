@@ -24,6 +24,7 @@ class Example:
       key: what the source needs to find the image again (an index, say); opaque to everyone else.
       mislabelled: True where the source itself hid an abnormal image among the normal ones. Only for reports and
         tests, never for training.
+      reviewed: True where a person has looked at the image and given the label.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Example:
     mask: str | None = None
     key: int | str | None = None
     mislabelled: bool = False
+    reviewed: bool = False
 
     @property
     def abnormal(self) -> bool:

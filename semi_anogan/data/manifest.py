@@ -38,7 +38,7 @@ def load_manifest(channels: int, path: str, root: str | None = None, abnormal_co
     root = os.path.dirname(path) if root is None else os.fspath(root)
     if root and not os.path.isdir(root):
         raise DataError(f"data.root: {root!r} is not a folder")
-    examples, rows, first_row, missing = [], _csv_rows(path, COLUMNS), {}, []
+    examples, rows, first_row, missing = [], csv_rows(path, COLUMNS), {}, []
     for line, row in rows:
         example = _example(f"{path}: row {line}", row)
         file = os.path.normpath(os.path.join(root, example.path))
@@ -109,7 +109,7 @@ def list_inputs(path: str, root: str | None = None) -> list[str]:
         return files
     if path.lower().endswith(".csv"):
         root = os.path.dirname(path) if root is None else os.fspath(root)
-        return [os.path.join(root, row["path"]) for _, row in _csv_rows(path, ("path",))]
+        return [os.path.join(root, row["path"]) for _, row in csv_rows(path, ("path",))]
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file or folder")
     return [path]
@@ -160,11 +160,11 @@ def image_names(folder: str) -> list[str]:
     return sorted((n for n in names if _is_image_name(n)), key=_natural)
 
 
-def _csv_rows(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """(line number, {column: stripped text}) of each row that is not blank; `columns` must exist and path be filled."""
+def csv_rows(path: str, columns: tuple[str, ...], errors: str = "strict") -> list[tuple[int, dict[str, str]]]:
+    """(line number, {column: stripped text}) of each row that is not blank; `columns` must exist and path be filled. errors: as for open."""
     rows = []
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:  # -sig: Excel writes a byte order mark
+        with open(path, encoding="utf-8-sig", errors=errors, newline="") as file:  # -sig: Excel writes a byte order mark
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
             absent = [name for name in columns if name not in header]
