@@ -5,6 +5,7 @@
   --suite=baselines  AUROC of trivial scores on the data of a configuration; with --methods=all, that of the baselines
   --suite=runs    a table of the metrics of finished run folders (--runs=A,B,...)
   --suite=false_alarms  the rate a threshold gives beside the one asked for (--rates), of finished run folders (--runs=A,B,...)
+  --suite=review  what a look at the --count most suspicious training images is worth, in --rounds, of finished run folders (--runs=A,B,...)
   --suite=search  the search loss's AUROC after few and many --iterations, by the encoder's start and without it (--runs=RUN)
   --suite=export  speed of a bundle's formats (--bundle) beside the model of the run it was exported from (--runs)
   --suite=alpha   alpha = 1 against alpha < 1 over the contamination of the training data (train flags after --)
@@ -25,7 +26,7 @@ from semi_anogan import cli
 _PROTOCOLS = ("mnist", "elpv", "surface", "caltech256", "ablation")
 _CONFIG = cli.define_config("configuration to measure (speed, baselines, ablation), or instead of the protocol's own")
 _SUITE = flags.DEFINE_enum(
-    "suite", "speed", ["speed", "large", "baselines", "runs", "false_alarms", "search", "export", "alpha", *_PROTOCOLS], "what to measure"
+    "suite", "speed", ["speed", "large", "baselines", "runs", "false_alarms", "review", "search", "export", "alpha", *_PROTOCOLS], "what to measure"
 )
 _ITERATIONS = flags.DEFINE_list("iterations", ["10", "40", "100", "500"], "search iterations to measure (speed, search)")
 _IMAGES = flags.DEFINE_integer("images", 400, "test images to search (search)", lower_bound=2)
@@ -43,6 +44,8 @@ _RUNS = flags.DEFINE_string(
 )
 flags.DEFINE_alias("folder", "runs")
 _RATES = flags.DEFINE_list("rates", ["0.01", "0.05"], "false-alarm rates to ask for (false_alarms)")
+_COUNT = flags.DEFINE_integer("count", 20, "suspicious images looked at in a round (review)", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 2, "times that is done (review)", lower_bound=1)
 _BUNDLE = flags.DEFINE_string("bundle", None, "what python -m semi_anogan.export wrote (export)")
 _TRAIN = flags.DEFINE_multi_string(
     "train", [], "flag for the train command, as --train=--config=configs/mnist.py (alpha)"
@@ -75,6 +78,8 @@ def main(argv):
         text = _exported()
     elif _SUITE.value == "false_alarms":
         text = _false_alarms()
+    elif _SUITE.value == "review":
+        text = _review()
     elif _SUITE.value == "search":
         text = _search()
     elif _SUITE.value == "runs":
@@ -115,6 +120,15 @@ def _false_alarms() -> str:
     if not _RUNS.value or not all(0 < rate < 1 for rate in rates):
         raise RunError(f"--suite=false_alarms needs --runs=A,B,... and rates between 0 and 1, got {_RATES.value}")
     return false_alarms.run(_RUNS.value.split(","), rates, list(_seeds() or range(10)))
+
+
+def _review() -> str:
+    from semi_anogan.benchmarks import reviewing
+    from semi_anogan.runs import RunError
+
+    if not _RUNS.value:
+        raise RunError("--suite=review needs --runs=A,B,..., finished runs")
+    return reviewing.run(_RUNS.value.split(","), _ROUNDS.value, _COUNT.value)
 
 
 def _search() -> str:

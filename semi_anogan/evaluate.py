@@ -34,7 +34,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     Args: config; folder: the run folder; detector: calibrated; dataset, splits: as runs.load_data gives; progress: the
       checkpoint's, for training time and loss history.
     """
-    from semi_anogan import metrics, report, runs
+    from semi_anogan import report, runs
     from semi_anogan.config import words
     from semi_anogan.data.dataset import DataError
     from semi_anogan.data.synthetic import training_kinds
@@ -43,21 +43,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
         raise DataError(f"data source {dataset.name}: has no test images to evaluate on")
     measured = measure(detector, dataset, splits.test)
     abnormal = np.array([e.abnormal for e in splits.test])
-    values = {
-        **metrics.image_metrics(abnormal, measured.scores, detector.threshold),
-        "components": metrics.component_auroc(list(detector.names), measured.components, abnormal),
-        **measured.pixel_metrics,
-        "counts": {
-            "train_normal": len(splits.normal),
-            "train_abnormal": len(splits.abnormal),
-            "held_out_normal": len(splits.held_out_normal),
-            "held_out_abnormal": len(splits.held_out_abnormal),
-            "test_normal": int((~abnormal).sum()),
-            "test_abnormal": int(abnormal.sum()),
-        },
-        "train_seconds": round(progress["seconds"], 1),
-        "search_images_per_second": round(measured.images_per_second, 2),
-    }
+    values = metrics_of(detector, measured, splits, progress)
     collapse = _collapse(progress["history"]) if detector.search is not None else []
     warnings = [*detector.calibration.warnings, *collapse]
     folder = pathlib.Path(folder)
@@ -92,6 +78,28 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     for warning in warnings:
         print(f"note: {warning}")
     return values
+
+
+def metrics_of(detector, measured, splits, progress) -> dict:
+    """What metrics.json holds; arguments as for evaluate, measured as `measure` gives it."""
+    from semi_anogan import metrics
+
+    abnormal = np.array([e.abnormal for e in splits.test])
+    return {
+        **metrics.image_metrics(abnormal, measured.scores, detector.threshold),
+        "components": metrics.component_auroc(list(detector.names), measured.components, abnormal),
+        **measured.pixel_metrics,
+        "counts": {
+            "train_normal": len(splits.normal),
+            "train_abnormal": len(splits.abnormal),
+            "held_out_normal": len(splits.held_out_normal),
+            "held_out_abnormal": len(splits.held_out_abnormal),
+            "test_normal": int((~abnormal).sum()),
+            "test_abnormal": int(abnormal.sum()),
+        },
+        "train_seconds": round(progress["seconds"], 1),
+        "search_images_per_second": round(measured.images_per_second, 2),
+    }
 
 
 @contextlib.contextmanager

@@ -1,12 +1,17 @@
 """Labels that a person gives after a look at training images: read, checked, and what they change."""
 
 import csv
+import dataclasses
+import json
 
 import pytest
 
+from semi_anogan import runs, suspicion
+from semi_anogan.benchmarks import reviewing
 from semi_anogan.data import review
 from semi_anogan.data.dataset import DataError, Dataset, Example
 from semi_anogan.data.splits import split
+from trained import smoke_data, smoke_run  # noqa: F401
 
 
 def splits(normal=30, abnormal=0, hidden=(), share=0.2):
@@ -93,8 +98,6 @@ def test_what_cannot_be_reviewed_is_named():
 
 
 def test_suspicious_csv_keeps_the_labels_and_lists_what_has_none(tmp_path):
-    from semi_anogan import suspicion
-
     after = review.apply(splits(), {"n0": "normal", "n1": "abnormal"}, "s.csv")
     ranked = [(e, 10.0 - int(e.path[1:])) for e in sorted(after.normal + after.held_out_normal, key=lambda e: int(e.path[1:]))]
     found = [e for e in after.abnormal if e.reviewed]
@@ -104,3 +107,31 @@ def test_suspicious_csv_keeps_the_labels_and_lists_what_has_none(tmp_path):
     assert rows[-1] == ["n1", "", "abnormal"] and len(rows) == 31
     assert suspicion.read_highest(tmp_path / "suspicious.csv", 2) == [("n2", 8.0), ("n3", 7.0)]
     assert review.read(tmp_path / "suspicious.csv") == {"n0": "normal", "n1": "abnormal"}  # so the same file can be filled in further
+
+
+def test_the_benchmark_labels_the_most_suspicious_by_the_truth(smoke_run, smoke_data):
+    """With none looked at the figures are the run's own; then three are, and their truth is the source's."""
+    _, dataset, _ = smoke_data
+    truth = {e.path: e.mislabelled for e in dataset.examples}
+    before = {p.name: p.read_bytes() for p in smoke_run.iterdir() if p.is_file()}
+    (none, no_found, first), (looked_at, found, then) = reviewing.reviewed(smoke_run, 1, 3)
+    assert (none, no_found, looked_at) == (0, 0, 3)
+    assert found == sum(truth[path] for path, _ in suspicion.read_highest(smoke_run / "suspicious.csv", 3))
+    own = json.loads((smoke_run / "metrics.json").read_text())
+    assert first["image_auroc"] == pytest.approx(own["image_auroc"], abs=1e-3) and first["counts"] == own["counts"]
+    assert then["counts"]["train_abnormal"] + then["counts"]["held_out_abnormal"] == found + sum(
+        own["counts"][part] for part in ("train_abnormal", "held_out_abnormal")
+    )
+    assert {p.name: p.read_bytes() for p in smoke_run.iterdir() if p.is_file()} == before
+
+
+def test_the_benchmark_needs_a_source_that_knows_the_truth(smoke_run, monkeypatch):
+    load_data = runs.load_data
+
+    def without_truth(config):
+        dataset, *others = load_data(config)
+        return dataclasses.replace(dataset, examples=tuple(dataclasses.replace(e, mislabelled=False) for e in dataset.examples)), *others
+
+    monkeypatch.setattr(runs, "load_data", without_truth)
+    with pytest.raises(runs.RunError, match="'surface' does not know which of its normal training images are abnormal"):
+        next(reviewing.reviewed(smoke_run, 1, 3))
