@@ -56,11 +56,8 @@ def fit_detector(config, folder, model, dataset, splits):
         if not stand_ins and config.objective.synthetic_weight:
             likeness_to([])
     if wants_memory:
-        trimmed = round(_trim_share(config, model) * len(splits.normal))
-        left_out = {*suspicion.highest(dict(ranked), doubtful, trimmed), *stand_ins}
-        kept = [e for e in splits.normal if e not in left_out]
-        checked = [e.reviewed for e in kept]
-        detector.remember([drawn[e] for e in kept], config.features.memory, config.seed, config.features.memory_trim, checked)
+        trimmed = suspicion.highest(dict(ranked), doubtful, round(_trim_share(config, model) * len(splits.normal)))
+        remember(config, detector, {e: patches for e, patches in drawn.items() if e not in {*trimmed, *stand_ins}})
         runs.write_arrays(folder / runs.MEMORY, detector.memory.arrays())
     if detector.likeness is not None:
         runs.write_arrays(folder / runs.LIKENESS, detector.likeness.arrays())
@@ -87,6 +84,12 @@ def draw(config, splits, detector, read) -> tuple[dict, dict]:
     isolation = dict(zip(splits.normal, normal_patches.isolation(drawn), strict=True))
     isolation |= zip(splits.held_out_normal, normal_patches.isolation(held_out, drawn), strict=True)
     return dict(zip(splits.normal, drawn, strict=True)), isolation
+
+
+def remember(config, detector, drawn):
+    """Makes the detector's memory of normal training images; drawn: {example: its patches}. Reviewed ones are remembered whatever they look like."""
+    checked = [e.reviewed for e in drawn]
+    detector.remember(list(drawn.values()), config.features.memory, config.seed, config.features.memory_trim, checked)
 
 
 def recognise(config, detector, dataset, drawn, examples, most: int = 100):
