@@ -77,6 +77,8 @@ class Training:
         if self.progress is None:
             self.progress = {"step": 0, "images_seen": 0, "attempt": 0, "seconds": 0.0, "history": {}}
             self.save()  # so that there always is one to go back to
+        elif self.progress["images_seen"] >= self.schedule.total_images:
+            say("trained already; going on with the detector")
         elif self.progress["images_seen"]:
             say(f"going on at {self.progress['images_seen']} of {self.schedule.total_images} images")
         self.monitor = Monitor(folder, self.schedule.total_images, self.progress, self.worker == 0)
