@@ -46,6 +46,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     values = metrics_of(detector, measured, splits, progress)
     collapse = _collapse(progress["history"]) if detector.search is not None else []
     warnings = [*detector.calibration.warnings, *collapse]
+    kinds = training_kinds(words(config.objective.synthetic_kinds))
     folder = pathlib.Path(folder)
     runs.write_json(folder / runs.METRICS, values)
     with _writing(folder):
@@ -68,8 +69,8 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
                 gallery=_gallery(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
                 suspicious=_suspicious(folder / runs.SUSPICIOUS, dataset),
                 history=_history(progress["history"]),
-                synthetic=_synthetic(config, dataset, splits.normal),
-                synthetic_kinds=training_kinds(words(config.objective.synthetic_kinds)),
+                synthetic=_synthetic(config, dataset, splits.normal, kinds),
+                synthetic_kinds=kinds,
                 hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
                 warnings=warnings,
             ),
@@ -193,17 +194,14 @@ def _suspicious(path, dataset, most: int = 20):
     return [SuspiciousImage(e.path, value, e.mislabelled if known else None, dataset.read_image(e)) for e, value in rows]
 
 
-def _synthetic(config, dataset, normal, count: int = 7):
+def _synthetic(config, dataset, normal, kinds, count: int = 7):
     """Normal training images with synthetic defects, as training draws them where it does."""
     from semi_anogan import runs
-    from semi_anogan.config import words
     from semi_anogan.data.batches import Batches, ImageStore
-    from semi_anogan.data.synthetic import training_kinds
 
     if not config.objective.synthetic_weight:
         return []
     store = ImageStore(dataset, config.model.resolution, config.data.tile, 0, runs.image_size(config))
-    kinds = training_kinds(words(config.objective.synthetic_kinds))
     batches = Batches(store, normal, [], 1, flips=config.data.flips, seed=config.seed, synthetic_share=1.0, synthetic_kinds=kinds)
     return list(batches.batch(0, count)["images"][count:])
 

@@ -15,6 +15,7 @@ from semi_anogan import evaluate, runs
 from semi_anogan.data import images
 from semi_anogan.data.dataset import DataError, Dataset, Example
 from semi_anogan.data.splits import Splits
+from semi_anogan.data.synthetic import TRAINING_KINDS
 
 COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm")
 
@@ -279,12 +280,12 @@ def test_the_report_shows_what_training_draws(smoke_data):
     config.data.flips = ""
     side = max(config.model.resolution, config.features.resolution if config.features.name else 0)
     originals = [images.resize(dataset.read_image(e), side, side) for e in splits.normal[:3]]
-    drawn = evaluate._synthetic(config, dataset, splits.normal[:3])
+    drawn = evaluate._synthetic(config, dataset, splits.normal[:3], TRAINING_KINDS)
     assert len(drawn) == 7
     for image in drawn:
         assert 0 < min((image != original).mean() for original in originals) <= 0.5
     config.objective.synthetic_weight = 0.0
-    assert evaluate._synthetic(config, dataset, splits.normal[:3]) == []
+    assert evaluate._synthetic(config, dataset, splits.normal[:3], TRAINING_KINDS) == []
 
 
 @pytest.mark.parametrize(

@@ -37,4 +37,21 @@ def test_a_finished_run_is_measured_as_it_was_calibrated(smoke_run, smoke_detect
     assert fitted.threshold == pytest.approx(smoke_detector.threshold, rel=1e-3, abs=1e-3)
     text = false_alarms.run([str(smoke_run)], [0.05], [0, 1])
     assert "| smoke" in text or str(smoke_run).split("/")[-1] in text
-    assert "2 draws each" in text
+    assert "2 draws each" in text and "| all |" not in text
+
+
+def test_several_runs_are_summed_up_in_the_last_rows(monkeypatch):
+    """By hand: rates 0.1 and 0.3 of one run's two draws, 0.5 and 0.9 of the other's."""
+    rates = {("a", 0): 0.1, ("a", 1): 0.3, ("b", 0): 0.5, ("b", 1): 0.9}
+    detector = type("Detector", (), {"fuse": lambda self: None, "calibration": type("Calibration", (), {"trusted": ()})})
+    monkeypatch.setattr(false_alarms, "measured", lambda folder: (detector(), folder[-1]))
+
+    def observed(fuse, components, rate, seed):
+        return {"calibrated_on": 20, "held_out": rates[components, seed], "test": 0.0, "recall": 1.0}
+
+    monkeypatch.setattr(false_alarms, "observed", observed)
+    lines = false_alarms.run(["runs/a", "runs/b"], [0.01], [0, 1]).splitlines()
+    assert lines[-2:] == [
+        "| b | 0.01 | 20 | 0.7 | 0.500 to 0.900 | 0 | 0.000 to 0.000 | 1 |",
+        "| all | 0.01 |  | 0.45 | 0.100 to 0.900 | 0 | 0.000 to 0.000 | 1 |",
+    ]

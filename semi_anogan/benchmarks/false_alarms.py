@@ -14,17 +14,20 @@ HEADER = ["run", "asked", "calibrated on", "held out: mean", "lowest to highest"
 def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
     """Markdown: for each finished run and rate the false alarms among held-out normal images that the threshold did not see, and among
     the test images, over the draws of `seeds`. Weights and threshold are fitted anew each time; the networks stay. Images that the source
-    itself hid among the normal ones help to calibrate, as in a training, but are not counted.
+    itself hid among the normal ones help to calibrate, as in a training, but are not counted. Of several runs the last rows are over all.
 
     Raises: RunError for a folder without a finished run.
     """
-    rows = []
+    rows, everything = [], {rate: [] for rate in rates}
     for folder in folders:
         detector, components = measured(folder)
         fuse = functools.partial(detector.fuse, trusted=detector.calibration.trusted)
         for rate in rates:
             figures = [observed(fuse, components, rate, seed) for seed in seeds]
             rows.append([folder.rstrip("/").split("/")[-1], rate, figures[0]["calibrated_on"], *_summary(figures)])
+            everything[rate] += figures
+    if len(folders) > 1:
+        rows += [["all", rate, "", *_summary(figures)] for rate, figures in everything.items()]
     return f"Machine: {machine()}. {len(seeds)} draws each.\n\n{table(HEADER, rows)}"
 
 

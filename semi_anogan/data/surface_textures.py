@@ -1,4 +1,4 @@
-"""Textures of machined surfaces, each from random streams of the part's own.
+"""Textures of machined surfaces: brushed, ground and cast, from random streams of each part's own.
 
 A function of (seed, index, size, x, y, lay, light): which part; pixels on a side; the pixel centres in the unit square, [size, size]
 each; the direction of the tool marks and that of the light, in radians. Returns [size, size] of standard deviation near 1.
