@@ -19,6 +19,8 @@ from semi_anogan.progress import shown
 # images on the mean, or synthetic defects are taken instead. Chosen on training images (docs/choices.md, "No known defects").
 FIRST_STAND_INS, STAND_INS = (10, 40), (20, 20)
 ALIKE = 5.0
+# Of these a person has found abnormal so many are needed to go without the others.
+ENOUGH_FOUND = 3
 
 
 def fit_detector(config, folder, model, dataset, splits):
@@ -40,21 +42,23 @@ def fit_detector(config, folder, model, dataset, splits):
         drawn, isolation = draw(config, splits, detector, read)
     likeness_to = functools.partial(recognise, config, detector, dataset, drawn)
     doubtful = [e for e in splits.normal if not e.reviewed]
-    first = [] if splits.abnormal or not wants_likeness else _highest(isolation, doubtful, *FIRST_STAND_INS)
-    if wants_likeness and (splits.abnormal or first):
-        likeness_to(splits.abnormal or first)
-    ranked = suspicion.rank(config, model, read, splits, isolation, detector.likeness, first)
     found = [e for e in splits.abnormal + splits.held_out_abnormal if e.reviewed]
+    known = splits.abnormal if weighs(splits) else []
+    first = []
+    if wants_likeness and not known:
+        first = found if len(found) >= ENOUGH_FOUND else found + _highest(isolation, doubtful, *FIRST_STAND_INS)
+    if wants_likeness and (known or first):
+        likeness_to(known or first)
+    ranked = suspicion.rank(config, model, read, splits, isolation, detector.likeness, first)
     suspicion.write(folder / runs.SUSPICIOUS, ranked, found)
     stand_ins = []
-    if wants_likeness and not splits.abnormal:
-        stand_ins = _highest(dict(ranked), doubtful, *STAND_INS)
-        if stand_ins:
+    if wants_likeness and not known:
+        stand_ins = found + _highest(dict(ranked), doubtful, max(0, STAND_INS[0] - len(found)), STAND_INS[1])
+        if len(stand_ins) > 1:
             likeness_to(stand_ins)
-            if how_alike(config, model, read, splits.held_out_normal, detector.likeness) < ALIKE:
-                stand_ins = []
-        if not stand_ins and config.objective.synthetic_weight:
-            likeness_to([])
+        if len(stand_ins) < 2 or how_alike(config, model, read, splits.held_out_normal, detector.likeness) < ALIKE:
+            stand_ins = found if len(found) >= ENOUGH_FOUND else []
+            likeness_to(stand_ins)
     if wants_memory:
         trimmed = suspicion.highest(dict(ranked), doubtful, round(_trim_share(config, model) * len(splits.normal)))
         remember(config, detector, {e: patches for e, patches in drawn.items() if e not in {*trimmed, *stand_ins}})
@@ -77,6 +81,15 @@ def fit_detector(config, folder, model, dataset, splits):
     return detector
 
 
+def weighs(splits) -> bool:
+    """Whether the known abnormal images may weigh the components of the score.
+
+    Those that a person found among the most suspicious training images look the way the components say, so by them memory and likeness
+    would seem perfect; without any other, unless there are enough to hold out, they stand in as hidden defects do.
+    """
+    return bool(splits.held_out_abnormal) or any(not e.reviewed for e in splits.abnormal)
+
+
 def draw(config, splits, detector, read) -> tuple[dict, dict]:
     """(patches of each normal training image; isolation of each, and of each held-out one, from the training ones), by example."""
     drawn = detector.draw(read(splits.normal, "patches of normal"), config.seed)
@@ -95,8 +108,10 @@ def remember(config, detector, drawn):
 def recognise(config, detector, dataset, drawn, examples, most: int = 100):
     """Makes the detector's likeness, to known abnormal images with their masks, or to normal ones that stand in for them.
 
-    Without examples it is to synthetic defects, of kinds that training draws, in `most` normal images.
+    Without examples it is to synthetic defects, of kinds that training draws, in `most` normal images, if it draws any.
     """
+    if not examples and not config.objective.synthetic_weight:
+        return
     left_out = set(examples)
     masks = config.objective.masks and all(e.abnormal for e in examples)
     abnormal = ((dataset.read_image(e), dataset.read_mask(e) if masks else None) for e in examples)
@@ -110,6 +125,8 @@ def how_alike(config, model, read, held_out, likeness) -> float:
     by the discriminant of the others.
     """
     detector = runs.build_detector(config, model, components=("likeness",), likeness=likeness)
+    if not len(likeness.left_out):  # of more images than are judged one by one
+        return np.inf
     normal = np.stack([m.components[0] for m in detector.measure(read(held_out, "stand-ins"), overlap=True)])
     median = np.median(normal)
     return float((likeness.left_out.mean() - median) / (1.4826 * np.median(np.abs(normal - median)) + 1e-6))
@@ -124,11 +141,11 @@ def _highest(values: dict, examples, most: int, one_in: int) -> list:
 def calibration_images(config, dataset, splits, detector, read) -> dict:
     """The images that Detector.calibrate takes, by its arguments' names; read: (examples, what is shown) -> images."""
     # With few known abnormal images none are held out; each is then judged by the likeness to the others.
-    few = bool(splits.abnormal) and detector.likeness is not None and not splits.held_out_abnormal
+    few = bool(splits.abnormal) and detector.likeness is not None and not splits.held_out_abnormal and weighs(splits)
     return {
         "normal": read(splits.held_out_normal, "held-out normal"),
         "abnormal": read(splits.held_out_abnormal, "held-out abnormal"),
-        "synthetic": () if few else read_synthetic(config, dataset, splits),
+        "synthetic": read_synthetic(config, dataset, splits) if weighs(splits) and not few else (),
         "known": read(splits.abnormal, "known abnormal") if few else (),
     }
 

@@ -26,10 +26,11 @@ def rank(config, model, read, splits, isolation=None, likeness=None, stand_ins=(
     from semi_anogan import runs
 
     of_networks = ["discriminator"] + (["patches"] if model.patches is not None else [])
-    components = of_networks if splits.abnormal or not isolation else []
+    trained = any(not e.reviewed for e in splits.abnormal)  # those that a review has found may have come after the training
+    components = of_networks if trained or not isolation else []
     components = components + (["likeness"] if likeness is not None else [])
     detector = runs.build_detector(config, model, components=components, likeness=likeness) if components else None
-    left_out = dict(zip(stand_ins, likeness.left_out, strict=True)) if stand_ins and likeness is not None else {}
+    left_out = dict(zip(stand_ins, likeness.left_out, strict=False)) if likeness is not None else {}  # none of one or of very many
     ranked = []
     for examples, what in ((splits.normal, "normal"), (splits.held_out_normal, "held-out normal")):
         judgements = [[isolation[e] for e in examples]] if isolation else []

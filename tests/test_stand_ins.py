@@ -131,20 +131,62 @@ def test_images_that_a_person_found_normal_do_not_stand_in_and_are_remembered(st
     assert not {path for path, _ in suspicion.read_highest(tmp_path / "suspicious.csv", 120)} & set(labels)
 
 
-def test_images_that_a_person_found_abnormal_are_known_defects(strange, tmp_path, monkeypatch):
+def recognised(monkeypatch) -> list:
+    """[(number of normal images, the abnormal ones)] of each likeness that is made from now on."""
     from semi_anogan.detector import Detector
 
-    config, model, dataset, splits = strange
-    found = [e for e in splits.normal if e.mislabelled][:3]
-    reviewed = review.apply(splits, {e.path: "abnormal" for e in found}, "s.csv")
     given, recognise = [], Detector.recognise
-    monkeypatch.setattr(Detector, "recognise", lambda self, normal, abnormal: given.append(len(normal)) or recognise(self, normal, abnormal))
-    detector = fit_detector(config, tmp_path, model, dataset, reviewed)
-    assert given == [93] and len(detector.likeness.left_out) == 3 and detector.calibration.method == "logistic_regression"
+
+    def note(self, normal, abnormal):
+        abnormal = list(abnormal)
+        given.append((len(normal), [image for image, _ in abnormal]))
+        return recognise(self, normal, abnormal)
+
+    monkeypatch.setattr(Detector, "recognise", note)
+    return given
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_images_that_a_person_found_abnormal_stand_in_with_the_next_most_suspicious(strange, tmp_path, monkeypatch, count):
+    """They do not weigh the components, since these chose them. The fourth hidden one is the first to look at now, and stands in too."""
+    config, model, dataset, splits = strange
+    found = [e for e in splits.normal if e.mislabelled][:count]
+    given = recognised(monkeypatch)
+    detector = fit_detector(config, tmp_path, model, dataset, review.apply(splits, {e.path: "abnormal" for e in found}, "s.csv"))
+    assert detector.calibration.method == "robust_z_sum" and detector.calibration.trusted == ("likeness",)
+    assert all(len(images) >= count and images[0][24:34, 8:56].mean() > 0.8 for _, images in given)
+    assert len(given[0][1]) == 3  # one and the two most isolated; three are enough
+    striped = [image[24:34, 8:56].mean() > 0.8 for image in given[1][1]]
+    assert len(striped) == count + (96 - count) // 20 and sum(striped) == 4
     rows = (tmp_path / "suspicious.csv").read_text().splitlines()
-    assert rows[-3:] == [f"{e.path},,abnormal" for e in found]
-    # The fourth, which nobody has looked at yet, is now the first to look at.
-    assert suspicion.read_highest(tmp_path / "suspicious.csv", 1)[0][0] == "train/90"
+    assert rows[-count:] == [f"{e.path},,abnormal" for e in found]
+    listed = suspicion.read_highest(tmp_path / "suspicious.csv", 4 - count)
+    assert {path for path, _ in listed} == {e.path for e in splits.normal if e.mislabelled} - {e.path for e in found}
+
+
+def test_images_that_a_person_found_abnormal_stand_in_alone_where_the_others_do_not_resemble_them(strange, tmp_path, monkeypatch):
+    import semi_anogan.fit_detector as module
+
+    config, model, dataset, splits = strange
+    monkeypatch.setattr(module, "how_alike", lambda *args: 4.9)
+    given = recognised(monkeypatch)
+    for count, last in ((3, 3), (2, 96)):  # two are not enough: synthetic defects in all normal images
+        found = [e for e in splits.normal if e.mislabelled][:count]
+        left = [e for e in splits.normal if not e.mislabelled]
+        reviewed = dataclasses.replace(splits, normal=left, abnormal=[dataclasses.replace(e, label="abnormal", reviewed=True) for e in found])
+        detector = fit_detector(config, tmp_path, model, dataset, reviewed)
+        assert len(given[-1][1]) == min(last, len(left)) and detector.calibration.trusted == (("likeness",) if count == 3 else ())
+
+
+def test_images_found_abnormal_beside_known_ones_are_known_ones(strange, tmp_path, monkeypatch):
+    config, model, dataset, splits = strange
+    known = [example(f"known/{2000 + i}", label="abnormal") for i in range(2)]
+    found = next(e for e in splits.normal if e.mislabelled)
+    given = recognised(monkeypatch)
+    reviewed = review.apply(dataclasses.replace(splits, abnormal=known), {found.path: "abnormal"}, "s.csv")
+    detector = fit_detector(config, tmp_path, model, dataset, reviewed)
+    assert [(normals, len(images)) for normals, images in given] == [(95, 3)]
+    assert len(detector.likeness.left_out) == 3 and detector.calibration.method == "logistic_regression"
 
 
 def test_what_learned_from_kinds_that_were_named_is_trusted(strange, tmp_path, monkeypatch):
