@@ -1,7 +1,9 @@
 """Which of the "normal" training images look most abnormal: for a person to check, and to stand in where no defect is known."""
 
+import contextlib
 import csv
 import itertools
+import os
 import pathlib
 
 import numpy as np
@@ -60,24 +62,35 @@ def highest(values: dict[Example, float], examples: list[Example], count: int) -
 def write(path, ranked, found=()):
     """suspicious.csv: path, suspicion and label, the highest first; the label is empty until a person fills it in (data/review.py).
 
-    found: reviewed examples that are abnormal, and so not ranked. RunError when it cannot be written.
+    What a person has filled in stays, whether or not it was used. found: reviewed examples that are abnormal, and so not ranked.
+    RunError when it cannot be written; the file is then what it was.
     """
     from semi_anogan.runs import RunError
 
+    path = pathlib.Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    filled_in = {row["path"]: row["label"] for row in _rows(path) if row.get("path") and row.get("label")}
     try:
-        with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(["path", "suspicion", "label"])
-            writer.writerows([e.path, f"{value:.6g}", e.label if e.reviewed else ""] for e, value in ranked)
+            writer.writerows([e.path, f"{value:.6g}", e.label if e.reviewed else filled_in.get(e.path, "")] for e, value in ranked)
             writer.writerows([e.path, "", e.label] for e in found)
+        os.replace(temporary, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_highest(path, count: int) -> list[tuple[str, float]]:
     """The first `count` rows of suspicious.csv that have no label yet; none where there is no such file (a run of an earlier version)."""
+    unlabelled = (row for row in _rows(path) if not row.get("label"))
+    return [(row["path"], float(row["suspicion"])) for row in itertools.islice(unlabelled, count)]
+
+
+def _rows(path) -> list[dict]:
     if not pathlib.Path(path).exists():
         return []
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        unlabelled = (row for row in csv.DictReader(file) if not row.get("label"))
-        return [(row["path"], float(row["suspicion"])) for row in itertools.islice(unlabelled, count)]
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -107,6 +108,25 @@ def test_suspicious_csv_keeps_the_labels_and_lists_what_has_none(tmp_path):
     assert rows[-1] == ["n1", "", "abnormal"] and len(rows) == 31
     assert suspicion.read_highest(tmp_path / "suspicious.csv", 2) == [("n2", 8.0), ("n3", 7.0)]
     assert review.read(tmp_path / "suspicious.csv") == {"n0": "normal", "n1": "abnormal"}  # so the same file can be filled in further
+
+
+def test_what_was_filled_in_outlives_a_fit_that_did_not_use_it_and_a_full_disk(tmp_path, monkeypatch):
+    file, ranked = tmp_path / "suspicious.csv", [(e, 1.0) for e in splits().normal[:3]]
+    suspicion.write(file, ranked)
+    names = [e.path for e, _ in ranked]
+    text = file.read_text().replace(f"{names[1]},1,", f"{names[1]},1,abnormal")
+    file.write_text("\ufeff" + text, encoding="utf-8")  # as Excel saves it
+    suspicion.write(file, [(e, 2.0) for e, _ in ranked])
+    assert review.read(file) == {names[1]: "abnormal"} and suspicion.read_highest(file, 3) == [(names[0], 2.0), (names[2], 2.0)]
+    before = file.read_bytes()
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(runs.RunError, match="suspicious.csv: cannot be written: No space left"):
+        suspicion.write(file, ranked)
+    assert file.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["suspicious.csv"]
 
 
 def test_the_benchmark_labels_the_most_suspicious_by_the_truth(smoke_run, smoke_data):
