@@ -147,7 +147,7 @@ def write_report(folder: str | pathlib.Path, report: Report) -> pathlib.Path:
         groups=[(text, [row for row in rows if row["item"].group == group]) for group, text in GROUPS.items()],
         heat_scale=report_plots.heat_scale(),
         heat_ends=[_text(end, 3) for end in heat_ends],
-        suspicious=[(s, report_plots.tile(s.image) if s.image is not None else None) for s in report.suspicious],
+        suspicious=[(s, report_plots.tile(s.image, 192) if s.image is not None else None) for s in report.suspicious],
         synthetic=[report_plots.tile(image) for image in report.synthetic],
         metric_rows=_flat(report.metrics),
         config_rows=_flat(report.config),

@@ -228,9 +228,9 @@ def heat_scale() -> str:
     return data_uri(_png(_colored(np.linspace(0, 1, 256)[None].repeat(8, 0), 1.0, HEAT)))
 
 
-def tile(image: np.ndarray) -> str:
-    """A small image, float [H, W, C] in [-1, 1], as a data URI."""
-    scale = min(1.0, 96 / max(image.shape[:2]))
+def tile(image: np.ndarray, side: int = 96) -> str:
+    """An image, float [H, W, C] in [-1, 1], as a data URI; at most `side` pixels on its longer side."""
+    scale = min(1.0, side / max(image.shape[:2]))
     return data_uri(_png(_rgb(image, (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))))))
 
 

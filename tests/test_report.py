@@ -118,6 +118,8 @@ def test_suspicious_training_images(full):
     assert "1 of the 3 are known to be mislabelled, out of 4 abnormal images hidden" in text
     assert "train/7.png suspicion 5.25 abnormal in truth" in text and "train/8.png suspicion 5 normal in truth" in text
     assert text.count("in truth") == 2
+    picture = re.search(r'<img src="data:image/png;base64,([^"]+)" alt="train/7.png">', full[1]).group(1)
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (96, 192)  # of 100 x 200: large enough to judge by
 
 
 def test_synthetic_defects_are_shown_with_their_kinds(full):
