@@ -54,7 +54,7 @@ def fit_detector(config, folder, model, dataset, splits):
     stand_ins = []
     if wants_likeness and not known:
         stand_ins = found + _highest(dict(ranked), doubtful, max(0, STAND_INS[0] - len(found)), STAND_INS[1])
-        if len(stand_ins) > 1:
+        if len(stand_ins) > 1 and stand_ins != first:
             likeness_to(stand_ins)
         if len(stand_ins) < 2 or how_alike(config, model, read, splits.held_out_normal, detector.likeness) < ALIKE:
             stand_ins = found if len(found) >= ENOUGH_FOUND else []

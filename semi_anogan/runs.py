@@ -36,17 +36,24 @@ class RunError(RuntimeError):
     """A run folder that is missing, in use, damaged or of another run; the message names the file and the value."""
 
 
-def write_json(path, values: dict):
-    """Writes JSON atomically."""
+@contextlib.contextmanager
+def atomically(path):
+    """A path to write to that takes the place of `path` at the end. RunError when it cannot be written; the file is then what it was."""
     path = pathlib.Path(path)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        yield temporary
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_json(path, values: dict):
+    """Writes JSON atomically."""
+    with atomically(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def read_json(path) -> dict:
@@ -240,15 +247,8 @@ def write_arrays(path, arrays: dict):
     """Writes named arrays (.npz) atomically; RunError when it cannot be written."""
     import numpy as np
 
-    temporary = pathlib.Path(path).with_suffix(".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with atomically(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def _memory(**arrays):

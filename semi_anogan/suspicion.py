@@ -1,9 +1,7 @@
 """Which of the "normal" training images look most abnormal: for a person to check, and to stand in where no defect is known."""
 
-import contextlib
 import csv
 import itertools
-import os
 import pathlib
 
 import numpy as np
@@ -65,22 +63,14 @@ def write(path, ranked, found=()):
     What a person has filled in stays, whether or not it was used. found: reviewed examples that are abnormal, and so not ranked.
     RunError when it cannot be written; the file is then what it was.
     """
-    from semi_anogan.runs import RunError
+    from semi_anogan.runs import atomically
 
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + ".tmp")
     filled_in = {row["path"]: row["label"] for row in _rows(path) if row.get("path") and row.get("label")}
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "suspicion", "label"])
-            writer.writerows([e.path, f"{value:.6g}", e.label if e.reviewed else filled_in.get(e.path, "")] for e, value in ranked)
-            writer.writerows([e.path, "", e.label] for e in found)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with atomically(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "suspicion", "label"])
+        writer.writerows([e.path, f"{value:.6g}", e.label if e.reviewed else filled_in.get(e.path, "")] for e, value in ranked)
+        writer.writerows([e.path, "", e.label] for e in found)
 
 
 def read_highest(path, count: int) -> list[tuple[str, float]]:

@@ -51,12 +51,12 @@ def run(config, folder):
             f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
             f"{len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, {len(splits.test)} for the test"
         )
-        reviewed = [e for e in splits.normal + splits.abnormal + splits.held_out_normal + splits.held_out_abnormal if e.reviewed]
+        reviewed = [e for e in splits.training if e.reviewed]
         if reviewed:
             print(f"{config.data.reviewed}: {len(reviewed)} images reviewed, {sum(e.abnormal for e in reviewed)} of them abnormal")
         training = Training(config, folder, splits, store)
         if first and dataset.from_files and not training.progress["step"]:
-            read_all(dataset, splits.normal + splits.abnormal + splits.held_out_normal + splits.held_out_abnormal + splits.test)
+            read_all(dataset, splits.training + splits.test)
         if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
             print("note: the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in colour")
         model = training.run()

@@ -20,6 +20,11 @@ class Splits:
     held_out_abnormal: list[Example]
     test: list[Example]
 
+    @property
+    def training(self) -> list[Example]:
+        """All training images, the held-out ones too."""
+        return self.normal + self.abnormal + self.held_out_normal + self.held_out_abnormal
+
 
 def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
     """Seeded split of the training examples.
