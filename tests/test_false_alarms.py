@@ -13,11 +13,12 @@ def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
     normal = np.arange(30.0)[:, None]
     components = {
         "normal": normal, "abnormal": np.zeros((0, 1)), "synthetic": np.zeros((0, 1)), "known": np.zeros((0, 1)),
-        "mislabelled": np.arange(30) == 29, "test_normal": np.float64([[0.0], [28.5], [40.0], [50.0]]), "test_abnormal": np.float64([[10.0], [99.0]]),
+        "mislabelled": np.arange(30) == 29, "checked": np.arange(30) < 3, "test_normal": np.float64([[0.0], [28.5], [40.0], [50.0]]), "test_abnormal": np.float64([[10.0], [99.0]]),
     }
 
-    def fuse(normal, abnormal, rate, synthetic, known):
+    def fuse(normal, abnormal, rate, synthetic, known, checked):
         assert len(normal) == 20 and rate == 0.01
+        np.testing.assert_array_equal(checked, normal[:, 0] < 3)
         return calibration.fit(["a"], normal, false_alarm_rate=rate)
 
     for seed in range(5):

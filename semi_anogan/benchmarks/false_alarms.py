@@ -32,8 +32,8 @@ def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
 
 
 def measured(folder) -> tuple:
-    """(detector of a finished run, {what: components [N, K]} of all images that calibrate it and of the test images); "mislabelled": bool [N],
-    which of the "normal" ones the source knows to be abnormal.
+    """(detector of a finished run, {what: components [N, K]} of all images that calibrate it and of the test images); "mislabelled" and "checked":
+    bool [N], which of the "normal" ones the source knows to be abnormal, and which a person found normal.
     """
     from semi_anogan.fit_detector import calibration_images
 
@@ -49,7 +49,12 @@ def measured(folder) -> tuple:
     empty = np.zeros((0, len(detector.names)), np.float32)
     found = {what: [m.components for m in detector.measure(parts)] for what, parts in images.items()}
     components = {what: np.stack(rows) if rows else empty for what, rows in found.items()}
-    return detector, {**components, "mislabelled": np.array([e.mislabelled for e in splits.held_out_normal])}
+    held_out = splits.held_out_normal
+    return detector, {
+        **components,
+        "mislabelled": np.array([e.mislabelled for e in held_out]),
+        "checked": np.array([e.reviewed for e in held_out]),
+    }
 
 
 def observed(fuse, components: dict, rate: float, seed: int) -> dict[str, float]:
@@ -61,7 +66,8 @@ def observed(fuse, components: dict, rate: float, seed: int) -> dict[str, float]
     normal = components["normal"]
     order = np.random.default_rng(seed).permutation(len(normal))
     count = round(CALIBRATING_SHARE * len(normal))
-    fitted = fuse(normal[order[:count]], components["abnormal"], rate, components["synthetic"], components["known"])
+    others = (components[name] for name in ("synthetic", "known"))
+    fitted = fuse(normal[order[:count]], components["abnormal"], rate, *others, checked=components["checked"][order[:count]])
 
     def above(values):
         return float(np.mean(fitted.score(values) > fitted.threshold))
