@@ -60,6 +60,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.features.memory = 4000  # normal patches remembered; 0 for no memory
     config.features.memory_trim = 0.05  # of the normal images that are not remembered, those least like all others
     config.features.likeness = True  # to the patches of the known defects
+    config.features.classifier = True  # of whole images, where so many defects are known that some of them are held out
     config.features.projected = False  # also judges generated images, beside the discriminator
     config.features.search = False  # in the feature matching of the search
 

@@ -12,12 +12,13 @@ from semi_anogan import calibration as calibrating
 from semi_anogan import scores as scoring
 from semi_anogan.any_size import AnySize, Measurement
 from semi_anogan.backend import compile_function, is_symbolic
+from semi_anogan.classifier import Classifier
 from semi_anogan.data import images as image_io
 from semi_anogan.latent_search import LatentSearch
 from semi_anogan.likeness import Likeness
 from semi_anogan.measure import Judge, Measure, layer_counts
 from semi_anogan.memory import Memory
-from semi_anogan.patch_fitting import PatchFitting
+from semi_anogan.feature_fitting import FeatureFitting
 from semi_anogan.pretrained import load_features
 
 FORMAT = 1  # of detector.json
@@ -35,7 +36,7 @@ class Detection(NamedTuple):
     maps: np.ndarray
 
 
-class Detector(AnySize, PatchFitting):
+class Detector(AnySize, FeatureFitting):
     """Scores images with a trained SemiAnoGAN.
 
     Args:
@@ -49,6 +50,7 @@ class Detector(AnySize, PatchFitting):
         there is no search, no reconstruction, and an image takes a fraction of the time.
       memory: the Memory of normal patches, or None; `remember` makes one.
       likeness: the Likeness to the known defects, or None; `recognise` makes one.
+      classifier: the Classifier of whole images, or None; `tell_apart` makes one.
 
     Attributes:
       names: the components, in order.
@@ -64,6 +66,7 @@ class Detector(AnySize, PatchFitting):
         components: Iterable[str] = (),
         memory: Memory | None = None,
         likeness: Likeness | None = None,
+        classifier: Classifier | None = None,
     ):
         self.model = model
         self.resolution, self.channels = model.sizes["resolution"], model.sizes["channels"]
@@ -72,31 +75,31 @@ class Detector(AnySize, PatchFitting):
         self.batch_size = batch_size
         on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())
         self.at_once = 2 if on_cores else 1  # two fill the cores better; a GPU is full with one
-        self.memory, self.likeness = memory, likeness
+        self.memory, self.likeness, self.classifier = memory, likeness, classifier
         self.calibration = None
         self.map_center = self.map_scale = None
         self._chosen = tuple(components)
         self._pretrained = self._extract = None
         settings = model.options["features"]
-        if settings.get("name") and model.patches is None and (settings["memory"] or settings.get("likeness")):
+        if settings.get("name") and model.patches is None and any(settings.get(name) for name in scoring.OF_FEATURES):
             self._pretrained = load_features(settings["name"], settings["weights"])
         self.names = self._names()
         self.search = self._latent_search(search or {}) if set(self.names) & set(scoring.OF_SEARCH) else None
         self._compile()
 
     def _compile(self):
-        self.graph = Measure(self.model, self.names, self.search, self.memory, self.likeness, self._pretrained)
+        self.graph = Measure(self.model, self.names, self.search, self.memory, self.likeness, self.classifier, self._pretrained)
         self._measure = compile_function(self._measure_batch, self.model)
         self._search_latents = None
 
     def _names(self) -> tuple[str, ...]:
         missing = {"patches"} if self.model.patches is None else set()
-        missing |= {name for name in ("memory", "likeness") if getattr(self, name) is None}
+        missing |= {name for name in scoring.OF_FEATURES if getattr(self, name) is None}
         unknown = set(self._chosen) - set(scoring.COMPONENTS)
         if unknown:
             raise ValueError(f"score.components must be among {', '.join(scoring.COMPONENTS)}, got {', '.join(sorted(unknown))}")
         names = tuple(n for n in scoring.COMPONENTS if n not in missing and (not self._chosen or n in self._chosen))
-        if not names and not set(self._chosen) <= {"memory", "likeness"}:
+        if not names and not set(self._chosen) <= set(scoring.OF_FEATURES):
             raise ValueError(f"score.components: the model has none of {', '.join(self._chosen)}")
         return names
 

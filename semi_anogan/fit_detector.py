@@ -1,4 +1,4 @@
-"""From a trained model to its detector: memory, likeness, weights and threshold, all from training images."""
+"""From a trained model to its detector: memory, likeness, classifier, weights and threshold, all from training images."""
 
 import functools
 import pathlib
@@ -26,14 +26,14 @@ ENOUGH_FOUND = 3
 def fit_detector(config, folder, model, dataset, splits):
     """The detector of a trained model, with its memory of the normal training images, fitted on the held-out ones.
 
-    Writes detector.json, memory.npz, likeness.npz and suspicious.csv, in which the "normal" training images stand that look most abnormal.
+    Writes detector.json, memory.npz, likeness.npz, classifier.npz and suspicious.csv, in which the "normal" training images stand that look most abnormal.
     """
     folder = pathlib.Path(folder)
 
     def read(examples, what):
         return shown((dataset.read_image(e) for e in examples), len(examples), what)
 
-    for name in (runs.MEMORY, runs.LIKENESS):  # of an earlier end of this run
+    for name in (runs.MEMORY, runs.LIKENESS, runs.CLASSIFIER):  # of an earlier end of this run
         (folder / name).unlink(missing_ok=True)
     detector = runs.build_detector(config, model)
     wants_memory, wants_likeness = detector.wants("memory"), detector.wants("likeness")
@@ -59,12 +59,17 @@ def fit_detector(config, folder, model, dataset, splits):
         if len(stand_ins) < 2 or how_alike(config, model, read, splits.held_out_normal, detector.likeness) < ALIKE:
             stand_ins = found if len(found) >= ENOUGH_FOUND else []
             likeness_to(stand_ins)
+    trimmed = suspicion.highest(dict(ranked), doubtful, round(_trim_share(config, model) * len(splits.normal)))
     if wants_memory:
-        trimmed = suspicion.highest(dict(ranked), doubtful, round(_trim_share(config, model) * len(splits.normal)))
         remember(config, detector, {e: patches for e, patches in drawn.items() if e not in {*trimmed, *stand_ins}})
         runs.write_arrays(folder / runs.MEMORY, detector.memory.arrays())
     if detector.likeness is not None:
         runs.write_arrays(folder / runs.LIKENESS, detector.likeness.arrays())
+    # Of few known defects it learns little, and none are held out that would say how much it is worth.
+    if detector.wants("classifier") and splits.held_out_abnormal:
+        normal = [e for e in splits.normal if e not in set(trimmed)]
+        detector.tell_apart(read(normal, "features of normal"), read(splits.abnormal, "features of known abnormal"))
+        runs.write_arrays(folder / runs.CLASSIFIER, detector.classifier.arrays())
     if not detector.names:
         raise runs.RunError(f"score.components: {config.score.components} needs known abnormal images, and none are given")
     images = calibration_images(config, dataset, splits, detector, read)

@@ -30,15 +30,15 @@ class Measure:
     """Images [N, S, S, C] at the model's image_size, N static -> components, map layers and, with search, reconstructions.
 
     Args: model: a SemiAnoGAN, whose averaged networks are used; names: the components, in order; search: LatentSearch, None
-      without; memory: the Memory of normal patches or None; likeness: the Likeness or None; pretrained: their features where the model
-      has no patches.
+      without; memory: the Memory of normal patches, likeness: the Likeness, classifier: the Classifier, each or None; pretrained: their
+      features where the model has no patches.
     """
 
-    def __init__(self, model, names, search=None, memory=None, likeness=None, pretrained=None):
+    def __init__(self, model, names, search=None, memory=None, likeness=None, classifier=None, pretrained=None):
         self.model = model
         self.names = tuple(names)
         self.search = search
-        self.memory, self.likeness = memory, likeness
+        self.memory, self.likeness, self.classifier = memory, likeness, classifier
         self.pretrained = pretrained
         self.resolution = model.sizes["resolution"]
         self.counts = layer_counts(model, names, search)
@@ -51,9 +51,10 @@ class Measure:
         """The images at the resolution that the generator works at."""
         return reduced(images, self.resolution)
 
-    def features(self, images):
-        """The pretrained features that patches, memory and likeness share."""
-        return self.pretrained(images) if self.model.patches is None else self.model.patches_average.features(images)
+    @property
+    def network(self):
+        """The network of the pretrained features that patches, memory, likeness and classifier share."""
+        return self.pretrained if self.model.patches is None else self.model.patches_average.features
 
     def start(self, images):
         """(latents [N, restarts, L] where the searches start, the images' features that the search compares)."""
@@ -74,11 +75,14 @@ class Measure:
             logits, _, evidence = model.projected_average(small)
             values["discriminator"] -= logits
             layers["discriminator"] = layers["discriminator"] + evidence
+        if "classifier" in self.names:
+            pretrained, frozen = self.network.tuned_and_frozen(images)
+            values["classifier"] = self.classifier.values(frozen)
+        elif model.patches is not None or set(scoring.OF_FEATURES) & set(self.names):
+            pretrained = self.network(images)
         if model.patches_average is not None:
-            logits, pretrained, layers["patches"] = model.patches_average(images)
-            values["patches"] = -logits
-        elif {"memory", "likeness"} & set(self.names):
-            pretrained = self.features(images)
+            layers["patches"] = model.patches_average.evidence(pretrained)
+            values["patches"] = -model.patches_average.logits(layers["patches"])
         if "memory" in self.names:
             layers["memory"] = [self.memory.distances(pretrained)]
             values["memory"] = top_mean(layers["memory"][0], TOP_SHARE)

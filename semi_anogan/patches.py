@@ -55,11 +55,15 @@ class PatchDiscriminator(keras.Model):
 
     def call(self, images, where=None):
         features = self.features(images)
-        evidence = [
+        evidence = self.evidence(features)
+        return self.logits(evidence, where), features, evidence
+
+    def evidence(self, features):
+        """Evidence maps of the features of images."""
+        return [
             to_evidence(leaky_relu(enter(features[index])))
             for index, enter, to_evidence in zip(self.scales, self.enter, self.to_evidence, strict=True)
         ]
-        return self.logits(evidence, where), features, evidence
 
     def logits(self, evidence, where=None):
         """Logits [N] of evidence maps; see `call` for `where`."""

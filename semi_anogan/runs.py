@@ -10,11 +10,12 @@ import ml_collections
 
 from semi_anogan.config import default_config, words
 
-CONFIG, DETECTOR, MEMORY, LIKENESS, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
+CONFIG, DETECTOR, MEMORY, LIKENESS, CLASSIFIER, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPOINTS, EVENTS = (
     "config.json",
     "detector.json",
     "memory.npz",
     "likeness.npz",
+    "classifier.npz",
     "suspicious.csv",
     "metrics.json",
     "scores.csv",
@@ -25,7 +26,8 @@ CONFIG, DETECTOR, MEMORY, LIKENESS, SUSPICIOUS, METRICS, SCORES, REPORT, CHECKPO
 # Keys that may change when a run goes on, because they decide nothing about its weights; those of the detector have it fitted again.
 FREE_KEYS = ("train.log_steps", "train.checkpoint_kimages", "data.cache_megabytes", "name")
 DETECTOR_KEYS = (
-    "calibration.false_alarm_rate", "data.reviewed", "features.memory", "features.memory_trim", "features.likeness", "features.search",
+    "calibration.false_alarm_rate", "data.reviewed", "features.memory", "features.memory_trim", "features.likeness",
+    "features.classifier", "features.search",
     "map.sigma_px", "score.components", "search.iterations", "search.feature_weight", "search.learning_rate",
     "search.restarts", "search.candidates", "search.patience", "search.batch_size",
 )
@@ -233,7 +235,7 @@ def load_detector(folder, **overrides):
         raise RunError(f"{folder / DETECTOR}: missing, so the training has not finished; run train with --workdir={folder}")
     model = load_model(folder, config)
     try:
-        read = {"memory": (MEMORY, _memory), "likeness": (LIKENESS, _likeness)}
+        read = {"memory": (MEMORY, _memory), "likeness": (LIKENESS, _likeness), "classifier": (CLASSIFIER, _classifier)}
         found = {name: read_arrays(folder / file, make) for name, (file, make) in read.items() if (folder / file).exists()}
         overrides = {**found, **overrides}
         detector = build_detector(config, model, **overrides)
@@ -261,6 +263,12 @@ def _likeness(**arrays):
     from semi_anogan.likeness import Likeness
 
     return Likeness.of_arrays(**arrays)
+
+
+def _classifier(**arrays):
+    from semi_anogan.classifier import Classifier
+
+    return Classifier(**arrays)
 
 
 def read_arrays(path, make):

@@ -137,32 +137,49 @@ class PretrainedFeatures(keras.Model):
         self.built = True
 
     def call(self, images):
+        x, shared = self._begin(images)
+        return shared + self._end(x, tuned=True)
+
+    def tuned_and_frozen(self, images):
+        """(what a call returns, the same as it was before fine-tuning); what no training changes is computed once."""
+        x, shared = self._begin(images)
+        tuned = shared + self._end(x, tuned=True)
+        return tuned, shared + self._end(x, tuned=False) if self.trainable_blocks else tuned
+
+    def _begin(self, images):
+        """(the input of the first block that is fine-tuned, the features of the blocks before)."""
         x = images if images.shape[-1] == 3 else ops.concatenate([images] * 3, axis=-1)
-        x = relu6(self._conv(x, "stem", 2))
+        return self._blocks(relu6(self._conv(x, "stem", 2)), range(self.first_trained), tuned=False)
+
+    def _end(self, x, tuned: bool):
+        """The features of the blocks from the first that is fine-tuned on, with or without the fine-tuning."""
+        return self._blocks(x, range(self.first_trained, self.last_block + 1), tuned)[1]
+
+    def _blocks(self, x, blocks, tuned: bool):
         features = []
-        for block in range(self.last_block + 1):
-            x = self._block(x, block)
+        for block in blocks:
+            x = self._block(x, block, tuned)
             if block in self.taps:
                 features.append(x)
-        return features
+        return x, features
 
-    def _weight(self, name: str):
+    def _weight(self, name: str, tuned: bool = False):
         value = ops.convert_to_tensor(weights()[name])
-        return value + OFFSET_SCALE * self.offsets[name] if name in self.offsets else value
+        return value + OFFSET_SCALE * self.offsets[name] if tuned and name in self.offsets else value
 
-    def _conv(self, x, name: str, stride: int = 1):
-        kernel = self._weight(f"{name}/kernel")
-        return ops.conv(x, kernel, strides=stride, padding="same", data_format="channels_last") + self._weight(f"{name}/bias")
+    def _conv(self, x, name: str, stride: int = 1, tuned: bool = False):
+        kernel, bias = (self._weight(f"{name}/{kind}", tuned) for kind in ("kernel", "bias"))
+        return ops.conv(x, kernel, strides=stride, padding="same", data_format="channels_last") + bias
 
-    def _block(self, x, block: int):
+    def _block(self, x, block: int, tuned: bool):
         name, stride = f"block{block}", _STRIDES[block]
-        y = relu6(self._conv(x, f"{name}/expand")) if f"{name}/expand/kernel" in weights() else x
-        kernel = self._weight(f"{name}/depthwise/kernel")
-        if block >= self.first_trained:
+        y = relu6(self._conv(x, f"{name}/expand", tuned=tuned)) if f"{name}/expand/kernel" in weights() else x
+        kernel = self._weight(f"{name}/depthwise/kernel", tuned)
+        if tuned:
             y = ops.depthwise_conv(y, kernel, strides=stride, padding="same", data_format="channels_last")
         else:
             y = depthwise(y, kernel, stride)
-        y = self._conv(relu6(y + self._weight(f"{name}/depthwise/bias")), f"{name}/project")
+        y = self._conv(relu6(y + self._weight(f"{name}/depthwise/bias", tuned)), f"{name}/project", tuned=tuned)
         return x + y if stride == 1 and x.shape[-1] == y.shape[-1] else y
 
     def get_config(self):
@@ -207,6 +224,11 @@ class ApplicationFeatures(keras.Model):
     def call(self, images):
         x = images if images.shape[-1] == 3 else ops.concatenate([images] * 3, axis=-1)
         return self._body.content(self._preprocess(127.5 * (x + 1.0)), training=False)
+
+    def tuned_and_frozen(self, images):
+        """As PretrainedFeatures.tuned_and_frozen; it stays frozen, so both are the same."""
+        features = self(images)
+        return features, features
 
     def get_config(self):
         return {**self.settings, "name": self.name}

@@ -1,4 +1,4 @@
-"""How a detector comes to its memory and its likeness: from patches of the training images."""
+"""How a detector comes to its memory, its likeness and its classifier: from pretrained features of the training images."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,16 +8,17 @@ from keras import ops
 
 from semi_anogan import normal_patches
 from semi_anogan.backend import compile_function
+from semi_anogan.classifier import Classifier, pooled
 from semi_anogan.likeness import Likeness
 from semi_anogan.memory import Memory
 from semi_anogan.normal_patches import NormalPatches
 
 
-class PatchFitting:
-    """The part of Detector that makes `memory` and `likeness`, and the components "memory" and "likeness" with them."""
+class FeatureFitting:
+    """The part of Detector that makes `memory`, `likeness` and `classifier`, and the components of those names with them."""
 
     def wants(self, name: str) -> bool:
-        """Whether the settings ask for a "memory" or a "likeness" that is not there yet."""
+        """Whether the settings ask for a "memory", a "likeness" or a "classifier" that is not there yet."""
         settings = self.model.options["features"]
         wanted = bool(settings.get("name")) and settings.get(name) and (not self._chosen or name in self._chosen)
         return bool(wanted) and getattr(self, name) is None
@@ -64,10 +65,25 @@ class PatchFitting:
         self.names = self._names()
         self._compile()
 
+    def tell_apart(self, normal: Iterable, abnormal: Iterable):
+        """Makes the classifier of whole images, and the component "classifier" with it.
+
+        Args: normal, abnormal: training images, as in `measure`.
+        """
+        extract = compile_function(lambda x: [pooled(self.graph.network.tuned_and_frozen(x)[1])], self.model)
+        of_normal, of_abnormal = ([np.concatenate(tiles) for tiles in self._of_tiles(images, extract)] for images in (normal, abnormal))
+        self.classifier = Classifier.fit(of_normal, of_abnormal)
+        self.names = self._names()
+        self._compile()
+
     def _features(self, images: Iterable) -> Iterator[list[list[np.ndarray]]]:
         """Of each image, for each of its tiles, the pretrained features: lists of [h, w, C], finest first."""
         if self._extract is None:
-            self._extract = compile_function(lambda x: self.graph.features(x), self.model)
+            self._extract = compile_function(lambda x: self.graph.network(x), self.model)
+        return self._of_tiles(images, self._extract)
+
+    def _of_tiles(self, images: Iterable, extract) -> Iterator[list[list[np.ndarray]]]:
+        """Of each image, for each of its tiles, what `extract` makes of it: a list of arrays; extract: a batch of tiles -> arrays [N, ...]."""
         counts = []  # tiles of the images read and not yet given back
 
         def parts():
@@ -79,9 +95,9 @@ class PatchFitting:
         tiles, waiting = [], parts()
         while batch := list(itertools.islice(waiting, self.batch_size)):
             filled = batch + [batch[0]] * (self.batch_size - len(batch))
-            outputs = [ops.convert_to_numpy(o) for o in self._extract(np.stack(filled))]
-            for features in itertools.islice(zip(*outputs, strict=True), len(batch)):
-                tiles.append(list(features))
+            outputs = [ops.convert_to_numpy(o) for o in extract(np.stack(filled))]
+            for found in itertools.islice(zip(*outputs, strict=True), len(batch)):
+                tiles.append(list(found))
                 if len(tiles) == counts[0]:
                     yield tiles
                     tiles = []
