@@ -94,7 +94,7 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
     np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)
 
 
-def test_features_memory_and_likeness_export(tmp_path):
+def test_features_memory_likeness_and_classifier_export(tmp_path):
     """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
     from semi_anogan.model import SemiAnoGAN
 
@@ -102,12 +102,14 @@ def test_features_memory_and_likeness_export(tmp_path):
                 "top_share": 0.05, "memory": 20, "likeness": True, "projected": False, "search": False}
     model = SemiAnoGAN(resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=features, seed=1)
     images = np.random.default_rng(1).uniform(-1, 1, (24, 32, 32, 1)).astype(np.float32)
-    detector = Detector(model, components=("patches", "memory", "likeness"), batch_size=2)
+    names = ("patches", "memory", "likeness", "classifier")
+    detector = Detector(model, components=names, batch_size=2)
     drawn = detector.draw(images[:6])
     detector.remember(drawn, size=20)  # others below: a patch in the memory is at distance 0, but for rounding
     detector.recognise(drawn, [(np.clip(image + 0.5, -1, 1), None) for image in images[6:9]])
+    detector.tell_apart(images[:6], np.clip(images[6:9] + 0.5, -1, 1))
     images = images[9:]
-    assert detector.names == ("patches", "memory", "likeness")
+    assert detector.names == names
     detector.calibrate(images[:10], np.clip(images[10:] + 0.5, -1, 1), 0.2)
     write.export(detector, {}, images, tmp_path / "b", ["onnx", "tflite"], [2], ["float32"])
     wanted = detector(images)

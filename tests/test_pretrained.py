@@ -71,3 +71,19 @@ def test_a_model_of_keras_applications_from_a_weights_file(tmp_path):
     assert network.strides == [4, 8, 16] and network.trainable_variables == []
     found = network(np.zeros((1, 64, 64, 1), np.float32))
     assert [f.shape[1] for f in found] == [16, 8, 4] and [f.shape[-1] for f in found] == network.channels
+    assert all(tuned is frozen for tuned, frozen in zip(*network.tuned_and_frozen(np.zeros((1, 64, 64, 1), np.float32)), strict=True))
+
+
+@pytest.mark.parametrize("blocks", [0, 2, 6, 16])
+def test_features_as_they_were_before_fine_tuning(blocks):
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 1)).astype(np.float32)
+    untouched, network = pretrained.PretrainedFeatures(15)(images), pretrained.PretrainedFeatures(15, trainable_blocks=blocks)
+    network.build()
+    for number, variable in enumerate(network.trainable_variables):
+        variable.assign(np.random.default_rng(number).normal(0, 1, variable.shape))
+    tuned, frozen = network.tuned_and_frozen(images)
+    for now, before, called, expected in zip(tuned, frozen, network(images), untouched, strict=True):
+        np.testing.assert_array_equal(now, called)
+        np.testing.assert_array_equal(before, expected)
+    changed = [not np.array_equal(now, before) for now, before in zip(tuned, frozen, strict=True)]
+    assert changed == {0: [False] * 4, 2: [False, False, False, True], 6: [False, False, True, True], 16: [True] * 4}[blocks]

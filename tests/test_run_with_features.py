@@ -1,5 +1,6 @@
-"""Whole runs with pretrained features: a few known defects, or none."""
+"""Whole runs with pretrained features: many known defects, a few, or none."""
 
+import csv
 import json
 import shutil
 
@@ -10,19 +11,20 @@ from tiny_runs import tiny_config
 from semi_anogan import runs, suspicion, train
 from semi_anogan.data import review
 from semi_anogan.detector import Detector
+from semi_anogan.pretrained import load_features
 
 FEATURES = {
     "features.name": "efficientnet_lite0", "features.resolution": 32, "features.memory": 60, "schedule.total_kimages": 0.064,
     "schedule.patch_kimages": 0.032, "schedule.patch_batch_size": 8, "schedule.start_resolution": 8,
-    "score.components": "discriminator,patches,memory,likeness",
+    "score.components": "discriminator,patches,memory,likeness,classifier",
 }
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Two run folders by their number of known abnormal images, 3 and 0."""
+    """Run folders by their number of known abnormal images: 40, of which 8 are held out, 3 and 0."""
     folders = {}
-    for known in (3, 0):
+    for known in (40, 3, 0):
         folders[known] = tmp_path_factory.mktemp(f"known{known}")
         train.run(tiny_config(**{**FEATURES, "data.abnormal_count": known}), folders[known])
     return folders
@@ -46,7 +48,24 @@ def test_without_known_defects_components_count_as_they_agree_with_the_memory(fi
     assert "likeness" in weights  # to synthetic defects
 
 
-@pytest.mark.parametrize("known", [3, 0])
+def test_with_many_known_defects_there_is_a_classifier_on_the_features_before_fine_tuning(finished):
+    """What the run's file says, on ImageNet's own features, is the component in scores.csv."""
+    assert [(finished[known] / "classifier.npz").exists() for known in (40, 3, 0)] == [True, False, False]
+    detector, config = Detector.load(finished[40]), runs.load_config(finished[40])
+    assert detector.model.patches_average.features.trainable_blocks > 0 and "classifier" in detector.names
+    assert all("classifier" not in Detector.load(finished[known]).names for known in (3, 0))
+    dataset, splits, _ = runs.load_data(config)
+    images = np.stack([detector.cut(dataset.read_image(e))[0] for e in splits.test])
+    features = [np.asarray(f, np.float64) for f in load_features()(images)]
+    pooled = np.concatenate([f.mean((1, 2)) for f in features] + [f.std((1, 2)) for f in features], axis=1)
+    with np.load(finished[40] / "classifier.npz") as file:
+        expected = pooled @ file["weights"] + file["bias"]
+    with open(finished[40] / "scores.csv", newline="") as file:
+        found = {row["path"]: float(row["classifier"]) for row in csv.DictReader(file)}
+    np.testing.assert_allclose([found[e.path] for e in splits.test], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("known", [40, 3, 0])
 def test_a_loaded_run_scores_as_the_training_did(finished, known):
     detector, (dataset, splits, _) = Detector.load(finished[known]), runs.load_data(runs.load_config(finished[known]))
     rows = (finished[known] / "scores.csv").read_text().splitlines()[1:]
@@ -103,10 +122,10 @@ def test_reviewed_images_change_the_detector_without_training_again(finished, tm
     assert all(path not in (folder / "report.html").read_text() for path in labels)  # what has been looked at is not listed again
 
 
-@pytest.mark.parametrize("name", ["likeness.npz", "memory.npz"])
+@pytest.mark.parametrize("name", ["likeness.npz", "memory.npz", "classifier.npz"])
 def test_a_damaged_file_is_named(finished, tmp_path, name):
     folder = tmp_path / "run"
-    shutil.copytree(finished[3], folder)
+    shutil.copytree(finished[40], folder)
     (folder / name).write_bytes((folder / name).read_bytes()[:200])
     with pytest.raises(runs.RunError, match=f"{name}: cannot be read"):
         Detector.load(folder)

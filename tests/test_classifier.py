@@ -1,0 +1,60 @@
+"""The classifier of whole images."""
+
+import numpy as np
+import pytest
+
+from semi_anogan.classifier import INVERSE_STRENGTH, Classifier, pooled
+
+
+def vectors(rng, count, offset=0.0):
+    """Pooled features of images of one tile: [1, 3] each, the offset on the second feature, which is the largest by far."""
+    return [(rng.normal(0, 1, (1, 3)) * (1, 100, 1) + (0, 100 * offset, 5)).astype(np.float32) for _ in range(count)]
+
+
+def test_means_come_first_then_standard_deviations():
+    """By hand: a scale of one feature, 0, 2, 4 and 6: mean 3, squares of 9, 1, 1 and 9; one of two features and a single position."""
+    fine, coarse = np.float32([0, 2, 4, 6]).reshape(1, 2, 2, 1), np.float32([7, -1]).reshape(1, 1, 1, 2)
+    np.testing.assert_allclose(np.asarray(pooled([fine, coarse])), [[3, 7, -1, 5**0.5, 1e-6, 1e-6]], rtol=1e-6)
+
+
+def test_log_odds_are_the_product_with_the_pooled_features():
+    rng = np.random.default_rng(0)
+    features = [rng.normal(0, 1, (2, 4, 4, 2)).astype(np.float32), rng.normal(0, 1, (2, 2, 2, 3)).astype(np.float32)]
+    weights = rng.normal(0, 1, 10)
+    wide = [f.astype(np.float64) for f in features]
+    expected = np.concatenate([f.mean((1, 2)) for f in wide] + [f.std((1, 2)) for f in wide], axis=1) @ weights - 0.5
+    np.testing.assert_allclose(np.asarray(Classifier(weights, -0.5).values(features)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_it_is_the_logistic_regression_on_standardised_features():
+    """The loss that it is to minimise, by hand, has no slope there: |w|^2 / 2 + C times the sum of the losses, each kind half of the weight."""
+    rng = np.random.default_rng(1)
+    normal, abnormal = vectors(rng, 40), vectors(rng, 10, 2.0)
+    found = Classifier.fit(normal, abnormal)
+    x = np.concatenate(normal + abnormal).astype(np.float64)
+    center, scale = x[:40].mean(axis=0), x[:40].std(axis=0)
+    w = found.weights * scale
+    z = (x - center) / scale
+    label = np.where(np.arange(50) < 40, -1.0, 1.0)
+    weight = np.where(label < 0, 50 / 2 / 40, 50 / 2 / 10)
+    pull = weight * label / (1 + np.exp(label * (z @ w + found.bias + center @ found.weights)))
+    np.testing.assert_allclose(w, INVERSE_STRENGTH * pull @ z, rtol=2e-2, atol=2e-4)
+    assert pull.sum() == pytest.approx(0, abs=0.05)  # the bias is not shrunk
+    assert w[1] > 2 * np.abs(w[[0, 2]]).max()  # where the offset is
+
+
+def test_of_an_abnormal_image_of_several_tiles_the_most_abnormal_one_counts():
+    rng = np.random.default_rng(2)
+    normal, defects = vectors(rng, 60), vectors(rng, 12, 6.0)
+    rest = [np.concatenate(vectors(rng, 3)) for _ in defects]
+    tiled = Classifier.fit(normal, [np.concatenate([r[:1], d, r[1:]]) for r, d in zip(rest, defects, strict=True)])
+    alone = Classifier.fit(normal, defects)
+    np.testing.assert_allclose(tiled.weights, alone.weights, rtol=1e-6)
+    assert tiled.bias == alone.bias
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="needs normal and abnormal images, got 1 and 0"):
+        Classifier.fit([np.zeros((1, 3), np.float32)], [])
+    with pytest.raises(ValueError, match=r"got shapes \(1, 2\) and \(\)"):
+        Classifier(np.zeros((1, 2)), 0.0)
