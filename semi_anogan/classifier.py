@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 INVERSE_STRENGTH = 0.01  # C of scikit-learn: strong shrinkage, since there are many features and few known abnormal images
+MOST = 20000  # normal images or tiles that it is fitted to, drawn at random where there are more
 
 
 class Classifier:
@@ -33,19 +34,23 @@ class Classifier:
         """
         if not len(normal) or not len(abnormal):
             raise ValueError(f"a classifier needs normal and abnormal images, got {len(normal)} and {len(abnormal)}")
-        fitted = cls._fitted(np.concatenate(normal), np.concatenate(abnormal))
+        normal = np.concatenate(normal)
+        if len(normal) > MOST:
+            normal = normal[np.random.default_rng(0).permutation(len(normal))[:MOST]]
+        fitted = cls._fitted(normal, np.concatenate(abnormal))
         if any(len(tiles) > 1 for tiles in abnormal):
-            fitted = cls._fitted(np.concatenate(normal), np.stack([t[np.argmax(t @ fitted.weights)] for t in abnormal]))
+            fitted = cls._fitted(normal, np.stack([t[np.argmax(t @ fitted.weights)] for t in abnormal]))
         return fitted
 
     @classmethod
     def _fitted(cls, normal, abnormal) -> "Classifier":
         from sklearn.linear_model import LogisticRegression
 
-        center, scale = normal.mean(axis=0, dtype=np.float64), normal.std(axis=0, dtype=np.float64) + 1e-6
-        x = (np.concatenate([normal, abnormal]) - center) / scale
+        x = np.concatenate([normal, abnormal]).astype(np.float64)
+        # Of both kinds: a feature that is constant in normal images must not be blown up where it is not.
+        center, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
         label = np.arange(len(x)) >= len(normal)
-        found = LogisticRegression(C=INVERSE_STRENGTH, class_weight="balanced", max_iter=1000).fit(x, label)
+        found = LogisticRegression(C=INVERSE_STRENGTH, class_weight="balanced", max_iter=1000).fit((x - center) / scale, label)
         weights = found.coef_[0] / scale
         return cls(weights, found.intercept_[0] - center @ weights)
 

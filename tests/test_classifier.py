@@ -32,7 +32,7 @@ def test_it_is_the_logistic_regression_on_standardised_features():
     normal, abnormal = vectors(rng, 40), vectors(rng, 10, 2.0)
     found = Classifier.fit(normal, abnormal)
     x = np.concatenate(normal + abnormal).astype(np.float64)
-    center, scale = x[:40].mean(axis=0), x[:40].std(axis=0)
+    center, scale = x.mean(axis=0), x.std(axis=0)
     w = found.weights * scale
     z = (x - center) / scale
     label = np.where(np.arange(50) < 40, -1.0, 1.0)
@@ -41,6 +41,19 @@ def test_it_is_the_logistic_regression_on_standardised_features():
     np.testing.assert_allclose(w, INVERSE_STRENGTH * pull @ z, rtol=2e-2, atol=2e-4)
     assert pull.sum() == pytest.approx(0, abs=0.05)  # the bias is not shrunk
     assert w[1] > 2 * np.abs(w[[0, 2]]).max()  # where the offset is
+
+
+def test_a_feature_that_is_constant_in_normal_images_is_not_blown_up():
+    """It is 0 in them, to the last digit, and 1 in a tenth of the abnormal ones: a weight like any other's, and log-odds of a few units."""
+    rng = np.random.default_rng(3)
+    normal, abnormal = vectors(rng, 100), vectors(rng, 20, 2.0)
+    for vector in normal + abnormal:
+        vector[0, 2] = 0.0
+    for vector in abnormal[:2]:
+        vector[0, 2] = 1.0
+    found = Classifier.fit(normal, abnormal)
+    assert 0 < found.weights[2] < 5
+    assert np.abs(np.concatenate(normal + abnormal) @ found.weights + found.bias).max() < 5
 
 
 def test_of_an_abnormal_image_of_several_tiles_the_most_abnormal_one_counts():
