@@ -235,10 +235,7 @@ def load_detector(folder, **overrides):
         raise RunError(f"{folder / DETECTOR}: missing, so the training has not finished; run train with --workdir={folder}")
     model = load_model(folder, config)
     try:
-        read = {"memory": (MEMORY, _memory), "likeness": (LIKENESS, _likeness), "classifier": (CLASSIFIER, _classifier)}
-        found = {name: read_arrays(folder / file, make) for name, (file, make) in read.items() if (folder / file).exists()}
-        overrides = {**found, **overrides}
-        detector = build_detector(config, model, **overrides)
+        detector = build_detector(config, model, **{**_fitted_to_features(folder), **overrides})
         detector.restore(state)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder / DETECTOR}: {error}") from error
@@ -253,22 +250,14 @@ def write_arrays(path, arrays: dict):
         np.savez(file, **arrays)
 
 
-def _memory(**arrays):
+def _fitted_to_features(folder) -> dict:
+    """What was fitted to the pretrained features, by its name among the arguments of Detector, as far as the run has it."""
+    from semi_anogan.classifier import Classifier
+    from semi_anogan.likeness import Likeness
     from semi_anogan.memory import Memory
 
-    return Memory(**arrays)
-
-
-def _likeness(**arrays):
-    from semi_anogan.likeness import Likeness
-
-    return Likeness.of_arrays(**arrays)
-
-
-def _classifier(**arrays):
-    from semi_anogan.classifier import Classifier
-
-    return Classifier(**arrays)
+    files = {"memory": (MEMORY, Memory), "likeness": (LIKENESS, Likeness.of_arrays), "classifier": (CLASSIFIER, Classifier)}
+    return {name: read_arrays(folder / file, make) for name, (file, make) in files.items() if (folder / file).exists()}
 
 
 def read_arrays(path, make):

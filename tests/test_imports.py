@@ -80,7 +80,7 @@ def test_backends_are_chosen_in_one_place():
 
 def test_the_edge_runtime_needs_neither_framework_nor_networks():
     ours_above = ours("backend", "layers", "networks", "losses", "scores", "model", "latent_search", "detector")
-    ours_above += ours("pretrained", "patches", "memory", "likeness", "measure", "augmentation", "objective")
+    ours_above += ours("pretrained", "patches", "memory", "likeness", "classifier", "measure", "augmentation", "objective")
     forbidden = ("tensorflow", "keras", "jax", *ours_above)
     for module in IMPORTS:
         if is_part_of(module, ours("export.runtime")):
@@ -91,7 +91,7 @@ def test_the_edge_runtime_needs_neither_framework_nor_networks():
 LEVELS = [
     ours("data", "schedule", "metrics", "calibration", "threshold", "report", "report_plots")
     + ours("events", "baselines", "config", "progress"),
-    ours("layers", "networks", "losses", "scores", "pretrained", "patches", "memory", "likeness", "augmentation"),
+    ours("layers", "networks", "losses", "scores", "pretrained", "patches", "memory", "likeness", "classifier", "augmentation"),
     ours("backend", "latent_search", "objective"),
     ours("model", "checkpoint"),
 ]
