@@ -121,6 +121,7 @@ def default_config() -> ml_collections.ConfigDict:
 
 def check(config):
     """ConfigError for the first setting out of its range."""
+    from semi_anogan import components
     from semi_anogan.data.synthetic import KINDS
 
     o, f, s, c = config.objective, config.features, config.search, config.calibration
@@ -166,7 +167,9 @@ def check(config):
         if not holds:
             section, name = key.split(".")
             raise ConfigError(f"{key} must be {allowed}, got {config[section][name]!r}")
+    off = [name for name in ("patches", "memory", "likeness", "classifier") if not (f.name and f[name])]
     try:
+        components.check(words(config.score.components), off)
         Schedule(resolution=config.model.resolution, **config.schedule)
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -9,10 +9,11 @@ import numpy as np
 from keras import ops
 
 from semi_anogan import calibration as calibrating
-from semi_anogan import scores as scoring
 from semi_anogan.any_size import AnySize, Measurement
 from semi_anogan.backend import compile_function, is_symbolic
 from semi_anogan.classifier import Classifier
+from semi_anogan.components import COMPONENTS, GROUPS, OF_FEATURES, OF_SEARCH, TRAINED_ON_KNOWN
+from semi_anogan.components import check as check_components
 from semi_anogan.data import images as image_io
 from semi_anogan.latent_search import LatentSearch
 from semi_anogan.likeness import Likeness
@@ -46,7 +47,7 @@ class Detector(AnySize, FeatureFitting):
       map_sigma_px: Gaussian smoothing of the map, in pixels of the model's resolution.
       batch_size: images searched at once. It is fixed: shorter batches are filled up, so that an image's score is the same
         alone and in any company.
-      components: names of scores.COMPONENTS the score is made of; empty: all that the model has. Without any of scores.OF_SEARCH
+      components: names of components.COMPONENTS the score is made of; empty: all that the model has. Without any of components.OF_SEARCH
         there is no search, no reconstruction, and an image takes a fraction of the time.
       memory: the Memory of normal patches, or None; `remember` makes one.
       likeness: the Likeness to the known defects, or None; `recognise` makes one.
@@ -81,10 +82,10 @@ class Detector(AnySize, FeatureFitting):
         self._chosen = tuple(components)
         self._pretrained = self._extract = None
         settings = model.options["features"]
-        if settings.get("name") and model.patches is None and any(settings.get(name) for name in scoring.OF_FEATURES):
+        if settings.get("name") and model.patches is None and any(settings.get(name) for name in OF_FEATURES):
             self._pretrained = load_features(settings["name"], settings["weights"])
         self.names = self._names()
-        self.search = self._latent_search(search or {}) if set(self.names) & set(scoring.OF_SEARCH) else None
+        self.search = self._latent_search(search or {}) if set(self.names) & set(OF_SEARCH) else None
         self._compile()
 
     def _compile(self):
@@ -94,12 +95,10 @@ class Detector(AnySize, FeatureFitting):
 
     def _names(self) -> tuple[str, ...]:
         missing = {"patches"} if self.model.patches is None else set()
-        missing |= {name for name in scoring.OF_FEATURES if getattr(self, name) is None}
-        unknown = set(self._chosen) - set(scoring.COMPONENTS)
-        if unknown:
-            raise ValueError(f"score.components must be among {', '.join(scoring.COMPONENTS)}, got {', '.join(sorted(unknown))}")
-        names = tuple(n for n in scoring.COMPONENTS if n not in missing and (not self._chosen or n in self._chosen))
-        if not names and not set(self._chosen) <= set(scoring.OF_FEATURES):
+        missing |= {name for name in OF_FEATURES if getattr(self, name) is None}
+        check_components(self._chosen)
+        names = tuple(n for n in COMPONENTS if n not in missing and (not self._chosen or n in self._chosen))
+        if not names and not set(self._chosen) <= set(OF_FEATURES):
             raise ValueError(f"score.components: the model has none of {', '.join(self._chosen)}")
         return names
 
@@ -196,14 +195,14 @@ class Detector(AnySize, FeatureFitting):
         self, normal, abnormal, false_alarm_rate: float, synthetic=(), known=(), trusted=(), checked=()
     ) -> calibrating.Calibration:
         """Score statistics, weights and threshold from components [N, K] of images as `calibrate` takes them."""
-        settings = {"groups": [scoring.GROUPS[name] for name in self.names], "anchor": "memory", "trusted": trusted, "checked": checked}
+        settings = {"groups": [GROUPS[name] for name in self.names], "anchor": "memory", "trusted": trusted, "checked": checked}
         if len(known) and not len(abnormal) and self.likeness is not None and len(self.likeness.left_out):
             if len(known) != len(self.likeness.left_out):
                 raise ValueError(f"known must be the {len(self.likeness.left_out)} images that the likeness was made of, got {len(known)}")
             abnormal = np.array(known)
             if "likeness" in self.names:
                 abnormal[:, self.names.index("likeness")] = self.likeness.left_out
-            settings |= {"min_abnormal": 2, "ignored": scoring.TRAINED_ON_KNOWN}
+            settings |= {"min_abnormal": 2, "ignored": TRAINED_ON_KNOWN}
         return calibrating.fit(
             self.names,
             normal,
@@ -216,7 +215,7 @@ class Detector(AnySize, FeatureFitting):
     def pruned(self) -> "Detector":
         """A detector of the same scores, labels and maps that does not compute the components whose weight in the score is 0.
 
-        Where none of scores.OF_SEARCH has a weight it does not search, which is several times faster; there are no reconstructions then.
+        Where none of components.OF_SEARCH has a weight it does not search, which is several times faster; there are no reconstructions then.
         """
         calibration, counts = self._calibrated().pruned(), self._layer_counts()
         if not set(calibration.names) & set(counts):  # then all layers make the map
@@ -225,7 +224,7 @@ class Detector(AnySize, FeatureFitting):
         pruned = copy.copy(self)
         pruned.calibration, pruned._chosen, pruned.names = calibration, calibration.names, calibration.names
         pruned.map_center, pruned.map_scale = self.map_center[used], self.map_scale[used]
-        if not set(pruned.names) & set(scoring.OF_SEARCH):
+        if not set(pruned.names) & set(OF_SEARCH):
             pruned.search = None
         pruned._compile()
         return pruned

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from semi_anogan import scores as scoring
+from semi_anogan.components import OF_FEATURES
 from semi_anogan.layers import reduced
 from semi_anogan.losses import top_mean
 from semi_anogan.memory import TOP_SHARE
@@ -78,7 +79,7 @@ class Measure:
         if "classifier" in self.names:
             pretrained, frozen = self.network.tuned_and_frozen(images)
             values["classifier"] = self.classifier.values(frozen)
-        elif model.patches is not None or set(scoring.OF_FEATURES) & set(self.names):
+        elif model.patches is not None or set(OF_FEATURES) & set(self.names):
             pretrained = self.network(images)
         if model.patches_average is not None:
             layers["patches"] = model.patches_average.evidence(pretrained)

@@ -199,7 +199,7 @@ def load_model(folder, config):
 
 
 def _searches(components: str) -> bool:
-    from semi_anogan.scores import OF_SEARCH
+    from semi_anogan.components import OF_SEARCH
 
     return not words(components) or bool(set(words(components)) & set(OF_SEARCH))
 

@@ -1,7 +1,4 @@
-"""Score components and anomaly maps, in keras.ops.
-
-Every component is built so that a higher value is more abnormal, and depends on its own image only.
-"""
+"""Score components and anomaly maps, in keras.ops. A component depends on its own image only."""
 
 import numpy as np
 from keras import ops
@@ -9,16 +6,6 @@ from keras import ops
 from semi_anogan import losses
 from semi_anogan.data.images import gaussian
 from semi_anogan.layers import reduced
-
-# What a score can be made of. residual, feature_distance: the search's two losses at z*; discriminator, patches: minus the
-# logit; latent_norm: mean square of z*; memory: distance to the nearest normal patches; likeness: to the known defects,
-# or where none is known to hidden or synthetic ones (fit_detector.py); classifier: log-odds of the whole image, where many are known.
-COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory", "likeness", "classifier")
-OF_SEARCH = ("residual", "feature_distance", "latent_norm")  # need the generator's search
-TRAINED_ON_KNOWN = ("discriminator", "patches")  # tell the known abnormal images apart, whatever they make of others
-OF_FEATURES = ("memory", "likeness", "classifier")  # fitted to the pretrained features of the training images when the networks are trained
-# What rests on the same evidence: the search, what was trained to tell abnormal images, the memory, the likeness, and the classifier.
-GROUPS = {**dict.fromkeys(OF_SEARCH, 0), "discriminator": 1, "patches": 1, "memory": 2, "likeness": 3, "classifier": 4}
 
 
 def of_search(images, reconstructions, latents, features, reconstruction_features):

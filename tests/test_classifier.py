@@ -71,3 +71,23 @@ def test_refusals():
         Classifier.fit([np.zeros((1, 3), np.float32)], [])
     with pytest.raises(ValueError, match=r"got shapes \(1, 2\) and \(\)"):
         Classifier(np.zeros((1, 2)), 0.0)
+
+
+def test_an_image_of_several_tiles_has_the_log_odds_of_the_most_abnormal_one():
+    from semi_anogan.detector import Detector
+    from semi_anogan.model import SemiAnoGAN
+    from semi_anogan.pretrained import load_features
+
+    features = {"name": "efficientnet_lite0", "weights": None, "resolution": 32, "patches": True, "trainable_blocks": 1, "top_share": 0.05,
+                "memory": 0, "likeness": False, "classifier": True, "projected": False, "search": False}
+    model = SemiAnoGAN(resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=features, seed=1)
+    images = np.random.default_rng(4).uniform(-1, 0, (8, 16, 24, 1)).astype(np.float32)
+    images[5:, :, :8] += 1.0
+    detector = Detector(model, components=("discriminator", "classifier"), tile=True, batch_size=4)
+    detector.tell_apart(images[:5], images[5:])
+    parts = [np.stack(detector.cut(image)) for image in images]
+    expected = [np.asarray(detector.classifier.values(load_features()(p))) for p in parts]
+    assert {len(values) for values in expected} == {2}
+    found = [m.components[1] for m in detector.measure(images)]
+    np.testing.assert_allclose(found, [values.max() for values in expected], rtol=1e-4, atol=1e-4)
+    assert min(found[5:]) > max(found[:5])

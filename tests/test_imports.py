@@ -89,7 +89,7 @@ def test_the_edge_runtime_needs_neither_framework_nor_networks():
 
 # From low to high; a module imports from its own level and those before.
 LEVELS = [
-    ours("data", "schedule", "metrics", "calibration", "threshold", "report", "report_plots")
+    ours("data", "schedule", "components", "metrics", "calibration", "threshold", "report", "report_plots")
     + ours("events", "baselines", "config", "progress"),
     ours("layers", "networks", "losses", "scores", "pretrained", "patches", "memory", "likeness", "classifier", "augmentation"),
     ours("backend", "latent_search", "objective"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from semi_anogan import scores
+from semi_anogan import components, scores
 
 
 def tensor(values, *shape):
@@ -22,7 +22,7 @@ def test_components_by_hand():
     features = [tensor([1, 2, 0, 0], 2, 1, 2, 1), tensor([5, 0], 2, 1, 1, 1)]
     others = [tensor([0, 0, 0, 0], 2, 1, 2, 1), tensor([1, 3], 2, 1, 1, 1)]
     values, _ = scores.of_search(images, reconstructions, latents, features, others)
-    assert set(values) == set(scores.OF_SEARCH) < set(scores.COMPONENTS)
+    assert set(values) == set(components.OF_SEARCH) < set(components.COMPONENTS)
     np.testing.assert_allclose(numpy(values["residual"]), [2.5 / 4, 0.0], rtol=1e-6)
     # Means 1.5 and 4 of the first image, 0 and 3 of the second.
     np.testing.assert_allclose(numpy(values["feature_distance"]), [2.75, 1.5], rtol=1e-6)

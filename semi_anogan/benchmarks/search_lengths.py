@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from semi_anogan import runs
 from semi_anogan.benchmarks.results import machine, table
-from semi_anogan.scores import OF_SEARCH
+from semi_anogan.components import OF_SEARCH
 
 HEADER = ["start", "iterations", "image AUROC of the search loss", "residual alone", "feature distance alone", "mean search loss", "images/s"]
 
