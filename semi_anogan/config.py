@@ -98,7 +98,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.train.divergence_loss = 1e4  # a loss beyond this, or NaN, goes back to the last checkpoint
 
     config.score = ml_collections.ConfigDict()
-    config.score.components = ""  # e.g. "discriminator,patches,memory,likeness"; "" for all there are
+    config.score.components = ""  # e.g. "discriminator,patches,memory,likeness,classifier"; "" for all there are
 
     config.search = ml_collections.ConfigDict()
     config.search.init = "encoder"  # start of the search: encoder, or candidates, the nearest of some generated images

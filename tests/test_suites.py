@@ -285,7 +285,7 @@ def test_ablation(tmp_path, launched):
     flags = {command[-1].split("/")[-2]: set(command[4:-1]) for command in launched.commands}
     common, every_component = {"--config.data.path=elpv.csv", "--config.seed=0"}, "--config.score.components="
     assert flags["full"] == common | {every_component}  # configs/elpv.py leaves the search out
-    assert flags["no_search"] == common | {every_component + "discriminator,patches,memory,likeness"}
+    assert flags["no_search"] == common | {every_component + "discriminator,patches,memory,likeness,classifier"}
     assert flags["no_likeness"] == common | {every_component, "--config.features.likeness=False"}
     assert flags["no_memory"] == common | {every_component, "--config.features.memory=0"}
     assert ablation("surface").seed_keys == ("seed", "data.seed")
