@@ -167,7 +167,7 @@ def check(config):
         if not holds:
             section, name = key.split(".")
             raise ConfigError(f"{key} must be {allowed}, got {config[section][name]!r}")
-    off = [name for name in ("patches", "memory", "likeness", "classifier") if not (f.name and f[name])]
+    off = [name for name in ("patches", *components.OF_FEATURES) if not (f.name and f[name])]
     try:
         components.check(words(config.score.components), off)
         Schedule(resolution=config.model.resolution, **config.schedule)

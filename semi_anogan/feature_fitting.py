@@ -35,9 +35,7 @@ class FeatureFitting:
         Args: normal: of normal training images, as `draw` gives them; size: patches to keep; trim_share: of the images left out, the
           least like all others; checked: which of them are normal for certain and stay, none by default.
         """
-        self.memory = Memory.fit([p.memory for p in normal], size, seed, trim_share, checked)
-        self.names = self._names()
-        self._compile()
+        self._adopt("memory", Memory.fit([p.memory for p in normal], size, seed, trim_share, checked))
 
     def recognise(self, normal: Sequence[NormalPatches], abnormal: Iterable, most_images: int = 500):
         """Makes the likeness to the known defects, and the component "likeness" with it.
@@ -61,9 +59,7 @@ class FeatureFitting:
                     where = [part[..., 0] > -0.99 for part in self.cut(drawn)]
                 yield list(zip(tiles, where, strict=True))
 
-        self.likeness = Likeness.fit([p.likeness for p in normal], bags())
-        self.names = self._names()
-        self._compile()
+        self._adopt("likeness", Likeness.fit([p.likeness for p in normal], bags()))
 
     def tell_apart(self, normal: Iterable, abnormal: Iterable):
         """Makes the classifier of whole images, and the component "classifier" with it.
@@ -72,7 +68,11 @@ class FeatureFitting:
         """
         extract = compile_function(lambda x: [pooled(self.graph.network.tuned_and_frozen(x)[1])], self.model)
         of_normal, of_abnormal = ([np.concatenate(tiles) for tiles in self._of_tiles(images, extract)] for images in (normal, abnormal))
-        self.classifier = Classifier.fit(of_normal, of_abnormal)
+        self._adopt("classifier", Classifier.fit(of_normal, of_abnormal))
+
+    def _adopt(self, name: str, fitted):
+        """Makes the component of that name of what was fitted."""
+        setattr(self, name, fitted)
         self.names = self._names()
         self._compile()
 

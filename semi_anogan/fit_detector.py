@@ -59,15 +59,16 @@ def fit_detector(config, folder, model, dataset, splits):
         if len(stand_ins) < 2 or how_alike(config, model, read, splits.held_out_normal, detector.likeness) < ALIKE:
             stand_ins = found if len(found) >= ENOUGH_FOUND else []
             likeness_to(stand_ins)
-    trimmed = suspicion.highest(dict(ranked), doubtful, round(_trim_share(config, model) * len(splits.normal)))
+    trimmed = set(suspicion.highest(dict(ranked), doubtful, round(_trim_share(config, model) * len(splits.normal))))
     if wants_memory:
-        remember(config, detector, {e: patches for e, patches in drawn.items() if e not in {*trimmed, *stand_ins}})
+        left_out = {*trimmed, *stand_ins}
+        remember(config, detector, {e: patches for e, patches in drawn.items() if e not in left_out})
         runs.write_arrays(folder / runs.MEMORY, detector.memory.arrays())
     if detector.likeness is not None:
         runs.write_arrays(folder / runs.LIKENESS, detector.likeness.arrays())
     # Of few known defects it learns little, and none are held out that would say how much it is worth.
     if detector.wants("classifier") and splits.held_out_abnormal:
-        normal = [e for e in splits.normal if e not in set(trimmed)]
+        normal = [e for e in splits.normal if e not in trimmed]
         detector.tell_apart(read(normal, "features of normal"), read(splits.abnormal, "features of known abnormal"))
         runs.write_arrays(folder / runs.CLASSIFIER, detector.classifier.arrays())
     if not detector.names:
