@@ -1,4 +1,6 @@
-"""Fails unless the default run on the embedded surfaces reaches what README promises: check_metrics.py METRICS_JSON"""
+"""Fails unless the default run on the embedded surfaces reaches what README promises: check_metrics.py
+METRICS_JSON
+"""
 
 import json
 import sys

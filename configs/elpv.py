@@ -1,4 +1,6 @@
-"""Electroluminescence images of solar cells (PyPI elpv-dataset): 64 x 64 for the generator, 256 x 256 for the features."""
+"""Electroluminescence images of solar cells (PyPI elpv-dataset): 64 x 64 for the generator, 256 x 256 for the
+features.
+"""
 
 from semi_anogan.config import default_config
 
@@ -11,8 +13,11 @@ def get_config():
     config.data.flips = "hvr"
     config.schedule.total_kimages = 4.0
     config.schedule.start_resolution = 16
-    config.schedule.growing_share = 0.3  # without a search it is the discriminator's time at full size that counts
+    config.schedule.growing_share = (
+        0.3  # without a search it is the discriminator's time at full size that counts
+    )
     config.schedule.patch_kimages = 12.8  # the longer, the better the memory on the fine-tuned features
     config.features.resolution = 256
-    config.score.components = "discriminator,patches,memory,likeness,classifier"  # the search adds nothing here, and takes most of the time
+    # the search adds nothing here, and takes most of the time
+    config.score.components = "discriminator,patches,memory,likeness,classifier"
     return config

@@ -1,0 +1,1 @@
+"""Bundles for edge devices and servers: writing, checking and running them. Installed as semi_anogan.export."""

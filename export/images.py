@@ -1,4 +1,6 @@
-"""Images for the parity check and for the ranges of 8-bit values: normal ones of the run's training data, or a folder's."""
+"""Images for the parity check and for the ranges of 8-bit values: normal ones of the run's training data, or
+a folder's.
+"""
 
 import itertools
 
@@ -8,18 +10,19 @@ COUNT = 32
 
 
 def representative(detector, config, path: str | None) -> np.ndarray:
-    """[M, S, S, C] as the detector's model takes them, M at most COUNT: evenly from the files of `path`, else training images.
+    """[M, S, S, C] as the detector's model takes them, M at most COUNT: evenly from the files of `path`, else
+    training images.
 
     Raises: DataError where there are none.
     """
-    from semi_anogan import runs
     from semi_anogan.data.images import read_image
-    from semi_anogan.data.manifest import list_inputs
+    from semi_anogan.data.listing import list_inputs
+    from semi_anogan.runs import build
 
     if path:
         images = (read_image(p, detector.channels) for p in _evenly(list_inputs(path)))
     else:
-        dataset, _, _ = runs.load_data(config)
+        dataset, _, _ = build.load_data(config)
         images = (dataset.read_image(e) for e in _evenly(dataset.select("train", "normal")))
     parts = (detector.cut(image) for image in images)
     return np.stack(list(itertools.islice(itertools.chain.from_iterable(parts), COUNT)))

@@ -1,6 +1,7 @@
 """Whether every exported format says what the Keras model says, on the same images and latents.
 
-The model's own values are computed once, at the export, and travel with the bundle (parity.npz); so a bundle can be checked
+The model's own values are computed once, at the export, and travel with the bundle (parity.npz); so a bundle
+can be checked
 again where TensorFlow is not installed, on the device itself.
 """
 
@@ -12,16 +13,21 @@ from semi_anogan.export.runtime.search import Search
 
 FILE = "parity.npz"
 COUNT = 8  # images
-WARM = 3  # steps before the one that is compared: at the very first, Adam takes the sign of gradients that may be 0 but for rounding
+# steps before the one that is compared: at the very first, Adam takes the sign of gradients that may be 0 but
+# for rounding
+WARM = 3
 BETA_1 = 0.9
 
 # Largest difference allowed, relative in the root mean square over all values, by precision:
-#   start: latents where the search starts, and features; step: all that search_step returns; gradient: of one step, computed back
-#   from the moment; score: score and components, with the same latents; map: maps and reconstruction, likewise; search: score
+# start: latents where the search starts, and features; step: all that search_step returns; gradient: of one
+# step, computed back
+# from the moment; score: score and components, with the same latents; map: maps and reconstruction, likewise;
+# search: score
 #   after the full search of the format's own, of seven in eight images.
-# Gradient and map allow more in float32: a gradient changes with the sign of differences that may be 0 but for rounding, and a
-# map divides by the spread of normal pixels, which is tiny where a background never changes. For 8 bits these bounds only catch a
-# file that is broken; what 8 bits cost is the AUROC, which `--check --workdir` compares (export/evaluation.py).
+# Gradient and map allow more in float32: a gradient changes with the sign of differences that may be 0 but
+# for rounding, and a map divides by the spread of normal pixels, which is tiny where a background never
+# changes. For 8 bits these bounds only catch a file that is broken; what 8 bits cost is the AUROC, which
+# `--check --workdir` compares (export/evaluation.py).
 TOLERANCES = {
     "float32": {"start": 1e-4, "step": 1e-4, "gradient": 1e-3, "score": 1e-4, "map": 1e-3, "search": 1e-3},
     "float16": {"start": 1e-2, "step": 3e-2, "gradient": 1e-1, "score": 2e-2, "map": 5e-2, "search": 0.15},
@@ -31,7 +37,9 @@ TOLERANCES = {
 
 
 def in_batches(detector, function, *arrays) -> np.ndarray:
-    """function of batches of the detector's batch_size, one after the other; the last is filled up. Outputs joined again."""
+    """function of batches of the detector's batch_size, one after the other; the last is filled up. Outputs
+    joined again.
+    """
     count, size, outputs = len(arrays[0]), detector.batch_size, []
     for start in range(0, count, size):
         rows = np.arange(start, start + size) % count
@@ -72,7 +80,8 @@ def reference(detector, images: np.ndarray) -> dict[str, np.ndarray]:
 def check(bundle: Bundle) -> list[dict]:
     """Every format and precision of a bundle against the model's values.
 
-    Returns a list of {"format", "precision", "batch", "what", "difference", "tolerance", "passed"}; passed is None, with a "note",
+    Returns a list of {"format", "precision", "batch", "what", "difference", "tolerance", "passed"}; passed is
+    None, with a "note",
     where the engine cannot run here.
     """
     with np.load(bundle.folder / FILE, allow_pickle=False) as file:
@@ -93,7 +102,9 @@ def check(bundle: Bundle) -> list[dict]:
         differences = _differences(calls, values)
         if "search_step" in programs:
             search = Search(programs["encode"], programs["search_step"], bundle.values["search"])
-            differences["search"] = relative_of_most(_searched(search, calls["score"], values, batch), values["search/out/score"])
+            differences["search"] = relative_of_most(
+                _searched(search, calls["score"], values, batch), values["search/out/score"]
+            )
         results += [_judged(row, what, difference) for what, difference in differences.items()]
     return results
 
@@ -114,16 +125,22 @@ def _differences(calls: dict, values: dict) -> dict[str, float]:
 
     found = {name: call(of("in", name)) for name, call in calls.items()}
     expected = {name: of("out", name) for name in calls}
-    pairs = {"score": ("score", ["score", "components"]), "map": ("score", ["anomaly_map", "raw_map", "reconstruction"])}
+    pairs = {
+        "score": ("score", ["score", "components"]),
+        "map": ("score", ["anomaly_map", "raw_map", "reconstruction"]),
+    }
     if "encode" in calls:
         moved = ["new_latents", "new_moment", "new_velocity", "loss"]
         pairs = {"start": ("encode", ["latents", "features"]), "step": ("search_step", moved), **pairs}
     differences = {
-        what: max(relative(found[f][n], expected[f][n]) for n in names if n in expected[f]) for what, (f, names) in pairs.items()
+        what: max(relative(found[f][n], expected[f][n]) for n in names if n in expected[f])
+        for what, (f, names) in pairs.items()
     }
     if "search_step" in calls:
         before = values["search_step/in/moment"]
-        gradients = [(side["search_step"]["new_moment"] - BETA_1 * before) / (1 - BETA_1) for side in (found, expected)]
+        gradients = [
+            (side["search_step"]["new_moment"] - BETA_1 * before) / (1 - BETA_1) for side in (found, expected)
+        ]
         differences["gradient"] = relative(*gradients)
     return differences
 
@@ -136,7 +153,9 @@ def _saved_model(bundle: Bundle, values: dict) -> list[dict]:
 
     def call(name: str):
         function = signatures[name]
-        return lambda inputs: {k: v.numpy() for k, v in function(**{n: tf.constant(a) for n, a in inputs.items()}).items()}
+        return lambda inputs: {
+            k: v.numpy() for k, v in function(**{n: tf.constant(a) for n, a in inputs.items()}).items()
+        }
 
     names = ["score"] if bundle.values["search"] is None else ["encode", "search_step", "score"]
     differences = _differences({name: call(name) for name in names}, values)
@@ -148,7 +167,13 @@ def _saved_model(bundle: Bundle, values: dict) -> list[dict]:
 
 def _judged(row: dict, what: str, difference: float) -> dict:
     tolerance = TOLERANCES[row["precision"]][what]
-    return {**row, "what": what, "difference": difference, "tolerance": tolerance, "passed": bool(difference <= tolerance)}
+    return {
+        **row,
+        "what": what,
+        "difference": difference,
+        "tolerance": tolerance,
+        "passed": bool(difference <= tolerance),
+    }
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
@@ -161,7 +186,8 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
 def relative_of_most(found: np.ndarray, expected: np.ndarray, left_out: float = 1 / 8) -> float:
     """`relative` without the share of the images that differ most.
 
-    Adam's first steps have the size of the learning rate however small the gradient is. Where that is about 0, rounding decides its sign,
+    Adam's first steps have the size of the learning rate however small the gradient is. Where that is about
+    0, rounding decides its sign,
     and the search of that image takes another way, as it does in TensorFlow with another number of threads.
     """
     if found.shape != expected.shape or not np.isfinite(found).all():
@@ -192,5 +218,7 @@ def table(results: list[dict]) -> str:
         if r["passed"] is None:
             lines.append(f"{head} not run: {r['note']}")
         else:
-            lines.append(f"{head} {r['difference']:10.1e} {r['tolerance']:10.1e} {'ok' if r['passed'] else 'FAILED'}")
+            lines.append(
+                f"{head} {r['difference']:10.1e} {r['tolerance']:10.1e} {'ok' if r['passed'] else 'FAILED'}"
+            )
     return "\n".join(lines)

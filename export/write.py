@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 
 import semi_anogan
+from semi_anogan.errors import UserError
 from semi_anogan.export import parity
 from semi_anogan.export.runtime.bundle import NAME, Bundle, file_entries, write_values
 
@@ -13,8 +14,10 @@ FORMATS = ("saved_model", "onnx", "tflite", "tensorrt")
 PRECISIONS = ("float32", "float16", "int8", "int8_full")
 
 
-class ExportError(RuntimeError):
-    """An export that cannot be done or whose result differs from the model; the message says which file or value."""
+class ExportError(UserError, RuntimeError):
+    """An export that cannot be done or whose result differs from the model; the message says which file or
+    value.
+    """
 
 
 def export(detector, config: dict, images: np.ndarray, output, formats, batches, precisions) -> list[str]:
@@ -27,7 +30,8 @@ def export(detector, config: dict, images: np.ndarray, output, formats, batches,
       formats, batches, precisions: among FORMATS; sizes; among PRECISIONS.
 
     Returns: lines that say what was written and checked.
-    Raises: ExportError where the output cannot be used or a format differs from Keras by more than its tolerance; the files then
+    Raises: ExportError where the output cannot be used or a format differs from Keras by more than its
+      tolerance; the files then
       stay in OUTPUT.failed.
     """
     output = pathlib.Path(output)
@@ -56,23 +60,25 @@ def _write_formats(detector, images, folder, formats, batches, precisions) -> tu
     """(entries of the programs, notes) of the formats; each writer is imported where it is asked for."""
     programs, notes = [], []
     if "saved_model" in formats:
-        from semi_anogan.export import saved_model
+        from semi_anogan.export.formats import saved_model
 
         saved_model.write(detector, folder / "saved_model")
     if {"onnx", "tensorrt"} & set(formats):
-        from semi_anogan.export import onnx
+        from semi_anogan.export.formats import onnx
 
         kinds = [p for p in precisions if not p.startswith("int8")]
         programs += onnx.write(detector, batches, kinds, folder / "onnx")
     if "tensorrt" in formats:
-        from semi_anogan.export import tensorrt
+        from semi_anogan.export.formats import tensorrt
 
         entries, notes = tensorrt.write(folder, programs)
         programs += entries
     if "tflite" in formats:
-        from semi_anogan.export import tflite
+        from semi_anogan.export.formats import tflite
 
-        programs += tflite.write(detector, batches, precisions, folder / "tflite", _representative(detector, images))
+        programs += tflite.write(
+            detector, batches, precisions, folder / "tflite", _representative(detector, images)
+        )
     return programs, notes
 
 
@@ -81,7 +87,10 @@ def _representative(detector, images: np.ndarray) -> dict[str, dict[str, np.ndar
     inputs = {"images": images}
     if detector.search is None:
         return {"score": inputs}
-    return {"encode": inputs, "score": {**inputs, "latents": parity.in_batches(detector, detector.search_of, images)}}
+    return {
+        "encode": inputs,
+        "score": {**inputs, "latents": parity.in_batches(detector, detector.search_of, images)},
+    }
 
 
 def description(detector, config: dict) -> dict:
@@ -97,7 +106,9 @@ def description(detector, config: dict) -> dict:
             "image_size": detector.image_size,
             "resolution": detector.resolution,
             "channels": detector.channels,
-            "colour": "grey, ITU-R BT.601 luma of colour images" if detector.channels == 1 else "RGB, grey images repeated",
+            "colour": "grey, ITU-R BT.601 luma of colour images"
+            if detector.channels == 1
+            else "RGB, grey images repeated",
             "dtype": "float32",
             "range": [-1.0, 1.0],
             "from_uint8": "x / 127.5 - 1",

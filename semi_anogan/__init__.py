@@ -8,13 +8,13 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "SemiAnoGAN": "semi_anogan.model",
-    "Detector": "semi_anogan.detector",
-    "Detection": "semi_anogan.detector",
-    "LatentSearch": "semi_anogan.latent_search",
-    "Generator": "semi_anogan.networks",
-    "Discriminator": "semi_anogan.networks",
-    "Schedule": "semi_anogan.schedule",
+    "SemiAnoGAN": "semi_anogan.networks.model",
+    "Detector": "semi_anogan.scoring.detector",
+    "Detection": "semi_anogan.scoring.detector",
+    "LatentSearch": "semi_anogan.networks.latent_search",
+    "Generator": "semi_anogan.networks.gan",
+    "Discriminator": "semi_anogan.networks.gan",
+    "Schedule": "semi_anogan.networks.schedule",
 }
 
 __all__ = list(_PUBLIC)

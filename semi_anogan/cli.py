@@ -10,6 +10,8 @@ import tempfile
 from absl import app, flags
 from ml_collections import config_flags
 
+from semi_anogan.errors import UserError
+
 flags.disclaim_key_flags()  # so that --help lists --config among the options of the command that asked for it
 
 
@@ -20,7 +22,9 @@ def run(main):
 
     def guarded(argv):
         if len(argv) > 1:
-            print(f"error: unexpected argument {argv[1]!r}; options are written --name=value", file=sys.stderr)
+            print(
+                f"error: unexpected argument {argv[1]!r}; options are written --name=value", file=sys.stderr
+            )
             sys.exit(2)
         with told_errors():
             sys.exit(main(argv) or 0)
@@ -39,9 +43,11 @@ def _parse_flags(argv):
 
 
 def define_config(text: str):
-    """Defines --config and --config.KEY; a key that the configuration does not have ends the command with one line.
+    """Defines --config and --config.KEY; a key that the configuration does not have ends the command with one
+    line.
 
-    ml_collections looks the keys up when the flag is defined, and again for the file that --config names when flags are parsed.
+    ml_collections looks the keys up when the flag is defined, and again for the file that --config names when
+    flags are parsed.
     """
     try:
         return config_flags.DEFINE_config_file("config", default_config_file(), text)
@@ -50,7 +56,9 @@ def define_config(text: str):
 
 
 def config_of(holder):
-    """The configuration of the flag that define_config made; a file that cannot be loaded ends the command with one line."""
+    """The configuration of the flag that define_config made; a file that cannot be loaded ends the command
+    with one line.
+    """
     try:
         holder.value.lock()  # ml_collections keeps the failure to itself until the configuration is used
         return holder.value
@@ -69,14 +77,18 @@ def _refuse(text: str):
 
 
 def load_framework():
-    """Imports Keras with its backend; what the backend's libraries print while loading is shown only if that fails."""
+    """Imports Keras with its backend; what the backend's libraries print while loading is shown only if that
+    fails.
+    """
     with quiet():
         import semi_anogan.backend  # noqa: F401
 
 
 @contextlib.contextmanager
 def quiet(*telling: type[Exception]):
-    """What libraries print on stderr inside is shown only if it fails, but for errors that say enough (`telling`)."""
+    """What libraries print on stderr inside is shown only if it fails, but for errors that say enough
+    (`telling`).
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as captured:
@@ -104,20 +116,9 @@ def told_errors():
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except Exception as error:
-        if not isinstance(error, _user_errors()):
-            raise
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    from semi_anogan.checkpoint import CheckpointError
-    from semi_anogan.config import ConfigError
-    from semi_anogan.data.dataset import DataError
-    from semi_anogan.runs import RunError
-
-    return CheckpointError, ConfigError, DataError, RunError
 
 
 def config_folder() -> pathlib.Path:

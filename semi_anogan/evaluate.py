@@ -1,4 +1,6 @@
-"""python -m semi_anogan.evaluate: scores a run's test images again and writes metrics.json, scores.csv, report.html and plots/."""
+"""python -m semi_anogan.evaluate: scores a run's test images again and writes metrics.json, scores.csv,
+report.html and plots/.
+"""
 
 import contextlib
 import csv
@@ -18,26 +20,29 @@ def main(argv):
     """Evaluates a finished run again: python -m semi_anogan.evaluate --workdir=DIR"""
     del argv
     cli.load_framework()
-    from semi_anogan import runs
-    from semi_anogan.detector import Detector
+    from semi_anogan.runs import build
+    from semi_anogan.runs import folder as run_folder
+    from semi_anogan.scoring.detector import Detector
 
     folder = pathlib.Path(flags.FLAGS.workdir)
-    config = runs.load_config(folder)
+    config = run_folder.load_config(folder)
     detector = Detector.load(folder)
-    dataset, splits, _ = runs.load_data(config)
-    evaluate(config, folder, detector, dataset, splits, runs.read_progress(folder))
+    dataset, splits, _ = build.load_data(config)
+    evaluate(config, folder, detector, dataset, splits, run_folder.read_progress(folder))
 
 
 def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     """Scores the test images and writes what a run folder holds of them; returns the metrics.
 
-    Args: config; folder: the run folder; detector: calibrated; dataset, splits: as runs.load_data gives; progress: the
+    Args: config; folder: the run folder; detector: calibrated; dataset, splits: as build.load_data gives;
+      progress: the
       checkpoint's, for training time and loss history.
     """
-    from semi_anogan import report, runs
     from semi_anogan.config import words
-    from semi_anogan.data.dataset import DataError
     from semi_anogan.data.synthetic import training_kinds
+    from semi_anogan.errors import DataError
+    from semi_anogan.evaluation.report import page as report
+    from semi_anogan.runs import folder as run_folder
 
     if not splits.test:
         raise DataError(f"data source {dataset.name}: has no test images to evaluate on")
@@ -48,9 +53,9 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     warnings = [*detector.calibration.warnings, *collapse]
     kinds = training_kinds(words(config.objective.synthetic_kinds))
     folder = pathlib.Path(folder)
-    runs.write_json(folder / runs.METRICS, values)
+    run_folder.write_json(folder / run_folder.METRICS, values)
     with _writing(folder):
-        _write_scores(folder / runs.SCORES, splits.test, measured, detector)
+        _write_scores(folder / run_folder.SCORES, splits.test, measured, detector)
         chosen = report.choose_gallery(abnormal, measured.scores, detector.threshold)
         path = report.write_report(
             folder,
@@ -67,7 +72,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
                 pixel_differences=measured.pixel_differences if detector.search is not None else {},
                 pixel_difference_edges=DIFFERENCE_EDGES,
                 gallery=_gallery(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
-                suspicious=_suspicious(folder / runs.SUSPICIOUS, dataset),
+                suspicious=_suspicious(folder / run_folder.SUSPICIOUS, dataset),
                 history=_history(progress["history"]),
                 synthetic=_synthetic(config, dataset, splits.normal, kinds),
                 synthetic_kinds=kinds,
@@ -83,7 +88,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
 
 def metrics_of(detector, measured, splits, progress) -> dict:
     """What metrics.json holds; arguments as for evaluate, measured as `measure` gives it."""
-    from semi_anogan import metrics
+    from semi_anogan.evaluation import metrics
 
     abnormal = np.array([e.abnormal for e in splits.test])
     return {
@@ -106,7 +111,7 @@ def metrics_of(detector, measured, splits, progress) -> dict:
 @contextlib.contextmanager
 def _writing(folder):
     """Turns a full disk and its like into a RunError that names the file."""
-    from semi_anogan.runs import RunError
+    from semi_anogan.errors import RunError
 
     try:
         yield
@@ -118,11 +123,13 @@ class Measured:
     """Figures of the test images, gathered one image at a time."""
 
     def __init__(self):
-        from semi_anogan.metrics import PixelMetrics
+        from semi_anogan.evaluation.metrics import PixelMetrics
 
         self.pixels = PixelMetrics()
         self.has_masks = False
-        self.pixel_differences = {name: np.zeros(len(DIFFERENCE_EDGES) - 1, np.int64) for name in ("normal", "abnormal")}
+        self.pixel_differences = {
+            name: np.zeros(len(DIFFERENCE_EDGES) - 1, np.int64) for name in ("normal", "abnormal")
+        }
 
     def finish(self, scores, components, seconds):
         self.scores, self.components = np.array(scores), np.stack(components)
@@ -132,14 +139,18 @@ class Measured:
 
 
 def measure(detector, dataset, examples) -> Measured:
-    """Scores examples in order; maps are reduced to their statistics at once, so memory does not grow with them."""
+    """Scores examples in order; maps are reduced to their statistics at once, so memory does not grow with
+    them.
+    """
     from semi_anogan.progress import shown
 
     measured, scores, components = Measured(), [], []
     masks = (dataset.read_mask(e) for e in examples if e.abnormal)
     measured.has_masks = any(mask is not None and mask.any() for mask in masks)
     images = (dataset.read_image(e) for e in examples)
-    list(detector.measure([dataset.read_image(examples[0])]))  # compiles, which is no part of the images per second
+    list(
+        detector.measure([dataset.read_image(examples[0])])
+    )  # compiles, which is no part of the images per second
     started = time.monotonic()
     found = detector.measure(images, overlap=True)
     for example, measurement in shown(zip(examples, found, strict=True), len(examples), "test"):
@@ -147,7 +158,9 @@ def measure(detector, dataset, examples) -> Measured:
         scores.append(score)
         components.append(measurement.components)
         if measurement.difference is not None:
-            histogram = np.histogram(np.minimum(measurement.difference, DIFFERENCE_EDGES[-1]), DIFFERENCE_EDGES)[0]
+            histogram = np.histogram(
+                np.minimum(measurement.difference, DIFFERENCE_EDGES[-1]), DIFFERENCE_EDGES
+            )[0]
             measured.pixel_differences[example.label] += histogram
         if measured.has_masks:
             mask = dataset.read_mask(example)
@@ -161,7 +174,7 @@ def measure(detector, dataset, examples) -> Measured:
 def _gallery(detector, dataset, chosen):
     """The gallery's items of (example, group) pairs, searched together: one alone costs as much as a batch."""
     from semi_anogan.data.images import to_channels
-    from semi_anogan.report import GalleryItem
+    from semi_anogan.evaluation.report.page import GalleryItem
 
     items = []
     images = (dataset.read_image(example) for example, _ in chosen)
@@ -185,24 +198,38 @@ def _gallery(detector, dataset, chosen):
 
 def _suspicious(path, dataset, most: int = 20):
     """The "normal" training images that look most abnormal, for a person to check."""
-    from semi_anogan import suspicion
-    from semi_anogan.report import SuspiciousImage
+    from semi_anogan.evaluation.report.page import SuspiciousImage
+    from semi_anogan.runs import suspicious_csv
 
     examples = {e.path: e for e in dataset.examples}
     known = any(e.mislabelled for e in dataset.examples)  # else the source does not know the truth
-    rows = [(examples[name], value) for name, value in suspicion.read_highest(path, most) if name in examples]
-    return [SuspiciousImage(e.path, value, e.mislabelled if known else None, dataset.read_image(e)) for e, value in rows]
+    rows = [
+        (examples[name], value) for name, value in suspicious_csv.read_highest(path, most) if name in examples
+    ]
+    return [
+        SuspiciousImage(e.path, value, e.mislabelled if known else None, dataset.read_image(e))
+        for e, value in rows
+    ]
 
 
 def _synthetic(config, dataset, normal, kinds, count: int = 7):
     """Normal training images with synthetic defects, as training draws them where it does."""
-    from semi_anogan import runs
     from semi_anogan.data.batches import Batches, ImageStore
+    from semi_anogan.runs import build
 
     if not config.objective.synthetic_weight:
         return []
-    store = ImageStore(dataset, config.model.resolution, config.data.tile, 0, runs.image_size(config))
-    batches = Batches(store, normal, [], 1, flips=config.data.flips, seed=config.seed, synthetic_share=1.0, synthetic_kinds=kinds)
+    store = ImageStore(dataset, config.model.resolution, config.data.tile, 0, build.image_size(config))
+    batches = Batches(
+        store,
+        normal,
+        [],
+        1,
+        flips=config.data.flips,
+        seed=config.seed,
+        synthetic_share=1.0,
+        synthetic_kinds=kinds,
+    )
     return list(batches.batch(0, count)["images"][count:])
 
 
@@ -210,13 +237,17 @@ def _history(history: dict) -> dict:
     curves = {}
     for name, values in history.items():
         if name.endswith("_loss") or name in ("penalty", "variety"):
-            pairs = [(seen, v) for seen, v in zip(history["images_seen"], values, strict=True) if v is not None]
+            pairs = [
+                (seen, v) for seen, v in zip(history["images_seen"], values, strict=True) if v is not None
+            ]
             curves[name] = tuple(zip(*pairs, strict=True))
     return curves
 
 
 def _collapse(history: dict) -> list[str]:
-    """A sentence where the generator draws nearly the same image whatever its latents, by the mean of the last figures of the training."""
+    """A sentence where the generator draws nearly the same image whatever its latents, by the mean of the
+    last figures of the training.
+    """
     last = [v for v in history.get("variety", ()) if v is not None][-5:]
     if not last or np.mean(last) >= LEAST_VARIETY:
         return []
@@ -233,7 +264,9 @@ def _write_scores(path, examples, measured, detector):
         writer.writerow(["path", "truth", "score", "label", *detector.names])
         for example, score, components in zip(examples, measured.scores, measured.components, strict=True):
             label = "abnormal" if score > detector.threshold else "normal"
-            writer.writerow([example.path, example.label, f"{score:.6g}", label, *(f"{c:.6g}" for c in components)])
+            writer.writerow(
+                [example.path, example.label, f"{score:.6g}", label, *(f"{c:.6g}" for c in components)]
+            )
 
 
 def _print_summary(values: dict, path):

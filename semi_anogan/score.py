@@ -5,36 +5,41 @@ import time
 
 from absl import flags
 
-from semi_anogan import cli, score_files
+from semi_anogan import cli
+from semi_anogan.scoring import files as score_files
 
 
 def main(argv) -> int:
     """Scores new images: python -m semi_anogan.score --workdir=DIR --input=FILE|FOLDER|CSV --output=DIR
 
-    --output gets scores.csv (path, score, label, status, error) and maps/ with NAME.npy and NAME.png. An image that cannot be
+    --output gets scores.csv (path, score, label, status, error) and maps/ with NAME.npy and NAME.png. An
+    image that cannot be
     read becomes a row with status "error"; the exit code is then 3.
     """
     del argv
-    from semi_anogan.data.manifest import list_inputs
+    from semi_anogan.data.listing import list_inputs
 
     inputs = list_inputs(flags.FLAGS.input)
     cli.load_framework()
-    from semi_anogan.detector import Detector
+    from semi_anogan.scoring.detector import Detector
 
     detector = Detector.load(flags.FLAGS.workdir).pruned()
     failed = score(detector, inputs, pathlib.Path(flags.FLAGS.output), maps=flags.FLAGS.maps)
-    print(f"{len(inputs) - failed} images scored, {failed} with errors: {pathlib.Path(flags.FLAGS.output) / 'scores.csv'}")
+    print(
+        f"{len(inputs) - failed} images scored, {failed} with errors: {pathlib.Path(flags.FLAGS.output) / 'scores.csv'}"
+    )
     return 3 if failed else 0
 
 
 def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
     """Scores image files one batch after the other; returns how many had errors.
 
-    Rows are in the order of `paths` and written as they come, so what is done is not lost when the process ends early.
+    Rows are in the order of `paths` and written as they come, so what is done is not lost when the process
+    ends early.
     Memory does not grow with the number of images. Raises RunError when the output cannot be written.
     """
+    from semi_anogan.errors import RunError
     from semi_anogan.progress import shown
-    from semi_anogan.runs import RunError
 
     times = []
 
@@ -56,7 +61,9 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "run folder of a finished training", required=True)
-    flags.DEFINE_string("input", None, "an image, a folder of images, or a CSV with a column `path`", required=True)
+    flags.DEFINE_string(
+        "input", None, "an image, a folder of images, or a CSV with a column `path`", required=True
+    )
     flags.DEFINE_string("output", None, "folder for scores.csv and maps/", required=True)
     flags.DEFINE_bool("maps", True, "write the maps")
     cli.run(main)

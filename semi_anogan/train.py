@@ -16,8 +16,10 @@ def main(argv):
 
     python -m semi_anogan.train [--config=configs/NAME.py] [--config.KEY=VALUE ...] [--workdir=DIR]
 
-    A run that was interrupted goes on when the same command is given again. Settings of the detector (runs.DETECTOR_KEYS: the
-    false-alarm rate, the score's components, the search, the reviewed images) may change then: it is fitted again, without training again.
+    A run that was interrupted goes on when the same command is given again. Settings of the detector
+    (run_folder.DETECTOR_KEYS: the
+    false-alarm rate, the score's components, the search, the reviewed images) may change then: it is fitted
+    again, without training again.
     """
     del argv
     config = cli.config_of(_CONFIG)
@@ -31,21 +33,24 @@ def run(config, folder):
 
     Returns the metrics, as in metrics.json. Raises ConfigError, DataError, RunError or CheckpointError.
     """
-    from semi_anogan import evaluate, runs
+    from semi_anogan import evaluate
     from semi_anogan.backend import worker_index
     from semi_anogan.config import check
-    from semi_anogan.file_check import read_all
-    from semi_anogan.fit_detector import fit_detector
-    from semi_anogan.training import Training
+    from semi_anogan.data.check_files import read_all
+    from semi_anogan.runs import build
+    from semi_anogan.runs import folder as run_folder
+    from semi_anogan.training.fit_detector import fit_detector
+    from semi_anogan.training.loop import Training
 
-    # Of several workers on one job, the first holds the folder and writes it; the others only read the checkpoints there.
+    # Of several workers on one job, the first holds the folder and writes it; the others only read the
+    # checkpoints there.
     first = worker_index(config.train.distribution) == 0
     check(config)
-    with runs.locked(folder) if first else contextlib.nullcontext():
-        dataset, splits, store = runs.load_data(config)
-        runs.resolve(config, len(splits.abnormal), folder)
+    with run_folder.locked(folder) if first else contextlib.nullcontext():
+        dataset, splits, store = build.load_data(config)
+        build.resolve(config, len(splits.abnormal), folder)
         if first:
-            for change in runs.claim(folder, config):
+            for change in run_folder.claim(folder, config):
                 print(f"{folder}: {change}")
         print(
             f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
@@ -53,12 +58,16 @@ def run(config, folder):
         )
         reviewed = [e for e in splits.training if e.reviewed]
         if reviewed:
-            print(f"{config.data.reviewed}: {len(reviewed)} images reviewed, {sum(e.abnormal for e in reviewed)} of them abnormal")
+            print(
+                f"{config.data.reviewed}: {len(reviewed)} images reviewed, {sum(e.abnormal for e in reviewed)} of them abnormal"
+            )
         training = Training(config, folder, splits, store)
         if first and dataset.from_files and not training.progress["step"]:
             read_all(dataset, splits.training + splits.test)
         if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
-            print("note: the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in colour")
+            print(
+                "note: the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in colour"
+            )
         model = training.run()
         if not first:  # the first worker does the rest
             return None

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from test_model import EAGER, batch, compiled, images_of, logits_by_hand, softplus
-from trained import tiny_model
 
-from semi_anogan.augmentation import DRAWS, augment, kinds_of
+from helpers.trained import tiny_model
 from semi_anogan.backend import input_gradients
+from semi_anogan.networks.augmentation import DRAWS, augment, kinds_of
 
 BRIGHTNESS, SATURATION, CONTRAST, ROWS, COLUMNS, HOLE_ROW, HOLE_COLUMN = range(DRAWS)
 
@@ -27,7 +27,9 @@ def augmented(images, kinds, of=None, masks=None):
 
 def test_kinds_of():
     assert kinds_of("") == () and kinds_of("cutout, color") == ("cutout", "color")
-    with pytest.raises(ValueError, match="objective.augment must be made of color, translation, cutout, got 'colour'"):
+    with pytest.raises(
+        ValueError, match="objective.augment must be made of color, translation, cutout, got 'colour'"
+    ):
         kinds_of("colour")
 
 
@@ -42,13 +44,21 @@ def test_color_by_hand():
     np.testing.assert_allclose(augmented(image, ("color",), draws(BRIGHTNESS=0.8))[0], image + 0.3, atol=1e-6)
     grey = np.float32([[[[0.4] * 3], [[0.0] * 3]]])
     np.testing.assert_allclose(augmented(image, ("color",), draws(SATURATION=0.0))[0], grey, atol=1e-6)
-    np.testing.assert_allclose(augmented(image, ("color",), draws(SATURATION=0.75))[0], grey + 1.5 * (image - grey), atol=1e-6)
-    np.testing.assert_allclose(augmented(image, ("color",), draws(CONTRAST=0.0))[0], 0.2 + 0.5 * (image - 0.2), atol=1e-6)
+    np.testing.assert_allclose(
+        augmented(image, ("color",), draws(SATURATION=0.75))[0], grey + 1.5 * (image - grey), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        augmented(image, ("color",), draws(CONTRAST=0.0))[0], 0.2 + 0.5 * (image - 0.2), atol=1e-6
+    )
     one_channel = image[..., :1]
-    np.testing.assert_allclose(augmented(one_channel, ("color",), draws(SATURATION=0.0))[0], one_channel, atol=1e-6)
+    np.testing.assert_allclose(
+        augmented(one_channel, ("color",), draws(SATURATION=0.0))[0], one_channel, atol=1e-6
+    )
 
 
-@pytest.mark.parametrize("row_draw, column_draw, down, right", [(0.0, 0.5, -2, 0), (0.99, 0.0, 2, -2), (0.7, 0.3, 1, -1)])
+@pytest.mark.parametrize(
+    "row_draw, column_draw, down, right", [(0.0, 0.5, -2, 0), (0.99, 0.0, 2, -2), (0.7, 0.3, 1, -1)]
+)
 def test_translation_by_hand(row_draw, column_draw, down, right):
     """16 pixels move by up to 2: five equally likely places; from outside comes 0."""
     image = np.random.default_rng(0).uniform(0.1, 1.0, (1, 16, 16, 2)).astype(np.float32)
@@ -89,7 +99,9 @@ def test_gradient_goes_through():
         return keras.ops.sum(augment(x, of, kinds)[0] * weights)
 
     gradient = np.asarray(input_gradients(value, keras.ops.convert_to_tensor(images))[1])
-    assert float(value(images + direction) - value(images)) == pytest.approx((gradient * direction).sum(), rel=1e-3)
+    assert float(value(images + direction) - value(images)) == pytest.approx(
+        (gradient * direction).sum(), rel=1e-3
+    )
     assert np.abs(gradient).max() > 0.1
 
 
@@ -99,7 +111,9 @@ def test_masks_move_with_the_image_and_never_vanish():
     _, moved = augmented(image, ("translation",), draws(ROWS=0.99, COLUMNS=0.0), mask)
     assert np.argwhere(moved[0, ..., 0]).tolist() == [[4, 2]]  # 8 pixels move by up to 1
     over = draws(HOLE_ROW=0.5, HOLE_COLUMN=0.5)
-    kept, moved = augmented(image, ("cutout",), over, mask)  # rows and columns 2 to 5 would go, and the defect with them
+    kept, moved = augmented(
+        image, ("cutout",), over, mask
+    )  # rows and columns 2 to 5 would go, and the defect with them
     np.testing.assert_array_equal(moved, mask)
     np.testing.assert_array_equal(kept, image)
     mask[0, 7, 7] = 1.0
@@ -119,7 +133,9 @@ def test_losses_are_those_of_augmented_images_by_hand():
     generated = augmented(generated, kinds, data["augment_generated"])[0]
     on_generated = np.asarray(model.discriminator(generated, weights=np.ones(6, np.float32))[0])
     discriminator_loss, generator_loss, _ = model.losses(*model.unpack(data))
-    expected = softplus(-logits[:6]).mean() + 0.5 * softplus(on_generated).mean() + 0.5 * softplus(logits[6:]).mean()
+    expected = (
+        softplus(-logits[:6]).mean() + 0.5 * softplus(on_generated).mean() + 0.5 * softplus(logits[6:]).mean()
+    )
     assert float(discriminator_loss) == pytest.approx(expected, rel=1e-4)
     assert float(generator_loss) == pytest.approx(softplus(-on_generated).mean(), rel=1e-4)
 

@@ -15,7 +15,9 @@ def with_a_large_sum(x, count):
 
 
 def test_short_memory_does_not_change_a_compiled_function():
-    """TensorFlow would put the sum into a variable, which calls at the same time share: one of them then fails."""
+    """TensorFlow would put the sum into a variable, which calls at the same time share: one of them then
+    fails.
+    """
     x, count = tf.constant(3.0), tf.constant(0)
     assert compile_function(with_a_large_sum, None)(x, count) == 3.0
     with pytest.raises(tf.errors.OpError, match="tmp_var"):  # or the test shows nothing with this version

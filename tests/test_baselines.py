@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from semi_anogan import baselines
+from semi_anogan.benchmarks.baselines import classical as baselines
 
 
 def _images(*rows):
@@ -26,7 +26,8 @@ def test_largest_step():
 
 def test_nearest_neighbours():
     normal = _images([0, 0, 0, 0], [1, 1, 1, 1], [-1, -1, -1, -1])
-    # Distances of the first to the normal ones: 0, 2, 2; of the second: 1, 3, 1 (all four values differ by 0.5, 1.5).
+    # Distances of the first to the normal ones: 0, 2, 2; of the second: 1, 3, 1 (all four values differ by
+    # 0.5, 1.5).
     images = _images([0, 0, 0, 0], [-0.5, -0.5, -0.5, -0.5])
     np.testing.assert_allclose(baselines.nearest_neighbours(images, normal, k=1), [0, 1], atol=1e-6)
     np.testing.assert_allclose(baselines.nearest_neighbours(images, normal, k=3), [4 / 3, 5 / 3], atol=1e-6)
@@ -42,17 +43,19 @@ def test_nearest_neighbours_rejects_bad_input():
 
 def test_trivial_aurocs():
     normal = _images(*([[0, 0, 0, 0]] * 5))
-    # Means: 0, 0.3 | -0.5, 0.1. Of four normal-abnormal pairs the abnormal one is brighter in one: 0.25, so 0.75.
-    # Standard deviations: 0, 0.3 | 0.5, 0.1: three of four pairs in order, 0.75.
-    # All training images are 0, so the distance is the norm: 0, 0.85 | 1.41, 0.28: three of four, 0.75.
+    # Means: 0, 0.3 | -0.5, 0.1. Of four normal-abnormal pairs the abnormal one is brighter in one: 0.25, so
+    # 0.75. Standard deviations: 0, 0.3 | 0.5, 0.1: three of four pairs in order, 0.75. All training images
+    # are 0, so the distance is the norm: 0, 0.85 | 1.41, 0.28: three of four, 0.75.
     test = _images([0, 0, 0, 0], [0, 0.6, 0, 0.6], [-1, 0, -1, 0], [0, 0.2, 0, 0.2])
     aurocs = baselines.trivial_aurocs(normal, test, [0, 0, 1, 1])
     assert aurocs == pytest.approx(
-        {"mean_brightness": 0.75, "pixel_standard_deviation": 0.75, "nearest_neighbours": 0.75})
+        {"mean_brightness": 0.75, "pixel_standard_deviation": 0.75, "nearest_neighbours": 0.75}
+    )
     # With the labels exchanged the first two stay, having no direction; the distance keeps its own.
     swapped = baselines.trivial_aurocs(normal, test, [1, 1, 0, 0])
     assert swapped == pytest.approx(
-        {"mean_brightness": 0.75, "pixel_standard_deviation": 0.75, "nearest_neighbours": 0.25})
+        {"mean_brightness": 0.75, "pixel_standard_deviation": 0.75, "nearest_neighbours": 0.25}
+    )
 
 
 def test_trivial_aurocs_rejects_bad_labels():
@@ -64,7 +67,8 @@ def test_trivial_aurocs_rejects_bad_labels():
 
 
 def test_pca_reconstruction():
-    # Normal images lie on the line (1, 1, 0, 0) through the origin: one component holds them, and its mean is 0.
+    # Normal images lie on the line (1, 1, 0, 0) through the origin: one component holds them, and its mean is
+    # 0.
     normal = _images(*([t, t, 0, 0] for t in (-1, -0.5, 0.5, 1)))
     images = _images([0.25, 0.25, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0.6])
     # (1, 0, 0, 0) falls on (0.5, 0.5, 0, 0): two differences of 0.5 in four values. 0.6 is lost: 0.36 / 4.
@@ -97,7 +101,9 @@ def test_feature_neighbours_standardises():
 def test_logistic_regression():
     rng = np.random.default_rng(0)
     normal, abnormal = rng.normal(0, 1, (100, 3)), rng.normal([3, 0, 0], 1, (8, 3))
-    scores = baselines.logistic_regression(normal, abnormal, np.array([[4.0, 0, 0], [1.5, 0, 0], [-1.0, 0, 0]]))
+    scores = baselines.logistic_regression(
+        normal, abnormal, np.array([[4.0, 0, 0], [1.5, 0, 0], [-1.0, 0, 0]])
+    )
     assert scores[0] > 0 > scores[2] and scores[0] > scores[1] > scores[2]
     assert abs(scores[1]) < 0.5  # balanced: half-way is undecided, though normal ones are many more
     with pytest.raises(ValueError, match="needs abnormal training images"):

@@ -6,15 +6,27 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semi_anogan.calibration import Calibration, fit
-from semi_anogan.threshold import conformal_threshold
+from semi_anogan.scoring.calibration import Calibration, fit
+from semi_anogan.scoring.threshold import conformal_threshold
 
 
 def test_score_by_hand():
     calibration = Calibration(
-        names=("residual", "feature"), center=(1.0, 10.0), scale=(0.5, 2.0), weights=(2.0, 0.25), bias=-1.0,
-        clip_low=-3.0, clip_high=4.0, method="logistic_regression", threshold=0.0, false_alarm_rate=0.01, normals=9,
-        trimmed=(), abnormals=8, warnings=())
+        names=("residual", "feature"),
+        center=(1.0, 10.0),
+        scale=(0.5, 2.0),
+        weights=(2.0, 0.25),
+        bias=-1.0,
+        clip_low=-3.0,
+        clip_high=4.0,
+        method="logistic_regression",
+        threshold=0.0,
+        false_alarm_rate=0.01,
+        normals=9,
+        trimmed=(),
+        abnormals=8,
+        warnings=(),
+    )
     # Row 0: z = (1, -2) -> -1 + 2 - 0.5. Row 1: z = (200, -50) -> clipped to (4, -3) -> -1 + 8 - 0.75.
     np.testing.assert_allclose(calibration.score(np.array([[1.5, 6.0], [101.0, -90.0]])), [0.5, 6.25])
 
@@ -68,17 +80,23 @@ def test_regression_uses_good_components_and_drops_wrong_ones():
     assert any("wrong" in w and "good" not in w for w in calibration.warnings)
     recall = (calibration.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > calibration.threshold).mean()
     plain = fit(["good", "weak", "wrong"], normal)
-    assert recall > (plain.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > plain.threshold).mean() + 0.1
+    assert (
+        recall > (plain.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > plain.threshold).mean() + 0.1
+    )
 
 
 def test_a_component_that_adds_next_to_nothing_is_dropped_and_the_others_are_weighed_without_it():
-    """A shift of 0.02 where another component shifts by 3: under 2.5 % of the weights, and a search would be run for it."""
+    """A shift of 0.02 where another component shifts by 3: under 2.5 % of the weights, and a search would be
+    run for it.
+    """
     rng = np.random.default_rng(11)
     normal, abnormal = rng.normal(size=(400, 3)), rng.normal(size=(200, 3)) + [3.0, 1.0, 0.0]
     abnormal[:, 2] += 0.02 - abnormal[:, 2].mean() + normal[:, 2].mean()
     calibration = fit(["good", "weak", "tiny"], normal, abnormal)
     assert calibration.weights[2] == 0 and any(w.endswith("without: tiny") for w in calibration.warnings)
-    assert calibration.weights[:2] == pytest.approx(fit(["good", "weak"], normal[:, :2], abnormal[:, :2]).weights)
+    assert calibration.weights[:2] == pytest.approx(
+        fit(["good", "weak"], normal[:, :2], abnormal[:, :2]).weights
+    )
     strong = fit(["good", "weak", "more"], normal, abnormal + [0.0, 0.0, 1.0])
     assert strong.weights[2] > 0
 
@@ -105,11 +123,17 @@ def test_positive_parts_beat_the_plain_sum_when_components_are_of_unequal_value(
     assert roc_auc_score(truth, calibration.score(test)) > roc_auc_score(truth, plain) + 0.05
 
 
-TAILS = {"normal": stats.norm(), "exponential": stats.expon(), "gamma": stats.gamma(2), "logistic": stats.logistic()}
+TAILS = {
+    "normal": stats.norm(),
+    "exponential": stats.expon(),
+    "gamma": stats.gamma(2),
+    "logistic": stats.logistic(),
+}
 
 
 def _false_alarm_rate(tail, n, contamination, rate, repeats=60) -> float:
-    """Mean false-alarm rate on fresh clean images (from the distribution function, so without sampling noise).
+    """Mean false-alarm rate on fresh clean images (from the distribution function, so without sampling
+    noise).
 
     Mislabelled images lie about 5 standard deviations above the 99.9 % quantile of the normal ones.
     """
@@ -149,18 +173,23 @@ def test_without_trimming_the_threshold_would_be_dragged_up():
 def test_fused_score_with_contaminated_normals_and_known_abnormals():
     rng = np.random.default_rng(4)
     normal = np.concatenate([rng.normal(size=(180, 3)), rng.normal(size=(20, 3)) + [9, 9, 0]])
-    calibration = fit(["a", "b", "noise"], normal, rng.normal(size=(20, 3)) + [7, 7, 0], false_alarm_rate=0.05)
+    calibration = fit(
+        ["a", "b", "noise"], normal, rng.normal(size=(20, 3)) + [7, 7, 0], false_alarm_rate=0.05
+    )
     assert calibration.trimmed == tuple(range(180, 200))
     assert 0.02 < (calibration.score(rng.normal(size=(20000, 3))) > calibration.threshold).mean() < 0.1
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({"normal": np.zeros((5, 3))}, r"shape \(5, 3\)"),
-    ({"normal": np.array([[0.0, 1.0], [2.0, np.nan]])}, r"'b' of row 1 is nan"),
-    ({"normal": np.zeros((1, 2))}, "at least 2"),
-    ({"normal": np.zeros((5, 2)), "false_alarm_rate": 1.0}, "false_alarm_rate"),
-    ({"normal": np.zeros((5, 2)), "abnormal": np.zeros((5, 1))}, r"shape \(5, 1\)"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"normal": np.zeros((5, 3))}, r"shape \(5, 3\)"),
+        ({"normal": np.array([[0.0, 1.0], [2.0, np.nan]])}, r"'b' of row 1 is nan"),
+        ({"normal": np.zeros((1, 2))}, "at least 2"),
+        ({"normal": np.zeros((5, 2)), "false_alarm_rate": 1.0}, "false_alarm_rate"),
+        ({"normal": np.zeros((5, 2)), "abnormal": np.zeros((5, 1))}, r"shape \(5, 1\)"),
+    ],
+)
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         fit(["a", "b"], **arguments)
@@ -196,34 +225,55 @@ def test_without_abnormal_images_each_group_weighs_the_same():
 
 
 def test_a_skewed_mean_of_positive_parts_sets_no_clean_image_aside():
-    """The mean of positive parts of which one weighs most is skewed; over 100 clean sets hardly any image is set aside."""
-    trimmed = [len(fit(("a", "b", "c", "d"), np.random.default_rng(seed).standard_normal((200, 4)), groups=(0, 0, 1, 0)).trimmed)
-               for seed in range(100)]
+    """The mean of positive parts of which one weighs most is skewed; over 100 clean sets hardly any image is
+    set aside.
+    """
+    trimmed = [
+        len(
+            fit(
+                ("a", "b", "c", "d"),
+                np.random.default_rng(seed).standard_normal((200, 4)),
+                groups=(0, 0, 1, 0),
+            ).trimmed
+        )
+        for seed in range(100)
+    ]
     assert np.mean(trimmed) < 0.2
 
 
 def test_ignored_components_get_no_weight_however_well_they_tell_the_images_apart():
     rng = np.random.default_rng(0)
     normal, abnormal = rng.standard_normal((100, 3)), rng.standard_normal((9, 3)) + [2.0, 50.0, 2.0]
-    calibration = fit(("memory", "patches", "likeness"), normal, abnormal, ignored=("discriminator", "patches"))
+    calibration = fit(
+        ("memory", "patches", "likeness"), normal, abnormal, ignored=("discriminator", "patches")
+    )
     assert calibration.weights[1] == 0 and calibration.weights[0] > 0 and calibration.weights[2] > 0
     assert not any("patches" in warning for warning in calibration.warnings)
 
 
 @pytest.mark.parametrize("tail", ["normal", "logistic", "t"])
 def test_the_promised_rate_holds_beside_known_abnormal_images_whatever_the_tail(tail):
-    """No hidden abnormal image, but known ones that overlap the upper tail: taking that tail for hidden ones would double the rate."""
+    """No hidden abnormal image, but known ones that overlap the upper tail: taking that tail for hidden ones
+    would double the rate.
+    """
     distribution = {**TAILS, "t": stats.t(5)}[tail]
     rng, rates = np.random.default_rng(8), []
     for _ in range(100):
         normal = distribution.rvs(280, random_state=rng) / distribution.std()
         found = fit(["a"], normal[:, None], 4 + 1.7 * rng.standard_normal((26, 1)), 0.01)
-        rates.append(np.mean(found.score(distribution.rvs((2000, 1), random_state=rng) / distribution.std()) > found.threshold))
+        rates.append(
+            np.mean(
+                found.score(distribution.rvs((2000, 1), random_state=rng) / distribution.std())
+                > found.threshold
+            )
+        )
     assert 0.004 < np.mean(rates) < 0.015
 
 
 def test_what_scores_lower_than_known_abnormal_images_is_not_set_aside():
-    """Twelve unusual normal images lie in a group of their own, below the known defects; eight hidden defects lie among those."""
+    """Twelve unusual normal images lie in a group of their own, below the known defects; eight hidden defects
+    lie among those.
+    """
     rng = np.random.default_rng(0)
     usual, unusual, hidden = rng.standard_normal(180), rng.uniform(8, 10, 12), rng.uniform(18, 22, 8)
     normal, known = np.concatenate([usual, unusual, hidden])[:, None], rng.uniform(17, 23, (12, 1))
@@ -231,11 +281,18 @@ def test_what_scores_lower_than_known_abnormal_images_is_not_set_aside():
     calibration = fit(("a",), normal, known)
     assert calibration.trimmed == tuple(range(192, 200))
     of_unusual = calibration.score(unusual[:, None])
-    assert np.sort(of_unusual)[-2] <= calibration.threshold <= of_unusual.max() < calibration.score(hidden[:, None]).min()
+    assert (
+        np.sort(of_unusual)[-2]
+        <= calibration.threshold
+        <= of_unusual.max()
+        < calibration.score(hidden[:, None]).min()
+    )
 
 
 def test_components_count_as_far_as_they_agree_with_the_anchor():
-    """Correlations with the anchor by construction: 0.6 and 0.3 in one group, none in another, 0.8 in a third."""
+    """Correlations with the anchor by construction: 0.6 and 0.3 in one group, none in another, 0.8 in a
+    third.
+    """
     rng = np.random.default_rng(10)
     anchor, *noise = np.linalg.qr(rng.standard_normal((4000, 5)))[0].T
     columns = [r * anchor + np.sqrt(1 - r * r) * n for r, n in zip((0.6, 0.3, -0.5, 0.8), noise, strict=True)]
@@ -244,11 +301,15 @@ def test_components_count_as_far_as_they_agree_with_the_anchor():
     expected = np.array([0.6 * 0.6 / 0.9, 0.6 * 0.3 / 0.9, 0.0, 0.8, 1.0])
     np.testing.assert_allclose(calibration.weights, expected / expected.sum(), atol=0.03)
     # What is known to find hidden defects agrees by 0.75 at least: c instead of nothing, d as before.
-    calibration = fit(("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory", trusted=("c", "d"))
+    calibration = fit(
+        ("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory", trusted=("c", "d")
+    )
     expected[2] = 0.75
     np.testing.assert_allclose(calibration.weights, expected / expected.sum(), atol=0.03)
     # In a group with a trusted component the others have none.
-    of_b = fit(("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory", trusted=("b",))
+    of_b = fit(
+        ("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory", trusted=("b",)
+    )
     expected = np.array([0.0, 0.75, 0.0, 0.8, 1.0])
     np.testing.assert_allclose(of_b.weights, expected / expected.sum(), atol=0.03)
     assert calibration.trusted == ("c", "d") and Calibration.from_dict(calibration.to_dict()) == calibration

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from semi_anogan import checkpoint
-from semi_anogan.checkpoint import CheckpointError
+from semi_anogan.errors import CheckpointError
+from semi_anogan.runs import checkpoint
 
 PROGRESS = {"step": 3, "images_seen": 96, "attempt": 0, "seconds": 1.5, "history": {"penalty": [0.25, 1e-7]}}
 
@@ -70,7 +70,7 @@ def test_round_trip_of_a_real_model(tmp_path):
     """Every variable of the networks, their averages and Adam, bit by bit."""
     import keras
 
-    from semi_anogan.model import SemiAnoGAN
+    from semi_anogan.networks.model import SemiAnoGAN
 
     def make(seed):
         keras.utils.set_random_seed(seed)
@@ -90,7 +90,9 @@ def test_round_trip_of_a_real_model(tmp_path):
     pairs = list(zip(before, after, strict=True))
     assert len(pairs) > 60
     for a, b in pairs:
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path)
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path
+        )
     assert int(other.optimizer.iterations) == 17
 
 
@@ -105,7 +107,11 @@ def test_the_last_two_are_kept(tmp_path):
     (tmp_path / "step_notes.npz").write_bytes(b"not ours")
     save_steps(tmp_path, 1, 2, 30, 100)
     assert [p.name for p in checkpoint.steps(tmp_path)] == ["step_00000030.npz", "step_00000100.npz"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step_00000030.npz", "step_00000100.npz", "step_notes.npz"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "step_00000030.npz",
+        "step_00000100.npz",
+        "step_notes.npz",
+    ]
     restored = empty()
     assert checkpoint.restore_latest(tmp_path, restored)["step"] == 100
     assert restored.values() == [[101.0, 2.0], 105.0]
@@ -122,7 +128,9 @@ def flip_data(raw):
 
 
 def flip_directory(field, value):
-    """A field of the first entry of the archive's directory (APPNOTE.TXT 4.3.12): 8 flags, 10 compression method."""
+    """A field of the first entry of the archive's directory (APPNOTE.TXT 4.3.12): 8 flags, 10 compression
+    method.
+    """
 
     def damage(raw):
         at = raw.index(b"PK\x01\x02") + field
@@ -210,7 +218,7 @@ def test_failed_write_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, name,
     (earlier,) = save_steps(tmp_path, 1)
     raw = earlier.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(f"semi_anogan.checkpoint.{name}", function)
+        patch.setattr(f"semi_anogan.runs.checkpoint.{name}", function)
         with pytest.raises(CheckpointError, match=rf"step_00000002\.npz: cannot write.*No space left"):
             save_steps(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == [earlier.name] and earlier.read_bytes() == raw

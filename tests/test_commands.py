@@ -11,12 +11,22 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 TESTED = re.findall(r"<!-- tested -->\n```(\w+)\n(.*?)```", README, re.S)
-ENVIRONMENT = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}", "KERAS_BACKEND": "tensorflow"}
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+    "KERAS_BACKEND": "tensorflow",
+}
 
 
 def shell(command, cwd, **environment):
     return subprocess.run(
-        command, shell=True, cwd=cwd, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=300
+        command,
+        shell=True,
+        cwd=cwd,
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
@@ -47,16 +57,32 @@ def test_readmes_commands_run(folder):
     assert rows[0] == "path,score,label,status,error"
     assert len(rows) == 7 and all(",ok," in row for row in rows[1:])
     assert len(list((path / "runs/smoke/scored/maps").glob("*.npy"))) == 6
-    for name in ("config.json", "metrics.json", "scores.csv", "report.html", "plots", "detector.json", "checkpoints", "events"):
+    for name in (
+        "config.json",
+        "metrics.json",
+        "scores.csv",
+        "report.html",
+        "plots",
+        "detector.json",
+        "checkpoints",
+        "events",
+    ):
         assert (path / "runs/smoke" / name).exists(), name
 
 
 def test_readmes_python_runs(folder):
     path, _ = folder
     program = "\n".join(text for language, text in TESTED if language == "python")
-    program += "\nassert scores.shape == (5,) and maps.shape == (5, 16, 16) and detector.threshold is not None\n"
+    program += (
+        "\nassert scores.shape == (5,) and maps.shape == (5, 16, 16) and detector.threshold is not None\n"
+    )
     result = subprocess.run(
-        [sys.executable, "-c", program], cwd=path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", program],
+        cwd=path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
 
@@ -97,7 +123,11 @@ def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
         assert result.returncode == 0, result.stderr
     text = results.read_text()
     assert text.count("<!-- begin speed -->") == text.count("<!-- end speed -->") == 1
-    for what in ("training, full resolution, batch 16 normal + 12 abnormal: images/s", "share of the peak", "peak memory"):
+    for what in (
+        "training, full resolution, batch 16 normal + 12 abnormal: images/s",
+        "share of the peak",
+        "peak memory",
+    ):
         assert what in text
     share = float(re.search(r"share of the peak \| (\d+)%", text).group(1))
     assert 0 < share <= 120

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from semi_anogan.benchmarks import comparison, networks, tables
+from helpers.tiny_runs import tiny_config
+from semi_anogan.benchmarks import tables
+from semi_anogan.benchmarks.baselines import comparison, networks
 from semi_anogan.data.dataset import Dataset, Example
-from semi_anogan.runs import RunError
-from tiny_runs import tiny_config
+from semi_anogan.errors import RunError
 
 TRUTH = np.repeat([False, True], 8)
 
@@ -96,7 +97,9 @@ def config(toy, monkeypatch):
     def load(config):
         count = config.data.abnormal_count
         known = [e for e in pictures if e.split == "train" and e.abnormal][:count]
-        return Dataset("toy", tuple(e for e in pictures if not e.path.startswith("abn") or e in known), pictures.get), 0
+        return Dataset(
+            "toy", tuple(e for e in pictures if not e.path.startswith("abn") or e in known), pictures.get
+        ), 0
 
     monkeypatch.setattr(comparison.runs, "load_data", load)
     return config
@@ -112,7 +115,9 @@ def test_run_keeps_what_it_measured(config, tmp_path, capsys):
     values["results"]["5-NN on pixels"]["image_auroc"] = 0.25
     path.write_text(json.dumps(values))
     again = comparison.run(config, names[:2], tmp_path)
-    assert again["5-NN on pixels"]["image_auroc"] == 0.25 and capsys.readouterr().out == ""  # not measured again
+    assert (
+        again["5-NN on pixels"]["image_auroc"] == 0.25 and capsys.readouterr().out == ""
+    )  # not measured again
     assert "| 5-NN on pixels | 0.25 |" in tables.comparison(config, names[:2], tmp_path, 500)
     config.seed = 5
     with pytest.raises(RunError, match="not what baselines of these settings write"):

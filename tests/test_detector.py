@@ -1,4 +1,6 @@
-"""Detector: the same score in any company, maps at the images' own size, tiles, state, and a TensorFlow graph."""
+"""Detector: the same score in any company, maps at the images' own size, tiles, state, and a TensorFlow
+graph.
+"""
 
 import itertools
 import json
@@ -6,22 +8,23 @@ import shutil
 
 import numpy as np
 import pytest
-from trained import smoke_data, smoke_detector, smoke_run, stand_in_detector, test_images, tiny_model  # noqa: F401
 
-from semi_anogan import calibration, scores
+from helpers.trained import stand_in_detector, tiny_model
 from semi_anogan.backend import compile_function
-from semi_anogan.checkpoint import CheckpointError
 from semi_anogan.data.images import from_uint8, resize, resize_map, to_uint8
 from semi_anogan.data.tiles import corners
-from semi_anogan.detector import Detection, Detector, Measurement
-from semi_anogan.runs import RunError
+from semi_anogan.errors import CheckpointError, RunError
+from semi_anogan.scoring import calibration
+from semi_anogan.scoring.detector import Detection, Detector, Measurement
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def assert_same(result: Detection, expected: Detection, rows=slice(None), map_tolerance=1e-4):
     np.testing.assert_allclose(result.scores, expected.scores[rows], **CLOSE)
-    np.testing.assert_allclose(result.maps, expected.maps[rows], rtol=1e-5, atol=map_tolerance)  # a map is a quotient
+    np.testing.assert_allclose(
+        result.maps, expected.maps[rows], rtol=1e-5, atol=map_tolerance
+    )  # a map is a quotient
     np.testing.assert_array_equal(result.labels, expected.labels[rows])
 
 
@@ -39,7 +42,11 @@ def test_score_is_the_same_in_any_company(smoke_detector, test_images, all_at_on
     several = np.repeat(test_images, 2, axis=0)  # 40 images: two batches, each image in both
     assert_same(smoke_detector(several), all_at_once, np.repeat(np.arange(20), 2))
     noise = np.random.default_rng(1).uniform(-1, 1, (31, 16, 16, 1)).astype(np.float32)
-    assert_same(Detection(*(a[-1:] for a in smoke_detector(np.concatenate([noise, test_images[3:4]])))), all_at_once, [3])
+    assert_same(
+        Detection(*(a[-1:] for a in smoke_detector(np.concatenate([noise, test_images[3:4]])))),
+        all_at_once,
+        [3],
+    )
 
 
 def test_score_is_the_same_in_any_company_with_an_early_stop(smoke_run, test_images):
@@ -59,7 +66,11 @@ def test_label_is_score_above_threshold(smoke_detector, all_at_once):
     assert smoke_detector.threshold == smoke_detector.calibration.threshold
     np.testing.assert_array_equal(all_at_once.labels, all_at_once.scores > smoke_detector.threshold)
     assert all_at_once.labels.any() and not all_at_once.labels.all()
-    assert (all_at_once.scores.dtype, all_at_once.labels.dtype, all_at_once.maps.dtype) == (np.float32, bool, np.float32)
+    assert (all_at_once.scores.dtype, all_at_once.labels.dtype, all_at_once.maps.dtype) == (
+        np.float32,
+        bool,
+        np.float32,
+    )
 
 
 def test_a_score_at_the_threshold_is_normal():
@@ -74,7 +85,9 @@ def test_scores_are_those_of_the_formula_by_hand(smoke_detector, test_images):
     state = smoke_detector.state()["calibration"]
     for measurement in list(smoke_detector.measure(test_images[:3])):
         z = (measurement.components - np.array(state["center"])) / np.array(state["scale"])
-        expected = state["bias"] + np.clip(z, state["clip_low"], state["clip_high"]) @ np.array(state["weights"])
+        expected = state["bias"] + np.clip(z, state["clip_low"], state["clip_high"]) @ np.array(
+            state["weights"]
+        )
         assert smoke_detector.judge(measurement)[0] == pytest.approx(expected, rel=1e-6)
         assert measurement.components[0] == pytest.approx(measurement.layers[..., 0].mean(), rel=1e-5)  # L_R
 
@@ -109,8 +122,11 @@ def test_grey_and_rgb_input():
 
 
 def test_rgb_is_the_same_as_its_grey_image_through_the_networks(smoke_detector, test_images, all_at_once):
-    # The grey of three equal channels is rounded, and the steps of the search enlarge that, on some processors more than on others.
-    assert_same(smoke_detector(np.repeat(test_images[:4], 3, axis=-1)), all_at_once, slice(4), map_tolerance=1e-3)
+    # The grey of three equal channels is rounded, and the steps of the search enlarge that, on some
+    # processors more than on others.
+    assert_same(
+        smoke_detector(np.repeat(test_images[:4], 3, axis=-1)), all_at_once, slice(4), map_tolerance=1e-3
+    )
 
 
 BAD_IMAGES = {
@@ -137,12 +153,18 @@ def test_bad_images_are_named(case):
 
 
 def test_rounding_just_beyond_the_range_is_taken():
-    assert stand_in_detector()(np.full((1, 8, 8, 1), 1.00001, np.float32)).scores[0] == pytest.approx(1.0, abs=1e-4)
+    assert stand_in_detector()(np.full((1, 8, 8, 1), 1.00001, np.float32)).scores[0] == pytest.approx(
+        1.0, abs=1e-4
+    )
 
 
 def test_uncalibrated_says_what_to_do():
     detector = stand_in_detector(calibration=None)
-    for use in (lambda: detector(np.zeros((1, 8, 8, 1), np.float32)), lambda: detector.threshold, detector.state):
+    for use in (
+        lambda: detector(np.zeros((1, 8, 8, 1), np.float32)),
+        lambda: detector.threshold,
+        detector.state,
+    ):
         with pytest.raises(RuntimeError, match="calibrate"):
             use()
 
@@ -151,7 +173,9 @@ def test_uncalibrated_says_what_to_do():
 
 
 def test_tiles_stitch_what_each_pixel_says():
-    """Where the map of a tile says what its pixels are, the whole map is the image: nothing shows where tiles meet."""
+    """Where the map of a tile says what its pixels are, the whole map is the image: nothing shows where tiles
+    meet.
+    """
     y, x = np.mgrid[:29, :40].astype(np.float32)
     image = (0.9 * np.sin(y / 7 + x / 5))[None, ..., None].astype(np.float32)
     result = stand_in_detector(tile=True)(image)
@@ -169,7 +193,9 @@ def test_components_are_the_largest_of_the_tiles():
 
 
 def test_tiles_that_disagree_are_joined_without_a_step():
-    """Tiles that say 0, 1, 0, 1, ... (their order): the map changes by at most 2 / 8 + a bit from pixel to pixel."""
+    """Tiles that say 0, 1, 0, 1, ... (their order): the map changes by at most 2 / 8 + a bit from pixel to
+    pixel.
+    """
     count = [0]
 
     def layers(x):
@@ -185,7 +211,9 @@ def test_tiles_that_disagree_are_joined_without_a_step():
 
 
 def test_tiled_map_of_a_periodic_image_is_periodic(smoke_run):
-    """Tiles of 16 begin every 8 pixels: with an image of period 8 all are alike, and so is the map 8 pixels further."""
+    """Tiles of 16 begin every 8 pixels: with an image of period 8 all are alike, and so is the map 8 pixels
+    further.
+    """
     detector = Detector.load(smoke_run, tile=True, batch_size=8, search={"iterations": 3, "candidates": 8})
     wave = np.sin(np.arange(40) * 2 * np.pi / 8)
     image = (0.5 * wave[:, None] * wave[None]).astype(np.float32)[..., None]
@@ -206,7 +234,10 @@ def test_tiled_map_of_a_periodic_image_is_periodic(smoke_run):
     np.testing.assert_allclose(layers, total / weights, atol=1e-4)
     np.testing.assert_allclose(measurement.components, single.components, **CLOSE)
     # Images no larger than a tile are not cut; smaller sides are enlarged.
-    assert [m.layers.shape[:2] for m in detector.measure([image[:16, :16], image[:9, :20]])] == [(16, 16), (16, 20)]
+    assert [m.layers.shape[:2] for m in detector.measure([image[:16, :16], image[:9, :20]])] == [
+        (16, 16),
+        (16, 20),
+    ]
 
 
 def test_order_is_kept_where_images_have_different_numbers_of_tiles():
@@ -269,8 +300,10 @@ def test_overlapped_measuring_reads_one_batch_ahead_and_tells_of_errors(at_once,
 def test_calibrate_takes_what_the_images_say():
     detector = stand_in_detector(lambda x: x)
     rng = np.random.default_rng(0)
-    normal = [np.full((8, 8, 1), v, np.float32) + rng.choice([-0.1, 0.1], (8, 8, 1)).astype(np.float32)
-              for v in (0.1, 0.2, 0.3, 0.4, -0.5)]
+    normal = [
+        np.full((8, 8, 1), v, np.float32) + rng.choice([-0.1, 0.1], (8, 8, 1)).astype(np.float32)
+        for v in (0.1, 0.2, 0.3, 0.4, -0.5)
+    ]
     detector.calibrate(iter(normal), false_alarm_rate=0.2)
     means, deviations = [n.mean() for n in normal], [n.std() for n in normal]
     np.testing.assert_allclose(detector.map_center, [np.median(means)], rtol=1e-5)
@@ -282,19 +315,29 @@ def test_calibrate_takes_what_the_images_say():
 
 
 def test_known_images_weigh_what_was_not_trained_on_them():
-    """Two known images, none held out: of the likeness counts what the other one's says, and the discriminator gets no weight."""
-    from semi_anogan.likeness import Likeness
+    """Two known images, none held out: of the likeness counts what the other one's says, and the
+    discriminator gets no weight.
+    """
+    from semi_anogan.scoring.likeness import Likeness
 
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((60, 3))
-    known = np.array([[9.0, 3.0, 40.0], [9.0, 3.0, 40.0]])  # discriminator, memory, likeness: that of all, 40, is not what counts
-    detector = stand_in_detector(names=("discriminator", "memory", "likeness"), likeness=Likeness([[1.0]], 0.0, [2.0, 2.5]))
+    known = np.array(
+        [[9.0, 3.0, 40.0], [9.0, 3.0, 40.0]]
+    )  # discriminator, memory, likeness: that of all, 40, is not what counts
+    detector = stand_in_detector(
+        names=("discriminator", "memory", "likeness"), likeness=Likeness([[1.0]], 0.0, [2.0, 2.5])
+    )
     flat = np.zeros((8, 8, 1), np.float32)
-    detector.measure = lambda rows, overlap=False: (Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows)
+    detector.measure = lambda rows, overlap=False: (
+        Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows
+    )
     detector.calibrate(rows, known=known)
     left_out = known.copy()
     left_out[:, 2] = [2.0, 2.5]
-    expected = calibration.fit(detector.names, rows, left_out, 0.01, min_abnormal=2, ignored=("discriminator",))
+    expected = calibration.fit(
+        detector.names, rows, left_out, 0.01, min_abnormal=2, ignored=("discriminator",)
+    )
     assert detector.calibration == expected and expected.weights[0] == 0 and expected.weights[2] > 0
     with pytest.raises(ValueError, match="known must be the 2 images .*got 1"):
         detector.calibrate(rows, known=known[:1])
@@ -337,15 +380,19 @@ def fitted_threshold(normals, rate=0.05):
     """The threshold of a detector whose measurements have these components [N, 4]."""
     detector = stand_in_detector()
     flat = np.zeros((8, 8, 1), np.float32)
-    detector.measure = lambda rows, overlap=False: (Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows)
+    detector.measure = lambda rows, overlap=False: (
+        Measurement(row, flat, flat, flat[..., 0], (8, 8)) for row in rows
+    )
     detector.calibrate(normals, false_alarm_rate=rate)
     return detector
 
 
 def test_contaminated_held_out_images_do_not_move_the_threshold_far():
-    """6 of 106 held-out "normal" images are abnormal by far; they are set aside, and abnormal images still stand out.
+    """6 of 106 held-out "normal" images are abnormal by far; they are set aside, and abnormal images still
+    stand out.
 
-    A single threshold on 100 images gives 2 to 11 % where 5 % are asked; the mean of 20 lies within 3.5 to 6.5 %.
+    A single threshold on 100 images gives 2 to 11 % where 5 % are asked; the mean of 20 lies within 3.5 to
+    6.5 %.
     """
     rates, exact = [], 0
     for seed in range(20):
@@ -355,7 +402,10 @@ def test_contaminated_held_out_images_do_not_move_the_threshold_far():
         of_clean, of_dirty = fitted_threshold(clean), fitted_threshold(dirty)
         assert set(range(100, 106)) <= set(of_dirty.calibration.trimmed)
         exact += of_dirty.calibration.trimmed == tuple(range(100, 106))
-        new_normal, new_abnormal = 1.0 + 0.1 * rng.standard_normal((1000, 4)), 3.0 + 0.1 * rng.standard_normal((1000, 4))
+        new_normal, new_abnormal = (
+            1.0 + 0.1 * rng.standard_normal((1000, 4)),
+            3.0 + 0.1 * rng.standard_normal((1000, 4)),
+        )
         for detector in (of_clean, of_dirty):
             assert (detector.calibration.score(new_abnormal) > detector.threshold).all()
         rates.append([(d.calibration.score(new_normal) > d.threshold).mean() for d in (of_clean, of_dirty)])
@@ -378,7 +428,9 @@ def test_state_goes_through_json_bit_by_bit(smoke_run, smoke_detector, test_imag
 def test_a_loaded_run_scores_as_the_training_did(smoke_run, all_at_once):
     """scores.csv was written by the process that trained."""
     rows = (smoke_run / "scores.csv").read_text().splitlines()[1:]
-    np.testing.assert_allclose(all_at_once.scores, [float(row.split(",")[2]) for row in rows], rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(
+        all_at_once.scores, [float(row.split(",")[2]) for row in rows], rtol=2e-5, atol=2e-5
+    )
 
 
 # Loading
@@ -390,10 +442,16 @@ def test_a_loaded_run_scores_as_the_training_did(smoke_run, all_at_once):
         ({"discriminator": 0.8}, ("discriminator",), False),
         ({"residual": 0.3, "latent_norm": 0.5}, ("residual", "latent_norm"), True),
         ({"feature_distance": 0.3, "discriminator": 0.5}, ("feature_distance", "discriminator"), True),
-        ({"latent_norm": 1.0}, ("residual", "feature_distance", "discriminator", "latent_norm"), True),  # the map is of all layers then
+        (
+            {"latent_norm": 1.0},
+            ("residual", "feature_distance", "discriminator", "latent_norm"),
+            True,
+        ),  # the map is of all layers then
     ],
 )
-def test_pruned_leaves_out_what_has_no_weight_and_scores_the_same(smoke_run, smoke_detector, test_images, weights, names, searches):
+def test_pruned_leaves_out_what_has_no_weight_and_scores_the_same(
+    smoke_run, smoke_detector, test_images, weights, names, searches
+):
     detector = Detector.load(smoke_run)
     state = smoke_detector.state()
     state["calibration"]["weights"] = [weights.get(name, 0.0) for name in smoke_detector.names]
@@ -402,7 +460,9 @@ def test_pruned_leaves_out_what_has_no_weight_and_scores_the_same(smoke_run, smo
     assert pruned.names == names and (pruned.search is not None) == searches
     assert next(pruned.measure(images)).components.shape == (len(names),)
     assert_same(pruned(images), detector(images))
-    assert detector.names == smoke_detector.names and detector.search is not None  # the detector itself is as it was
+    assert (
+        detector.names == smoke_detector.names and detector.search is not None
+    )  # the detector itself is as it was
 
 
 @pytest.fixture(scope="module")
@@ -469,15 +529,19 @@ DAMAGES = {
 
 def test_damaged_detector_json_is_named(smoke_run, smoke_detector, monkeypatch):
     """Whatever is wrong with it, it is said of this file and at once, not when the first image is scored."""
-    from semi_anogan import checkpoint, runs
+    from semi_anogan.runs import checkpoint
+    from semi_anogan.runs import folder as run_folder
 
     # Building the model is not what is tested here.
-    monkeypatch.setattr(runs, "build_model", lambda config: smoke_detector.model)
+    monkeypatch.setattr(build, "build_model", lambda config: smoke_detector.model)
     monkeypatch.setattr(checkpoint, "restore_latest", lambda folder, model: {})
-    monkeypatch.setattr(runs, "build_detector", lambda config, model: stand_in_detector(
-        resolution=16, model=smoke_detector.model))
+    monkeypatch.setattr(
+        runs,
+        "build_detector",
+        lambda config, model: stand_in_detector(resolution=16, model=smoke_detector.model),
+    )
     text = (smoke_run / "detector.json").read_text()
-    read_json = runs.read_json
+    read_json = run_folder.read_json
     for name, damage in DAMAGES.items():
         damaged = damage(text, json.loads(text))
         damaged = damaged if isinstance(damaged, str) else json.dumps(damaged)
@@ -530,7 +594,8 @@ def test_more_images_than_a_batch_in_a_graph():
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((None, 16, 16, 1), "float32"), ((None, 8, 8, 3), "float32"), ((None, 8, 8, 1), "uint8")]
+    ("shape", "dtype"),
+    [((None, 16, 16, 1), "float32"), ((None, 8, 8, 3), "float32"), ((None, 8, 8, 1), "uint8")],
 )
 def test_a_graph_takes_only_images_of_the_models_size(shape, dtype):
     """In a graph nothing is resized or scaled, so what does not fit must not get through."""

@@ -7,16 +7,16 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_runs import ENVIRONMENT, ROOT, finish, newest_checkpoint, start, train_command
 
-from semi_anogan import runs
+from helpers.tiny_runs import ENVIRONMENT, ROOT, finish, newest_checkpoint, start, train_command
+from semi_anogan.runs import folder as run_folder
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What distribution_worker.py computes."""
     output = tmp_path_factory.mktemp("mirrored") / "results.npz"
-    command = [sys.executable, str(ROOT / "tests/distribution_worker.py"), str(output)]
+    command = [sys.executable, str(ROOT / "tests/helpers/distribution_worker.py"), str(output)]
     done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     with np.load(output) as file:
@@ -28,12 +28,16 @@ def variables(results, name) -> list[np.ndarray]:
 
 
 def test_two_replicas_make_the_mean_of_two_single_steps(results):
-    """Every loss term is a mean over the replica's own examples, and the minibatch statistic is the replica's too.
+    """Every loss term is a mean over the replica's own examples, and the minibatch statistic is the replica's
+    too.
 
-    So with gradient descent the step on both halves is the mean of the steps on each; this holds for weights, moving
+    So with gradient descent the step on both halves is the mean of the steps on each; this holds for weights,
+    moving
     averages and the running statistic.
     """
-    parts = [variables(results, name) for name in ("before", "single_a", "single_b", "mirrored", "mirrored_other")]
+    parts = [
+        variables(results, name) for name in ("before", "single_a", "single_b", "mirrored", "mirrored_other")
+    ]
     moved = 0
     for before, a, b, mirrored, other in zip(*parts, strict=True):
         np.testing.assert_allclose(mirrored, (a.astype(np.float64) + b) / 2, atol=1e-6, rtol=1e-5)
@@ -67,7 +71,9 @@ def free_ports(count):
 
 
 def test_two_processes_train_one_run(tmp_path):
-    """The command twice, told apart by TF_CONFIG only; both keep the same weights, and the first writes the run."""
+    """The command twice, told apart by TF_CONFIG only; both keep the same weights, and the first writes the
+    run.
+    """
     folder = tmp_path / "run"
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     changes = {
@@ -78,9 +84,13 @@ def test_two_processes_train_one_run(tmp_path):
     }
     processes = []
     for index in range(2):
-        program = (str(ROOT / "tests/worker_weights.py"), str(tmp_path / f"weights_{index}.npz"))
-        environment = {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
-        processes.append(start(train_command(folder, changes, program), tmp_path / f"{index}.log", **environment))
+        program = (str(ROOT / "tests/helpers/worker_weights.py"), str(tmp_path / f"weights_{index}.npz"))
+        environment = {
+            "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        }
+        processes.append(
+            start(train_command(folder, changes, program), tmp_path / f"{index}.log", **environment)
+        )
     codes = [finish(p) for p in processes]
     logs = [(tmp_path / f"{index}.log").read_text() for index in range(2)]
     assert codes == [0, 0], "\n".join(logs)
@@ -101,4 +111,4 @@ def test_two_processes_train_one_run(tmp_path):
 
     assert "report: " in logs[0] and "report: " not in logs[1]
     assert {int(path.name.rsplit(".", 1)[1]) for path in folder.glob("events/*")} == {processes[0].pid}
-    assert 0 <= runs.read_json(folder / "metrics.json")["image_auroc"] <= 1
+    assert 0 <= run_folder.read_json(folder / "metrics.json")["image_auroc"] <= 1

@@ -9,13 +9,15 @@ import shutil
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
-from trained import command, smoke_data, smoke_detector, smoke_run, stand_in_calibration, stand_in_detector  # noqa: F401
 
-from semi_anogan import evaluate, runs
+from helpers.trained import command, stand_in_calibration, stand_in_detector
+from semi_anogan import evaluate
 from semi_anogan.data import images
-from semi_anogan.data.dataset import DataError, Dataset, Example
+from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.splits import Splits
 from semi_anogan.data.synthetic import TRAINING_KINDS
+from semi_anogan.errors import DataError, RunError
+from semi_anogan.runs import folder as run_folder
 
 COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm")
 
@@ -30,7 +32,9 @@ def read(folder):
 def again(smoke_run, tmp_path_factory):
     """A copy of the run folder, evaluated by the command: (result, folder)."""
     folder = tmp_path_factory.mktemp("again") / "run"
-    shutil.copytree(smoke_run, folder, ignore=shutil.ignore_patterns("plots", "report.html", "metrics.json", "scores.csv"))
+    shutil.copytree(
+        smoke_run, folder, ignore=shutil.ignore_patterns("plots", "report.html", "metrics.json", "scores.csv")
+    )
     return command("evaluate", f"--workdir={folder}"), folder
 
 
@@ -44,9 +48,15 @@ def test_the_command_finds_what_the_training_found(smoke_run, again):
     assert [row["path"] for row in first_rows] == [row["path"] for row in second_rows]
     for name in ("score", *COMPONENTS):
         np.testing.assert_allclose(
-            [float(row[name]) for row in first_rows], [float(row[name]) for row in second_rows], rtol=2e-5, atol=2e-5
+            [float(row[name]) for row in first_rows],
+            [float(row[name]) for row in second_rows],
+            rtol=2e-5,
+            atol=2e-5,
         )
-    assert f"image AUROC {second['image_auroc']:.3f}" in result.stdout and f"report: {folder}/report.html" in result.stdout
+    assert (
+        f"image AUROC {second['image_auroc']:.3f}" in result.stdout
+        and f"report: {folder}/report.html" in result.stdout
+    )
 
 
 def _close(a, b):
@@ -58,15 +68,28 @@ def _close(a, b):
 def test_contract_keys_are_there(again, smoke_data):
     values, rows = read(again[1])
     assert {
-        "image_auroc", "image_average_precision", "image_f1_max", "threshold", "image_false_alarm_rate", "image_recall",
-        "components", "pixel_auroc", "pixel_aupro", "counts", "train_seconds", "search_images_per_second",
+        "image_auroc",
+        "image_average_precision",
+        "image_f1_max",
+        "threshold",
+        "image_false_alarm_rate",
+        "image_recall",
+        "components",
+        "pixel_auroc",
+        "pixel_aupro",
+        "counts",
+        "train_seconds",
+        "search_images_per_second",
     } <= set(values)
     assert set(values["components"]) == set(COMPONENTS)
     _, _, splits = smoke_data
     assert values["counts"] == {
-        "train_normal": len(splits.normal), "train_abnormal": len(splits.abnormal),
-        "held_out_normal": len(splits.held_out_normal), "held_out_abnormal": len(splits.held_out_abnormal),
-        "test_normal": 10, "test_abnormal": 10,
+        "train_normal": len(splits.normal),
+        "train_abnormal": len(splits.abnormal),
+        "held_out_normal": len(splits.held_out_normal),
+        "held_out_abnormal": len(splits.held_out_abnormal),
+        "test_normal": 10,
+        "test_abnormal": 10,
     }
     assert values["counts"]["train_normal"] + values["counts"]["held_out_normal"] == 60
     assert [row["path"] for row in rows] == [e.path for e in splits.test]
@@ -79,7 +102,9 @@ def test_metrics_agree_with_scores_csv(again):
     label = np.array([row["label"] == "abnormal" for row in rows])
     assert abnormal.sum() == 10
     assert values["image_auroc"] == pytest.approx(sklearn_metrics.roc_auc_score(abnormal, scores))
-    assert values["image_average_precision"] == pytest.approx(sklearn_metrics.average_precision_score(abnormal, scores))
+    assert values["image_average_precision"] == pytest.approx(
+        sklearn_metrics.average_precision_score(abnormal, scores)
+    )
     best = max(sklearn_metrics.f1_score(abnormal, scores >= t) for t in scores)
     assert values["image_f1_max"] == pytest.approx(best)
     np.testing.assert_array_equal(label, scores > values["threshold"])
@@ -87,7 +112,8 @@ def test_metrics_agree_with_scores_csv(again):
     assert values["image_false_alarm_rate"] == pytest.approx(label[~abnormal].mean())
     for name in COMPONENTS:
         assert values["components"][name] == pytest.approx(
-            sklearn_metrics.roc_auc_score(abnormal, [float(row[name]) for row in rows]), abs=0.011  # ties by rounding
+            sklearn_metrics.roc_auc_score(abnormal, [float(row[name]) for row in rows]),
+            abs=0.011,  # ties by rounding
         )
 
 
@@ -95,7 +121,7 @@ def test_threshold_and_seconds_are_the_runs(again, smoke_run):
     values, _ = read(again[1])
     detector = json.loads((smoke_run / "detector.json").read_text())
     assert values["threshold"] == detector["calibration"]["threshold"]
-    assert values["train_seconds"] == round(runs.read_progress(smoke_run)["seconds"], 1) > 0
+    assert values["train_seconds"] == round(run_folder.read_progress(smoke_run)["seconds"], 1) > 0
 
 
 def test_report_holds_the_figures(again):
@@ -103,7 +129,11 @@ def test_report_holds_the_figures(again):
     values, rows = read(folder)
     page = (folder / "report.html").read_text()
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
-    for figure in (f"{values['image_auroc']:.3f}", f"{values['image_recall']:.1%}", f"{values['threshold']:.6g}"):
+    for figure in (
+        f"{values['image_auroc']:.3f}",
+        f"{values['image_recall']:.1%}",
+        f"{values['threshold']:.6g}",
+    ):
         assert figure in text
     assert "smoke: surface" in text
     plots = {p.stem for p in (folder / "plots").glob("*.png")}
@@ -135,7 +165,10 @@ def evaluated(tmp_path, smoke_data, dataset, **settings):
     training = dataset.select("train")
     splits = Splits(training[:2], [], training[2:], [], test)
     detector = stand_in_detector(**{"map_sigma_px": 0.0, **settings})
-    progress = {"seconds": 12.34, "history": {"images_seen": [1, 2], "generator_loss": [1.0, 0.5], "fade": [0, 1]}}
+    progress = {
+        "seconds": 12.34,
+        "history": {"images_seen": [1, 2], "generator_loss": [1.0, 0.5], "fade": [0, 1]},
+    }
     return evaluate.evaluate(smoke_data[0], tmp_path, detector, dataset, splits, progress)
 
 
@@ -151,19 +184,27 @@ def test_metrics_by_hand(tmp_path, smoke_data):
     assert "pixel_auroc" not in found  # no masks
     _, rows = read(tmp_path)
     assert [(row["path"], row["truth"], row["label"]) for row in rows] == [
-        ("n1", "normal", "normal"), ("n2", "normal", "normal"), ("n3", "normal", "abnormal"), ("n4", "normal", "normal"),
-        ("abnormal1", "abnormal", "abnormal"), ("abnormal2", "abnormal", "normal"),
+        ("n1", "normal", "normal"),
+        ("n2", "normal", "normal"),
+        ("n3", "normal", "abnormal"),
+        ("n4", "normal", "normal"),
+        ("abnormal1", "abnormal", "abnormal"),
+        ("abnormal2", "abnormal", "normal"),
     ]
     assert [float(row["residual"]) for row in rows] == pytest.approx(list(values.values()))
 
 
 def test_pixel_metrics_by_hand(tmp_path, smoke_data):
-    """One defect of 4 pixels at 0.9; of the 124 normal pixels the 64 of the other image are at 0.95, the rest at 0."""
+    """One defect of 4 pixels at 0.9; of the 124 normal pixels the 64 of the other image are at 0.95, the rest
+    at 0.
+    """
     mask = np.zeros((8, 8), bool)
     mask[2:4, 2:4] = True
     found = evaluated(tmp_path, smoke_data, dataset_of({"n": 0.95, "abnormal": 0.9}, {"abnormal": mask}))
     assert found["pixel_auroc"] == pytest.approx(60 / 124)
-    assert found["pixel_aupro"] == pytest.approx(0.0, abs=1e-6)  # found only beyond a false-positive rate of 64 / 124
+    assert found["pixel_aupro"] == pytest.approx(
+        0.0, abs=1e-6
+    )  # found only beyond a false-positive rate of 64 / 124
     found = evaluated(tmp_path, smoke_data, dataset_of({"n": 0.1, "abnormal": 0.9}, {"abnormal": mask}))
     assert found["pixel_auroc"] == 1.0 and found["pixel_aupro"] == pytest.approx(1.0)
 
@@ -198,7 +239,11 @@ def test_what_the_calibration_warns_of_is_printed_and_reported(tmp_path, smoke_d
 
 def test_normal_images_only(tmp_path, smoke_data, capsys):
     found = evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "n2": 0.2, "n3": 0.6, "n4": 0.3}))
-    assert found["image_auroc"] is None and found["image_recall"] is None and found["image_average_precision"] is None
+    assert (
+        found["image_auroc"] is None
+        and found["image_recall"] is None
+        and found["image_average_precision"] is None
+    )
     assert found["components"] == dict.fromkeys(COMPONENTS)
     assert found["image_false_alarm_rate"] == 1 / 4
     assert (found["counts"]["test_normal"], found["counts"]["test_abnormal"]) == (4, 0)
@@ -208,7 +253,11 @@ def test_normal_images_only(tmp_path, smoke_data, capsys):
 
 def test_abnormal_images_only(tmp_path, smoke_data):
     found = evaluated(tmp_path, smoke_data, dataset_of({"abnormal1": 0.1, "abnormal2": 0.8}))
-    assert found["image_auroc"] is None and found["image_false_alarm_rate"] is None and found["image_recall"] == 1 / 2
+    assert (
+        found["image_auroc"] is None
+        and found["image_false_alarm_rate"] is None
+        and found["image_recall"] == 1 / 2
+    )
 
 
 def test_no_test_images_is_an_error(tmp_path, smoke_data):
@@ -218,7 +267,9 @@ def test_no_test_images_is_an_error(tmp_path, smoke_data):
 
 
 def test_gallery_is_searched_together(tmp_path, smoke_data):
-    """8 images for the gallery are 2 batches of 4, not one each; the test's 8 images are 2 more, and the first is searched before the clock starts."""
+    """8 images for the gallery are 2 batches of 4, not one each; the test's 8 images are 2 more, and the
+    first is searched before the clock starts.
+    """
     values = {f"n{i}": i / 10 for i in range(4)} | {f"abnormal{i}": 0.6 + i / 20 for i in range(4)}
     calls = []
     detector = stand_in_detector()
@@ -251,19 +302,21 @@ def test_a_full_disk_is_a_run_error(tmp_path, smoke_data, monkeypatch):
     import errno
     import os
 
-    from semi_anogan import report
+    from semi_anogan.evaluation.report import page as report
 
     def full(folder, page):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "report.html"))
 
     monkeypatch.setattr(report, "write_report", full)
-    with pytest.raises(runs.RunError, match="report.html: cannot be written: No space left"):
+    with pytest.raises(RunError, match="report.html: cannot be written: No space left"):
         evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.2}))
 
 
 def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
-    """One of each held-out normal image, changed in part of its pixels; none where training knew no abnormal image."""
-    from semi_anogan.fit_detector import read_synthetic
+    """One of each held-out normal image, changed in part of its pixels; none where training knew no abnormal
+    image.
+    """
+    from semi_anogan.training.fit_detector import read_synthetic
 
     config, dataset, splits = smoke_data
     drawn = list(read_synthetic(config, dataset, splits, most=2))
@@ -274,7 +327,9 @@ def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
 
 
 def test_the_report_shows_what_training_draws(smoke_data):
-    """Of three normal images each drawn one differs from one of them, in part; none where training draws none."""
+    """Of three normal images each drawn one differs from one of them, in part; none where training draws
+    none.
+    """
     config, dataset, splits = smoke_data
     config = config.copy_and_resolve_references()
     config.data.flips = ""

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from semi_anogan.events import EventWriter
+from semi_anogan.training.events import EventWriter
 
 ROUND_TRIP = """
 import sys
@@ -14,7 +14,7 @@ sys.modules["tensorflow"] = None  # any import of it fails
 import io
 import numpy as np
 from PIL import Image
-from semi_anogan.events import EventWriter
+from semi_anogan.training.events import EventWriter
 
 folder = sys.argv[1] + "/events"
 grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -50,14 +50,18 @@ def test_round_trip_without_tensorflow(tmp_path):
 
 
 def test_tensorflow_is_not_loaded_where_it_is_installed(tmp_path):
-    code = ("import sys; from semi_anogan.events import EventWriter\n"
-            "assert 'tensorboard' not in sys.modules\n"
-            f"w = EventWriter({str(tmp_path)!r}); w.scalars(1, {{'a': 1.0}}); w.close()\n"
-            "assert 'tensorflow' not in sys.modules and 'tensorboard' in sys.modules")
+    code = (
+        "import sys; from semi_anogan.training.events import EventWriter\n"
+        "assert 'tensorboard' not in sys.modules\n"
+        f"w = EventWriter({str(tmp_path)!r}); w.scalars(1, {{'a': 1.0}}); w.close()\n"
+        "assert 'tensorflow' not in sys.modules and 'tensorboard' in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((4, 4, 1), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4)), np.zeros((4, 4, 1), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)]
+)
 def test_bad_images(tmp_path, image):
     writer = EventWriter(tmp_path)
     with pytest.raises(ValueError, match="samples"):

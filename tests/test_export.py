@@ -1,4 +1,6 @@
-"""Export: every format says what the Keras model says, what fails the check fails the export, and the command's errors."""
+"""Export: every format says what the Keras model says, what fails the check fails the export, and the
+command's errors.
+"""
 
 import json
 import shutil
@@ -7,12 +9,13 @@ import sys
 
 import numpy as np
 import pytest
-from exported import BATCH, bundle_folder, detector_without_search  # noqa: F401
-from trained import ENVIRONMENT, command, smoke_data, smoke_detector, smoke_run, test_images  # noqa: F401
 
-from semi_anogan.detector import Detector
-from semi_anogan.export import parity, tflite, write
+from helpers.exported import BATCH, detector_without_search
+from helpers.trained import ENVIRONMENT, command
+from semi_anogan.export import parity, write
+from semi_anogan.export.formats import tflite
 from semi_anogan.export.runtime import Bundle, EdgeDetector
+from semi_anogan.scoring.detector import Detector
 
 KINDS = {"start", "step", "gradient", "score", "map", "search"}
 
@@ -23,10 +26,21 @@ def test_every_format_and_precision_is_as_the_model(bundle_folder):
     for r in results:
         assert r["passed"] is not False, r
         checked[r["format"], r["precision"]].add(r["what"])
-    for pair in [("saved_model", "float32"), ("onnx", "float32"), ("onnx", "float16"), ("tflite", "float32"),
-                 ("tflite", "float16"), ("tflite", "int8"), ("tflite", "int8_full")]:
+    for pair in [
+        ("saved_model", "float32"),
+        ("onnx", "float32"),
+        ("onnx", "float16"),
+        ("tflite", "float32"),
+        ("tflite", "float16"),
+        ("tflite", "int8"),
+        ("tflite", "int8_full"),
+    ]:
         assert checked[pair] == KINDS, pair
-    strict = [r for r in results if r["precision"] == "float32" and r["what"] in ("start", "step", "score") and r["passed"]]
+    strict = [
+        r
+        for r in results
+        if r["precision"] == "float32" and r["what"] in ("start", "step", "score") and r["passed"]
+    ]
     assert len(strict) == 9 and max(r["difference"] for r in strict) < 1e-4
 
 
@@ -52,12 +66,16 @@ def test_check_finds_a_format_that_differs(bundle_folder, monkeypatch):
 
 def test_bundle_says_how_it_is_used(bundle_folder, smoke_detector):
     values = Bundle(bundle_folder).values
-    assert values["threshold"] == smoke_detector.threshold and values["components"] == list(smoke_detector.names)
+    assert values["threshold"] == smoke_detector.threshold and values["components"] == list(
+        smoke_detector.names
+    )
     assert values["images"]["range"] == [-1, 1] and values["images"]["image_size"] == 16
     assert values["search"]["iterations"] == 10 and values["search"]["beta_2"] == 0.999
     assert values["config"]["model"]["resolution"] == 16
     assert {f["path"] for f in values["files"]} == {
-        p.relative_to(bundle_folder).as_posix() for p in bundle_folder.rglob("*") if p.is_file() and p.name != "bundle.json"
+        p.relative_to(bundle_folder).as_posix()
+        for p in bundle_folder.rglob("*")
+        if p.is_file() and p.name != "bundle.json"
     }
     step = next(p for p in values["programs"] if p["path"] == f"onnx/search_step_b{BATCH}.onnx")
     assert step["opset"] == 17 and "Conv" in step["operators"] and "ConvTranspose" not in step["operators"]
@@ -65,7 +83,11 @@ def test_bundle_says_how_it_is_used(bundle_folder, smoke_detector):
 
 
 def test_full_int8_keeps_the_search_in_float(bundle_folder):
-    paths = {p["function"]: p["path"] for p in Bundle(bundle_folder).values["programs"] if p["precision"] == "int8_full"}
+    paths = {
+        p["function"]: p["path"]
+        for p in Bundle(bundle_folder).values["programs"]
+        if p["precision"] == "int8_full"
+    }
     assert paths["search_step"] == "tflite/search_step_b3.tflite"
     assert paths["score"].endswith("_int8_full.tflite") and paths["encode"].endswith("_int8_full.tflite")
 
@@ -74,13 +96,19 @@ def test_prune_leaves_out_a_search_without_weight(smoke_run, test_images, tmp_pa
     run, bundle = tmp_path / "run", tmp_path / "b"
     shutil.copytree(smoke_run, run)
     state = json.loads((run / "detector.json").read_text())
-    state["calibration"]["weights"] = [float(name == "discriminator") for name in state["calibration"]["names"]]
+    state["calibration"]["weights"] = [
+        float(name == "discriminator") for name in state["calibration"]["names"]
+    ]
     (run / "detector.json").write_text(json.dumps(state))
-    done = command("export", f"--workdir={run}", f"--output={bundle}", "--formats=onnx", "--batch=4", "--prune")
+    done = command(
+        "export", f"--workdir={run}", f"--output={bundle}", "--formats=onnx", "--batch=4", "--prune"
+    )
     assert done.returncode == 0, done.stderr
     edge = EdgeDetector(bundle, "onnx")
     assert list(edge.programs) == ["score"] and edge.bundle.values["components"] == ["discriminator"]
-    np.testing.assert_allclose(edge(test_images).scores, Detector.load(run)(test_images).scores, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        edge(test_images).scores, Detector.load(run)(test_images).scores, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_detector_without_search_exports_its_score(tmp_path):
@@ -96,16 +124,30 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
 
 def test_features_memory_likeness_and_classifier_export(tmp_path):
     """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
-    from semi_anogan.model import SemiAnoGAN
+    from semi_anogan.networks.model import SemiAnoGAN
 
-    features = {"name": "efficientnet_lite0", "weights": None, "resolution": 32, "patches": True, "trainable_blocks": 1,
-                "top_share": 0.05, "memory": 20, "likeness": True, "projected": False, "search": False}
-    model = SemiAnoGAN(resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=features, seed=1)
+    features = {
+        "name": "efficientnet_lite0",
+        "weights": None,
+        "resolution": 32,
+        "patches": True,
+        "trainable_blocks": 1,
+        "top_share": 0.05,
+        "memory": 20,
+        "likeness": True,
+        "projected": False,
+        "search": False,
+    }
+    model = SemiAnoGAN(
+        resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=features, seed=1
+    )
     images = np.random.default_rng(1).uniform(-1, 1, (24, 32, 32, 1)).astype(np.float32)
     names = ("patches", "memory", "likeness", "classifier")
     detector = Detector(model, components=names, batch_size=2)
     drawn = detector.draw(images[:6])
-    detector.remember(drawn, size=20)  # others below: a patch in the memory is at distance 0, but for rounding
+    detector.remember(
+        drawn, size=20
+    )  # others below: a patch in the memory is at distance 0, but for rounding
     detector.recognise(drawn, [(np.clip(image + 0.5, -1, 1), None) for image in images[6:9]])
     detector.tell_apart(images[:6], np.clip(images[6:9] + 0.5, -1, 1))
     images = images[9:]
@@ -158,7 +200,9 @@ def test_saved_model_in_another_pipeline(bundle_folder, smoke_detector, test_ima
     """tf.saved_model.load alone, without this package, inside a tf.data pipeline."""
     np.save(tmp_path / "images.npy", test_images)
     arguments = [bundle_folder / "saved_model", tmp_path / "images.npy", tmp_path / "found.npz"]
-    done = subprocess.run([sys.executable, "-c", CLIENT, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['detect', 'encode', 'score', 'search_step', 'serving_default']"
     expected = smoke_detector(test_images)
@@ -166,7 +210,8 @@ def test_saved_model_in_another_pipeline(bundle_folder, smoke_detector, test_ima
         np.testing.assert_allclose(found["score"], expected.scores, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(found["label"], expected.labels)
         differences = np.abs(found["anomaly_map"] - expected.maps).max(axis=(1, 2))
-    # Rounding can send the search of one image another way (docs/export.md, "Check"), on some processors and not on others.
+    # Rounding can send the search of one image another way (docs/export.md, "Check"), on some processors and
+    # not on others.
     assert len(differences) == 20 and sorted(differences)[-2] < 1e-3 and max(differences) < 0.1
 
 
@@ -198,7 +243,10 @@ def test_tflite_batches_share_files(tmp_path):
     detector = detector_without_search()
     images = np.random.default_rng(1).uniform(-1, 1, (7, 8, 8, 3)).astype(np.float32)
     write.export(detector, {}, images, tmp_path / "b", ["tflite"], [2, 6, 10], ["float32"])
-    assert sorted(p.name for p in (tmp_path / "b" / "tflite").iterdir()) == ["score_b2.tflite", "score_b3.tflite"]
+    assert sorted(p.name for p in (tmp_path / "b" / "tflite").iterdir()) == [
+        "score_b2.tflite",
+        "score_b3.tflite",
+    ]
     for batch, threads in [(2, 2), (6, 1), (10, 1), (10, 3)]:
         edge = EdgeDetector(tmp_path / "b", "tflite", batch=batch, threads=threads)
         np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)

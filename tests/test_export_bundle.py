@@ -5,8 +5,8 @@ import os
 import re
 
 import pytest
-from exported import BATCH, bundle_folder, copied  # noqa: F401
 
+from helpers.exported import BATCH
 from semi_anogan.export.runtime import Bundle, BundleError, EdgeDetector, engines
 from semi_anogan.export.runtime.bundle import digest_of
 
@@ -94,7 +94,9 @@ def test_parts_that_do_not_make_up_a_batch(copied, monkeypatch, part):
     for program in values["programs"]:
         program.get("file_batch") and program.update(file_batch=part)
     changed(copied, programs=values["programs"])
-    with pytest.raises(BundleError, match=f"encode_b3.tflite: bundle.json says that it takes {part!r} of 6 images"):
+    with pytest.raises(
+        BundleError, match=f"encode_b3.tflite: bundle.json says that it takes {part!r} of 6 images"
+    ):
         EdgeDetector(copied, "tflite")
 
 
@@ -133,7 +135,9 @@ def test_changed_between_check_and_use(copied):
 
 
 def test_what_is_not_there_is_told_with_what_is(bundle_folder):
-    with pytest.raises(BundleError, match=r"no encode for onnx float32 batch 3; it has .*onnx float16 batch 6"):
+    with pytest.raises(
+        BundleError, match=r"no encode for onnx float32 batch 3; it has .*onnx float16 batch 6"
+    ):
         EdgeDetector(bundle_folder, "onnx", batch=3)
     with pytest.raises(BundleError, match="engine must be one of onnx, tflite, tensorrt, got 'torch'"):
         EdgeDetector(bundle_folder, "torch")

@@ -1,4 +1,6 @@
-"""docs/export.md's commands and Python, run as written on the smoke run; and the runtime's watching of a folder."""
+"""docs/export.md's commands and Python, run as written on the smoke run; and the runtime's watching of a
+folder.
+"""
 
 import csv
 import os
@@ -12,8 +14,9 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from trained import ROOT, smoke_data, smoke_run, test_images  # noqa: F401
-from trained import ENVIRONMENT as PLAIN
+
+from helpers.trained import ENVIRONMENT as PLAIN
+from helpers.trained import ROOT
 
 DOCUMENT = (ROOT / "docs/export.md").read_text()
 ENVIRONMENT = {**PLAIN, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -21,7 +24,11 @@ ENVIRONMENT = {**PLAIN, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.envi
 
 def documented(part: str) -> str:
     """The one command of docs/export.md that holds `part`, without its comment."""
-    lines = [line.split("  #")[0].strip() for line in DOCUMENT.splitlines() if part in line and line.startswith(("python", "ffmpeg"))]
+    lines = [
+        line.split("  #")[0].strip()
+        for line in DOCUMENT.splitlines()
+        if part in line and line.startswith(("python", "ffmpeg"))
+    ]
     assert len(lines) == 1, lines
     return lines[0]
 
@@ -29,7 +36,9 @@ def documented(part: str) -> str:
 def run(command: str, folder, **replaced):
     for name, value in replaced.items():
         command = re.sub(rf"\b{name}\b", shlex.quote(str(value)), command)
-    return subprocess.run(command, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
 
 
 def rows(folder) -> list[dict]:
@@ -45,7 +54,9 @@ def pictures(images) -> list[Image.Image]:
 def bundle(smoke_run, tmp_path_factory):
     """What the document's export command makes of the run."""
     folder = tmp_path_factory.mktemp("documented")
-    done = run(documented("--formats=saved_model,onnx,tflite,tensorrt"), folder, RUN=smoke_run, BUNDLE="bundle")
+    done = run(
+        documented("--formats=saved_model,onnx,tflite,tensorrt"), folder, RUN=smoke_run, BUNDLE="bundle"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "bundle"
 
@@ -104,7 +115,14 @@ batch = next(iter(found))
 np.testing.assert_allclose(batch["score"], scores, rtol=1e-3, atol=1e-3)
 assert (batch["label"].numpy() == labels).all()
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -121,7 +139,9 @@ def test_a_watched_folder_is_scored_as_files_appear(bundle, test_images, tmp_pat
             images[1].save(watched / "second.png")
             assert "second.png" in process.stdout.readline()
             data = (watched / "second.png").read_bytes()
-            with open(watched / "third.png", "wb") as file:  # written slowly: not to be read before it is whole
+            with open(
+                watched / "third.png", "wb"
+            ) as file:  # written slowly: not to be read before it is whole
                 file.write(data[:50])
                 file.flush()
                 time.sleep(0.05)
@@ -131,5 +151,7 @@ def test_a_watched_folder_is_scored_as_files_appear(bundle, test_images, tmp_pat
         finally:
             process.kill()
     assert [(pathlib.Path(row["path"]).name, row["status"]) for row in rows(out)] == [
-        ("first.png", "ok"), ("second.png", "ok"), ("third.png", "ok"),
+        ("first.png", "ok"),
+        ("second.png", "ok"),
+        ("third.png", "ok"),
     ]

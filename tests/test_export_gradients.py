@@ -1,4 +1,6 @@
-"""Which operations survive export with their gradient, with the installed versions: what the networks avoid, and what they use."""
+"""Which operations survive export with their gradient, with the installed versions: what the networks avoid,
+and what they use.
+"""
 
 import contextlib
 import io
@@ -47,7 +49,11 @@ OPERATIONS = {
     "conv dilated": (lambda x: tf.nn.conv2d(x, CONV, 1, "SAME", dilations=2), True, False),
     "conv grouped": (lambda x: tf.nn.conv2d(x, GROUPED, 1, "SAME"), False, False),
     "depthwise conv": (lambda x: tf.nn.depthwise_conv2d(x, DEPTHWISE, (1, 1, 1, 1), "SAME"), False, False),
-    "conv_transpose": (lambda x: tf.nn.conv2d_transpose(x, weights(3, 3, 6, 4), (2, 16, 16, 6), 2), True, True),
+    "conv_transpose": (
+        lambda x: tf.nn.conv2d_transpose(x, weights(3, 3, 6, 4), (2, 16, 16, 6), 2),
+        True,
+        True,
+    ),
     "matmul": (lambda x: tf.matmul(tf.reshape(x, (-1, 4)), ROWS), True, True),
     "average pooling": (lambda x: tf.nn.avg_pool2d(x, 2, 2, "SAME"), False, False),
     "max pooling": (lambda x: tf.nn.max_pool2d(x, 2, 2, "SAME"), False, False),
@@ -107,7 +113,9 @@ def by_onnx(function, x):
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 

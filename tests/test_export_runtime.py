@@ -12,9 +12,10 @@ import venv
 
 import numpy as np
 import pytest
-from exported import BATCH, bundle_folder  # noqa: F401
 from PIL import Image
-from trained import ENVIRONMENT, ROOT, command, smoke_data, smoke_run, test_images  # noqa: F401
+
+from helpers.exported import BATCH
+from helpers.trained import ENVIRONMENT, ROOT, command
 
 _DEVICES = tempfile.TemporaryDirectory(prefix="semi_anogan_devices_")
 RUN = """
@@ -65,9 +66,15 @@ ABSENT = ("tensorflow", "keras", "jax", "scipy", "sklearn", "absl")
 
 @functools.cache
 def device(engine: str) -> pathlib.Path:
-    """The Python of a fresh environment with what docs/export.md installs on a device; skips where pip reaches no package registry."""
+    """The Python of a fresh environment with what docs/export.md installs on a device; skips where pip
+    reaches no package registry.
+    """
     document = (ROOT / "docs/export.md").read_text()
-    commands = [line for line in document.splitlines() if line.startswith("pip install") and ("--no-deps" in line or "pillow" in line)]
+    commands = [
+        line
+        for line in document.splitlines()
+        if line.startswith("pip install") and ("--no-deps" in line or "pillow" in line)
+    ]
     project, packages = (line.split("#")[0].removeprefix("pip install") for line in commands)
     if engine == "tflite":
         packages = commands[1].split("# or:")[1]
@@ -77,7 +84,12 @@ def device(engine: str) -> pathlib.Path:
     copy = shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "__pycache__", "tests")
     shutil.copytree(ROOT, folder / "semi_anogan", ignore=copy)
     for line in (project, packages):
-        done = subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", *line.split()], cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(
+            [folder / "bin/python", "-m", "pip", "install", "-q", *line.split()],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
         if "connect" in done.stderr.lower() or "name resolution" in done.stderr.lower():
             pytest.skip(f"no package registry: {done.stderr.splitlines()[-1]}")
         assert done.returncode == 0, done.stderr
@@ -96,10 +108,18 @@ def test_a_device_needs_three_packages(engine):
     assert 20 < megabytes < LARGEST_MEGABYTES[engine]
 
 
-@pytest.mark.parametrize("engine, fresh", [("onnx", False), ("tflite", False), ("onnx", True), ("tflite", True)])
+@pytest.mark.parametrize(
+    "engine, fresh", [("onnx", False), ("tflite", False), ("onnx", True), ("tflite", True)]
+)
 def test_scores_and_maps_are_those_of_score(engine, fresh, bundle_folder, pictures, expected, tmp_path):
     python = device(engine) if fresh else sys.executable
-    done = runtime(bundle_folder, f"--engine={engine}", f"--input={pictures}", f"--output={tmp_path / 'out'}", python=python)
+    done = runtime(
+        bundle_folder,
+        f"--engine={engine}",
+        f"--input={pictures}",
+        f"--output={tmp_path / 'out'}",
+        python=python,
+    )
     assert done.returncode == 3, done.stderr
     ours, theirs = table(tmp_path / "out"), table(expected)
     assert list(ours) == list(theirs) and len(ours) == 11
@@ -110,12 +130,19 @@ def test_scores_and_maps_are_those_of_score(engine, fresh, bundle_folder, pictur
             assert float(ours[name]["score"]) == pytest.approx(float(row["score"]), rel=1e-3, abs=1e-3)
     maps = sorted((expected / "maps").glob("*.npy"))
     differences = [np.abs(np.load(tmp_path / "out/maps" / path.name) - np.load(path)).max() for path in maps]
-    # As in the parity check: rounding decides the sign of a gradient near 0, and an image in eight may take another way in the search.
+    # As in the parity check: rounding decides the sign of a gradient near 0, and an image in eight may take
+    # another way in the search.
     assert len(maps) == 10 and sorted(differences)[-2] < 1e-3 and max(differences) < 0.1
 
 
 def test_a_budget_ends_searches_early_and_says_so(bundle_folder, pictures, tmp_path):
-    arguments = ("--engine=onnx", f"--input={pictures}", f"--output={tmp_path / 'out'}", f"--batch={BATCH}", "--budget_ms=0.001")
+    arguments = (
+        "--engine=onnx",
+        f"--input={pictures}",
+        f"--output={tmp_path / 'out'}",
+        f"--batch={BATCH}",
+        "--budget_ms=0.001",
+    )
     done = runtime(bundle_folder, *arguments)
     assert done.returncode == 3, done.stderr
     steps = [int(row["search_steps"]) for row in table(tmp_path / "out").values() if row["status"] != "error"]

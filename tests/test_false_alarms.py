@@ -3,17 +3,24 @@
 import numpy as np
 import pytest
 
-from semi_anogan import calibration
 from semi_anogan.benchmarks import false_alarms
-from trained import smoke_data, smoke_detector, smoke_run, tiny_model  # noqa: F401
+from semi_anogan.scoring import calibration
 
 
 def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
-    """One component, 30 held-out images 0 to 29: 20 calibrate, the largest of them is the threshold, and what of the rest lies above counts."""
+    """One component, 30 held-out images 0 to 29: 20 calibrate, the largest of them is the threshold, and what
+    of the rest lies above counts.
+    """
     normal = np.arange(30.0)[:, None]
     components = {
-        "normal": normal, "abnormal": np.zeros((0, 1)), "synthetic": np.zeros((0, 1)), "known": np.zeros((0, 1)),
-        "mislabelled": np.arange(30) == 29, "checked": np.arange(30) < 3, "test_normal": np.float64([[0.0], [28.5], [40.0], [50.0]]), "test_abnormal": np.float64([[10.0], [99.0]]),
+        "normal": normal,
+        "abnormal": np.zeros((0, 1)),
+        "synthetic": np.zeros((0, 1)),
+        "known": np.zeros((0, 1)),
+        "mislabelled": np.arange(30) == 29,
+        "checked": np.arange(30) < 3,
+        "test_normal": np.float64([[0.0], [28.5], [40.0], [50.0]]),
+        "test_abnormal": np.float64([[10.0], [99.0]]),
     }
 
     def fuse(normal, abnormal, rate, synthetic, known, checked):
@@ -33,7 +40,9 @@ def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
 def test_a_finished_run_is_measured_as_it_was_calibrated(smoke_run, smoke_detector):
     """The components that the benchmark takes give the run's own weights and threshold."""
     detector, components = false_alarms.measured(smoke_run)
-    fitted = detector.fuse(components["normal"], components["abnormal"], 0.01, components["synthetic"], components["known"])
+    fitted = detector.fuse(
+        components["normal"], components["abnormal"], 0.01, components["synthetic"], components["known"]
+    )
     np.testing.assert_allclose(fitted.weights, smoke_detector.calibration.weights, rtol=1e-3)
     assert fitted.threshold == pytest.approx(smoke_detector.threshold, rel=1e-3, abs=1e-3)
     text = false_alarms.run([str(smoke_run)], [0.05], [0, 1])
@@ -44,7 +53,9 @@ def test_a_finished_run_is_measured_as_it_was_calibrated(smoke_run, smoke_detect
 def test_several_runs_are_summed_up_in_the_last_rows(monkeypatch):
     """By hand: rates 0.1 and 0.3 of one run's two draws, 0.5 and 0.9 of the other's."""
     rates = {("a", 0): 0.1, ("a", 1): 0.3, ("b", 0): 0.5, ("b", 1): 0.9}
-    detector = type("Detector", (), {"fuse": lambda self: None, "calibration": type("Calibration", (), {"trusted": ()})})
+    detector = type(
+        "Detector", (), {"fuse": lambda self: None, "calibration": type("Calibration", (), {"trusted": ()})}
+    )
     monkeypatch.setattr(false_alarms, "measured", lambda folder: (detector(), folder[-1]))
 
     def observed(fuse, components, rate, seed):

@@ -2,18 +2,22 @@
 
 import re
 
-import bad_files
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_runs import tiny_config
 
+from helpers import bad_files
+from helpers.tiny_runs import tiny_config
 from semi_anogan import train
-from semi_anogan.data import DataError, load
-from semi_anogan.file_check import read_all
+from semi_anogan.data import load
+from semi_anogan.data.check_files import read_all
+from semi_anogan.errors import DataError
 
 # Of the surfaces that tiny_config is for; files have no such options.
-OF_SURFACES = {f"data__{name}": None for name in ("size", "train_normal", "train_abnormal", "test_normal", "test_abnormal")}
+OF_SURFACES = {
+    f"data__{name}": None
+    for name in ("size", "train_normal", "train_abnormal", "test_normal", "test_abnormal")
+}
 
 
 @pytest.fixture
@@ -23,7 +27,9 @@ def parts(tmp_path):
     for split in ("train", "test"):
         (tmp_path / "parts" / split / "good").mkdir(parents=True)
         for i in range(20):
-            Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8)).save(tmp_path / "parts" / split / "good" / f"{i}.png")
+            Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8)).save(
+                tmp_path / "parts" / split / "good" / f"{i}.png"
+            )
     return tmp_path / "parts"
 
 
@@ -46,10 +52,14 @@ def test_a_bad_image_stops_a_run_before_it_trains(parts, tmp_path, capsys, split
     bad = parts / split / "good" / "3.png"
     good = bad.read_bytes()
     bad.write_bytes(good[: len(good) // 2])
-    config = tiny_config(name="parts", data__name="folder", data__root=str(parts), schedule__total_kimages=0.05, **OF_SURFACES)
+    config = tiny_config(
+        name="parts", data__name="folder", data__root=str(parts), schedule__total_kimages=0.05, **OF_SURFACES
+    )
     with pytest.raises(DataError, match=rf"^{re.escape(str(bad))}: .*truncated"):
         train.run(config, tmp_path / "run")
-    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step_00000000.npz"]  # as it began
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == [
+        "step_00000000.npz"
+    ]  # as it began
     assert "files checked" in capsys.readouterr().err
     bad.write_bytes(good)
     dataset = load("folder", 1, root=parts)
@@ -62,5 +72,7 @@ def test_a_mask_of_another_size_is_found_too(parts):
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(parts / "test" / "scratch" / "0.png")
     Image.fromarray(np.zeros((12, 16), np.uint8)).save(parts / "ground_truth" / "scratch" / "0_mask.png")
     dataset = load("folder", 1, root=parts)
-    with pytest.raises(DataError, match=r"0_mask\.png: the mask has 16 x 12 pixels, but its image .* has 16 x 16$"):
+    with pytest.raises(
+        DataError, match=r"0_mask\.png: the mask has 16 x 12 pixels, but its image .* has 16 x 16$"
+    ):
         read_all(dataset, dataset.examples)

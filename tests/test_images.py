@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bad_files
+from helpers import bad_files
 from semi_anogan.data import images
-from semi_anogan.data.dataset import DataError
 from semi_anogan.data.images import ImageError, read_image, read_mask
+from semi_anogan.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,17 @@ def test_odd_files_read_or_fail_as_expected(odd):
                 assert -1 <= image.min() < image.max() <= 1, kind
 
 
-@pytest.mark.parametrize("kind, reason", [
-    ("empty", "empty file (0 bytes)"), ("truncated", "truncated"), ("text", "begins with b'This is not"),
-    ("one_pixel", "1 x 1 pixels, smaller than 4 x 4"), ("no_pixels", "not a readable"), ("huge", "too many pixels"),
-])
+@pytest.mark.parametrize(
+    "kind, reason",
+    [
+        ("empty", "empty file (0 bytes)"),
+        ("truncated", "truncated"),
+        ("text", "begins with b'This is not"),
+        ("one_pixel", "1 x 1 pixels, smaller than 4 x 4"),
+        ("no_pixels", "not a readable"),
+        ("huge", "too many pixels"),
+    ],
+)
 def test_errors_say_why(odd, kind, reason):
     for read in (lambda path: read_image(path, 1), read_mask):
         with pytest.raises(DataError) as error:
@@ -83,8 +90,9 @@ def test_8_bit_values_round_trip_exactly(tmp_path):
 
 
 def test_to_uint8_rounds_and_clips():
-    np.testing.assert_array_equal(images.to_uint8(np.array([-3.0, -1.0, 0.0, 0.998, 1.0, 7.0])),
-                                  [0, 0, 128, 255, 255, 255])  # 0 is at 127.5, and rounds to even
+    np.testing.assert_array_equal(
+        images.to_uint8(np.array([-3.0, -1.0, 0.0, 0.998, 1.0, 7.0])), [0, 0, 128, 255, 255, 255]
+    )  # 0 is at 127.5, and rounds to even
 
 
 def test_16_bit_uses_the_full_scale(tmp_path, odd):
@@ -102,7 +110,9 @@ def test_16_bit_uses_the_full_scale(tmp_path, odd):
 
 def test_float_tiff_must_lie_in_0_to_1(tmp_path):
     values = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
-    np.testing.assert_allclose(read_image(saved(tmp_path, values, "a.tif"), 1)[..., 0], values * 2 - 1, atol=1e-6)
+    np.testing.assert_allclose(
+        read_image(saved(tmp_path, values, "a.tif"), 1)[..., 0], values * 2 - 1, atol=1e-6
+    )
     with pytest.raises(ImageError, match=r"0.0 to 255.0; float values must lie in \[0, 1\]"):
         read_image(saved(tmp_path, values * 255, "b.tif"), 1)
     values[1, 1] = np.nan
@@ -142,7 +152,11 @@ def test_exif_orientation_is_applied(odd, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     values = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
-    for name, array in (("turned.png", values), ("turned.tif", values), ("deep.tif", values.astype(np.uint16) * 257)):
+    for name, array in (
+        ("turned.png", values),
+        ("turned.tif", values),
+        ("deep.tif", values.astype(np.uint16) * 257),
+    ):
         Image.fromarray(array).save(tmp_path / name, exif=exif)
         image = read_image(tmp_path / name, 1)
         assert images.image_size(tmp_path / name) == image.shape[:2] == (16, 12), name
@@ -158,8 +172,9 @@ def test_colour_is_told_from_grey_in_three_channels():
 
 def test_to_channels_uses_601_luma():
     rgb = np.array([[[1, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, 1]]], np.float32)
-    np.testing.assert_allclose(images.to_channels(rgb, 1)[0, :, 0],
-                               [2 * 0.299 - 1, 2 * 0.587 - 1, 2 * 0.114 - 1, 1], atol=1e-6)
+    np.testing.assert_allclose(
+        images.to_channels(rgb, 1)[0, :, 0], [2 * 0.299 - 1, 2 * 0.587 - 1, 2 * 0.114 - 1, 1], atol=1e-6
+    )
     grey = np.array([[[0.25], [-0.5]]], np.float32)
     np.testing.assert_array_equal(images.to_channels(grey, 3), [[[0.25] * 3, [-0.5] * 3]])
     with pytest.raises(ValueError, match=r"\(2, 2, 4\)"):
@@ -170,11 +185,15 @@ def test_mask_takes_every_pixel_that_is_not_black(tmp_path):
     values = np.zeros((4, 5), np.uint8)
     values[1, 2], values[3, 4] = 255, 1
     expected = values > 0
-    for name, array in (("l.png", values), ("rgb.png", np.stack([values * 0, values, values * 0], -1)),
-                        ("bit.png", expected), ("deep.png", values.astype(np.uint16)),
-                        ("int.tif", values.astype(np.int32) * 70000),
-                        ("float.tif", values.astype(np.float32) * 9),
-                        ("opaque.png", np.stack([values] * 3 + [values * 0 + 255], -1))):
+    for name, array in (
+        ("l.png", values),
+        ("rgb.png", np.stack([values * 0, values, values * 0], -1)),
+        ("bit.png", expected),
+        ("deep.png", values.astype(np.uint16)),
+        ("int.tif", values.astype(np.int32) * 70000),
+        ("float.tif", values.astype(np.float32) * 9),
+        ("opaque.png", np.stack([values] * 3 + [values * 0 + 255], -1)),
+    ):
         mask = read_mask(saved(tmp_path, array, name))
         assert mask.dtype == bool, name
         np.testing.assert_array_equal(mask, expected, err_msg=name)
@@ -200,13 +219,17 @@ def test_resize_enlarges_bilinearly_at_half_pixel_centres():
     expected = [0, 0.25, 0.75, 1]
     np.testing.assert_allclose(images.resize(image[..., None], 1, 4)[0, :, 0], expected, atol=1e-6)
     np.testing.assert_allclose(images.resize_map(image, 3, 4), [expected] * 3, atol=1e-6)
-    both = images.resize(np.array([[0.0, 1.0]] * 4, np.float32)[..., None], 2, 4)  # one axis up, the other down
+    both = images.resize(
+        np.array([[0.0, 1.0]] * 4, np.float32)[..., None], 2, 4
+    )  # one axis up, the other down
     np.testing.assert_allclose(both[..., 0], [expected] * 2, atol=1e-6)
 
 
 def test_resize_reduces_with_antialiasing_and_keeps_the_range():
     stripes = np.tile(np.array([-1.0, 1.0], np.float32), 50)[None, :, None].repeat(100, 0)
-    assert np.abs(images.resize(stripes, 30, 30)).max() < 0.25  # sampling without a filter would give -1 and 1
+    assert (
+        np.abs(images.resize(stripes, 30, 30)).max() < 0.25
+    )  # sampling without a filter would give -1 and 1
     np.testing.assert_allclose(images.resize(np.ones((7, 9, 1), np.float32), 4, 20), 1.0, atol=1e-6)
 
 

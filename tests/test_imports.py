@@ -40,7 +40,9 @@ IMPORTS = {module_name(path): imports_of(path) for path in FILES}
 
 def importers(package):
     """The modules that import `package` or something in it."""
-    return {module for module, names in IMPORTS.items() if any(is_part_of(name, (package,)) for name in names)}
+    return {
+        module for module, names in IMPORTS.items() if any(is_part_of(name, (package,)) for name in names)
+    }
 
 
 def internal(module):
@@ -57,7 +59,9 @@ def ours(*names):
 
 
 def test_the_check_sees_imports():
-    assert {"semi_anogan.backend.tensorflow", "semi_anogan.networks", "semi_anogan.configs.smoke"} <= set(IMPORTS)
+    assert {"semi_anogan.backend.tensorflow", "semi_anogan.networks", "semi_anogan.configs.smoke"} <= set(
+        IMPORTS
+    )
     assert "semi_anogan.layers" in internal("semi_anogan.networks")
     assert "semi_anogan.evaluate" in internal("semi_anogan.train")  # inside a function, from the package
 
@@ -79,8 +83,12 @@ def test_backends_are_chosen_in_one_place():
 
 
 def test_the_edge_runtime_needs_neither_framework_nor_networks():
-    ours_above = ours("backend", "layers", "networks", "losses", "scores", "model", "latent_search", "detector")
-    ours_above += ours("pretrained", "patches", "memory", "likeness", "classifier", "measure", "augmentation", "objective")
+    ours_above = ours(
+        "backend", "layers", "networks", "losses", "scores", "model", "latent_search", "detector"
+    )
+    ours_above += ours(
+        "pretrained", "patches", "memory", "likeness", "classifier", "measure", "augmentation", "objective"
+    )
     forbidden = ("tensorflow", "keras", "jax", *ours_above)
     for module in IMPORTS:
         if is_part_of(module, ours("export.runtime")):
@@ -91,7 +99,18 @@ def test_the_edge_runtime_needs_neither_framework_nor_networks():
 LEVELS = [
     ours("data", "schedule", "components", "metrics", "calibration", "threshold", "report", "report_plots")
     + ours("events", "baselines", "config", "progress"),
-    ours("layers", "networks", "losses", "scores", "pretrained", "patches", "memory", "likeness", "classifier", "augmentation"),
+    ours(
+        "layers",
+        "networks",
+        "losses",
+        "scores",
+        "pretrained",
+        "patches",
+        "memory",
+        "likeness",
+        "classifier",
+        "augmentation",
+    ),
     ours("backend", "latent_search", "objective"),
     ours("model", "checkpoint"),
 ]
@@ -103,7 +122,9 @@ def test_imports_never_go_upward(level):
     modules = [m for m in IMPORTS if is_part_of(m, LEVELS[level])]
     assert len(modules) >= 2
     for module in modules:
-        assert [n for n in sorted(internal(module)) if n != "semi_anogan" and not is_part_of(n, allowed)] == [], module
+        assert [
+            n for n in sorted(internal(module)) if n != "semi_anogan" and not is_part_of(n, allowed)
+        ] == [], module
 
 
 def test_data_and_statistics_know_no_keras():
@@ -115,12 +136,16 @@ def test_data_and_statistics_know_no_keras():
 def test_data_stands_alone():
     for module in IMPORTS:
         if is_part_of(module, ours("data")):
-            assert [n for n in internal(module) if not is_part_of(n, ours("data")) and n != "semi_anogan"] == [], module
+            assert [
+                n for n in internal(module) if not is_part_of(n, ours("data")) and n != "semi_anogan"
+            ] == [], module
 
 
 def test_networks_losses_and_scores_know_nothing_above():
     commands = ours("train", "evaluate", "score", "benchmark", "benchmarks", "cli")
-    above = commands + ours("runs", "training", "monitor", "model", "detector", "checkpoint", "suspicion", "export")
+    above = commands + ours(
+        "runs", "training", "monitor", "model", "detector", "checkpoint", "suspicion", "export"
+    )
     for name in LEVELS[1]:
         assert [n for n in sorted(IMPORTS[name]) if is_part_of(n, above)] == [], name
 
@@ -132,8 +157,13 @@ def test_no_pickle():
         for node in ast.walk(tree):
             if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "safe_mode"):
                 wanted = node.arg == "safe_mode"
-                assert isinstance(node.value, ast.Constant) and node.value.value is wanted, f"{path}: {node.arg}"
-            if isinstance(node, ast.Attribute) and node.attr in ("enable_unsafe_deserialization", "object_hook"):
+                assert isinstance(node.value, ast.Constant) and node.value.value is wanted, (
+                    f"{path}: {node.arg}"
+                )
+            if isinstance(node, ast.Attribute) and node.attr in (
+                "enable_unsafe_deserialization",
+                "object_hook",
+            ):
                 raise AssertionError(f"{path}:{node.lineno}: {node.attr}")
 
 
@@ -160,14 +190,18 @@ def test_the_refusal_works(tmp_path):
     assert done.returncode and "refused: keras" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["semi_anogan", "semi_anogan.data", "semi_anogan.runs", "semi_anogan.checkpoint"])
+@pytest.mark.parametrize(
+    "module", ["semi_anogan", "semi_anogan.data", "semi_anogan.runs", "semi_anogan.checkpoint"]
+)
 def test_import_is_light(module, tmp_path):
     done = run_blocked(f"import {module}; print([m for m in {HEAVY!r} if m in sys.modules])", tmp_path)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_public_names_are_listed_before_they_are_loaded(tmp_path):
-    done = run_blocked("import semi_anogan as s; print(set(s.__all__) <= set(dir(s)), 'Detector' in dir(s))", tmp_path)
+    done = run_blocked(
+        "import semi_anogan as s; print(set(s.__all__) <= set(dir(s)), 'Detector' in dir(s))", tmp_path
+    )
     assert done.stdout == "True True\n", done.stderr
     done = run_blocked("import semi_anogan\nsemi_anogan.Detektor", tmp_path)
     assert "AttributeError: module 'semi_anogan' has no attribute 'Detektor'" in done.stderr
@@ -196,7 +230,9 @@ finally:
     print("loaded:", [m for m in {HEAVY!r} if m in sys.modules])
 """
     done = run_blocked(code, tmp_path)
-    assert "loaded: []" in done.stdout and "refused" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert "loaded: []" in done.stdout and "refused" not in done.stderr and "Traceback" not in done.stderr, (
+        done.stderr
+    )
     for flag in flags:
         assert f"--{flag}" in done.stdout
     assert f"python -m semi_anogan.{command}" in done.stdout

@@ -7,12 +7,21 @@ import sys
 import keras
 import numpy as np
 import pytest
-from tiny_runs import ENVIRONMENT, ROOT, augment_draws, averaged_outputs, newest_checkpoint, tiny_config
 
-from semi_anogan import checkpoint, runs, training
-from semi_anogan.augmentation import augment
+from helpers.tiny_runs import (
+    ENVIRONMENT,
+    ROOT,
+    augment_draws,
+    averaged_outputs,
+    newest_checkpoint,
+    tiny_config,
+)
 from semi_anogan.backend import Trainer, make_strategy
 from semi_anogan.config import AUGMENTATIONS
+from semi_anogan.networks.augmentation import augment
+from semi_anogan.runs import build, checkpoint
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.training import loop as training
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with TensorFlow")
 
@@ -40,7 +49,7 @@ def both(tmp_path_factory):
     trainer = Trainer(model, make_strategy("one_device")[0])
     trainer(make_batch(1))  # so that averages and optimizer have a state of their own
     checkpoint.save(folder / "given", model, {"step": 1})
-    command = [sys.executable, str(ROOT / "tests/jax_worker.py"), str(folder)]
+    command = [sys.executable, str(ROOT / "tests/helpers/jax_worker.py"), str(folder)]
     # Compiling takes nearly all of the time here, so XLA is told to make no effort.
     flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     worker = subprocess.Popen(
@@ -53,7 +62,9 @@ def both(tmp_path_factory):
     )
     try:
         expected = {f"outputs/{i}": v for i, v in enumerate(averaged_outputs(model, inputs))}
-        moved = augment(inputs["images"], augment_draws(inputs), AUGMENTATIONS, np.float32(inputs["images"] > 0.5))
+        moved = augment(
+            inputs["images"], augment_draws(inputs), AUGMENTATIONS, np.float32(inputs["images"] > 0.5)
+        )
         expected |= {f"augmented/{i}": np.asarray(v) for i, v in enumerate(moved)}
         expected |= {f"loss/{name}": np.asarray(value) for name, value in trainer(inputs).items()}
         expected |= {f"step/{index:04d}": np.asarray(v) for index, v in enumerate(model.variables)}
@@ -87,7 +98,11 @@ def test_one_step_gives_the_same_losses_and_weights(both):
     assert "loss/abnormal_logit" in compare(expected, found, "loss/")
     names = compare(expected, found, "step/")
     before = newest_checkpoint_of(folder / "given")
-    moved = [name for name in names if np.abs(expected[name] - before[name.replace("step/", "model/")]).max() > 5e-4]
+    moved = [
+        name
+        for name in names
+        if np.abs(expected[name] - before[name.replace("step/", "model/")]).max() > 5e-4
+    ]
     assert len(moved) > 20  # by more than the tolerance
 
 
@@ -98,12 +113,12 @@ def newest_checkpoint_of(checkpoints):
 
 def test_a_whole_run_without_tensorflow(both):
     folder = both[0] / "run"
-    values = runs.read_json(folder / "metrics.json")
+    values = run_folder.read_json(folder / "metrics.json")
     assert 0 <= values["image_auroc"] <= 1 and 0 <= values["pixel_aupro"] <= 1
     with open(folder / "scores.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 20
     assert (folder / "report.html").exists() and list(folder.glob("events/*"))
-    progress = runs.read_progress(folder)
+    progress = run_folder.read_progress(folder)
     assert progress["images_seen"] == 200 and progress["step"] == 25
     assert set(progress["history"]["resolution"]) == {4, 8}
     saved = newest_checkpoint(folder)
@@ -112,9 +127,9 @@ def test_a_whole_run_without_tensorflow(both):
 
 def test_a_jax_checkpoint_gives_the_same_under_tensorflow(both):
     folder, _, found = both
-    config = runs.load_config(folder / "run")
+    config = run_folder.load_config(folder / "run")
     model = training.compiled_model(config)  # with its optimizer: training could go on here
-    checkpoint.restore_latest(folder / "run" / runs.CHECKPOINTS, model)
+    checkpoint.restore_latest(folder / "run" / run_folder.CHECKPOINTS, model)
     with np.load(folder / "inputs.npz") as inputs:
         outputs = averaged_outputs(model, inputs)
     assert len(compare({f"run_outputs/{i}": v for i, v in enumerate(outputs)}, found, "run_outputs/")) == 4
@@ -122,11 +137,11 @@ def test_a_jax_checkpoint_gives_the_same_under_tensorflow(both):
 
 def test_a_jax_run_scores_the_same_under_tensorflow(both):
     """The whole way, latent search included."""
-    from semi_anogan.detector import Detector
+    from semi_anogan.scoring.detector import Detector
 
     folder = both[0] / "run"
     detector = Detector.load(folder)
-    dataset, splits, _ = runs.load_data(runs.load_config(folder))
+    dataset, splits, _ = build.load_data(run_folder.load_config(folder))
     with open(folder / "scores.csv", newline="") as file:
         expected = [float(row["score"]) for row in csv.DictReader(file)][:5]
     images = np.stack([dataset.read_image(e) for e in splits.test[:5]])

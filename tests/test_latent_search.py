@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 from keras import ops
-from trained import tiny_model
 
-from semi_anogan import losses
+from helpers.trained import tiny_model
 from semi_anogan.backend import compile_function
-from semi_anogan.latent_search import LatentSearch
-
+from semi_anogan.networks import losses
+from semi_anogan.networks.latent_search import LatentSearch
 
 
 def draw(rows: int, columns: int = 3, seed: int = 0) -> np.ndarray:
@@ -53,16 +52,22 @@ def images_of(latents, matrix=MATRIX):
 
 def loss_and_gradient(image, latent, weight):
     """(1 - w) mean |x - zA| + w mean |xB - zAB| and its gradient, in float64."""
-    image, latent, matrix, features = (np.asarray(a, np.float64) for a in (image.ravel(), latent, MATRIX, FEATURES))
+    image, latent, matrix, features = (
+        np.asarray(a, np.float64) for a in (image.ravel(), latent, MATRIX, FEATURES)
+    )
     difference = latent @ matrix - image
     in_features = difference @ features
     loss = (1 - weight) * np.abs(difference).mean() + weight * np.abs(in_features).mean()
-    gradient = (1 - weight) * matrix @ np.sign(difference) / 16 + weight * matrix @ features @ np.sign(in_features) / 5
+    gradient = (1 - weight) * matrix @ np.sign(difference) / 16 + weight * matrix @ features @ np.sign(
+        in_features
+    ) / 5
     return loss, gradient
 
 
 def adam_by_hand(image, latent, weight, rate, iterations, steps):
-    """Kingma & Ba 2015, algorithm 1, with the rate falling linearly to a tenth; latents and losses at each step."""
+    """Kingma & Ba 2015, algorithm 1, with the rate falling linearly to a tenth; latents and losses at each
+    step.
+    """
     latent = np.asarray(latent, np.float64)
     moment, velocity, latents, found = 0.0, 0.0, [latent], []
     for t in range(1, steps + 1):
@@ -102,7 +107,9 @@ def test_search_is_the_best_of_adams_path_by_hand():
     start = np.asarray(search.start(images))[:, 0]
     for n in range(3):
         path, _ = adam_by_hand(images[n], start[n], 0.25, 0.3, 25, 25)
-        path_losses = [loss_and_gradient(images[n], z, 0.25)[0] for z in path]  # 26: the last step's latents count too
+        path_losses = [
+            loss_and_gradient(images[n], z, 0.25)[0] for z in path
+        ]  # 26: the last step's latents count too
         assert loss[n] == pytest.approx(min(path_losses), rel=1e-3)
         np.testing.assert_allclose(latents[n], path[int(np.argmin(path_losses))], atol=2e-3)
     assert steps.tolist() == [25, 25, 25]
@@ -189,7 +196,9 @@ def test_restarts_never_make_it_worse():
 
 
 class Bowl:
-    """One latent, four equal pixels: loss |x - z| without features, whose Adam path overshoots and comes back."""
+    """One latent, four equal pixels: loss |x - z| without features, whose Adam path overshoots and comes
+    back.
+    """
 
     latent_size = 1
     variables = ()
@@ -213,13 +222,21 @@ def bowl_path(target, start, rate, iterations):
     for t in range(1, iterations + 1):
         gradient = np.sign(z - target)
         moment, velocity = 0.9 * moment + 0.1 * gradient, 0.999 * velocity + 0.001 * gradient**2
-        z -= rate * (1 - 0.9 * (t - 1) / iterations) * moment / (1 - 0.9**t) / np.sqrt(velocity / (1 - 0.999**t))
+        z -= (
+            rate
+            * (1 - 0.9 * (t - 1) / iterations)
+            * moment
+            / (1 - 0.9**t)
+            / np.sqrt(velocity / (1 - 0.999**t))
+        )
         path.append(z)
     return np.array(path)
 
 
 def stopped_by_hand(target, path, patience):
-    """(best loss, steps) with an early stop: each latent of the path is judged until `patience` in a row were no better."""
+    """(best loss, steps) with an early stop: each latent of the path is judged until `patience` in a row were
+    no better.
+    """
     best, stale, steps = np.inf, 0, 0
     for z in path[:-1]:
         loss = abs(z - target)
@@ -231,14 +248,18 @@ def stopped_by_hand(target, path, patience):
 
 
 def test_patience_stops_an_image_whatever_the_others_do():
-    """A stopped image stays as it was while the batch goes on, though its latents would come to a better place later."""
+    """A stopped image stays as it was while the batch goes on, though its latents would come to a better
+    place later.
+    """
     rate, iterations, patience = 0.4, 60, 3
     search = bowl_search(iterations=iterations, patience=patience, learning_rate=rate)
     start = float(search.candidates[0, 0])
     near, far = start + 0.55, start + 14.0  # the far one gets nearer in each step
     path = bowl_path(near, start, rate, iterations)
     best, steps = stopped_by_hand(near, path, patience)
-    assert steps < 15 and np.abs(path[steps + 1 :] - near).min() < best * 0.8  # so that stopping can be seen at all
+    assert (
+        steps < 15 and np.abs(path[steps + 1 :] - near).min() < best * 0.8
+    )  # so that stopping can be seen at all
     assert abs(path[-1] - near) < best * 0.8  # the very last one too, which is judged after the loop
 
     def searched(*targets):
@@ -271,7 +292,9 @@ def test_an_image_its_own_start_makes_has_nothing_to_improve():
 
 
 def test_creeping_is_no_progress_but_counts():
-    """Each step gains 1e-4 of the loss, less than 1e-3: the image stops, with the best of the latents it has judged."""
+    """Each step gains 1e-4 of the loss, less than 1e-3: the image stops, with the best of the latents it has
+    judged.
+    """
     search = bowl_search(iterations=50, patience=6, learning_rate=0.01)
     start = float(search.candidates[0, 0])
     path = bowl_path(start + 100, start, 0.01, 50)
@@ -303,7 +326,10 @@ def test_real_networks_recover_what_they_generated(networks, own_images):
     reconstructions = networks[0](latents)
     features, theirs = networks[1](own_images)[1], networks[1](reconstructions)[1]
     np.testing.assert_allclose(
-        np.asarray(losses.search_loss(own_images, reconstructions, features, theirs, 0.1)), loss, rtol=1e-4, atol=1e-6
+        np.asarray(losses.search_loss(own_images, reconstructions, features, theirs, 0.1)),
+        loss,
+        rtol=1e-4,
+        atol=1e-6,
     )
 
 

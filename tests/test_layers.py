@@ -7,36 +7,50 @@ import numpy as np
 import pytest
 from keras import ops
 
-from semi_anogan import layers
 from semi_anogan.backend import input_gradients
+from semi_anogan.networks import layers
 
 
 def run(function, x, *arguments, **options):
-    return ops.convert_to_numpy(function(ops.convert_to_tensor(np.asarray(x, np.float32)), *arguments, **options))
+    return ops.convert_to_numpy(
+        function(ops.convert_to_tensor(np.asarray(x, np.float32)), *arguments, **options)
+    )
 
 
 def test_leaky_relu_by_hand():
-    np.testing.assert_allclose(run(layers.leaky_relu, [-5.0, -0.5, 0.0, 2.0]), [-1.0, -0.1, 0.0, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(
+        run(layers.leaky_relu, [-5.0, -0.5, 0.0, 2.0]), [-1.0, -0.1, 0.0, 2.0], rtol=1e-6
+    )
 
 
 def test_leaky_relu_gradients_by_hand():
-    """Of sum(y^2) / 2: slope y = slope^2 x, with slope 1 at 0 and above, else 0.2; of the squared norm of that: 2 slope^4 x."""
+    """Of sum(y^2) / 2: slope y = slope^2 x, with slope 1 at 0 and above, else 0.2; of the squared norm of
+    that: 2 slope^4 x.
+    """
     x = ops.convert_to_tensor(np.float32([-5.0, -1e-20, 0.0, 1e-20, 3e8, 2.0]))
 
     def first(x):
         return input_gradients(lambda x: ops.square(layers.leaky_relu(x)) / 2, x)[1]
 
-    np.testing.assert_allclose(ops.convert_to_numpy(first(x)), [-0.2, -0.04e-20, 0.0, 1e-20, 3e8, 2.0], rtol=1e-6)
-    second = input_gradients(lambda x: ops.square(first(x)), ops.convert_to_tensor(np.float32([-5.0, 0.0, 2.0])))[1]
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(first(x)), [-0.2, -0.04e-20, 0.0, 1e-20, 3e8, 2.0], rtol=1e-6
+    )
+    second = input_gradients(
+        lambda x: ops.square(first(x)), ops.convert_to_tensor(np.float32([-5.0, 0.0, 2.0]))
+    )[1]
     np.testing.assert_allclose(ops.convert_to_numpy(second), [-5 * 2 * 0.2**4, 0.0, 4.0], rtol=1e-6)
-    at_zero = input_gradients(lambda x: 3.0 * layers.leaky_relu(x), ops.convert_to_tensor(np.float32([0.0])))[1]
+    at_zero = input_gradients(lambda x: 3.0 * layers.leaky_relu(x), ops.convert_to_tensor(np.float32([0.0])))[
+        1
+    ]
     np.testing.assert_allclose(ops.convert_to_numpy(at_zero), [3.0])
 
 
 def test_pixel_norm_by_hand():
     # Mean squares: (9 + 16) / 2 = 12.5 and (0 + 4) / 2 = 2; a zero vector stays zero.
     expected = [[3 / 12.5**0.5, -4 / 12.5**0.5], [0.0, 2**0.5], [0.0, 0.0]]
-    np.testing.assert_allclose(run(layers.pixel_norm, [[3.0, -4.0], [0.0, 2.0], [0.0, 0.0]]), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        run(layers.pixel_norm, [[3.0, -4.0], [0.0, 2.0], [0.0, 0.0]]), expected, rtol=1e-5
+    )
 
 
 def test_upscale_by_hand():
@@ -75,7 +89,8 @@ def impulse(channels=1):
     return image
 
 
-# The blur's weights: binomial, 6/16 in the middle. 220/256 of the pixel are left, and its surroundings lose as much.
+# The blur's weights: binomial, 6/16 in the middle. 220/256 of the pixel are left, and its surroundings lose
+# as much.
 BLUR = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
 MEAN_DIFFERENCE = 2 * 220 / 256 / 81
 
@@ -107,7 +122,9 @@ def test_detail_does_not_see_brightness_or_slopes():
     constant = np.full((1, 6, 10, 1), 0.7)
     np.testing.assert_allclose(run(layers.detail, constant), 0.0, atol=1e-4)
     picture = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_allclose(run(layers.detail, picture + 0.5), run(layers.detail, picture), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        run(layers.detail, picture + 0.5), run(layers.detail, picture), rtol=1e-3, atol=1e-4
+    )
     slope = 0.1 * np.add.outer(np.arange(12.0), 2 * np.arange(12.0))[None, :, :, None]
     np.testing.assert_allclose(run(layers.detail, slope)[0, 2:-2, 2:-2], 0.0, atol=1e-4)
 
@@ -115,7 +132,9 @@ def test_detail_does_not_see_brightness_or_slopes():
 def test_detail_of_an_image_depends_on_that_image_only():
     images = np.random.default_rng(0).standard_normal((2, 8, 8, 1)).astype(np.float32)
     images[1] *= 100
-    np.testing.assert_allclose(run(layers.detail, images)[:1], run(layers.detail, images[:1]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        run(layers.detail, images)[:1], run(layers.detail, images[:1]), rtol=1e-5, atol=1e-6
+    )
     scaled = run(layers.detail, images, epsilon=0.0)
     brighter = run(layers.detail, 3 * images, epsilon=0.0)  # nor on contrast
     np.testing.assert_allclose(brighter, scaled, rtol=1e-4, atol=1e-5)
@@ -169,7 +188,8 @@ def test_equalized_weights_start_at_unit_variance_and_keep_the_variance_of_leaky
 
 # Features [3, 1, 1, 2] of three examples.
 FEATURES = np.float32([[1, 10], [3, 10], [100, -50]]).reshape(3, 1, 1, 2)
-# Without the third: standard deviations 1 and 0 (with epsilon 1e-8 under the root), averaged over the channels.
+# Without the third: standard deviations 1 and 0 (with epsilon 1e-8 under the root), averaged over the
+# channels.
 FIRST_TWO = (math.sqrt(1 + 1e-8) + 1e-4) / 2
 GAIN = math.sqrt(2)  # of the appended channel, as there are two
 

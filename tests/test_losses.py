@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from semi_anogan import losses
 from semi_anogan.backend import compile_function, input_gradients
+from semi_anogan.networks import losses
 
 
 def tensor(values):
@@ -16,7 +16,9 @@ def tensor(values):
 
 
 def close(actual, expected, **options):
-    np.testing.assert_allclose(ops.convert_to_numpy(actual), expected, **{"rtol": 1e-5, "atol": 1e-6, **options})
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(actual), expected, **{"rtol": 1e-5, "atol": 1e-6, **options}
+    )
 
 
 def test_non_saturating_by_hand():
@@ -54,12 +56,15 @@ def test_weighted_mean_by_hand():
 
 
 def test_variety_by_hand():
-    # Two pixels. Images with a weight: (0, 0) and, three times as heavy, (4, 0): standard deviations sqrt(3), 0. Generated: 1 and 2.
+    # Two pixels. Images with a weight: (0, 0) and, three times as heavy, (4, 0): standard deviations sqrt(3),
+    # 0. Generated: 1 and 2.
     images = np.float32([[0, 0], [4, 0], [90, 70]]).reshape(3, 2, 1, 1)
     generated = np.float32([[5, 7], [7, 3]]).reshape(2, 2, 1, 1)
     found = float(losses.variety(generated, images, np.float32([1, 3, 0])))
     assert found == pytest.approx(1.5 / (math.sqrt(3) / 2), rel=1e-5)
-    assert float(losses.variety(np.ones_like(generated), images, np.float32([1, 3, 0]))) == 0.0  # one image only
+    assert (
+        float(losses.variety(np.ones_like(generated), images, np.float32([1, 3, 0]))) == 0.0
+    )  # one image only
     assert float(losses.variety(generated, images, np.float32([0, 1, 0]))) == 0.0  # nothing to compare with
     assert float(losses.variety(generated, images, np.zeros(3, np.float32))) == 0.0
 
@@ -83,7 +88,9 @@ def test_kept_shares_have_no_gradient():
 
 def test_top_mean_by_hand():
     values = np.arange(64, dtype=np.float32)
-    maps = np.stack([np.random.default_rng(0).permutation(values), np.full(64, -2.0, np.float32)]).reshape(2, 8, 8, 1)
+    maps = np.stack([np.random.default_rng(0).permutation(values), np.full(64, -2.0, np.float32)]).reshape(
+        2, 8, 8, 1
+    )
     maps = ops.convert_to_tensor(maps)
     close(losses.top_mean(maps, 0.01), [63.0, -2.0])  # 0.64 values: at least one
     close(losses.top_mean(maps, 0.05), [62.0, -2.0])  # 3.2 values: 61, 62, 63
@@ -133,7 +140,10 @@ def test_penalties_by_hand():
 def test_r1_of_a_quadratic():
     """f = 1/2 sum a x^2 has the gradient a x, R1 is 1/2 sum (a x)^2 and its own gradient a^2 x."""
     rng = np.random.default_rng(0)
-    a, x = rng.standard_normal((2, 2, 3)).astype(np.float32), rng.standard_normal((4, 2, 2, 3)).astype(np.float32)
+    a, x = (
+        rng.standard_normal((2, 2, 3)).astype(np.float32),
+        rng.standard_normal((4, 2, 2, 3)).astype(np.float32),
+    )
 
     def function(x):
         return 0.5 * ops.sum(a * ops.square(x), axis=(1, 2, 3))
@@ -159,7 +169,10 @@ IMAGES = np.float32([[[[0.0], [1.0]], [[-1.0], [0.5]]], [[[0.0], [0.0]], [[0.0],
 RECONSTRUCTIONS = np.float32([[[[0.0], [-1.0]], [[-1.0], [1.0]]], [[[0.1], [0.1]], [[0.1], [0.1]]]])
 # Two scales; differences of the first image: 0, 4 (mean 2) and 1 (mean 1); of the second: none and 3.
 FEATURES = [np.zeros((2, 1, 2, 1), np.float32), np.zeros((2, 1, 1, 1), np.float32)]
-RECONSTRUCTION_FEATURES = [np.float32([0, -4, 0, 0]).reshape(2, 1, 2, 1), np.float32([1, -3]).reshape(2, 1, 1, 1)]
+RECONSTRUCTION_FEATURES = [
+    np.float32([0, -4, 0, 0]).reshape(2, 1, 2, 1),
+    np.float32([1, -3]).reshape(2, 1, 1, 1),
+]
 
 
 def test_residual_by_hand():
@@ -190,8 +203,9 @@ def test_adversarial_by_name():
         losses.adversarial("hinge")
 
 
-# The paper's claims on four kinds of image, the last two mostly abnormal. Known abnormal images come from p_a; some are
-# among the "normal" ones too. The least alpha at which (p_d - (1 - alpha) p_a) / alpha is nowhere negative is 0.75.
+# The paper's claims on four kinds of image, the last two mostly abnormal. Known abnormal images come from
+# p_a; some are among the "normal" ones too. The least alpha at which (p_d - (1 - alpha) p_a) / alpha is
+# nowhere negative is 0.75.
 P_D = np.float64([0.40, 0.30, 0.15, 0.15])
 P_A = np.float64([0.00, 0.10, 0.30, 0.60])
 P_G = np.float64([0.25, 0.25, 0.25, 0.25])
@@ -203,7 +217,9 @@ def mixture(p_g, alpha):
 
 def descend(function, table, steps, rate):
     """Plain gradient descent on a table of logits."""
-    step = compile_function(lambda t: t - rate * input_gradients(function, t)[1], types.SimpleNamespace(variables=[]))
+    step = compile_function(
+        lambda t: t - rate * input_gradients(function, t)[1], types.SimpleNamespace(variables=[])
+    )
     for _ in range(steps):
         table = step(table)
     return table
@@ -243,9 +259,12 @@ def train_generator(alpha, term):
     return ops.convert_to_numpy(ops.softmax(descend(objective, tensor(np.zeros(4)), steps=400, rate=4.0)))
 
 
-# The paper's min-max game (the generator maximises the discriminator's loss on generated images, descending on
-# 2 JSD(p_d || alpha p_g + (1 - alpha) p_a)), and the generator term that training uses in its place.
-TERMS = {"minimax": lambda logits: -losses.NonSaturating.generated(logits), "trained": losses.NonSaturating.generator}
+# The paper's min-max game (the generator maximises the discriminator's loss on generated images, descending
+# on 2 JSD(p_d || alpha p_g + (1 - alpha) p_a)), and the generator term that training uses in its place.
+TERMS = {
+    "minimax": lambda logits: -losses.NonSaturating.generated(logits),
+    "trained": losses.NonSaturating.generator,
+}
 
 
 @pytest.mark.parametrize("term", TERMS)

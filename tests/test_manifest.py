@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semi_anogan import data
-from semi_anogan.data.dataset import DataError, Example
-from semi_anogan.data.manifest import list_inputs, load_folder, load_manifest
+from semi_anogan.data import catalog
+from semi_anogan.data.dataset import Example
+from semi_anogan.data.listing import list_inputs
+from semi_anogan.data.sources.manifest import load_folder, load_manifest
+from semi_anogan.errors import DataError
 
 
 def write_image(path, value=0, size=(6, 5)):
@@ -43,8 +45,11 @@ img/3.png,test,abnormal,img/mask.png
 def test_manifest_is_read(folder):
     dataset = load_manifest(1, manifest(folder, GOOD))
     assert dataset.examples == (
-        Example("img/0.png", "train", "normal"), Example("img/1.png", "train", "abnormal"),
-        Example("img/2.png", "test", "normal"), Example("img/3.png", "test", "abnormal", "img/mask.png"))
+        Example("img/0.png", "train", "normal"),
+        Example("img/1.png", "train", "abnormal"),
+        Example("img/2.png", "test", "normal"),
+        Example("img/3.png", "test", "abnormal", "img/mask.png"),
+    )
     image = dataset.read_image(dataset.examples[3])
     np.testing.assert_allclose(image, np.full((5, 6, 1), 153 / 127.5 - 1), atol=1e-6)
     assert np.argwhere(dataset.read_mask(dataset.examples[3])).tolist() == [[1, 4]]
@@ -53,11 +58,18 @@ def test_manifest_is_read(folder):
 
 
 def test_manifest_of_a_spreadsheet(folder):
-    """Byte order mark, CRLF, other order of columns, further columns, spaces, blank rows, no mask column, quotes."""
-    text = ('note,label, split ,path\r\n"a, ""b""\nc",normal,train, img/0.png \r\n,,,\r\n\r\n'
-            ",abnormal,test,img/1.png\r\n")
+    """Byte order mark, CRLF, other order of columns, further columns, spaces, blank rows, no mask column,
+    quotes.
+    """
+    text = (
+        'note,label, split ,path\r\n"a, ""b""\nc",normal,train, img/0.png \r\n,,,\r\n\r\n'
+        ",abnormal,test,img/1.png\r\n"
+    )
     dataset = load_manifest(1, manifest(folder, text, encoding="utf-8-sig"))
-    assert dataset.examples == (Example("img/0.png", "train", "normal"), Example("img/1.png", "test", "abnormal"))
+    assert dataset.examples == (
+        Example("img/0.png", "train", "normal"),
+        Example("img/1.png", "test", "abnormal"),
+    )
 
 
 def test_root_and_absolute_paths(folder, tmp_path_factory):
@@ -76,22 +88,38 @@ def test_relative_manifest_in_the_current_folder(folder, monkeypatch):
     assert dataset.read_image(dataset.examples[0]).shape == (5, 6, 1)
 
 
-@pytest.mark.parametrize("text, words", [
-    ("", "row 1: no column path, split, label"),
-    ("path;split;label\n", "row 1: no column path, split, label; the columns are ['path;split;label'], separated"),
-    ("path,split\nimg/0.png,train\n", "row 1: no column label"),
-    ("path,split,label\n", "no rows"),
-    ("path,split,label\nimg/0.png,train,normal\nimg/1.png,valid,normal\n", "row 3: split 'valid' is not one of train"),
-    ('path,split,label,note\nimg/0.png,train,normal,"two\nlines"\n\nimg/1.png,train,Normal,\n',
-     "row 5: label 'Normal'"),
-    ("path,split,label\n,train,normal\n", "row 2: the path is empty"),
-    ("path,split,label\nimg/0.png\n", "row 2: 1 values for 3 columns: ['img/0.png']"),
-    ("path,split,label\nimg/0.png,train,normal\nimg/../img/0.png,test,normal\n",
-     "row 3: path 'img/../img/0.png' is already in row 2"),
-    ("path,split,label,mask\nimg/0.png,train,normal,img/mask.png\n", "row 2: mask 'img/mask.png' on a normal image"),
-    ("path,split,label\nimg/0.png,train,abnormal\nimg/1.png,test,normal\n", "no normal training images"),
-    ('path,split,label\n"img/0.png,train,normal\n', "row 2: not CSV"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "row 1: no column path, split, label"),
+        (
+            "path;split;label\n",
+            "row 1: no column path, split, label; the columns are ['path;split;label'], separated",
+        ),
+        ("path,split\nimg/0.png,train\n", "row 1: no column label"),
+        ("path,split,label\n", "no rows"),
+        (
+            "path,split,label\nimg/0.png,train,normal\nimg/1.png,valid,normal\n",
+            "row 3: split 'valid' is not one of train",
+        ),
+        (
+            'path,split,label,note\nimg/0.png,train,normal,"two\nlines"\n\nimg/1.png,train,Normal,\n',
+            "row 5: label 'Normal'",
+        ),
+        ("path,split,label\n,train,normal\n", "row 2: the path is empty"),
+        ("path,split,label\nimg/0.png\n", "row 2: 1 values for 3 columns: ['img/0.png']"),
+        (
+            "path,split,label\nimg/0.png,train,normal\nimg/../img/0.png,test,normal\n",
+            "row 3: path 'img/../img/0.png' is already in row 2",
+        ),
+        (
+            "path,split,label,mask\nimg/0.png,train,normal,img/mask.png\n",
+            "row 2: mask 'img/mask.png' on a normal image",
+        ),
+        ("path,split,label\nimg/0.png,train,abnormal\nimg/1.png,test,normal\n", "no normal training images"),
+        ('path,split,label\n"img/0.png,train,normal\n', "row 2: not CSV"),
+    ],
+)
 def test_manifest_errors_name_file_row_and_value(folder, text, words):
     path = manifest(folder, text)
     with pytest.raises(DataError) as error:
@@ -100,7 +128,9 @@ def test_manifest_errors_name_file_row_and_value(folder, text, words):
 
 
 def test_missing_files_are_collected(folder):
-    rows = "".join(f"gone{i}.png,train,normal,\n" for i in range(6)) + "img/1.png,test,abnormal,gone-mask.png\n"
+    rows = (
+        "".join(f"gone{i}.png,train,normal,\n" for i in range(6)) + "img/1.png,test,abnormal,gone-mask.png\n"
+    )
     with pytest.raises(DataError) as error:
         load_manifest(1, manifest(folder, "path,split,label,mask\n" + rows))
     lines = str(error.value).splitlines()
@@ -111,8 +141,11 @@ def test_missing_files_are_collected(folder):
 
 
 def test_unreadable_manifests(folder):
-    for path, words in ((folder / "none.csv", "No such file"), (folder, "Is a directory"),
-                        (manifest(folder, "path,ä\n", encoding="latin-1"), "not UTF-8")):
+    for path, words in (
+        (folder / "none.csv", "No such file"),
+        (folder, "Is a directory"),
+        (manifest(folder, "path,ä\n", encoding="latin-1"), "not UTF-8"),
+    ):
         with pytest.raises(DataError, match=words):
             load_manifest(1, path)
 
@@ -120,14 +153,19 @@ def test_unreadable_manifests(folder):
 def test_mask_must_fit_its_image(folder):
     write_image(folder / "img/3.png", size=(5, 6))
     dataset = load_manifest(1, manifest(folder, GOOD))
-    with pytest.raises(DataError, match="mask.png: the mask has 6 x 5 pixels, but its image .*3.png has 5 x 6"):
+    with pytest.raises(
+        DataError, match="mask.png: the mask has 6 x 5 pixels, but its image .*3.png has 5 x 6"
+    ):
         dataset.read_mask(dataset.examples[3])
 
 
 @pytest.mark.parametrize("count, known", [(None, ["1", "3"]), (0, []), (1, ["1"]), (2, ["1", "3"])])
 def test_abnormal_count_takes_the_first_rows(folder, count, known):
-    path = manifest(folder, "path,split,label\nimg/1.png,train,abnormal\nimg/0.png,train,normal\n"
-                            "img/2.png,test,abnormal\nimg/3.png,train,abnormal\n")
+    path = manifest(
+        folder,
+        "path,split,label\nimg/1.png,train,abnormal\nimg/0.png,train,normal\n"
+        "img/2.png,test,abnormal\nimg/3.png,train,abnormal\n",
+    )
     dataset = load_manifest(1, path, abnormal_count=count)
     assert [e.path for e in dataset.select("train", "abnormal")] == [f"img/{name}.png" for name in known]
     assert len(dataset.select("train", "normal")) == len(dataset.select("test")) == 1
@@ -136,15 +174,28 @@ def test_abnormal_count_takes_the_first_rows(folder, count, known):
 @pytest.mark.parametrize("count", [3, -1])
 def test_abnormal_count_out_of_range(folder, count):
     path = manifest(folder, GOOD)
-    with pytest.raises(DataError, match=f"data.abnormal_count: {count}, but .* has 1 known abnormal training images"):
+    with pytest.raises(
+        DataError, match=f"data.abnormal_count: {count}, but .* has 1 known abnormal training images"
+    ):
         load_manifest(1, path, abnormal_count=count)
 
 
 @pytest.fixture
 def mvtec(tmp_path):
-    for name in ("train/good/10.png", "train/good/9.PNG", "train/good/.9.png", "train/cut/0.png", "train/cut/1.png",
-                 "train/hole/0.png", "test/good/0.png", "test/cut/0.png", "test/cut/1.png", "test/hole/a.jpg",
-                 "ground_truth/cut/0_mask.png", "ground_truth/cut/1.png"):
+    for name in (
+        "train/good/10.png",
+        "train/good/9.PNG",
+        "train/good/.9.png",
+        "train/cut/0.png",
+        "train/cut/1.png",
+        "train/hole/0.png",
+        "test/good/0.png",
+        "test/cut/0.png",
+        "test/cut/1.png",
+        "test/hole/a.jpg",
+        "ground_truth/cut/0_mask.png",
+        "ground_truth/cut/1.png",
+    ):
         if "/." not in name:
             write_image(tmp_path / name)
         else:
@@ -156,12 +207,18 @@ def mvtec(tmp_path):
 def test_mvtec_layout(mvtec):
     dataset = load_folder(1, mvtec)
     assert [(e.path, e.label, e.mask) for e in dataset.select("train")] == [
-        ("train/good/9.PNG", "normal", None), ("train/good/10.png", "normal", None),
-        ("train/cut/0.png", "abnormal", None), ("train/hole/0.png", "abnormal", None),
-        ("train/cut/1.png", "abnormal", None)]
+        ("train/good/9.PNG", "normal", None),
+        ("train/good/10.png", "normal", None),
+        ("train/cut/0.png", "abnormal", None),
+        ("train/hole/0.png", "abnormal", None),
+        ("train/cut/1.png", "abnormal", None),
+    ]
     assert [(e.path, e.label, e.mask) for e in dataset.select("test")] == [
-        ("test/good/0.png", "normal", None), ("test/cut/0.png", "abnormal", "ground_truth/cut/0_mask.png"),
-        ("test/cut/1.png", "abnormal", "ground_truth/cut/1.png"), ("test/hole/a.jpg", "abnormal", None)]
+        ("test/good/0.png", "normal", None),
+        ("test/cut/0.png", "abnormal", "ground_truth/cut/0_mask.png"),
+        ("test/cut/1.png", "abnormal", "ground_truth/cut/1.png"),
+        ("test/hole/a.jpg", "abnormal", None),
+    ]
     assert dataset.read_mask(dataset.select("test")[1]).shape == (5, 6)
     few = load_folder(1, mvtec, abnormal_count=2).select("train", "abnormal")
     assert [e.path for e in few] == ["train/cut/0.png", "train/hole/0.png"]
@@ -169,7 +226,9 @@ def test_mvtec_layout(mvtec):
 
 def test_mvtec_layout_with_a_mask_missing(mvtec):
     (mvtec / "ground_truth/cut/1.png").unlink()
-    with pytest.raises(DataError, match="ground_truth/cut has no mask for 1 images, the first is test/cut/1.png"):
+    with pytest.raises(
+        DataError, match="ground_truth/cut has no mask for 1 images, the first is test/cut/1.png"
+    ):
         load_folder(1, mvtec)
 
 
@@ -205,7 +264,9 @@ def test_list_inputs(folder):
     write_image(folder / "img/deep/x9.tif")
     write_image(folder / "img/.hidden/y.png")
     (folder / "img/notes.txt").write_text("no")
-    (folder / "img/link.png").symlink_to("nowhere.png")  # listed: that it leads nowhere is for the score's status
+    (folder / "img/link.png").symlink_to(
+        "nowhere.png"
+    )  # listed: that it leads nowhere is for the score's status
     names = ["0.png", "1.png", "2.png", "3.png", "deep/x9.tif", "deep/x10.tif", "link.png", "mask.png"]
     assert list_inputs(folder / "img") == [os.path.join(folder, "img", name) for name in names]
     assert list_inputs(folder / "img/notes.txt") == [str(folder / "img/notes.txt")]
@@ -216,23 +277,38 @@ def test_list_inputs(folder):
 
 def test_list_inputs_finds_nothing(folder):
     (folder / "empty").mkdir()
-    for path, words in ((folder / "empty", "no image files below"), (folder / "none.png", "no such file"),
-                        (folder / "none.csv", "No such file"), (manifest(folder, "file\na.png\n"), "no column path"),
-                        (manifest(folder, "path\n", "b.csv"), "no rows")):
+    for path, words in (
+        (folder / "empty", "no image files below"),
+        (folder / "none.png", "no such file"),
+        (folder / "none.csv", "No such file"),
+        (manifest(folder, "file\na.png\n"), "no column path"),
+        (manifest(folder, "path\n", "b.csv"), "no rows"),
+    ):
         with pytest.raises(DataError, match=words):
             list_inputs(path)
 
 
 def test_load_by_name(folder, mvtec):
     path = manifest(folder, GOOD)
-    dataset = data.load("manifest", 3, path=path, root=None, abnormal_count=0, dataset=None)
+    dataset = catalog.load("manifest", 3, path=path, root=None, abnormal_count=0, dataset=None)
     assert [e.label for e in dataset.examples] == ["normal", "normal", "abnormal"]
-    assert len(data.load("folder", 1, root=str(mvtec)).examples) == 9
+    assert len(catalog.load("folder", 1, root=str(mvtec)).examples) == 9
     for name, channels, options, words in (
-            ("manifets", 1, {}, "data.name: 'manifets' is not a data source .did you mean 'manifest'"),
-            ("manifest", 2, {"path": path}, "model.channels: 2"),
-            ("manifest", 1, {}, "data.path: the source 'manifest' needs it"),
-            ("manifest", 1, {"path": path, "abnormal_cuont": 3}, "data.abnormal_cuont: .*you mean 'abnormal_count'"),
-            ("folder", 1, {"root": mvtec, "contamination": 0.1}, "data.contamination: .*takes root, abnormal_count")):
+        ("manifets", 1, {}, "data.name: 'manifets' is not a data source .did you mean 'manifest'"),
+        ("manifest", 2, {"path": path}, "model.channels: 2"),
+        ("manifest", 1, {}, "data.path: the source 'manifest' needs it"),
+        (
+            "manifest",
+            1,
+            {"path": path, "abnormal_cuont": 3},
+            "data.abnormal_cuont: .*you mean 'abnormal_count'",
+        ),
+        (
+            "folder",
+            1,
+            {"root": mvtec, "contamination": 0.1},
+            "data.contamination: .*takes root, abnormal_count",
+        ),
+    ):
         with pytest.raises(DataError, match=words):
-            data.load(name, channels, **options)
+            catalog.load(name, channels, **options)

@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
-from semi_anogan.metrics import PixelMetrics, component_auroc, image_metrics, ordered_keys
+from semi_anogan.evaluation.metrics import PixelMetrics, component_auroc, image_metrics, ordered_keys
 
 
 def test_image_metrics_by_hand():
     # Order by score: abnormal .9, normal .8, abnormal .7, normal .1. Of the 4 pairs 3 are in the right order.
-    # Precision at the two recalls: 1/1 and 2/3 -> average precision (1 + 2/3) / 2. F1: 2/3, 1/2, 4/5, 2/3 -> 4/5.
-    result = image_metrics(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1]), threshold=0.7)
+    # Precision at the two recalls: 1/1 and 2/3 -> average precision (1 + 2/3) / 2. F1: 2/3, 1/2, 4/5, 2/3 ->
+    # 4/5.
+    result = image_metrics(
+        np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1]), threshold=0.7
+    )
     assert result["image_auroc"] == pytest.approx(0.75)
     assert result["image_average_precision"] == pytest.approx(5 / 6)
     assert result["image_f1_max"] == pytest.approx(0.8)
@@ -20,11 +23,15 @@ def test_image_metrics_by_hand():
 
 def test_without_threshold_there_are_no_threshold_figures():
     assert set(image_metrics(np.array([True, False]), np.array([1.0, 0.0]))) == {
-        "image_auroc", "image_average_precision", "image_f1_max"}
+        "image_auroc",
+        "image_average_precision",
+        "image_f1_max",
+    }
 
 
-@pytest.mark.parametrize("abnormal, recall, alarms", [
-    ([True, True], 0.5, None), ([False, False], None, 0.5), ([], None, None)])
+@pytest.mark.parametrize(
+    "abnormal, recall, alarms", [([True, True], 0.5, None), ([False, False], None, 0.5), ([], None, None)]
+)
 def test_one_class_gives_none(abnormal, recall, alarms):
     result = image_metrics(np.array(abnormal, bool), np.array([0.2, 0.8][: len(abnormal)]), threshold=0.5)
     assert result["image_auroc"] is None and result["image_average_precision"] is None
@@ -52,8 +59,12 @@ def test_component_auroc():
 
 
 def test_keys_keep_order_and_rounding():
-    values = np.concatenate([np.random.default_rng(0).normal(size=5000) * 10.0 ** np.arange(-9, 1).repeat(500),
-                             [0.0, -0.0, 1e9, -1e9, 65504.0]]).astype(np.float32)
+    values = np.concatenate(
+        [
+            np.random.default_rng(0).normal(size=5000) * 10.0 ** np.arange(-9, 1).repeat(500),
+            [0.0, -0.0, 1e9, -1e9, 65504.0],
+        ]
+    ).astype(np.float32)
     rounded = np.clip(values, -65504, 65504).astype(np.float16).astype(np.float64)
     _, rank = np.unique(rounded, return_inverse=True)
     _, key_rank = np.unique(ordered_keys(values), return_inverse=True)
@@ -61,8 +72,8 @@ def test_keys_keep_order_and_rounding():
 
 
 def test_pixel_metrics_by_hand():
-    # Row 0 is one region of two pixels (values 4 and 2), the corner below right one of one pixel (value 3); the six
-    # others are normal with values 5, 1, 1, 1, 1, 0.
+    # Row 0 is one region of two pixels (values 4 and 2), the corner below right one of one pixel (value 3);
+    # the six others are normal with values 5, 1, 1, 1, 1, 0.
     anomaly_map = np.array([[4, 2, 5], [1, 1, 1], [1, 0, 3]], np.float32)
     mask = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1]], bool)
     metrics = PixelMetrics()
@@ -70,8 +81,8 @@ def test_pixel_metrics_by_hand():
     assert metrics.regions == 2
     # AUROC: each of the three abnormal pixels beats 5 of the 6 normal ones.
     assert metrics.result()["pixel_auroc"] == pytest.approx(5 / 6)
-    # PRO, from threshold 5 down: fpr 1/6 pro 0; then at fpr 1/6: 4 -> 1/4, 3 -> 3/4, 2 -> 1; flat at 1 from there.
-    # Area to 0.3: nothing up to 1/6, then (0.3 - 1/6) * 1.
+    # PRO, from threshold 5 down: fpr 1/6 pro 0; then at fpr 1/6: 4 -> 1/4, 3 -> 3/4, 2 -> 1; flat at 1 from
+    # there. Area to 0.3: nothing up to 1/6, then (0.3 - 1/6) * 1.
     assert metrics.result()["pixel_aupro"] == pytest.approx((0.3 - 1 / 6) / 0.3)
 
 
@@ -127,7 +138,9 @@ def test_pixel_metrics_against_references():
     fpr = np.array([1 - np.searchsorted(normal, t) / len(normal) for t in thresholds])
     pro = np.array([np.mean([1 - np.searchsorted(r, t) / len(r) for r in regions]) for t in thresholds])
     grid = np.linspace(0, 0.3, 20001)
-    assert result["pixel_aupro"] == pytest.approx(np.trapezoid(np.interp(grid, fpr, pro), grid) / 0.3, abs=1e-3)
+    assert result["pixel_aupro"] == pytest.approx(
+        np.trapezoid(np.interp(grid, fpr, pro), grid) / 0.3, abs=1e-3
+    )
 
 
 def test_values_outside_the_half_range_keep_their_end():
@@ -143,11 +156,14 @@ def test_missing_pixels_give_none():
     assert metrics.result() == {"pixel_auroc": None, "pixel_aupro": None}
 
 
-@pytest.mark.parametrize("anomaly_map, mask, message", [
-    (np.zeros((2, 2)), np.zeros((2, 3), bool), r"\(2, 2\).*\(2, 3\)"),
-    (np.zeros((2, 2)), np.zeros((2, 2), np.uint8), "uint8"),
-    (np.array([[0.0, np.nan]]), np.zeros((1, 2), bool), r"\(0, 1\)"),
-])
+@pytest.mark.parametrize(
+    "anomaly_map, mask, message",
+    [
+        (np.zeros((2, 2)), np.zeros((2, 3), bool), r"\(2, 2\).*\(2, 3\)"),
+        (np.zeros((2, 2)), np.zeros((2, 2), np.uint8), "uint8"),
+        (np.array([[0.0, np.nan]]), np.zeros((1, 2), bool), r"\(0, 1\)"),
+    ],
+)
 def test_bad_updates(anomaly_map, mask, message):
     with pytest.raises(ValueError, match=message):
         PixelMetrics().update(anomaly_map, mask)

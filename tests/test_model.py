@@ -1,17 +1,27 @@
-"""SemiAnoGAN: fit with every form of data, the losses by hand, growth, moving averages, and Keras' own save and load."""
+"""SemiAnoGAN: fit with every form of data, the losses by hand, growth, moving averages, and Keras' own save
+and load.
+"""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from trained import tiny_model
 
-from semi_anogan import objective
-from semi_anogan.augmentation import DRAWS
-from semi_anogan.model import SemiAnoGAN
+from helpers.trained import tiny_model
+from semi_anogan.networks import objective
+from semi_anogan.networks.augmentation import DRAWS
+from semi_anogan.networks.model import SemiAnoGAN
 
 EAGER = keras.backend.backend() == "tensorflow"  # JAX knows no steps that are not traced
-LOGS = {"discriminator_loss", "generator_loss", "penalty", "normal_logit", "generated_logit", "abnormal_logit", "variety"}
+LOGS = {
+    "discriminator_loss",
+    "generator_loss",
+    "penalty",
+    "normal_logit",
+    "generated_logit",
+    "abnormal_logit",
+    "variety",
+}
 
 
 def images_of(count, seed=0, low=-1.0, high=1.0):
@@ -19,7 +29,9 @@ def images_of(count, seed=0, low=-1.0, high=1.0):
 
 
 def compiled(alpha=0.5, adversarial="non_saturating", seed=0, eager=True, **settings):
-    """A compiled model, with the same weights each time; eager: steps are not traced, which is faster for a few."""
+    """A compiled model, with the same weights each time; eager: steps are not traced, which is faster for a
+    few.
+    """
     model = tiny_model(seed=seed)
     model.compile(alpha=alpha, adversarial=adversarial, **settings, run_eagerly=eager and EAGER)
     return model
@@ -59,16 +71,26 @@ def logits_by_hand(model, data):
     normal = 1 - data["labels"]
     generated = model.generator(data["latents"])
     of_generated = model.discriminator(generated, weights=np.ones(len(data["latents"]), np.float32))[0]
-    return np.asarray(model.discriminator(data["images"], weights=normal)[0]), np.asarray(of_generated), np.asarray(generated)
+    return (
+        np.asarray(model.discriminator(data["images"], weights=normal)[0]),
+        np.asarray(of_generated),
+        np.asarray(generated),
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0])
 def test_losses_are_the_mixture_by_hand(alpha):
-    """E_pd[softplus(-l)] + alpha E_pg[softplus(l)] + (1 - alpha) E_pa[softplus(l)]; generator: E_pg[softplus(-l)]."""
+    """E_pd[softplus(-l)] + alpha E_pg[softplus(l)] + (1 - alpha) E_pa[softplus(l)]; generator:
+    E_pg[softplus(-l)].
+    """
     model, data = compiled(alpha, penalty_weight=0.0), batch()
     logits, generated, images = logits_by_hand(model, data)
     discriminator_loss, generator_loss, logs = model.losses(*model.unpack(data))
-    expected = softplus(-logits[:6]).mean() + alpha * softplus(generated).mean() + (1 - alpha) * softplus(logits[6:]).mean()
+    expected = (
+        softplus(-logits[:6]).mean()
+        + alpha * softplus(generated).mean()
+        + (1 - alpha) * softplus(logits[6:]).mean()
+    )
     assert float(discriminator_loss) == pytest.approx(expected, rel=1e-4)
     assert float(generator_loss) == pytest.approx(softplus(-generated).mean(), rel=1e-4)
     assert float(logs["normal_logit"]) == pytest.approx(logits[:6].mean(), rel=1e-3, abs=1e-4)
@@ -81,7 +103,12 @@ def test_losses_are_the_mixture_by_hand(alpha):
 
 def test_a_batch_of_one_says_nothing_of_variety():
     model, data = compiled(0.5), batch()
-    one = {"images": data["images"][:1], "labels": data["labels"][:1], "latents": data["latents"][:1], "mix": data["mix"][:1]}
+    one = {
+        "images": data["images"][:1],
+        "labels": data["labels"][:1],
+        "latents": data["latents"][:1],
+        "mix": data["mix"][:1],
+    }
     assert set(model.losses(*model.unpack(one))[2]) == LOGS - {"variety"}
 
 
@@ -89,7 +116,12 @@ def test_wasserstein_losses_by_hand():
     model, data = compiled(0.25, "wgan_gp", penalty_weight=0.0), batch()
     logits, generated, _ = logits_by_hand(model, data)
     discriminator_loss, generator_loss, _ = model.losses(*model.unpack(data))
-    expected = -logits[:6].mean() + 0.001 * (logits[:6] ** 2).mean() + 0.25 * generated.mean() + 0.75 * logits[6:].mean()
+    expected = (
+        -logits[:6].mean()
+        + 0.001 * (logits[:6] ** 2).mean()
+        + 0.25 * generated.mean()
+        + 0.75 * logits[6:].mean()
+    )
     assert float(discriminator_loss) == pytest.approx(expected, rel=1e-3, abs=1e-4)
     assert float(generator_loss) == pytest.approx(-generated.mean(), rel=1e-4)
 
@@ -98,7 +130,8 @@ def numeric_gradient_norms(model, images):
     """||d logit / d image|| of each image [N], by central differences along every pixel."""
     steps = 0.002 * np.eye(64, dtype=np.float32).reshape(1, 64, 8, 8, 1)
     up, down = (
-        np.asarray(model.discriminator((images[:, None] + sign * steps).reshape(-1, 8, 8, 1))[0], np.float64) for sign in (1, -1)
+        np.asarray(model.discriminator((images[:, None] + sign * steps).reshape(-1, 8, 8, 1))[0], np.float64)
+        for sign in (1, -1)
     )
     return np.sqrt((((up - down) / 0.004).reshape(len(images), 64) ** 2).sum(axis=1))
 
@@ -106,9 +139,12 @@ def numeric_gradient_norms(model, images):
 def test_r1_penalty_is_on_normal_images_of_the_first_share(monkeypatch):
     """1/2 ||grad||^2 of the first quarter of 8 images, of which one is abnormal and does not count."""
     model = compiled(0.5, penalty_weight=3.0, penalty_share=0.25)
-    # With running batch statistics the logits do not depend on each other, so that differences give the gradient.
+    # With running batch statistics the logits do not depend on each other, so that differences give the
+    # gradient.
     call = model.discriminator.call
-    monkeypatch.setattr(model.discriminator, "call", lambda x, weights=None, update=False, **stage: call(x, **stage))
+    monkeypatch.setattr(
+        model.discriminator, "call", lambda x, weights=None, update=False, **stage: call(x, **stage)
+    )
     data = {**batch(8, 0), "labels": np.float32([0, 1, 0, 0, 1, 0, 0, 0])}
     data["images"] = 0.5 * data["images"]
     norms = numeric_gradient_norms(model, data["images"][:2])
@@ -247,10 +283,14 @@ def test_unpack_draws_what_is_missing():
     assert np.asarray(mix).min() >= 0 and np.asarray(mix).max() <= 1
     again = model.unpack(images_of(5))[3]
     assert not np.allclose(np.asarray(latents), np.asarray(again))  # others in each step
-    np.testing.assert_array_equal(np.asarray(latents), np.asarray(compiled().unpack(images_of(5))[3]))  # seeded
+    np.testing.assert_array_equal(
+        np.asarray(latents), np.asarray(compiled().unpack(images_of(5))[3])
+    )  # seeded
     assert not np.allclose(np.asarray(latents), np.asarray(compiled(seed=1).unpack(images_of(5))[3]))
     data = {**batch(), "masks": np.random.default_rng(0).integers(0, 2, (8, 8, 8, 1)).astype(np.float32)}
-    for name, taken in zip(("images", "labels", "masks", "latents", "mix"), model.unpack(data)[:5], strict=True):
+    for name, taken in zip(
+        ("images", "labels", "masks", "latents", "mix"), model.unpack(data)[:5], strict=True
+    ):
         np.testing.assert_array_equal(data[name], np.asarray(taken))
     flat = model.unpack({**data, "masks": data["masks"][..., 0] > 0})[2]  # [N, S, S], bool
     np.testing.assert_array_equal(data["masks"], np.asarray(flat))
@@ -263,7 +303,10 @@ def test_averages_begin_at_the_weights():
     model = tiny_model()
     for average, current in model._average_pairs():
         np.testing.assert_array_equal(np.asarray(average), np.asarray(current))
-    assert not model.generator_average.trainable_variables and not model.discriminator_average.trainable_variables
+    assert (
+        not model.generator_average.trainable_variables
+        and not model.discriminator_average.trainable_variables
+    )
 
 
 def test_averages_by_hand():
@@ -294,11 +337,19 @@ def test_call_is_the_averaged_generator():
 
 def changed_layers(model, steps=1):
     """Names of the layers whose kernels a step moves."""
-    before = {(n.name, layer.name): np.array(layer.kernel) for n in (model.generator, model.discriminator)
-              for layer in n._flatten_layers() if hasattr(layer, "kernel")}
+    before = {
+        (n.name, layer.name): np.array(layer.kernel)
+        for n in (model.generator, model.discriminator)
+        for layer in n._flatten_layers()
+        if hasattr(layer, "kernel")
+    }
     train(model, batch(), steps)
-    after = {(n.name, layer.name): np.array(layer.kernel) for n in (model.generator, model.discriminator)
-             for layer in n._flatten_layers() if hasattr(layer, "kernel")}
+    after = {
+        (n.name, layer.name): np.array(layer.kernel)
+        for n in (model.generator, model.discriminator)
+        for layer in n._flatten_layers()
+        if hasattr(layer, "kernel")
+    }
     return {name for (_, name) in (key for key in before if not np.array_equal(before[key], after[key]))}
 
 
@@ -317,7 +368,9 @@ def test_grow_decides_what_a_step_trains():
 
 
 def test_images_are_brought_to_the_stage():
-    """At 4 x 4: means of 2 x 2 pixels. Fading in 8 x 8 at 0.25: a quarter the image, three quarters those means."""
+    """At 4 x 4: means of 2 x 2 pixels. Fading in 8 x 8 at 0.25: a quarter the image, three quarters those
+    means.
+    """
     images = images_of(3)
     means = images.reshape(3, 4, 2, 4, 2).mean(axis=(2, 4))[..., None]
     faded = 0.25 * images + 0.75 * means.repeat(2, axis=1).repeat(2, axis=2)
@@ -334,7 +387,9 @@ def test_fading_is_a_continuous_change():
     new = np.asarray(model.generator(latents, resolution=8, fade=0.0))
     np.testing.assert_allclose(new, old.repeat(2, axis=1).repeat(2, axis=2), atol=1e-6)
     old_logits = np.asarray(model.discriminator(old, resolution=4)[0])
-    np.testing.assert_allclose(np.asarray(model.discriminator(new, resolution=8, fade=0.0)[0]), old_logits, atol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(model.discriminator(new, resolution=8, fade=0.0)[0]), old_logits, atol=1e-4
+    )
 
 
 def test_fit_goes_on_at_the_next_stage():
@@ -347,7 +402,9 @@ def test_fit_goes_on_at_the_next_stage():
     model.fit(images_of(8), batch_size=8, verbose=0)
     kernel = [np.array_equal(a, b) for a, b in zip(before, weights_of(model.generator), strict=True)]
     names = [w.path for w in model.generator.weights]
-    assert not any(same for same, name in zip(kernel, names, strict=True) if "conv_8" in name and "kernel" in name)
+    assert not any(
+        same for same, name in zip(kernel, names, strict=True) if "conv_8" in name and "kernel" in name
+    )
 
 
 @pytest.mark.parametrize("resolution", [16, 2, 5])
@@ -356,7 +413,9 @@ def test_grow_beyond_the_model_is_named(resolution):
         tiny_model().grow(resolution)
 
 
-@pytest.mark.parametrize(("sizes", "words"), [({"resolution": 12}, "12"), ({"channels": 2}, "2"), ({"resolution": 2048}, "2048")])
+@pytest.mark.parametrize(
+    ("sizes", "words"), [({"resolution": 12}, "12"), ({"channels": 2}, "2"), ({"resolution": 2048}, "2048")]
+)
 def test_bad_sizes_are_named(sizes, words):
     with pytest.raises(ValueError, match=f"got {words}"):
         tiny_model(**sizes)
@@ -368,7 +427,13 @@ def test_bad_sizes_are_named(sizes, words):
 def test_save_and_load_of_a_trained_model(tmp_path):
     model = tiny_model(seed=5)
     optimizer = keras.optimizers.Adam(0.002, beta_1=0.1, beta_2=0.98)
-    settings = {"alpha": 0.3, "adversarial": "wgan_gp", "penalty_weight": 4.0, "penalty_share": 0.5, "average_decay": 0.9}
+    settings = {
+        "alpha": 0.3,
+        "adversarial": "wgan_gp",
+        "penalty_weight": 4.0,
+        "penalty_share": 0.5,
+        "average_decay": 0.9,
+    }
     settings |= {"synthetic_weight": 0.25, "trim_share": None, "augment": "color,cutout"}
     model.compile(optimizer, **settings, run_eagerly=EAGER)
     rng = np.random.default_rng(0)
@@ -382,10 +447,16 @@ def test_save_and_load_of_a_trained_model(tmp_path):
     assert loaded.objective == model.objective == settings
     assert loaded.optimizer.get_config() == pytest.approx(model.optimizer.get_config())
     assert int(loaded.optimizer.iterations) == 2
-    for a, b in zip(model.variables + model.optimizer.variables, loaded.variables + loaded.optimizer.variables, strict=True):
+    for a, b in zip(
+        model.variables + model.optimizer.variables,
+        loaded.variables + loaded.optimizer.variables,
+        strict=True,
+    ):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
     np.testing.assert_array_equal(np.asarray(model(data["latents"])), np.asarray(loaded(data["latents"])))
-    for a, b in zip(model.discriminator(data["images"])[1], loaded.discriminator(data["images"])[1], strict=True):
+    for a, b in zip(
+        model.discriminator(data["images"])[1], loaded.discriminator(data["images"])[1], strict=True
+    ):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
     # Training goes on as it would have without.
     loaded.run_eagerly = EAGER

@@ -6,9 +6,9 @@ import pytest
 from keras import ops
 
 from semi_anogan.backend import input_gradients
-from semi_anogan.layers import downscale, upscale
-from semi_anogan.losses import r1_penalty
-from semi_anogan.networks import Discriminator, Encoder, Generator, resolutions_up_to
+from semi_anogan.networks.gan import Discriminator, Encoder, Generator, resolutions_up_to
+from semi_anogan.networks.layers import downscale, upscale
+from semi_anogan.networks.losses import r1_penalty
 
 SIZES = {"resolution": 16, "channels": 3, "latent_size": 6, "filters_base": 64, "filters_cap": 8}
 
@@ -51,7 +51,10 @@ def test_generator_fade_goes_from_the_upscaled_stage_before_to_the_new_one(gener
     np.testing.assert_array_equal(numpy(generator(latents, resolution=resolution, fade=0.0)), old)
     np.testing.assert_allclose(numpy(generator(latents, resolution=resolution, fade=1.0)), new, atol=1e-5)
     np.testing.assert_allclose(
-        numpy(generator(latents, resolution=resolution, fade=0.3)), 0.7 * old + 0.3 * new, rtol=1e-4, atol=1e-5
+        numpy(generator(latents, resolution=resolution, fade=0.3)),
+        0.7 * old + 0.3 * new,
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -63,26 +66,34 @@ def test_first_stage_has_nothing_to_fade_from(generator, discriminator):
 
 
 @pytest.mark.parametrize("resolution", [8, 16])
-def test_discriminator_fade_goes_from_the_stage_before_on_reduced_images_to_the_new_one(discriminator, resolution):
+def test_discriminator_fade_goes_from_the_stage_before_on_reduced_images_to_the_new_one(
+    discriminator, resolution
+):
     images = tensor(3, resolution, resolution, 3)
     logits, features, evidence = discriminator(images, resolution=resolution, fade=0.0)
     old_logits, old_features, old_evidence = discriminator(downscale(images), resolution=resolution // 2)
     np.testing.assert_allclose(numpy(logits), numpy(old_logits), rtol=1e-6)
     # The finest scale comes on top of those of the stage before.
     for new, old in ((features, old_features), (evidence, old_evidence)):
-        assert [x.shape[1] for x in new] == [resolution // 2**k for k in range(len(new))] and len(new) == len(old) + 1
+        assert [x.shape[1] for x in new] == [resolution // 2**k for k in range(len(new))] and len(new) == len(
+            old
+        ) + 1
         for a, b in zip(new[1:], old, strict=True):
             np.testing.assert_allclose(numpy(a), numpy(b), rtol=1e-5, atol=1e-6)
 
     new_logits = numpy(discriminator(images, resolution=resolution)[0])
     assert np.abs(new_logits - numpy(logits)).min() > 1e-2
-    np.testing.assert_allclose(numpy(discriminator(images, resolution=resolution, fade=1.0)[0]), new_logits, rtol=1e-4)
+    np.testing.assert_allclose(
+        numpy(discriminator(images, resolution=resolution, fade=1.0)[0]), new_logits, rtol=1e-4
+    )
 
 
 def test_default_stage_is_the_full_resolution(generator, discriminator):
     latents, images = tensor(2, 6), tensor(2, 16, 16, 3)
     np.testing.assert_array_equal(numpy(generator(latents)), numpy(generator(latents, resolution=16)))
-    np.testing.assert_array_equal(numpy(discriminator(images)[0]), numpy(discriminator(images, resolution=16)[0]))
+    np.testing.assert_array_equal(
+        numpy(discriminator(images)[0]), numpy(discriminator(images, resolution=16)[0])
+    )
 
 
 def next_stage(network, x):
@@ -96,11 +107,19 @@ def test_weights_of_a_stage_are_those_of_the_next(generator, discriminator):
     before = next_stage(generator, latents), next_stage(discriminator, images)
     for kernel in (generator.get_layer("conv_8").kernel, discriminator.get_layer("conv_8_1").kernel):
         kernel.assign(2.0 * numpy(kernel) + 0.1)  # "training" at 8 x 8
-    small, logits = numpy(generator(latents, resolution=8)), numpy(discriminator(downscale(images), resolution=8)[0])
+    small, logits = (
+        numpy(generator(latents, resolution=8)),
+        numpy(discriminator(downscale(images), resolution=8)[0]),
+    )
     np.testing.assert_array_equal(next_stage(generator, latents), small.repeat(2, 1).repeat(2, 2))
     np.testing.assert_allclose(next_stage(discriminator, images), logits, rtol=1e-6)
-    assert np.abs(next_stage(generator, latents) - before[0]).max() > 0.01 and np.abs(logits - before[1]).max() > 5e-3
-    for network, earlier in zip((generator, discriminator), variables, strict=True):  # a call makes no new ones
+    assert (
+        np.abs(next_stage(generator, latents) - before[0]).max() > 0.01
+        and np.abs(logits - before[1]).max() > 5e-3
+    )
+    for network, earlier in zip(
+        (generator, discriminator), variables, strict=True
+    ):  # a call makes no new ones
         assert [id(v) for v in network.variables] == [id(v) for v in earlier]
 
 
@@ -118,7 +137,12 @@ def test_filters_by_base_and_cap():
     layers = [layer for layer in discriminator.layers if layer.name != "minibatch_stddev"]
     shapes = {layer.name: tuple(layer.kernel.shape) for layer in layers}
     assert shapes["from_image_4"] == (1, 1, 1, 8) and shapes["from_image_16"] == (1, 1, 1, 4)
-    assert shapes["from_image_32"] == (1, 1, 2, 4) and shapes["from_image_64"] == (1, 1, 2, 4)  # the image and its detail
+    assert shapes["from_image_32"] == (1, 1, 2, 4) and shapes["from_image_64"] == (
+        1,
+        1,
+        2,
+        4,
+    )  # the image and its detail
     assert shapes["conv_8_0"] == (3, 3, 4, 8) and shapes["conv_8_1"] == (3, 3, 8, 8)
     assert shapes["conv_4"] == (3, 3, 8 + 1, 12) and shapes["to_evidence_8"] == (1, 1, 8, 1)
 
@@ -134,7 +158,9 @@ def test_untrained_images_vary_about_as_much_as_photographs(resolution):
 
 @pytest.mark.parametrize("resolution, smaller", [(64, 16), (64, 8), (16, 8)])
 def test_detail_counts_from_32_pixels_on_and_at_full_resolution(resolution, smaller):
-    """A contrast ten times as high leaves `detail` as it was: with the image's own kernel at 0 nothing changes."""
+    """A contrast ten times as high leaves `detail` as it was: with the image's own kernel at 0 nothing
+    changes.
+    """
     discriminator = with_weights(Discriminator(resolution=resolution, filters_base=64, filters_cap=8))
     images = tensor(2, resolution, resolution, 1)
     kernel = discriminator.get_layer(f"from_image_{resolution}").kernel
@@ -142,7 +168,9 @@ def test_detail_counts_from_32_pixels_on_and_at_full_resolution(resolution, smal
     first, second = (numpy(discriminator(c * images)[0]) for c in (1.0, 10.0))
     np.testing.assert_allclose(first, second, rtol=0.05)
     assert discriminator.get_layer(f"from_image_{smaller}").kernel.shape[2] == 1
-    small = [numpy(discriminator(c * tensor(2, smaller, smaller, 1), resolution=smaller)[0]) for c in (1.0, 10.0)]
+    small = [
+        numpy(discriminator(c * tensor(2, smaller, smaller, 1), resolution=smaller)[0]) for c in (1.0, 10.0)
+    ]
     assert np.abs(small[0] - small[1]).max() > 0.1
 
 
@@ -189,7 +217,9 @@ def test_save_and_load_in_safe_mode(generator, discriminator, tmp_path):
             np.testing.assert_allclose(numpy(a), numpy(b), rtol=1e-6)
         for r in (4, 8):  # the stages that the saved call did not use
             y = x if network is generator else tensor(2, r, r, 3)
-            for a, b in zip(*(keras.tree.flatten(n(y, resolution=r)) for n in (loaded, network)), strict=True):
+            for a, b in zip(
+                *(keras.tree.flatten(n(y, resolution=r)) for n in (loaded, network)), strict=True
+            ):
                 np.testing.assert_allclose(numpy(a), numpy(b), rtol=1e-6)
 
 
@@ -217,31 +247,40 @@ def test_evidence_is_taken_off_the_logit(discriminator):
     logits, _, evidence = discriminator(images)
     assert [e.shape for e in evidence] == [(3, 16, 16, 1), (3, 8, 8, 1)]
     # 5 % of 256 pixels is 12.8, of 64 it is 3.2.
-    worst = sum(np.sort(numpy(e).reshape(3, -1))[:, -k:].mean(1) for e, k in zip(evidence, (13, 3), strict=True))
+    worst = sum(
+        np.sort(numpy(e).reshape(3, -1))[:, -k:].mean(1) for e, k in zip(evidence, (13, 3), strict=True)
+    )
     for layer in discriminator.to_evidence:
         layer.kernel.assign(np.zeros(layer.kernel.shape))
         layer.bias.assign([0.0])
     without = numpy(discriminator(images)[0])
     np.testing.assert_allclose(numpy(logits), without - worst, rtol=1e-4, atol=1e-5)
 
-    # Evidence of 2 everywhere on the finest scale: all of it when grown, a quarter of it at fade 0.25, none at 0.
+    # Evidence of 2 everywhere on the finest scale: all of it when grown, a quarter of it at fade 0.25, none
+    # at 0.
     discriminator.get_layer("to_evidence_16").bias.assign([2.0])
     np.testing.assert_allclose(numpy(discriminator(images)[0]), without - 2.0, rtol=1e-5, atol=1e-5)
     for fade in (0.0, 0.25):
         shifted = numpy(discriminator(images, fade=fade)[0])
         discriminator.get_layer("to_evidence_16").bias.assign([0.0])
-        np.testing.assert_allclose(shifted, numpy(discriminator(images, fade=fade)[0]) - 2 * fade, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            shifted, numpy(discriminator(images, fade=fade)[0]) - 2 * fade, rtol=1e-5, atol=1e-5
+        )
         discriminator.get_layer("to_evidence_16").bias.assign([2.0])
 
 
 def test_only_evidence_where_asked_for_counts(discriminator):
-    """Of 256 pixels 13 count at 16 x 16, of 64 at 8 x 8 it is 3; the mask holds 4 of the ones, and touches one of the others."""
+    """Of 256 pixels 13 count at 16 x 16, of 64 at 8 x 8 it is 3; the mask holds 4 of the ones, and touches
+    one of the others.
+    """
     images = tensor(2, 16, 16, 3)
     logits, _, evidence = discriminator(images)
     where = np.zeros((2, 16, 16, 1), np.float32)
     where[:, 4:6, 8:10] = 1.0
     fine, coarse = (numpy(e)[..., 0] for e in evidence)
-    everywhere = sum(np.sort(e.reshape(2, -1))[:, -k:].mean(1) for e, k in zip((fine, coarse), (13, 3), strict=True))
+    everywhere = sum(
+        np.sort(e.reshape(2, -1))[:, -k:].mean(1) for e, k in zip((fine, coarse), (13, 3), strict=True)
+    )
     inside = fine[:, 4:6, 8:10].mean((1, 2)) + coarse[:, 2, 4]
     found = numpy(discriminator(images, where=ops.convert_to_tensor(where))[0])
     np.testing.assert_allclose(found, numpy(logits) + everywhere - inside, rtol=1e-4, atol=1e-5)
@@ -254,12 +293,18 @@ def test_encoder_gives_latents_and_has_a_gradient_in_every_layer():
     images = tensor(3, 16, 16, 3)
     latents = numpy(encoder(images))
     assert latents.shape == (3, 6) and latents.std() > 0.1
-    np.testing.assert_allclose(numpy(encoder(images[1:2]))[0], latents[1], rtol=1e-4, atol=1e-5)  # whatever the others are
+    np.testing.assert_allclose(
+        numpy(encoder(images[1:2]))[0], latents[1], rtol=1e-4, atol=1e-5
+    )  # whatever the others are
     shapes = {layer.name: tuple(layer.kernel.shape) for layer in encoder.layers}
     # 64 / 16 = 4 channels at 16 x 16; 64 / 32 = 2 is under the least number, 4; 64 / 4 = 16 is over the cap.
     assert shapes == {
-        "from_image": (1, 1, 3, 4), "conv_16": (3, 3, 4, 4), "conv_8": (3, 3, 4, 8), "conv_4": (3, 3, 8, 8),
-        "dense": (16 * 8, 12), "to_latents": (12, 6),
+        "from_image": (1, 1, 3, 4),
+        "conv_16": (3, 3, 4, 4),
+        "conv_8": (3, 3, 4, 8),
+        "conv_4": (3, 3, 8, 8),
+        "dense": (16 * 8, 12),
+        "to_latents": (12, 6),
     }
     for layer in encoder.layers:
 
@@ -272,7 +317,9 @@ def test_encoder_gives_latents_and_has_a_gradient_in_every_layer():
 
 
 def test_evidence_map_says_where(discriminator):
-    """A change of one pixel changes the evidence only around it (but for the unit of `detail`, left out here)."""
+    """A change of one pixel changes the evidence only around it (but for the unit of `detail`, left out
+    here).
+    """
     images = tensor(1, 16, 16, 3)
     kernel = discriminator.get_layer("from_image_16").kernel
     kernel.assign(numpy(kernel) * np.repeat(np.float32([1, 0]), 3)[:, None])
@@ -283,7 +330,16 @@ def test_evidence_map_says_where(discriminator):
     assert len(where) and np.abs(where - [3, 11]).max() <= 2  # two 3 x 3 convolutions
 
 
-LAYERS = ["from_image_16", "conv_16_0", "conv_16_1", "to_evidence_16", "conv_8_0", "conv_4", "dense", "to_logit"]
+LAYERS = [
+    "from_image_16",
+    "conv_16_0",
+    "conv_16_1",
+    "to_evidence_16",
+    "conv_8_0",
+    "conv_4",
+    "dense",
+    "to_logit",
+]
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -328,5 +384,7 @@ def test_generated_images_have_a_gradient_for_the_latents(generator):
     gradient = numpy(input_gradients(total, ops.convert_to_tensor(latents))[1])[0]
     for index in range(6):
         step = 1e-2 * np.eye(6, dtype=np.float32)[index]
-        high, low = (numpy(generator(ops.convert_to_tensor(latents + s * step))).sum(dtype=np.float64) for s in (1, -1))
+        high, low = (
+            numpy(generator(ops.convert_to_tensor(latents + s * step))).sum(dtype=np.float64) for s in (1, -1)
+        )
         assert (high - low) / 2e-2 == pytest.approx(gradient[index], rel=0.05, abs=0.5)

@@ -6,17 +6,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semi_anogan import losses, objective, runs
 from semi_anogan.backend import Trainer, make_strategy
-from semi_anogan.config import ConfigError, check, default_config
-from semi_anogan.detector import Detector
-from semi_anogan.model import SemiAnoGAN
-from semi_anogan.patches import PatchDiscriminator
-from semi_anogan.runs import resolve
+from semi_anogan.config import check, default_config
+from semi_anogan.errors import ConfigError
+from semi_anogan.networks import losses, objective
+from semi_anogan.networks.model import SemiAnoGAN
+from semi_anogan.networks.patch_discriminator import PatchDiscriminator
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.runs.build import resolve
+from semi_anogan.scoring.detector import Detector
 
 FEATURES = {
-    "name": "efficientnet_lite0", "weights": None, "resolution": 32, "patches": True, "trainable_blocks": 1,
-    "top_share": 0.05, "memory": 20, "likeness": True, "projected": False, "search": False,
+    "name": "efficientnet_lite0",
+    "weights": None,
+    "resolution": 32,
+    "patches": True,
+    "trainable_blocks": 1,
+    "top_share": 0.05,
+    "memory": 20,
+    "likeness": True,
+    "projected": False,
+    "search": False,
 }
 
 
@@ -54,7 +64,7 @@ def test_how_much_is_fine_tuned_follows_how_much_is_known(known, blocks):
 def test_reviewed_images_do_not_change_what_a_run_has_begun_to_fine_tune(tmp_path):
     begun = default_config()
     resolve(begun, 40, tmp_path)
-    runs.claim(tmp_path, begun)
+    run_folder.claim(tmp_path, begun)
     for reviewed, blocks in (("suspicious.csv", 2), (None, 5)):
         config = default_config()
         config.data.reviewed = reviewed
@@ -64,7 +74,12 @@ def test_reviewed_images_do_not_change_what_a_run_has_begun_to_fine_tune(tmp_pat
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("features.resolution", 100), ("features.top_share", 0.0), ("objective.trim_share", 1.0), ("search.init", "random")],
+    [
+        ("features.resolution", 100),
+        ("features.top_share", 0.0),
+        ("objective.trim_share", 1.0),
+        ("search.init", "random"),
+    ],
 )
 def test_settings_out_of_range_are_named(key, value):
     config = default_config()
@@ -149,7 +164,13 @@ def test_each_of_the_two_trainings_moves_its_own_part_only(trained):
     batch = {"images": images, "labels": np.repeat(np.float32([0, 1, 2]), [6, 4, 2])}
     state = [np.array(v) for v in model.variables]
     parts = {
-        "gan": (model.generator, model.discriminator, model.encoder, model.generator_average, model.discriminator_average),
+        "gan": (
+            model.generator,
+            model.discriminator,
+            model.encoder,
+            model.generator_average,
+            model.discriminator_average,
+        ),
         "patches": (model.patches, model.patches_average),
     }
     for trains, other in (("gan", "patches"), ("patches", "gan")):
@@ -185,13 +206,26 @@ def test_the_detector_with_memory_and_without_search(trained):
     detector = Detector(model, search={"iterations": 1}, batch_size=4)
     assert detector.wants("memory") and "memory" not in detector.names
     detector.remember(detector.draw(images[:6]), size=20)
-    assert detector.names == ("residual", "feature_distance", "discriminator", "latent_norm", "patches", "memory")
+    assert detector.names == (
+        "residual",
+        "feature_distance",
+        "discriminator",
+        "latent_norm",
+        "patches",
+        "memory",
+    )
     detector.calibrate(images[:5], images[6:9], 0.2)
-    quick = Detector(model, batch_size=4, components=("discriminator", "patches", "memory"), memory=detector.memory)
+    quick = Detector(
+        model, batch_size=4, components=("discriminator", "patches", "memory"), memory=detector.memory
+    )
     whole, few = next(iter(detector.measure(images[3:4]))), list(quick.measure(images[:4]))[3]
     np.testing.assert_allclose(few.components, whole.components[[2, 4, 5]], rtol=1e-4)
     assert few.reconstruction is None and few.difference is None and whole.difference.shape == (16, 16)
-    assert quick.search is None and few.layers.shape == (16, 16, 2 + 3 + 1)  # two resolutions, three strides, the memory
+    assert quick.search is None and few.layers.shape == (
+        16,
+        16,
+        2 + 3 + 1,
+    )  # two resolutions, three strides, the memory
     with pytest.raises(ValueError, match="score.components must be among .*, got foo"):
         Detector(model, components=("foo",))
 

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semi_anogan import pretrained
+from semi_anogan.networks import pretrained
 
 
-@pytest.mark.parametrize(("size", "stride", "side"), [(3, 1, 8), (3, 2, 8), (5, 2, 8), (5, 1, 7), (3, 2, 9), (5, 2, 7)])
+@pytest.mark.parametrize(
+    ("size", "stride", "side"), [(3, 1, 8), (3, 2, 8), (5, 2, 8), (5, 1, 7), (3, 2, 9), (5, 2, 7)]
+)
 def test_depthwise_equals_tensorflows_own_with_its_gradient(size, stride, side):
     rng = np.random.default_rng(0)
     x = tf.constant(rng.standard_normal((2, side, side, 3)), tf.float32)
@@ -25,7 +27,11 @@ def test_depthwise_equals_tensorflows_own_with_its_gradient(size, stride, side):
 def test_frozen_features_have_no_variables_and_the_scales_they_say():
     network = pretrained.load_features()
     network.build()
-    assert network.variables == [] and network.strides == [4, 8, 16, 32] and network.channels == [24, 40, 112, 320]
+    assert (
+        network.variables == []
+        and network.strides == [4, 8, 16, 32]
+        and network.channels == [24, 40, 112, 320]
+    )
     found = network(np.zeros((1, 64, 64, 1), np.float32))
     assert [tuple(f.shape) for f in found] == [(1, 16, 16, 24), (1, 8, 8, 40), (1, 4, 4, 112), (1, 2, 2, 320)]
     grey = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 1)).astype(np.float32)
@@ -54,7 +60,10 @@ def test_offsets_start_at_the_imagenet_weights_and_move_them_by_their_scale():
         ({"name": "NoSuchNet"}, "features.name must be .* got 'NoSuchNet'"),
         ({"weights_file": "w.h5"}, "features.weights must not be given for efficientnet_lite0, got 'w.h5'"),
         ({"trainable_blocks": 17}, "trainable_blocks must be 0 to 16, got 17"),
-        ({"name": "MobileNetV2", "trainable_blocks": 2}, "features.trainable_blocks must be 0 for MobileNetV2, got 2"),
+        (
+            {"name": "MobileNetV2", "trainable_blocks": 2},
+            "features.trainable_blocks must be 0 for MobileNetV2, got 2",
+        ),
         ({"name": "MobileNetV2", "weights_file": "missing.h5"}, "features.weights 'missing.h5'"),
     ],
 )
@@ -71,13 +80,19 @@ def test_a_model_of_keras_applications_from_a_weights_file(tmp_path):
     assert network.strides == [4, 8, 16] and network.trainable_variables == []
     found = network(np.zeros((1, 64, 64, 1), np.float32))
     assert [f.shape[1] for f in found] == [16, 8, 4] and [f.shape[-1] for f in found] == network.channels
-    assert all(tuned is frozen for tuned, frozen in zip(*network.tuned_and_frozen(np.zeros((1, 64, 64, 1), np.float32)), strict=True))
+    assert all(
+        tuned is frozen
+        for tuned, frozen in zip(*network.tuned_and_frozen(np.zeros((1, 64, 64, 1), np.float32)), strict=True)
+    )
 
 
 @pytest.mark.parametrize("blocks", [0, 2, 6, 16])
 def test_features_as_they_were_before_fine_tuning(blocks):
     images = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 1)).astype(np.float32)
-    untouched, network = pretrained.PretrainedFeatures(15)(images), pretrained.PretrainedFeatures(15, trainable_blocks=blocks)
+    untouched, network = (
+        pretrained.PretrainedFeatures(15)(images),
+        pretrained.PretrainedFeatures(15, trainable_blocks=blocks),
+    )
     network.build()
     for number, variable in enumerate(network.trainable_variables):
         variable.assign(np.random.default_rng(number).normal(0, 1, variable.shape))
@@ -86,4 +101,9 @@ def test_features_as_they_were_before_fine_tuning(blocks):
         np.testing.assert_array_equal(now, called)
         np.testing.assert_array_equal(before, expected)
     changed = [not np.array_equal(now, before) for now, before in zip(tuned, frozen, strict=True)]
-    assert changed == {0: [False] * 4, 2: [False, False, False, True], 6: [False, False, True, True], 16: [True] * 4}[blocks]
+    assert (
+        changed
+        == {0: [False] * 4, 2: [False, False, False, True], 6: [False, False, True, True], 16: [True] * 4}[
+            blocks
+        ]
+    )

@@ -12,8 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semi_anogan import report_plots
-from semi_anogan.report import GalleryItem, Report, SuspiciousImage, choose_gallery, write_report
+from semi_anogan.evaluation.report import figures as report_plots
+from semi_anogan.evaluation.report.page import (
+    GalleryItem,
+    Report,
+    SuspiciousImage,
+    choose_gallery,
+    write_report,
+)
 
 ABNORMAL = np.array([False, False, False, False, True, True, True])
 SCORES = np.array([0.1, 0.2, 0.3, 2.5, 0.4, 3.0, 4.0])
@@ -23,8 +29,17 @@ NASTY = 'parts/<script>alert(1)</script>&"x".png'
 def _item(group="miss", path="a.png", abnormal=True, mask=None, size=8, map_value=1.0):
     defect = np.zeros((size, size), np.float32)
     defect[2, 3] = map_value
-    return GalleryItem(path, abnormal, 0.4, group, np.zeros((size, size, 1), np.float32),
-                       np.zeros((size, size, 1), np.float32), defect, defect, mask)
+    return GalleryItem(
+        path,
+        abnormal,
+        0.4,
+        group,
+        np.zeros((size, size, 1), np.float32),
+        np.zeros((size, size, 1), np.float32),
+        defect,
+        defect,
+        mask,
+    )
 
 
 def _full() -> Report:
@@ -33,20 +48,39 @@ def _full() -> Report:
     steps = np.arange(0, 1000, 100)
     return Report(
         title="Parts <A> & B",
-        metrics={"image_auroc": 0.91666, "image_average_precision": 0.9, "image_f1_max": 0.8, "threshold": 1.0,
-                 "image_false_alarm_rate": 0.25, "image_recall": 2 / 3, "pixel_auroc": 0.987, "pixel_aupro": 0.876,
-                 "components": {"residual": 0.75}, "train_seconds": 12.5},
-        paths=[NASTY] * 7, abnormal=ABNORMAL, scores=SCORES, threshold=1.0,
+        metrics={
+            "image_auroc": 0.91666,
+            "image_average_precision": 0.9,
+            "image_f1_max": 0.8,
+            "threshold": 1.0,
+            "image_false_alarm_rate": 0.25,
+            "image_recall": 2 / 3,
+            "pixel_auroc": 0.987,
+            "pixel_aupro": 0.876,
+            "components": {"residual": 0.75},
+            "train_seconds": 12.5,
+        },
+        paths=[NASTY] * 7,
+        abnormal=ABNORMAL,
+        scores=SCORES,
+        threshold=1.0,
         config={"data": {"name": "folder", "root": None}, "schedule": {"batch_sizes": (16, 8)}, "seed": 3},
-        components=np.stack([SCORES, -SCORES], 1), component_names=["residual", "inverse"],
+        components=np.stack([SCORES, -SCORES], 1),
+        component_names=["residual", "inverse"],
         pixel_differences={"normal": np.array([90, 10, 0]), "abnormal": np.array([50, 30, 20])},
         pixel_difference_edges=np.array([0, 0.5, 1, 2]),
         gallery=[_item("typical normal", abnormal=False), _item("miss", NASTY, mask=mask)],
         history={"generator_loss": (steps, np.exp(-steps / 500)), "odd $name_": (steps, np.full(10, np.nan))},
-        suspicious=[SuspiciousImage("train/7.png", 5.25, True, np.zeros((200, 100, 3))),
-                    SuspiciousImage("train/8.png", 5.0, False), SuspiciousImage("train/9.png", 4.5)],
-        synthetic=[np.zeros((16, 16, 1)), np.ones((16, 16, 1))], synthetic_kinds=("crack", "shade"),
-        hidden_abnormal=4, warnings=["few images <60>"])
+        suspicious=[
+            SuspiciousImage("train/7.png", 5.25, True, np.zeros((200, 100, 3))),
+            SuspiciousImage("train/8.png", 5.0, False),
+            SuspiciousImage("train/9.png", 4.5),
+        ],
+        synthetic=[np.zeros((16, 16, 1)), np.ones((16, 16, 1))],
+        synthetic_kinds=("crack", "shade"),
+        hidden_abnormal=4,
+        warnings=["few images <60>"],
+    )
 
 
 class _Page(html.parser.HTMLParser):
@@ -60,7 +94,9 @@ class _Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.sources += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")]
+        self.sources += [
+            value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")
+        ]
 
     def handle_data(self, data):
         if self.tags and self.tags[-1] != "style" or data.strip() and "{" not in data:
@@ -94,15 +130,30 @@ def test_plots_are_written_and_embedded(full):
 
 def test_numbers_are_those_given(full):
     text = _Page(full[1]).text
-    for words in ("0.917 image AUROC", "66.7% recall at the threshold", "25.0% false-alarm rate at the threshold",
-                  "0.900 average precision", "0.800 best F1", "0.987 pixel AUROC", "0.876 pixel AUPRO",
-                  "4 normal and 3 abnormal test images", "Guessing gives 0.43", "image_auroc 0.91666",
-                  "components.residual 0.75", "train_seconds 12.5", "data.name folder", "data.root not available",
-                  "schedule.batch_sizes 16, 8", "seed 3", "43% of the images"):
+    for words in (
+        "0.917 image AUROC",
+        "66.7% recall at the threshold",
+        "25.0% false-alarm rate at the threshold",
+        "0.900 average precision",
+        "0.800 best F1",
+        "0.987 pixel AUROC",
+        "0.876 pixel AUPRO",
+        "4 normal and 3 abnormal test images",
+        "Guessing gives 0.43",
+        "image_auroc 0.91666",
+        "components.residual 0.75",
+        "train_seconds 12.5",
+        "data.name folder",
+        "data.root not available",
+        "schedule.batch_sizes 16, 8",
+        "seed 3",
+        "43% of the images",
+    ):
         assert words in text, words
     # Confusion at 1.0: normal 3 passed, 1 alarm; abnormal 1 passed, 2 alarms.
     assert re.search(r"normal\s+3 1\s+abnormal 1 2", text)
-    # 12 pairs: 0.4 loses only to 2.5 -> 11/12, and 1/12 for the component that runs the other way; best first.
+    # 12 pairs: 0.4 loses only to 2.5 -> 11/12, and 1/12 for the component that runs the other way; best
+    # first.
     assert re.search(r"residual 0\.917 0\.25 3 inverse 0\.083 -0\.25 -3", text)
 
 
@@ -116,10 +167,16 @@ def test_texts_are_escaped(full):
 def test_suspicious_training_images(full):
     text = _Page(full[1]).text
     assert "1 of the 3 are known to be mislabelled, out of 4 abnormal images hidden" in text
-    assert "train/7.png suspicion 5.25 abnormal in truth" in text and "train/8.png suspicion 5 normal in truth" in text
+    assert (
+        "train/7.png suspicion 5.25 abnormal in truth" in text
+        and "train/8.png suspicion 5 normal in truth" in text
+    )
     assert text.count("in truth") == 2
     picture = re.search(r'<img src="data:image/png;base64,([^"]+)" alt="train/7.png">', full[1]).group(1)
-    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (96, 192)  # of 100 x 200: large enough to judge by
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (
+        96,
+        192,
+    )  # of 100 x 200: large enough to judge by
 
 
 def test_synthetic_defects_are_shown_with_their_kinds(full):
@@ -135,7 +192,9 @@ def test_gallery_rows_come_in_group_order(full):
     assert "The green line" in text
 
 
-@pytest.mark.parametrize(("search", "mask", "columns"), [(True, True, 5), (True, False, 4), (False, True, 3), (False, False, 2)])
+@pytest.mark.parametrize(
+    ("search", "mask", "columns"), [(True, True, 5), (True, False, 4), (False, True, 3), (False, False, 2)]
+)
 def test_gallery_pictures_stand_in_one_row(tmp_path, search, mask, columns):
     item = _item(mask=np.eye(8, dtype=bool) if mask else None)
     if not search:
@@ -151,17 +210,32 @@ def test_gallery_pictures_stand_in_one_row(tmp_path, search, mask, columns):
 def test_only_scores(tmp_path):
     path = write_report(tmp_path, Report("Bare", {}, ["a", "b"], [False, False], [1.0, 2.0]))
     text = _Page(path.read_text(encoding="utf-8")).text
-    for words in ("The test images hold no abnormal one", "No threshold was given", "not given in components",
-                  "no image was reconstructed", "No images were chosen", "No training history",
-                  "No metrics were given", "No configuration was given"):
+    for words in (
+        "The test images hold no abnormal one",
+        "No threshold was given",
+        "not given in components",
+        "no image was reconstructed",
+        "No images were chosen",
+        "No training history",
+        "No metrics were given",
+        "No configuration was given",
+    ):
         assert words in text, words
     assert "Read this first" not in text and "Suspicious" not in text and "dashed" not in text
     assert [p.stem for p in (tmp_path / "plots").iterdir()] == ["scores"]
 
 
 def test_only_abnormal_images_and_none_metrics(tmp_path):
-    report = Report("One class", {"image_auroc": None, "image_recall": 0.5}, ["a", "b"], [True, True], [1.0, 2.0],
-                    threshold=1.5, components=np.zeros((2, 1)), component_names=["residual"])
+    report = Report(
+        "One class",
+        {"image_auroc": None, "image_recall": 0.5},
+        ["a", "b"],
+        [True, True],
+        [1.0, 2.0],
+        threshold=1.5,
+        components=np.zeros((2, 1)),
+        component_names=["residual"],
+    )
     text = _Page(write_report(tmp_path, report).read_text(encoding="utf-8")).text
     assert "The test images hold no normal one" in text and "50.0% recall" in text
     assert "image_auroc not available" in text and "residual not available not available 0" in text
@@ -180,8 +254,14 @@ def test_gallery_without_masks(tmp_path):
 
 def test_abnormal_image_without_mask_beside_one_with(tmp_path):
     mask = np.eye(8, dtype=bool)
-    report = Report("Masks", {}, ["a"], [True], [1.0],
-                    gallery=[_item(mask=mask), _item(), _item("false alarm", abnormal=False)])
+    report = Report(
+        "Masks",
+        {},
+        ["a"],
+        [True],
+        [1.0],
+        gallery=[_item(mask=mask), _item(), _item("false alarm", abnormal=False)],
+    )
     text = _Page(write_report(tmp_path, report).read_text(encoding="utf-8")).text
     assert text.count("no mask given") == 1 and text.count("no defect") == 1
 
@@ -192,11 +272,14 @@ def test_a_second_report_leaves_no_plot_of_the_first(tmp_path):
     assert [p.stem for p in (tmp_path / "plots").iterdir()] == ["scores"]
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"paths": ["a"]}, "1 paths but 7 scores"),
-    ({"scores": np.where(np.arange(7) == 3, np.nan, SCORES)}, "score 3 is nan"),
-    ({"gallery": [_item("nice")]}, "nice"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"paths": ["a"]}, "1 paths but 7 scores"),
+        ({"scores": np.where(np.arange(7) == 3, np.nan, SCORES)}, "score 3 is nan"),
+        ({"gallery": [_item("nice")]}, "nice"),
+    ],
+)
 def test_bad_reports(tmp_path, change, message):
     report = _full()
     for name, value in change.items():
@@ -209,10 +292,18 @@ def test_choose_gallery_by_hand():
     # index      0    1    2    3    4    5    6    7    8    9
     scores = [0.1, 0.2, 0.3, 0.9, 2.5, 1.5, 0.4, 0.0, 3.0, 5.0]
     abnormal = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1], bool)
-    # Normal passed: 0..3, median 0.25, nearest 1 (0.05) and 2 (0.05). Alarms 4, 5. Misses 7, 6. Found 8, 9: median 4.
+    # Normal passed: 0..3, median 0.25, nearest 1 (0.05) and 2 (0.05). Alarms 4, 5. Misses 7, 6. Found 8, 9:
+    # median 4.
     assert choose_gallery(abnormal, scores, 1.0, count=2) == [
-        (7, "miss"), (6, "miss"), (4, "false alarm"), (5, "false alarm"), (8, "typical abnormal"),
-        (9, "typical abnormal"), (1, "typical normal"), (2, "typical normal")]
+        (7, "miss"),
+        (6, "miss"),
+        (4, "false alarm"),
+        (5, "false alarm"),
+        (8, "typical abnormal"),
+        (9, "typical abnormal"),
+        (1, "typical normal"),
+        (2, "typical normal"),
+    ]
     assert choose_gallery(abnormal, scores, 1.0, count=1)[0] == (7, "miss")
     only_normal = choose_gallery(np.zeros(3, bool), np.zeros(3), 1.0, count=2)
     assert only_normal == [(0, "typical normal"), (1, "typical normal")]
@@ -227,7 +318,8 @@ def test_gallery_tiles():
     assert low == 0.0 and high == pytest.approx(np.quantile(_item().anomaly_map, 0.999))
     strong, weak = rows[0]["arrays"], rows[1]["arrays"]
     assert (strong["input"] == 128).all()  # 0 of [-1, 1]
-    # Where the map is at its median the image shows through unchanged; at the defect both are coloured, unlike.
+    # Where the map is at its median the image shows through unchanged; at the defect both are coloured,
+    # unlike.
     assert (np.delete(strong["anomaly map"].reshape(64, 3), 2 * 8 + 3, axis=0) == 128).all()
     assert not np.array_equal(strong["anomaly map"][2, 3], weak["anomaly map"][2, 3])
     # The two share one difference scale: 255 at the top, a quarter of it at 255 * sqrt(1/4).
@@ -264,11 +356,13 @@ def test_figures_draw_the_data():
 
 
 def test_no_pyplot_state_and_no_heavy_import(tmp_path):
-    code = ("import sys, numpy as np\n"
-            "from semi_anogan import metrics, calibration, events\n"
-            "from semi_anogan.report import Report, write_report\n"
-            "heavy = {'matplotlib', 'sklearn', 'scipy', 'jinja2', 'tensorboard', 'tensorflow', 'keras', 'PIL'}\n"
-            "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-            f"write_report({str(tmp_path)!r}, Report('t', {{}}, ['a', 'b'], [False, True], [0.0, 1.0]))\n"
-            "assert 'matplotlib.pyplot' not in sys.modules")
+    code = (
+        "import sys, numpy as np\n"
+        "from semi_anogan import metrics, calibration, events\n"
+        "from semi_anogan.report import Report, write_report\n"
+        "heavy = {'matplotlib', 'sklearn', 'scipy', 'jinja2', 'tensorboard', 'tensorflow', 'keras', 'PIL'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        f"write_report({str(tmp_path)!r}, Report('t', {{}}, ['a', 'b'], [False, True], [0.0, 1.0]))\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

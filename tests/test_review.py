@@ -7,12 +7,12 @@ import os
 
 import pytest
 
-from semi_anogan import runs, suspicion
-from semi_anogan.benchmarks import reviewing
+from semi_anogan.benchmarks import review as reviewing
 from semi_anogan.data import review
-from semi_anogan.data.dataset import DataError, Dataset, Example
+from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.splits import split
-from trained import smoke_data, smoke_run  # noqa: F401
+from semi_anogan.errors import DataError, RunError
+from semi_anogan.runs import build, suspicious_csv
 
 
 def splits(normal=30, abnormal=0, hidden=(), share=0.2):
@@ -32,7 +32,10 @@ def written(path, text, **kwargs):
 
 
 def test_only_rows_with_a_label_count(tmp_path):
-    file = written(tmp_path / "suspicious.csv", "path,suspicion,label\na.png,3,normal\nb.png,2,\nc.png,,abnormal\na.png,1,normal\n")
+    file = written(
+        tmp_path / "suspicious.csv",
+        "path,suspicion,label\na.png,3,normal\nb.png,2,\nc.png,,abnormal\na.png,1,normal\n",
+    )
     assert review.read(file) == {"a.png": "normal", "c.png": "abnormal"}
 
 
@@ -66,9 +69,15 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_held_out_images_stay_held_out_and_nothing_is_lost():
     before = splits(hidden={3, 4})
     trained, held = before.normal[0], before.held_out_normal[0]
-    after = review.apply(before, {trained.path: "abnormal", held.path: "normal", before.normal[1].path: "normal"}, "s.csv")
-    assert names(after.abnormal) == {trained.path} and names(after.normal) == names(before.normal) - {trained.path}
-    assert after.held_out_normal[1:] == before.held_out_normal[1:] and after.held_out_normal[0].path == held.path
+    after = review.apply(
+        before, {trained.path: "abnormal", held.path: "normal", before.normal[1].path: "normal"}, "s.csv"
+    )
+    assert names(after.abnormal) == {trained.path} and names(after.normal) == names(before.normal) - {
+        trained.path
+    }
+    assert (
+        after.held_out_normal[1:] == before.held_out_normal[1:] and after.held_out_normal[0].path == held.path
+    )
     assert after.held_out_normal[0].reviewed and after.normal[0].reviewed and not after.normal[1].reviewed
     assert all(e.abnormal and e.reviewed and not e.mislabelled for e in after.abnormal)
     assert after.test == before.test and not after.held_out_abnormal
@@ -86,7 +95,11 @@ def test_a_known_abnormal_image_may_turn_out_normal():
     before = splits(abnormal=3)
     after = review.apply(before, {"a1": "normal", "a2": "abnormal"}, "s.csv")
     assert names(after.abnormal) == {"a0", "a2"} and "a1" in names(after.normal)
-    assert {e.path: e.mask for e in after.normal + after.abnormal if e.path[0] == "a"} == {"a0": "m0", "a1": None, "a2": "m2"}
+    assert {e.path: e.mask for e in after.normal + after.abnormal if e.path[0] == "a"} == {
+        "a0": "m0",
+        "a1": None,
+        "a2": "m2",
+    }
 
 
 def test_what_cannot_be_reviewed_is_named():
@@ -100,32 +113,45 @@ def test_what_cannot_be_reviewed_is_named():
 
 def test_suspicious_csv_keeps_the_labels_and_lists_what_has_none(tmp_path):
     after = review.apply(splits(), {"n0": "normal", "n1": "abnormal"}, "s.csv")
-    ranked = [(e, 10.0 - int(e.path[1:])) for e in sorted(after.normal + after.held_out_normal, key=lambda e: int(e.path[1:]))]
+    ranked = [
+        (e, 10.0 - int(e.path[1:]))
+        for e in sorted(after.normal + after.held_out_normal, key=lambda e: int(e.path[1:]))
+    ]
     found = [e for e in after.abnormal if e.reviewed]
-    suspicion.write(tmp_path / "suspicious.csv", ranked, found)
+    suspicious_csv.write(tmp_path / "suspicious.csv", ranked, found)
     rows = list(csv.reader((tmp_path / "suspicious.csv").open()))
-    assert rows[0] == ["path", "suspicion", "label"] and rows[1] == ["n0", "10", "normal"] and rows[2] == ["n2", "8", ""]
+    assert (
+        rows[0] == ["path", "suspicion", "label"]
+        and rows[1] == ["n0", "10", "normal"]
+        and rows[2] == ["n2", "8", ""]
+    )
     assert rows[-1] == ["n1", "", "abnormal"] and len(rows) == 31
-    assert suspicion.read_highest(tmp_path / "suspicious.csv", 2) == [("n2", 8.0), ("n3", 7.0)]
-    assert review.read(tmp_path / "suspicious.csv") == {"n0": "normal", "n1": "abnormal"}  # so the same file can be filled in further
+    assert suspicious_csv.read_highest(tmp_path / "suspicious.csv", 2) == [("n2", 8.0), ("n3", 7.0)]
+    assert review.read(tmp_path / "suspicious.csv") == {
+        "n0": "normal",
+        "n1": "abnormal",
+    }  # so the same file can be filled in further
 
 
 def test_what_was_filled_in_outlives_a_fit_that_did_not_use_it_and_a_full_disk(tmp_path, monkeypatch):
     file, ranked = tmp_path / "suspicious.csv", [(e, 1.0) for e in splits().normal[:3]]
-    suspicion.write(file, ranked)
+    suspicious_csv.write(file, ranked)
     names = [e.path for e, _ in ranked]
     text = file.read_text().replace(f"{names[1]},1,", f"{names[1]},1,abnormal")
     file.write_text("\ufeff" + text, encoding="utf-8")  # as Excel saves it
-    suspicion.write(file, [(e, 2.0) for e, _ in ranked])
-    assert review.read(file) == {names[1]: "abnormal"} and suspicion.read_highest(file, 3) == [(names[0], 2.0), (names[2], 2.0)]
+    suspicious_csv.write(file, [(e, 2.0) for e, _ in ranked])
+    assert review.read(file) == {names[1]: "abnormal"} and suspicious_csv.read_highest(file, 3) == [
+        (names[0], 2.0),
+        (names[2], 2.0),
+    ]
     before = file.read_bytes()
 
     def full(source, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(runs.RunError, match="suspicious.csv: cannot be written: No space left"):
-        suspicion.write(file, ranked)
+    with pytest.raises(RunError, match="suspicious.csv: cannot be written: No space left"):
+        suspicious_csv.write(file, ranked)
     assert file.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["suspicious.csv"]
 
 
@@ -136,9 +162,14 @@ def test_the_benchmark_labels_the_most_suspicious_by_the_truth(smoke_run, smoke_
     before = {p.name: p.read_bytes() for p in smoke_run.iterdir() if p.is_file()}
     (none, no_found, first), (looked_at, found, then) = reviewing.reviewed(smoke_run, 1, 3)
     assert (none, no_found, looked_at) == (0, 0, 3)
-    assert found == sum(truth[path] for path, _ in suspicion.read_highest(smoke_run / "suspicious.csv", 3))
+    assert found == sum(
+        truth[path] for path, _ in suspicious_csv.read_highest(smoke_run / "suspicious.csv", 3)
+    )
     own = json.loads((smoke_run / "metrics.json").read_text())
-    assert first["image_auroc"] == pytest.approx(own["image_auroc"], abs=1e-3) and first["counts"] == own["counts"]
+    assert (
+        first["image_auroc"] == pytest.approx(own["image_auroc"], abs=1e-3)
+        and first["counts"] == own["counts"]
+    )
     assert then["counts"]["train_abnormal"] + then["counts"]["held_out_abnormal"] == found + sum(
         own["counts"][part] for part in ("train_abnormal", "held_out_abnormal")
     )
@@ -146,12 +177,16 @@ def test_the_benchmark_labels_the_most_suspicious_by_the_truth(smoke_run, smoke_
 
 
 def test_the_benchmark_needs_a_source_that_knows_the_truth(smoke_run, monkeypatch):
-    load_data = runs.load_data
+    load_data = build.load_data
 
     def without_truth(config):
         dataset, *others = load_data(config)
-        return dataclasses.replace(dataset, examples=tuple(dataclasses.replace(e, mislabelled=False) for e in dataset.examples)), *others
+        return dataclasses.replace(
+            dataset, examples=tuple(dataclasses.replace(e, mislabelled=False) for e in dataset.examples)
+        ), *others
 
-    monkeypatch.setattr(runs, "load_data", without_truth)
-    with pytest.raises(runs.RunError, match="'surface' does not know which of its normal training images are abnormal"):
+    monkeypatch.setattr(build, "load_data", without_truth)
+    with pytest.raises(
+        RunError, match="'surface' does not know which of its normal training images are abnormal"
+    ):
         next(reviewing.reviewed(smoke_run, 1, 3))

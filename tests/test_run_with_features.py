@@ -6,16 +6,24 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_runs import tiny_config
 
-from semi_anogan import runs, suspicion, train
+from helpers.tiny_runs import tiny_config
+from semi_anogan import train
 from semi_anogan.data import review
-from semi_anogan.detector import Detector
-from semi_anogan.pretrained import load_features
+from semi_anogan.errors import RunError
+from semi_anogan.networks.pretrained.load import load_features
+from semi_anogan.runs import build, suspicious_csv
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring.detector import Detector
 
 FEATURES = {
-    "features.name": "efficientnet_lite0", "features.resolution": 32, "features.memory": 60, "schedule.total_kimages": 0.064,
-    "schedule.patch_kimages": 0.032, "schedule.patch_batch_size": 8, "schedule.start_resolution": 8,
+    "features.name": "efficientnet_lite0",
+    "features.resolution": 32,
+    "features.memory": 60,
+    "schedule.total_kimages": 0.064,
+    "schedule.patch_kimages": 0.032,
+    "schedule.patch_batch_size": 8,
+    "schedule.start_resolution": 8,
     "score.components": "discriminator,patches,memory,likeness,classifier",
 }
 
@@ -37,7 +45,11 @@ def test_few_known_defects_weigh_what_did_not_train_on_them(finished):
     assert fitted["method"] == "logistic_regression" and fitted["abnormals"] == 3
     assert weights["discriminator"] == weights["patches"] == 0 and weights["memory"] + weights["likeness"] > 0
     with np.load(finished[3] / "likeness.npz") as file:
-        assert file["left_out"].shape == (3,) and file["weights0"].shape == (24,) and file["weights2"].shape == (112,)
+        assert (
+            file["left_out"].shape == (3,)
+            and file["weights0"].shape == (24,)
+            and file["weights2"].shape == (112,)
+        )
 
 
 def test_without_known_defects_components_count_as_they_agree_with_the_memory(finished):
@@ -51,10 +63,10 @@ def test_without_known_defects_components_count_as_they_agree_with_the_memory(fi
 def test_with_many_known_defects_there_is_a_classifier_on_the_features_before_fine_tuning(finished):
     """What the run's file says, on ImageNet's own features, is the component in scores.csv."""
     assert [(finished[known] / "classifier.npz").exists() for known in (40, 3, 0)] == [True, False, False]
-    detector, config = Detector.load(finished[40]), runs.load_config(finished[40])
+    detector, config = Detector.load(finished[40]), run_folder.load_config(finished[40])
     assert detector.model.patches_average.features.trainable_blocks > 0 and "classifier" in detector.names
     assert all("classifier" not in Detector.load(finished[known]).names for known in (3, 0))
-    dataset, splits, _ = runs.load_data(config)
+    dataset, splits, _ = build.load_data(config)
     images = np.stack([detector.cut(dataset.read_image(e))[0] for e in splits.test])
     features = [np.asarray(f, np.float64) for f in load_features()(images)]
     pooled = np.concatenate([f.mean((1, 2)) for f in features] + [f.std((1, 2)) for f in features], axis=1)
@@ -67,7 +79,10 @@ def test_with_many_known_defects_there_is_a_classifier_on_the_features_before_fi
 
 @pytest.mark.parametrize("known", [40, 3, 0])
 def test_a_loaded_run_scores_as_the_training_did(finished, known):
-    detector, (dataset, splits, _) = Detector.load(finished[known]), runs.load_data(runs.load_config(finished[known]))
+    detector, (dataset, splits, _) = (
+        Detector.load(finished[known]),
+        build.load_data(run_folder.load_config(finished[known])),
+    )
     rows = (finished[known] / "scores.csv").read_text().splitlines()[1:]
     found = [detector.judge(m)[0] for m in detector.measure(dataset.read_image(e) for e in splits.test)]
     np.testing.assert_allclose(found, [float(row.split(",")[2]) for row in rows], rtol=1e-3, atol=1e-3)
@@ -80,7 +95,9 @@ def test_the_end_of_a_run_done_again_says_the_same(finished, tmp_path):
     for name in ("detector.json", "metrics.json", "memory.npz", "likeness.npz"):
         (folder / name).unlink()
     train.run(tiny_config(**{**FEATURES, "data.abnormal_count": 3}), folder)
-    before, after = (json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[3], folder))
+    before, after = (
+        json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[3], folder)
+    )
     assert before["names"] == after["names"]
     np.testing.assert_allclose(after["weights"], before["weights"], rtol=1e-3, atol=1e-6)
     assert after["threshold"] == pytest.approx(before["threshold"], rel=1e-3)
@@ -92,15 +109,22 @@ def test_settings_of_the_detector_change_without_training_again(finished, tmp_pa
     changes = {"data.abnormal_count": 3, "features.memory": 0, "calibration.false_alarm_rate": 0.4}
     train.run(tiny_config(**{**FEATURES, **changes}), folder)
     assert "calibration.false_alarm_rate was 0.01, now 0.4" in capsys.readouterr().out
-    before, after = (json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[3], folder))
-    assert after["names"] == [n for n in before["names"] if n != "memory"] and not (folder / "memory.npz").exists()
-    assert after["false_alarm_rate"] == 0.4 and runs.load_config(folder).features.memory == 0
+    before, after = (
+        json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[3], folder)
+    )
+    assert (
+        after["names"] == [n for n in before["names"] if n != "memory"]
+        and not (folder / "memory.npz").exists()
+    )
+    assert after["false_alarm_rate"] == 0.4 and run_folder.load_config(folder).features.memory == 0
     old, new = (sorted((f / "checkpoints").iterdir()) for f in (finished[3], folder))
     assert [p.name for p in old] == [p.name for p in new] and old[-1].read_bytes() == new[-1].read_bytes()
 
 
 def test_reviewed_images_change_the_detector_without_training_again(finished, tmp_path, capsys):
-    """suspicious.csv of the run itself, filled in: the labels stay in it, and the same command with more of them goes on."""
+    """suspicious.csv of the run itself, filled in: the labels stay in it, and the same command with more of
+    them goes on.
+    """
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder)
     file = folder / "suspicious.csv"
@@ -112,14 +136,23 @@ def test_reviewed_images_change_the_detector_without_training_again(finished, tm
     changes = {"data.abnormal_count": 0, "data.reviewed": str(file)}
     train.run(tiny_config(**{**FEATURES, **changes}), folder)
     said = capsys.readouterr().out
-    assert f"data.reviewed was None, now {str(file)!r}" in said and f"{file}: 3 images reviewed, 2 of them abnormal" in said
+    assert (
+        f"data.reviewed was None, now {str(file)!r}" in said
+        and f"{file}: 3 images reviewed, 2 of them abnormal" in said
+    )
     labels = {row[0]: row[2] for row in rows[1:4]}
-    assert review.read(file) == labels and not {path for path, _ in suspicion.read_highest(file, 1000)} & set(labels)
-    before, after = (json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[0], folder))
+    assert review.read(file) == labels and not {
+        path for path, _ in suspicious_csv.read_highest(file, 1000)
+    } & set(labels)
+    before, after = (
+        json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[0], folder)
+    )
     assert before["method"] == after["method"] == "robust_z_sum" and before["threshold"] != after["threshold"]
     old, new = (sorted((f / "checkpoints").iterdir()) for f in (finished[0], folder))
     assert [p.name for p in old] == [p.name for p in new] and old[-1].read_bytes() == new[-1].read_bytes()
-    assert all(path not in (folder / "report.html").read_text() for path in labels)  # what has been looked at is not listed again
+    assert all(
+        path not in (folder / "report.html").read_text() for path in labels
+    )  # what has been looked at is not listed again
 
 
 @pytest.mark.parametrize("name", ["likeness.npz", "memory.npz", "classifier.npz"])
@@ -127,5 +160,5 @@ def test_a_damaged_file_is_named(finished, tmp_path, name):
     folder = tmp_path / "run"
     shutil.copytree(finished[40], folder)
     (folder / name).write_bytes((folder / name).read_bytes()[:200])
-    with pytest.raises(runs.RunError, match=f"{name}: cannot be read"):
+    with pytest.raises(RunError, match=f"{name}: cannot be read"):
         Detector.load(folder)

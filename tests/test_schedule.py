@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from semi_anogan.schedule import Schedule, Stage
+from semi_anogan.networks.schedule import Schedule, Stage
 
-# 10,000 images, half of them for growing. Stages 4, 8, 16: two whole ones and half of the last (its fading) share 5,000
-# images, so a stage has 2,000 and each fading 1,000. The rate falls over the last 2,500 images.
+# 10,000 images, half of them for growing. Stages 4, 8, 16: two whole ones and half of the last (its fading)
+# share 5,000 images, so a stage has 2,000 and each fading 1,000. The rate falls over the last 2,500 images.
 EXAMPLE = Schedule(
     resolution=16,
     total_kimages=10.0,
@@ -92,12 +92,15 @@ def test_errors_name_key_and_value(key, value):
 
 
 def test_the_patches_follow_the_gan():
-    # 10,000 images of the GAN as before, then 1,000 of the patches; each step 10 of these, so steps are hundredths.
+    # 10,000 images of the GAN as before, then 1,000 of the patches; each step 10 of these, so steps are
+    # hundredths.
     schedule = Schedule(16, 10.0, patch_kimages=1.0, patch_batch_size=10, patch_learning_rate=0.02)
     assert schedule.gan_images == 10000 and schedule.total_images == 11000
     assert schedule.stage(9999).trains == "gan"
     first, middle, last = (schedule.stage(10000 + n) for n in (0, 500, 990))
-    assert {(s.resolution, s.fade, s.batch_size, s.trains) for s in (first, middle, last)} == {(16, 1.0, 10, "patches")}
+    assert {(s.resolution, s.fade, s.batch_size, s.trains) for s in (first, middle, last)} == {
+        (16, 1.0, 10, "patches")
+    }
     assert first.learning_rate == pytest.approx(0.02 * 0.1)  # a tenth of the rise
     assert middle.learning_rate == pytest.approx(0.02 * 0.5)
     assert last.learning_rate == pytest.approx(0.02 * 0.5 * (1 - math.cos(math.pi / 100)))

@@ -1,4 +1,6 @@
-"""The score command: every file gets its row, bad ones an error; nothing done is lost, and memory does not grow."""
+"""The score command: every file gets its row, bad ones an error; nothing done is lost, and memory does not
+grow.
+"""
 
 import csv
 import errno
@@ -9,15 +11,16 @@ import tracemalloc
 import types
 import weakref
 
-import bad_files
 import numpy as np
 import pytest
 from PIL import Image
-from trained import command, smoke_data, smoke_detector, smoke_run, stand_in_detector, test_images  # noqa: F401
 
-from semi_anogan import cli, score, score_files
+from helpers import bad_files
+from helpers.trained import command, stand_in_detector
+from semi_anogan import cli, score
 from semi_anogan.data import images as image_io
-from semi_anogan.runs import RunError
+from semi_anogan.errors import RunError
+from semi_anogan.scoring import files as score_files
 
 
 def rows_of(output) -> list[dict[str, str]]:
@@ -34,7 +37,9 @@ def odd_folder(tmp_path_factory, test_images):
     files = bad_files.write_all(folder)
     (folder / "sub").mkdir()
     for number in (2, 10):
-        Image.fromarray(image_io.to_uint8(test_images[number, ..., 0])).save(folder / "sub" / f"part{number}.png")
+        Image.fromarray(image_io.to_uint8(test_images[number, ..., 0])).save(
+            folder / "sub" / f"part{number}.png"
+        )
     (folder / "notes.txt").write_text("no image by its name")
     return folder, files
 
@@ -52,14 +57,19 @@ def test_bad_files_give_exit_code_3_and_no_traceback(scored, odd_folder):
     bad = [path for path, expected in odd_folder[1].values() if expected == "error"]
     assert result.returncode == 3, result.stderr
     assert "Traceback" not in result.stderr
-    assert f"{len(rows) - len(bad)} images scored, {len(bad)} with errors: {output}/scores.csv" in result.stdout
+    assert (
+        f"{len(rows) - len(bad)} images scored, {len(bad)} with errors: {output}/scores.csv" in result.stdout
+    )
     for path in bad:
         assert f"error: {path}: " in result.stderr
 
 
 def test_every_file_has_its_row_in_order(scored, odd_folder):
     folder, files = odd_folder
-    names = [str(path.relative_to(folder)) for path, _ in files.values()] + ["sub/part2.png", "sub/part10.png"]
+    names = [str(path.relative_to(folder)) for path, _ in files.values()] + [
+        "sub/part2.png",
+        "sub/part10.png",
+    ]
     names.sort(key=lambda name: name.replace("part2", "part02"))  # numbers by value
     assert [row["path"] for row in scored[2]] == [f"{folder}/{name}" for name in names]
 
@@ -68,13 +78,21 @@ def test_rows_say_ok_or_name_file_and_reason(scored, odd_folder):
     folder, files = odd_folder
     rows = {row["path"]: row for row in scored[2]}
     reasons = {
-        "empty": "empty file", "one_pixel": "1 x 1", "huge": "too many pixels", "text": "This is not", "truncated": "truncated",
+        "empty": "empty file",
+        "one_pixel": "1 x 1",
+        "huge": "too many pixels",
+        "text": "This is not",
+        "truncated": "truncated",
     }
     for kind, (path, expected) in files.items():
         row = rows[str(path)]
         assert row["status"] == expected, kind
         if expected == "ok":
-            assert np.isfinite(float(row["score"])) and row["label"] in ("normal", "abnormal") and row["error"] == ""
+            assert (
+                np.isfinite(float(row["score"]))
+                and row["label"] in ("normal", "abnormal")
+                and row["error"] == ""
+            )
         else:
             assert row["score"] == row["label"] == "" and row["error"].startswith(f"{path}: ")
             assert reasons.get(kind, "") in row["error"]
@@ -113,11 +131,13 @@ def test_maps_have_the_images_own_size(scored, odd_folder, smoke_detector):
 @pytest.fixture
 def main(monkeypatch, smoke_detector, smoke_run, tmp_path):
     """main(input=..., output=...) -> exit code, as the command does it, errors told on stderr."""
-    from semi_anogan.detector import Detector
+    from semi_anogan.scoring.detector import Detector
 
     monkeypatch.setattr(cli, "load_framework", lambda: None, raising=False)
     load = Detector.load
-    monkeypatch.setattr(Detector, "load", lambda folder: smoke_detector if folder == smoke_run else load(folder))
+    monkeypatch.setattr(
+        Detector, "load", lambda folder: smoke_detector if folder == smoke_run else load(folder)
+    )
 
     def run(**values):
         values = {"workdir": smoke_run, "output": tmp_path / "output", "maps": True, **values}
@@ -155,7 +175,9 @@ def test_single_bad_file(main, odd_folder, tmp_path):
 
 def test_csv_input(main, odd_folder, tmp_path):
     folder = odd_folder[0]
-    (folder / "list.csv").write_text("label,path\n1,sub/part10.png\n2,missing.png\n3,good.png\n4,sub/part10.png\n")
+    (folder / "list.csv").write_text(
+        "label,path\n1,sub/part10.png\n2,missing.png\n3,good.png\n4,sub/part10.png\n"
+    )
     assert main(input=folder / "list.csv") == 3
     rows = rows_of(tmp_path / "output")
     names = ("sub/part10.png", "missing.png", "good.png", "sub/part10.png")
@@ -186,8 +208,14 @@ def test_missing_input_and_run_folder_are_one_line_each(main, odd_folder, tmp_pa
         ({"input": tmp_path / "empty"}, f"{tmp_path}/empty: no image files"),
         ({"input": tmp_path / "empty.csv"}, f"{tmp_path}/empty.csv: row 1: no column path"),
         ({"input": tmp_path / "nowhere.csv"}, f"{tmp_path}/nowhere.csv: cannot be read"),
-        ({"input": odd_folder[0], "workdir": tmp_path / "norun"}, f"{tmp_path}/norun/config.json: no such file"),
-        ({"input": odd_folder[0], "workdir": tmp_path / "empty"}, f"{tmp_path}/empty/config.json: no such file"),
+        (
+            {"input": odd_folder[0], "workdir": tmp_path / "norun"},
+            f"{tmp_path}/norun/config.json: no such file",
+        ),
+        (
+            {"input": odd_folder[0], "workdir": tmp_path / "empty"},
+            f"{tmp_path}/empty/config.json: no such file",
+        ),
     ]
     for values, message in cases:
         assert main(**values) == 1
@@ -247,7 +275,9 @@ def test_scores_csv_on_a_full_disk_is_a_run_error(tmp_path):
 
 
 def test_rows_are_on_disk_as_soon_as_they_are_known(tmp_path):
-    """While a batch of 4 is measured, the rows of all but the one before it are there; that one's are being written."""
+    """While a batch of 4 is measured, the rows of all but the one before it are there; that one's are being
+    written.
+    """
     paths, seen = write_images(tmp_path, 12), []
     detector = stand_in_detector(batch_size=4)
     measure = detector._measure
@@ -269,7 +299,9 @@ def test_errors_stay_at_their_places(tmp_path):
     bad = str(tmp_path / "bad.png")
     paths = [bad, bad, *good[:3], bad, *good[3:6], bad, bad, good[6], bad]
     for batch_size in (1, 2, 4, 100):
-        assert score.score(stand_in_detector(batch_size=batch_size), paths, tmp_path / "output", maps=False) == 6
+        assert (
+            score.score(stand_in_detector(batch_size=batch_size), paths, tmp_path / "output", maps=False) == 6
+        )
         rows = rows_of(tmp_path / "output")
         assert [row["path"] for row in rows] == paths
         assert [row["status"] == "error" for row in rows] == [p == bad for p in paths]
@@ -302,7 +334,12 @@ def test_map_png_shows_0_to_10_deviations(tmp_path):
 
 def test_map_names_are_unique():
     names = score_files.MapNames()
-    assert [names.unique(p) for p in ("a/x.png", "b/x.png", "b/y.png", "c/x.png")] == ["x.png", "x.png.2", "y.png", "x.png.3"]
+    assert [names.unique(p) for p in ("a/x.png", "b/x.png", "b/y.png", "c/x.png")] == [
+        "x.png",
+        "x.png.2",
+        "y.png",
+        "x.png.3",
+    ]
 
 
 @pytest.fixture
@@ -333,7 +370,9 @@ def test_at_most_a_batch_of_images_is_in_memory(generated, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_number_of_images(generated, tmp_path, capsys):
-    """Peak of what Python and NumPy allocate: 300 images (4 kB each, a third of the files bad) take what 60 take."""
+    """Peak of what Python and NumPy allocate: 300 images (4 kB each, a third of the files bad) take what 60
+    take.
+    """
 
     def peak(count):
         detector = stand_in_detector(batch_size=8, resolution=32)
@@ -346,7 +385,9 @@ def test_memory_does_not_grow_with_the_number_of_images(generated, tmp_path, cap
             tracemalloc.stop()
 
     peak(30)  # what is imported and cached on first use
-    assert peak(300) - peak(60) < 100_000  # 160 images more would be 650 kB, and several times that with their maps
+    assert (
+        peak(300) - peak(60) < 100_000
+    )  # 160 images more would be 650 kB, and several times that with their maps
 
 
 @pytest.mark.parametrize("count, told", [(16, True), (15, False)])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from semi_anogan import components, scores
+from semi_anogan import components
+from semi_anogan.scoring import maps as scores
 
 
 def tensor(values, *shape):
@@ -39,7 +40,9 @@ def test_map_layers_by_hand():
     features = [tensor(fine), tensor(coarse)]
     _, layers = scores.of_search(tensor(images), tensor(0 * images), tensor([[0.0]]), features, zeros)
     assert set(layers) == {"residual", "feature_distance"}  # the norm of a latent is nowhere in the image
-    (residual,), (of_fine, of_coarse) = (map(numpy, layers[name]) for name in ("residual", "feature_distance"))
+    (residual,), (of_fine, of_coarse) = (
+        map(numpy, layers[name]) for name in ("residual", "feature_distance")
+    )
     assert (residual.shape, of_fine.shape, of_coarse.shape) == ((1, 4, 4, 1), (1, 4, 4, 1), (1, 2, 2, 1))
     expected = np.zeros((4, 4))
     expected[1, 2] = 0.75
@@ -58,15 +61,22 @@ def test_to_size_halves_larger_maps():
 
 
 def test_to_size_interpolates_between_the_centres_of_smaller_ones():
-    """Two patches over four pixels: their centres lie at 0.5 and 2.5, a pixel between them is a quarter on its way."""
+    """Two patches over four pixels: their centres lie at 0.5 and 2.5, a pixel between them is a quarter on
+    its way.
+    """
     layer = tensor([0.0, 8.0, 0.0, 8.0], 1, 2, 2, 1)
     np.testing.assert_allclose(numpy(scores.to_size(layer, 4))[0, ..., 0], [[0, 2, 6, 8]] * 4, atol=1e-5)
-    np.testing.assert_allclose(numpy(scores.to_size(tensor([3.0], 1, 1, 1, 1), 8)), np.full((1, 8, 8, 1), 3.0), rtol=1e-6)
+    np.testing.assert_allclose(
+        numpy(scores.to_size(tensor([3.0], 1, 1, 1, 1), 8)), np.full((1, 8, 8, 1), 3.0), rtol=1e-6
+    )
 
 
 def test_anomaly_map_is_the_weighted_mean_of_the_standardised_layers():
     layers = tensor([[1, 10], [3, 30], [1, 50], [-1, 10]], 1, 2, 2, 2)
-    for weights, expected in ((np.float32([0.5, 0.5]), [[0.0, 1.0], [1.0, -0.5]]), (np.float32([0.25, 0.75]), [[0, 1], [1.5, -0.25]])):
+    for weights, expected in (
+        (np.float32([0.5, 0.5]), [[0.0, 1.0], [1.0, -0.5]]),
+        (np.float32([0.25, 0.75]), [[0, 1], [1.5, -0.25]]),
+    ):
         found = numpy(scores.combined(layers, np.float32([1, 10]), np.float32([2, 20]), weights))
         # Standardised: (0, 0), (1, 1), (0, 2), (-1, 0).
         np.testing.assert_allclose(found[..., 0], [expected], rtol=1e-6)

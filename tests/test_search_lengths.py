@@ -1,31 +1,45 @@
-"""The benchmark of the search's length: the figures of its rows are those of the run's search with so many steps."""
+"""The benchmark of the search's length: the figures of its rows are those of the run's search with so many
+steps.
+"""
 
 import re
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from trained import smoke_data, smoke_run, tiny_model  # noqa: F401
 
-from semi_anogan import losses
-from semi_anogan.benchmarks import search_lengths
-from semi_anogan.detector import Detector
-from semi_anogan.runs import RunError
+from semi_anogan.benchmarks import search as search_lengths
+from semi_anogan.errors import RunError
+from semi_anogan.networks import losses
+from semi_anogan.scoring.detector import Detector
 
 
 def test_rows_are_the_runs_search(smoke_run, smoke_data, capsys):
     config, dataset, splits = smoke_data
     text = search_lengths.run(str(smoke_run), [0, 20], 20)
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if re.match(r"\| (enc|cand)", line)]
-    assert [row[:2] for row in rows] == [["encoder", "0"], ["encoder", "20"], ["candidates", "0"], ["candidates", "20"]]
-    assert float(rows[1][5]) < float(rows[0][5]) and float(rows[3][5]) < float(rows[2][5])  # searching lowers the loss
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if re.match(r"\| (enc|cand)", line)
+    ]
+    assert [row[:2] for row in rows] == [
+        ["encoder", "0"],
+        ["encoder", "20"],
+        ["candidates", "0"],
+        ["candidates", "20"],
+    ]
+    assert float(rows[1][5]) < float(rows[0][5]) and float(rows[3][5]) < float(
+        rows[2][5]
+    )  # searching lowers the loss
     # The first row by hand: no step, so the encoder's own reconstruction.
     model = Detector.load(smoke_run).model
     images = np.stack([dataset.read_image(e) for e in splits.test])
     latents = model.encoder(images)
     features, reconstructions = model.discriminator_average(images)[1], model.generator_average(latents)
     found = model.discriminator_average(reconstructions)[1]
-    loss = np.asarray(losses.search_loss(images, reconstructions, features, found, config.search.feature_weight))
+    loss = np.asarray(
+        losses.search_loss(images, reconstructions, features, found, config.search.feature_weight)
+    )
     abnormal = [e.abnormal for e in splits.test]
     assert float(rows[0][2]) == pytest.approx(roc_auc_score(abnormal, loss), abs=1e-3)
     assert float(rows[0][5]) == pytest.approx(loss.mean(), abs=1e-3)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from semi_anogan.data.dataset import DataError, Dataset, Example
+from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.splits import split
+from semi_anogan.errors import DataError
 
 
 def dataset(normal, abnormal=0, test=3):
@@ -40,7 +41,9 @@ def test_the_seed_decides_and_nothing_else():
     data = dataset(normal=100, abnormal=100)
     first, again, other = split(data, 0.2, seed=1), split(data, 0.2, seed=1), split(data, 0.2, seed=2)
     assert first == again
-    assert first.held_out_normal != other.held_out_normal and first.held_out_abnormal != other.held_out_abnormal
+    assert (
+        first.held_out_normal != other.held_out_normal and first.held_out_abnormal != other.held_out_abnormal
+    )
     # The choice is at random, not the first or last rows; normal and abnormal ones are not drawn alike.
     held = [int(e.path[1:]) for e in first.held_out_normal]
     assert held not in (list(range(20)), list(range(80, 100)))
@@ -52,7 +55,9 @@ def test_the_number_of_abnormal_images_does_not_move_the_normal_ones():
     assert with_few.held_out_normal == with_many.held_out_normal
 
 
-@pytest.mark.parametrize("known, held", [(0, 0), (5, 0), (37, 0), (38, 8), (40, 8), (55, 11), (60, 12), (100, 12)])
+@pytest.mark.parametrize(
+    "known, held", [(0, 0), (5, 0), (37, 0), (38, 8), (40, 8), (55, 11), (60, 12), (100, 12)]
+)
 def test_of_the_abnormal_images_eight_to_twelve_are_held_out_or_none(known, held):
     splits = split(dataset(20, known), 0.2, seed=0)  # 37 * 0.2 = 7.4, 38 * 0.2 = 7.6
     assert len(splits.held_out_abnormal) == held and len(splits.abnormal) == known - held
@@ -69,5 +74,7 @@ def test_at_least_two_normal_images_are_held_out_and_two_are_left():
 
 @pytest.mark.parametrize("share", [0, 1, -0.2, 20])
 def test_errors_name_key_and_value(share):
-    with pytest.raises(DataError, match=rf"calibration\.hold_out_share must be between 0 and 1, got {share}$"):
+    with pytest.raises(
+        DataError, match=rf"calibration\.hold_out_share must be between 0 and 1, got {share}$"
+    ):
         split(dataset(10), share, seed=0)

@@ -1,4 +1,6 @@
-"""The protocols, their runs and tables; the runs themselves are replaced by a function that writes their files."""
+"""The protocols, their runs and tables; the runs themselves are replaced by a function that writes their
+files.
+"""
 
 import csv
 import json
@@ -10,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semi_anogan.benchmarks import comparison, suite, suite_runs, suite_tables
-from semi_anogan.benchmarks.suites import ABLATIONS, SUITES, VARIANTS, Selection, ablation
+from semi_anogan.benchmarks.baselines import comparison
+from semi_anogan.benchmarks.suites import jobs as suite_runs
+from semi_anogan.benchmarks.suites import suite
+from semi_anogan.benchmarks.suites import tables as suite_tables
+from semi_anogan.benchmarks.suites.protocols import ABLATIONS, SUITES, VARIANTS, Selection, ablation
 from semi_anogan.config import default_config
-from semi_anogan.runs import RunError
+from semi_anogan.errors import RunError
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 METRICS = {
@@ -41,7 +46,9 @@ def write_run(folder, **changes):
 
 @pytest.fixture
 def launched(monkeypatch):
-    """Replaces the processes; the list of the commands given. A command that contains a text of `failing` fails."""
+    """Replaces the processes; the list of the commands given. A command that contains a text of `failing`
+    fails.
+    """
     commands = []
 
     def launch(command, folder, threads):
@@ -76,7 +83,11 @@ def rows(text):
     """{case: {method: cells}} of a suite's Markdown."""
     cases = {}
     for block in text.split("### ")[1:]:
-        lines = [[c.strip() for c in line.strip("|").split("|")] for line in block.splitlines() if line.startswith("|")]
+        lines = [
+            [c.strip() for c in line.strip("|").split("|")]
+            for line in block.splitlines()
+            if line.startswith("|")
+        ]
         cases[block.splitlines()[0]] = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
     return cases
 
@@ -96,7 +107,10 @@ def test_every_setting_is_a_key_of_the_configuration():
     for protocol in (*SUITES.values(), ablation("elpv")):
         settings = [*protocol.cases.values(), *protocol.parts.values()]
         settings += [variant.settings for variant in protocol.variants.values()]
-        for key in {key for setting in settings for key in setting} | {*protocol.seed_keys, *protocol.required}:
+        for key in {key for setting in settings for key in setting} | {
+            *protocol.seed_keys,
+            *protocol.required,
+        }:
             section, _, name = key.partition(".")
             assert section in known and (not name or name in known[section]), key
 
@@ -104,14 +118,21 @@ def test_every_setting_is_a_key_of_the_configuration():
 def test_variants_of_a_folder_are_the_same_run():
     for variants in (VARIANTS, ABLATIONS):
         for variant in variants.values():
-            assert all(v.settings == variant.settings for v in variants.values() if v.folder == variant.folder)
+            assert all(
+                v.settings == variant.settings for v in variants.values() if v.folder == variant.folder
+            )
 
 
 def test_mnist_protocol():
     jobs = planned("mnist", {"data.path": "m.npz"})
-    # 10 digits x 3 seeds x (baselines and alpha 1, mixture, features, full; without the mixture where none are known).
+    # 10 digits x 3 seeds x (baselines and alpha 1, mixture, features, full; without the mixture where none
+    # are known).
     assert len(jobs) == 10 * 3 * (5 + 4) == len(flags_of(jobs))
-    common = {"--config.data.path=m.npz", "--config.data.normal_classes=3", "--config.data.contamination=0.05"}
+    common = {
+        "--config.data.path=m.npz",
+        "--config.data.normal_classes=3",
+        "--config.data.contamination=0.05",
+    }
     assert flags_of(jobs)["64 known, digit 3, alpha1, seed 2"] == common | {
         "--config.data.abnormal_count=64",
         "--config.seed=2",
@@ -133,18 +154,26 @@ def test_mnist_protocol():
 def test_fast_and_chosen_protocols():
     fast = planned("mnist", fast=True)
     assert {(job.part, job.seed) for job in fast} == {("digit 0", 0), ("digit 4", 0), ("digit 8", 0)}
-    chosen = planned("mnist", fast=True, cases=["none known", "digit 3"], variants=["plain AnoGAN", "alpha = 1"])
+    chosen = planned(
+        "mnist", fast=True, cases=["none known", "digit 3"], variants=["plain AnoGAN", "alpha = 1"]
+    )
     assert [job.name for job in chosen] == ["none known, digit 3, alpha1, seed 0"]
     seeds = planned("elpv", seeds=(4,), variants=["full", "small CNN"], cases=["10 known"])
     assert [job.name for job in seeds] == ["10 known, baselines, seed 4", "10 known, full, seed 4"]
     assert seeds[0].methods == ("small CNN",)
-    assert seeds[0].command[-3:] == ["--methods=small CNN", "--baseline_steps=500", f"--folder={seeds[0].folder}"]
+    assert seeds[0].command[-3:] == [
+        "--methods=small CNN",
+        "--baseline_steps=500",
+        f"--folder={seeds[0].folder}",
+    ]
 
 
 def test_elpv_and_surface_protocols():
     assert {job.case for job in planned("elpv")} == {"none known", "10 known", "128 known"}
     for job in planned("elpv"):
-        assert ("--config.objective.synthetic_kinds=crack,shade" in job.arguments) == (job.case == "none known")
+        assert ("--config.objective.synthetic_kinds=crack,shade" in job.arguments) == (
+            job.case == "none known"
+        )
     assert len(planned("elpv")) == 3 * (4 + 5 + 5)
     flags = flags_of(planned("surface"))
     assert len(flags) == 15
@@ -157,7 +186,11 @@ def test_elpv_and_surface_protocols():
         ("mnist", {"variants": ["ful"]}, "variants: 'ful' is not one of plain AnoGAN"),
         ("mnist", {"cases": ["digit 11"]}, "cases: 'digit 11' is not one of 64 known, none known, digit 0"),
         ("mnist", {"seeds": (1, 1)}, "seeds must be different numbers of at least 0, got 1, 1"),
-        ("mnist", {"given": {"data.normal_classes": 3}}, "--config.data.normal_classes is set by the suite itself"),
+        (
+            "mnist",
+            {"given": {"data.normal_classes": 3}},
+            "--config.data.normal_classes is set by the suite itself",
+        ),
         ("elpv", {"given": {"seed": 3}}, "--config.seed is set by the suite itself"),
         ("caltech256", {}, "needs --config.data.root, the folder that holds 256_ObjectCategories"),
     ],
@@ -169,14 +202,20 @@ def test_wrong_choices_are_refused_before_anything_runs(name, options, words, tm
 
 
 def test_tables_show_means_over_parts_and_seeds(tmp_path, launched):
-    text, failed = run("mnist", tmp_path, seeds=(0, 1), cases=["digit 0", "digit 4", "64 known", "none known"])
+    text, failed = run(
+        "mnist", tmp_path, seeds=(0, 1), cases=["digit 0", "digit 4", "64 known", "none known"]
+    )
     cases = rows(text)
     assert failed == 0 and list(cases) == ["64 known", "none known"]
     known = cases["64 known"]
     assert list(known) == [*comparison.METHODS, *VARIANTS]
     full = known["full"]
     # 0.90 and 0.92 of the seeds: 0.91 ± 0.01 (both digits are alike); seconds and speed without a deviation.
-    assert full["image AUROC"] == "0.910 ± 0.010" and full["training, s"] == "100" and full["test images/s"] == "12.3"
+    assert (
+        full["image AUROC"] == "0.910 ± 0.010"
+        and full["training, s"] == "100"
+        and full["test images/s"] == "12.3"
+    )
     assert full["recall at threshold"] == "0.700 ± 0.000" and "pixel AUROC" not in full
     # 0.9 residual + 0.1 distance: 0.9, 1.8 (normal), 2.7, 2.35 (abnormal). It has no threshold.
     plain = known["plain AnoGAN"]
@@ -219,7 +258,9 @@ def test_finished_runs_of_other_settings_are_not_taken(tmp_path, launched):
     run("surface", tmp_path, fast=True, given={"schedule.total_kimages": 1.0, "data.size": 32})
     run("surface", tmp_path, fast=True, given={"data.size": 32, "schedule.total_kimages": 1.0})
     count = len(launched.commands)
-    with pytest.raises(RunError, match="other settings .*total_kimages=1.0; --config.schedule.total_kimages=2.0"):
+    with pytest.raises(
+        RunError, match="other settings .*total_kimages=1.0; --config.schedule.total_kimages=2.0"
+    ):
         run("surface", tmp_path, fast=True, given={"schedule.total_kimages": 2.0, "data.size": 32})
     assert len(launched.commands) == count
     # What failed may be run with other settings.
@@ -273,19 +314,30 @@ def test_parallel_runs_share_the_cores(tmp_path, launched, monkeypatch):
     threads, launch = set(), suite_runs.launch
     monkeypatch.setattr(suite_runs.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(suite_runs, "launch", lambda c, f, count: threads.add(count) or launch(c, f, count))
-    arguments = ("surface", str(CONFIGS / "surface.py"), {}, Selection(fast=True), tmp_path / "runs", tmp_path)
+    arguments = (
+        "surface",
+        str(CONFIGS / "surface.py"),
+        {},
+        Selection(fast=True),
+        tmp_path / "runs",
+        tmp_path,
+    )
     assert suite.run(*arguments, parallel=4)[1] == 0
     assert threads == {2} and len(launched.commands) == 5
 
 
 def test_ablation(tmp_path, launched):
-    text, _ = run("ablation", tmp_path, config=CONFIGS / "elpv.py", given={"data.path": "elpv.csv"}, seeds=(0,))
+    text, _ = run(
+        "ablation", tmp_path, config=CONFIGS / "elpv.py", given={"data.path": "elpv.csv"}, seeds=(0,)
+    )
     assert list(rows(text)["elpv"]) == list(ABLATIONS)
     assert (tmp_path / "docs/ablation_elpv_suite.png").exists()
     flags = {command[-1].split("/")[-2]: set(command[4:-1]) for command in launched.commands}
     common, every_component = {"--config.data.path=elpv.csv", "--config.seed=0"}, "--config.score.components="
     assert flags["full"] == common | {every_component}  # configs/elpv.py leaves the search out
-    assert flags["no_search"] == common | {every_component + "discriminator,patches,memory,likeness,classifier"}
+    assert flags["no_search"] == common | {
+        every_component + "discriminator,patches,memory,likeness,classifier"
+    }
     assert flags["no_likeness"] == common | {every_component, "--config.features.likeness=False"}
     assert flags["no_memory"] == common | {every_component, "--config.features.memory=0"}
     assert ablation("surface").seed_keys == ("seed", "data.seed")
@@ -304,13 +356,15 @@ def categories(tmp_path):
 
 
 def test_caltech256(categories, tmp_path, launched):
-    from semi_anogan import runs
     from semi_anogan.configs.caltech256 import get_config
+    from semi_anogan.runs import build
 
     text, failed = run("caltech256", tmp_path, given={"data.root": str(categories)}, seeds=(0, 1))
     cases = rows(text)
     assert failed == 0 and list(cases) == [f"{n} inlier categor{'y' if n == 1 else 'ies'}" for n in (1, 3, 5)]
-    published = {name: cells["F1 max"] for name, cells in cases["3 inlier categories"].items() if "(pub" in name}
+    published = {
+        name: cells["F1 max"] for name, cells in cases["3 inlier categories"].items() if "(pub" in name
+    }
     assert published == {
         "CoP (published)": "0.718",
         "REAPER (published)": "0.784",
@@ -325,10 +379,12 @@ def test_caltech256(categories, tmp_path, launched):
     chosen = {}
     for command in launched.commands:
         config = get_config()
-        flags = dict(a.removeprefix("--config.").split("=", 1) for a in command if a.startswith("--config.data."))
+        flags = dict(
+            a.removeprefix("--config.").split("=", 1) for a in command if a.startswith("--config.data.")
+        )
         config.data.root = flags["data.root"]
         config.data.inlier_count, config.data.seed = int(flags["data.inlier_count"]), int(flags["data.seed"])
-        normal = runs.load_data(config)[0].select("train", "normal")
+        normal = build.load_data(config)[0].select("train", "normal")
         assert len(normal) == 75 * config.data.inlier_count
         chosen[config.data.inlier_count, config.data.seed] = {e.path[:3] for e in normal}
     assert [len(chosen[count, 0]) for count in (1, 3, 5)] == [1, 3, 5] and chosen[3, 0] != chosen[3, 1]
@@ -355,7 +411,9 @@ def test_the_command_refuses_and_writes(tmp_path):
 
     # A finished run is put into the table.
     write_run(tmp_path / "runs/suite-elpv/none-known/full/seed0")
-    done = benchmark("--suite=elpv", "--fast", "--cases=none known", "--variants=full", "--config.data.path=e.csv")
+    done = benchmark(
+        "--suite=elpv", "--fast", "--cases=none known", "--variants=full", "--config.data.path=e.csv"
+    )
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "docs/results.md").read_text()
     assert "<!-- begin elpv_suite -->\n`python -m semi_anogan.benchmark --suite=elpv" in text

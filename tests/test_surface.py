@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from semi_anogan import baselines
-from semi_anogan.data import surface
-from semi_anogan.data.dataset import DataError
+from semi_anogan.benchmarks.baselines import classical as baselines
+from semi_anogan.data.sources import surface
+from semi_anogan.errors import DataError
 
 
 def _counts(**counts):
@@ -28,7 +28,8 @@ def test_same_seed_and_index_give_the_same_pixels(finish, defect):
 def test_an_image_does_not_depend_on_the_others():
     small = surface.load(1, seed=5, size=32, **_counts(train_normal=9, train_abnormal=3, test_normal=2))
     large = surface.load(
-        1, seed=5, size=32, contamination=0, **_counts(train_normal=40, train_abnormal=8, test_normal=6))
+        1, seed=5, size=32, contamination=0, **_counts(train_normal=40, train_abnormal=8, test_normal=6)
+    )
     in_large = {example.path: example for example in large.examples}
     for example in reversed(small.examples):
         assert not example.mislabelled  # 5 % of 9 images is none
@@ -110,7 +111,9 @@ def test_default_groups():
     assert len(images) == 1028  # no image occurs twice, so none is in both splits
     for example in data.examples:
         assert data.read_mask(example).any() == (example.abnormal or example.mislabelled)
-        assert (example.mask is not None) == example.abnormal  # what a hidden defect's path says would give it away
+        assert (
+            example.mask is not None
+        ) == example.abnormal  # what a hidden defect's path says would give it away
 
 
 def test_contamination_and_abnormal_count():
@@ -131,23 +134,28 @@ def test_finishes_are_selected():
         np.testing.assert_array_equal(data.read_image(example), surface.render(2, example.key, 64, "cast")[0])
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"size": 8}, "size must be an integer from 16 to 1024, got 8"),
-    ({"size": 2048}, "got 2048"),
-    ({"contamination": 1.5}, "contamination must be 0 to 1, got 1.5"),
-    ({"abnormal_count": 129}, "train_abnormal=128, got 129"),
-    ({"test_normal": -1}, "test_normal must be 0 to 999999, got -1"),
-    ({"finishes": ("cast", "milled")}, "milled"),
-    ({"finishes": ()}, "finishes must be"),
-    ({"channels": 2}, "channels must be 1 or 3, got 2"),
-])
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"size": 8}, "size must be an integer from 16 to 1024, got 8"),
+        ({"size": 2048}, "got 2048"),
+        ({"contamination": 1.5}, "contamination must be 0 to 1, got 1.5"),
+        ({"abnormal_count": 129}, "train_abnormal=128, got 129"),
+        ({"test_normal": -1}, "test_normal must be 0 to 999999, got -1"),
+        ({"finishes": ("cast", "milled")}, "milled"),
+        ({"finishes": ()}, "finishes must be"),
+        ({"channels": 2}, "channels must be 1 or 3, got 2"),
+    ],
+)
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(DataError, match=message):
         surface.load(**{"channels": 1, **settings})
 
 
 def test_bad_defect_is_named():
-    with pytest.raises(DataError, match="defect must be one of scratch, pit, stain, dent or None, got 'rust'"):
+    with pytest.raises(
+        DataError, match="defect must be one of scratch, pit, stain, dent or None, got 'rust'"
+    ):
         surface.render(0, 0, 64, "cast", "rust")
 
 
@@ -157,7 +165,9 @@ def test_trivial_scores_fail(size):
     test = data.select("test")
     aurocs = baselines.trivial_aurocs(
         np.stack([data.read_image(example) for example in data.select("train", "normal")]),
-        np.stack([data.read_image(example) for example in test]), [example.abnormal for example in test])
+        np.stack([data.read_image(example) for example in test]),
+        [example.abnormal for example in test],
+    )
     assert len(test) >= 300
     for score, auroc in aurocs.items():
         assert 0.25 < auroc < 0.75, score

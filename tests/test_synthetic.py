@@ -13,7 +13,9 @@ EIGHT = np.ones((3, 3))  # pixels that touch at a corner belong together
 
 def texture(shape, seed=0, spread=0.15):
     noise = np.random.default_rng(seed).normal(0, spread, shape)
-    return np.clip(noise, -0.5, 0.5).astype(np.float32)  # so far from -1 and 1 that a jittered patch is not clipped
+    return np.clip(noise, -0.5, 0.5).astype(
+        np.float32
+    )  # so far from -1 and 1 that a jittered patch is not clipped
 
 
 def flat(shape, value=0.0):
@@ -71,10 +73,17 @@ def test_smallest_and_longest_images(shape):
             assert_as_promised(image, result, mask)
 
 
-@pytest.mark.parametrize("image", [
-    flat((8, 8, 1), -1), flat((8, 8, 1), 1), flat((64, 48, 3), 0), np.sign(texture((9, 9, 1))),
-    np.where(np.arange(64).reshape(8, 8, 1) % 8 < 4, np.float32(-1), np.float32(1)),
-], ids=["black", "white", "grey", "noise", "halves"])
+@pytest.mark.parametrize(
+    "image",
+    [
+        flat((8, 8, 1), -1),
+        flat((8, 8, 1), 1),
+        flat((64, 48, 3), 0),
+        np.sign(texture((9, 9, 1))),
+        np.where(np.arange(64).reshape(8, 8, 1) % 8 < 4, np.float32(-1), np.float32(1)),
+    ],
+    ids=["black", "white", "grey", "noise", "halves"],
+)
 def test_where_nothing_shows_a_strong_blob_does(monkeypatch, image):
     calls = []
 
@@ -104,8 +113,11 @@ def test_a_defect_that_undoes_another_or_does_not_show_beside_it_is_not_taken(mo
     spot = flat((16, 16, 1))
     spot[4:8, 4:8] = 0.5
     for second in (lambda drawn: image, lambda drawn: drawn + np.float32(0.03) * (drawn != 0)):
-        monkeypatch.setitem(synthetic._DRAW, "scar",
-                            lambda drawn, other, rng, second=second: second(drawn) if drawn.any() else spot)
+        monkeypatch.setitem(
+            synthetic._DRAW,
+            "scar",
+            lambda drawn, other, rng, second=second: second(drawn) if drawn.any() else spot,
+        )
         for result, mask in draws(image, ("scar",), 20):
             np.testing.assert_array_equal(result, spot)
             assert mask.sum() == 16
@@ -132,14 +144,18 @@ def test_read_only_and_mirrored_views():
             result, mask = synthesise(view, view, np.random.default_rng(seed))
             assert_as_promised(plain, result, mask)
             assert result.flags.writeable and not np.shares_memory(result, image)
-            np.testing.assert_allclose(result, synthesise(plain, plain, np.random.default_rng(seed))[0], atol=1e-5)
+            np.testing.assert_allclose(
+                result, synthesise(plain, plain, np.random.default_rng(seed))[0], atol=1e-5
+            )
 
 
 def test_defaults_are_all_kinds_and_one_may_be_named_alone():
     image = texture((32, 32, 1))
     for seed in range(5):
+
         def draw(*kinds, seed=seed):
             return synthesise(image, image, np.random.default_rng(seed), *kinds)[0]
+
         np.testing.assert_array_equal(draw(), draw(KINDS))
         np.testing.assert_array_equal(draw("scratch"), draw(["scratch"]))
 
@@ -154,6 +170,7 @@ def test_one_to_three_defects_of_the_kinds_asked_for(monkeypatch):
             row, column = np.argwhere(image[::size, ::size, 0] == 0)[0] * size  # the first free place
             image[row : row + size, column : column + size] = 0.5
             return image
+
         return draw
 
     for kind in KINDS:
@@ -192,12 +209,22 @@ def test_only_perlin_takes_from_the_other_image(kind):
         assert np.array_equal(a, b) == (kind != "perlin")
 
 
-@pytest.mark.parametrize("kind, low, high, spread", [
-    ("cut_paste", 0.08, 0.25, 2), ("scar", 0.003, 0.06, 8), ("scratch", 0.005, 0.12, 10), ("perlin", 0.03, 0.2, 2),
-    ("blob", 0.02, 0.15, 2), ("crack", 0.01, 0.2, 10), ("shade", 0.2, 0.45, 1.5),
-])
+@pytest.mark.parametrize(
+    "kind, low, high, spread",
+    [
+        ("cut_paste", 0.08, 0.25, 2),
+        ("scar", 0.003, 0.06, 8),
+        ("scratch", 0.005, 0.12, 10),
+        ("perlin", 0.03, 0.2, 2),
+        ("blob", 0.02, 0.15, 2),
+        ("crack", 0.01, 0.2, 10),
+        ("shade", 0.2, 0.45, 1.5),
+    ],
+)
 def test_defects_grow_with_the_image(kind, low, high, spread):
-    """The mean share of the pixels is alike at each size, but for lines, which are a pixel wide in small images."""
+    """The mean share of the pixels is alike at each size, but for lines, which are a pixel wide in small
+    images.
+    """
     shares = []
     for side in (32, 64, 256):
         image = texture((side, side, 1), spread=0.05)
@@ -217,7 +244,9 @@ def test_cut_paste_is_a_patch_of_the_image_up_to_brightness_and_contrast():
         wanted = patch.ravel() - patch.mean()
         contrast = centred @ wanted / (centred**2).sum(1)
         errors = np.abs(contrast[:, None] * centred - wanted)
-        errors[:, (patch == image[rows, columns, 0]).ravel()] = 0  # set back, as they changed less than MASK_CHANGE
+        errors[:, (patch == image[rows, columns, 0]).ravel()] = (
+            0  # set back, as they changed less than MASK_CHANGE
+        )
         best = errors.max(1).argmin()
         assert errors[best].max() < 2 * MASK_CHANGE
         assert 0.8 < contrast[best] < 1.2
@@ -229,7 +258,9 @@ def test_cut_paste_is_a_patch_of_the_image_up_to_brightness_and_contrast():
 
 def test_cut_paste_patches_are_rectangles():
     image = texture((64, 64, 1))
-    filled = [np.mean(result[box] != image[box]) for result, box in single_pieces(draws(image, ("cut_paste",), 60))]
+    filled = [
+        np.mean(result[box] != image[box]) for result, box in single_pieces(draws(image, ("cut_paste",), 60))
+    ]
     assert len(filled) >= 15 and np.median(filled) > 0.85
 
 
@@ -246,7 +277,9 @@ def test_scar_is_thin_straight_and_turned():
     for _, mask in draws(image, ("scar",), 60):
         assert mask.mean() < 3 * (0.4 * side + 2) * (0.05 * side + 2) / side**2
         solid = ndimage.binary_closing(np.pad(mask, 3), EIGHT, 2)
-        assert ndimage.binary_erosion(solid, EIGHT, 5).sum() <= 0.1 * solid.sum()  # 11 pixels wide only at crossings
+        assert (
+            ndimage.binary_erosion(solid, EIGHT, 5).sum() <= 0.1 * solid.sum()
+        )  # 11 pixels wide only at crossings
         labels, count = ndimage.label(solid, EIGHT)
         if count == 1:
             length, width = principal_lengths(solid)
@@ -259,7 +292,9 @@ def test_scar_is_thin_straight_and_turned():
 
 
 def test_scar_takes_its_pixels_from_elsewhere_in_the_image():
-    """On the flat left half of an image, scars show the stripes of its right half: darker and brighter pixels."""
+    """On the flat left half of an image, scars show the stripes of its right half: darker and brighter
+    pixels.
+    """
     image = flat((128, 128, 1))
     image[:, 64:, 0] = np.where(np.arange(64) % 8 < 4, -0.4, 0.4)
     striped = 0
@@ -322,7 +357,9 @@ def test_a_crack_looks_the_same_on_a_bright_and_on_a_dim_image():
     compared = 0
     for kind in ("crack", "shade"):
         for seed in range(30):
-            (a, mask), (b, other) = (synthesise(image, image, np.random.default_rng(seed), kind) for image in (bright, dim))
+            (a, mask), (b, other) = (
+                synthesise(image, image, np.random.default_rng(seed), kind) for image in (bright, dim)
+            )
             both = mask & other
             if (mask != both).mean() < 0.05 and a.max() <= 0.6:  # neither was drawn again, nor made brighter
                 np.testing.assert_allclose((a[both] + 1) / 2, b[both] + 1, atol=1e-5)
@@ -336,7 +373,9 @@ def test_shade_covers_a_large_part_by_one_factor_and_lets_the_texture_through():
     for result, mask in draws(image, ("shade",), 400):
         ratio = ((result + 1) / (image + 1))[..., 0]
         inside = ndimage.binary_erosion(mask, EIGHT, 8)
-        if ndimage.label(mask, EIGHT)[1] == 1 and inside.sum() > 200 and np.ptp(ratio[inside]) < 1e-4:  # one shade, a hard border
+        if (
+            ndimage.label(mask, EIGHT)[1] == 1 and inside.sum() > 200 and np.ptp(ratio[inside]) < 1e-4
+        ):  # one shade, a hard border
             factors.append(ratio[inside].mean())
             sizes.append(mask.mean())
     assert len(factors) > 50 and np.median(sizes) > 0.08
@@ -344,12 +383,19 @@ def test_shade_covers_a_large_part_by_one_factor_and_lets_the_texture_through():
     assert 0 < sum(f > 1 for f in factors) < 0.35 * len(factors)
 
 
-@pytest.mark.parametrize("chosen, training, calibration", [
-    ((), ("cut_paste", "scratch", "blob"), ("scar", "perlin")),
-    (("crack", "shade"), ("crack", "shade"), ("scar", "perlin")),
-    (("scar", "blob"), ("scar", "blob"), ("perlin",)),
-    (("perlin", "scar", "crack"), ("perlin", "scar", "crack"), ("scar", "perlin")),  # rather these than none
-])
+@pytest.mark.parametrize(
+    "chosen, training, calibration",
+    [
+        ((), ("cut_paste", "scratch", "blob"), ("scar", "perlin")),
+        (("crack", "shade"), ("crack", "shade"), ("scar", "perlin")),
+        (("scar", "blob"), ("scar", "blob"), ("perlin",)),
+        (
+            ("perlin", "scar", "crack"),
+            ("perlin", "scar", "crack"),
+            ("scar", "perlin"),
+        ),  # rather these than none
+    ],
+)
 def test_kinds_of_the_config(chosen, training, calibration):
     assert synthetic.training_kinds(chosen) == training
     assert synthetic.calibration_kinds(chosen) == calibration
@@ -377,7 +423,9 @@ def test_perlin_shows_the_other_texture_turned():
         if inside.sum() < 50:
             continue
         values = result[..., 0]
-        down = np.abs(np.roll(values, -2, 0) - values)[inside].mean()  # two rows on, half a period of the other image
+        down = np.abs(np.roll(values, -2, 0) - values)[
+            inside
+        ].mean()  # two rows on, half a period of the other image
         across.append(down)
         assert np.abs(change).max() > MIN_CONTRAST
     assert len(across) >= 10 and np.median(across) > 0.2

@@ -1,4 +1,6 @@
-"""The training loop: exact resume after any death, stopping, going back when it diverges, and what it refuses."""
+"""The training loop: exact resume after any death, stopping, going back when it diverges, and what it
+refuses.
+"""
 
 import concurrent.futures
 import csv
@@ -15,13 +17,23 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_runs import ENVIRONMENT, ROOT, finish, newest_checkpoint, start, steps_done, tiny_config, train_command
 
-from semi_anogan import checkpoint, runs, train
-from semi_anogan.config import ConfigError
+from helpers.tiny_runs import (
+    ENVIRONMENT,
+    ROOT,
+    finish,
+    newest_checkpoint,
+    start,
+    steps_done,
+    tiny_config,
+    train_command,
+)
+from semi_anogan import train
 from semi_anogan.data.batches import Batches
-from semi_anogan.data.dataset import DataError
-from semi_anogan.training import Training
+from semi_anogan.errors import ConfigError, DataError, RunError
+from semi_anogan.runs import build, checkpoint
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.training.loop import Training
 
 STEPS = 150  # of the tiny run
 ONE_STAGE = {
@@ -42,7 +54,9 @@ def whole_run(folder):
 
 
 def killed_run(folder):
-    """The same, killed three times at random; the second time it leaves a damaged and a half-written checkpoint."""
+    """The same, killed three times at random; the second time it leaves a damaged and a half-written
+    checkpoint.
+    """
     rng, codes = random.Random(6), []
     for low, high in ((0, 20), (25, 50), (55, 80)):
         process = start(train_command(folder), f"{folder}.log")
@@ -99,7 +113,7 @@ def log_of(folder) -> str:
 
 def load(**changes):
     config = tiny_config(**{**ONE_STAGE, **changes})
-    return config, *runs.load_data(config)[1:]
+    return config, *build.load_data(config)[1:]
 
 
 def training(folder, said=None, **changes) -> Training:
@@ -133,8 +147,13 @@ def test_nan_goes_back_once_and_finishes(tmp_path, monkeypatch):
     said = []
     job = training(tmp_path, said)
     model = job.run()
-    # Step 14 gives NaN; the next look at the losses is the checkpoint due at 120 images, the last one before it at 80.
-    assert len(said) == 1 and said[0].startswith("diverged at 120 images: ") and "discriminator_loss nan" in said[0]
+    # Step 14 gives NaN; the next look at the losses is the checkpoint due at 120 images, the last one before
+    # it at 80.
+    assert (
+        len(said) == 1
+        and said[0].startswith("diverged at 120 images: ")
+        and "discriminator_loss nan" in said[0]
+    )
     assert said[0].endswith("going on from 80 images with half the learning rate")
     assert job.progress["attempt"] == 1 and job.progress["images_seen"] == 200 and job.progress["step"] == 25
     assert_finite(weights(model))
@@ -159,7 +178,7 @@ def test_diverging_again_is_an_error_and_keeps_the_last_good_checkpoint(tmp_path
         return logs
 
     monkeypatch.setattr(Training, "step", step)
-    with pytest.raises(runs.RunError) as error:
+    with pytest.raises(RunError) as error:
         training(tmp_path).run()
     told = str(error.value)
     assert told.startswith(f"{tmp_path}: diverged at 120 images: generator_loss -20000, for the second time")
@@ -185,7 +204,9 @@ def test_weights_that_went_bad_in_the_last_step_are_not_saved(tmp_path, monkeypa
     said = []
     job = training(tmp_path, said)
     assert_finite(weights(job.run()))
-    assert len(said) == 1 and "diverged at 120 images: weights that are not finite; going on from 80" in said[0]
+    assert (
+        len(said) == 1 and "diverged at 120 images: weights that are not finite; going on from 80" in said[0]
+    )
     assert job.progress["attempt"] == 1 and job.progress["images_seen"] == 200
 
 
@@ -246,12 +267,16 @@ def test_no_known_abnormal_images_is_plain_anogan_to_the_bit(tmp_path):
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
     # The steps in a process of one thread: with several, sums may be taken in another order.
     command = f"import pathlib, test_training as t; t.assert_alpha_counts_for_nothing(pathlib.Path({str(tmp_path / 'one')!r}))"
-    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT / "tests", env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT / "tests", env=ENVIRONMENT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
 def assert_alpha_counts_for_nothing(folder):
-    """Without known abnormal images three steps at alpha 0.5 leave the weights of three at alpha 1, to the bit."""
+    """Without known abnormal images three steps at alpha 0.5 leave the weights of three at alpha 1, to the
+    bit.
+    """
     plain = three_steps(folder / "plain", objective__alpha=1.0)
     none = three_steps(folder / "none", objective__alpha=0.5, data__abnormal_count=0)
     for a, b in zip(weights(plain.model), weights(none.model), strict=True):
@@ -260,12 +285,15 @@ def assert_alpha_counts_for_nothing(folder):
 
 def test_a_folder_in_use_is_refused(tmp_path):
     told = f"{tmp_path}: another training is running in this folder"
-    with runs.locked(tmp_path), pytest.raises(runs.RunError, match=told):
+    with run_folder.locked(tmp_path), pytest.raises(RunError, match=told):
         train.run(tiny_config(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["lock"]
 
 
-@pytest.mark.parametrize(("colour", "channels", "told"), [((200, 40, 40), 1, True), ((90, 90, 90), 1, False), ((200, 40, 40), 3, False)])
+@pytest.mark.parametrize(
+    ("colour", "channels", "told"),
+    [((200, 40, 40), 1, True), ((90, 90, 90), 1, False), ((200, 40, 40), 3, False)],
+)
 def test_colour_that_grey_would_drop_is_told(tmp_path, monkeypatch, capsys, colour, channels, told):
     from semi_anogan.configs.folder import get_config
 
@@ -275,7 +303,7 @@ def test_colour_that_grey_would_drop_is_told(tmp_path, monkeypatch, capsys, colo
     def begin(self):
         raise Begun
 
-    monkeypatch.setattr("semi_anogan.training.Training.run", begin)
+    monkeypatch.setattr("semi_anogan.training.loop.Training.run", begin)
     for split in ("train", "test"):
         (tmp_path / "parts" / split / "good").mkdir(parents=True)
         for i in range(6):
@@ -289,8 +317,8 @@ def test_colour_that_grey_would_drop_is_told(tmp_path, monkeypatch, capsys, colo
 
 
 def test_other_settings_are_refused_by_name(tmp_path):
-    runs.claim(tmp_path, tiny_config())
-    with pytest.raises(runs.RunError, match=r"objective.alpha was 0.5, now 0.75\); give another --workdir"):
+    run_folder.claim(tmp_path, tiny_config())
+    with pytest.raises(RunError, match=r"objective.alpha was 0.5, now 0.75\); give another --workdir"):
         train.run(tiny_config(objective__alpha=0.75), tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "lock"}
 
@@ -299,12 +327,37 @@ def test_other_settings_are_refused_by_name(tmp_path):
     "key, value, error, told",
     [
         ("objective__alpha", 1.5, ConfigError, r"objective.alpha must be in \(0, 1\], got 1.5"),
-        ("objective__synthetic_kinds", "crack,dent", ConfigError, "objective.synthetic_kinds must be made of .*crack, shade, got 'crack,dent'"),
+        (
+            "objective__synthetic_kinds",
+            "crack,dent",
+            ConfigError,
+            "objective.synthetic_kinds must be made of .*crack, shade, got 'crack,dent'",
+        ),
         ("objective__adversarial", "hinge", ConfigError, "objective.adversarial must be .*, got 'hinge'"),
-        ("score__components", "memry,likeness", ConfigError, "score.components must be among residual, .*, classifier, got memry"),
-        ("score__components", "latent_norm", ConfigError, "score.components: at least one must make a map, .*; got latent_norm"),
-        ("score__components", "patches,memory", ConfigError, "score.components: the section features switches off patches, memory; at least one must make a map"),
-        ("model__resolution", 20, ConfigError, "model.resolution must be a power of two from 8 to 1024, got 20"),
+        (
+            "score__components",
+            "memry,likeness",
+            ConfigError,
+            "score.components must be among residual, .*, classifier, got memry",
+        ),
+        (
+            "score__components",
+            "latent_norm",
+            ConfigError,
+            "score.components: at least one must make a map, .*; got latent_norm",
+        ),
+        (
+            "score__components",
+            "patches,memory",
+            ConfigError,
+            "score.components: the section features switches off patches, memory; at least one must make a map",
+        ),
+        (
+            "model__resolution",
+            20,
+            ConfigError,
+            "model.resolution must be a power of two from 8 to 1024, got 20",
+        ),
         ("schedule__batch_size", 0, ConfigError, "schedule.batch_size must be at least 1, got 0"),
         ("search__feature_weight", 2.0, ConfigError, r"search.feature_weight must be in \[0, 1\], got 2.0"),
         ("data__flips", "x", ConfigError, "data.flips must be .*, got 'x'"),
@@ -325,14 +378,17 @@ def test_bad_settings_leave_the_folder_to_better_ones(tmp_path, key, value, erro
 def test_settings_that_only_the_model_or_the_backend_knows(tmp_path, key, value, told):
     config, splits, store = load()
     config.update_from_flattened_dict({key.replace("__", "."): value})
-    with pytest.raises(runs.RunError, match=f"bad setting: .*{told}"):
+    with pytest.raises(RunError, match=f"bad setting: .*{told}"):
         Training(config, tmp_path, splits, store)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     "key, value, told",
-    [("objective.alhpa", "0.3", ("alhpa", "alpha")), ("objective.alpha", "half", ("objective.alpha", "half"))],
+    [
+        ("objective.alhpa", "0.3", ("alhpa", "alpha")),
+        ("objective.alpha", "half", ("objective.alpha", "half")),
+    ],
 )
 def test_the_command_refuses_unknown_keys_and_values_of_another_kind(tmp_path, key, value, told):
     command = train_command(tmp_path / "run", {key: value})
@@ -378,7 +434,10 @@ def test_a_killed_run_ends_in_the_same_bits(started):
     assert set(history["resolution"]) == {4, 8} and any(0 < fade < 1 for fade in history["fade"])
 
     timed = ("train_seconds", "search_images_per_second")
-    metrics = [{k: v for k, v in runs.read_json(f / "metrics.json").items() if k not in timed} for f in (whole, killed)]
+    metrics = [
+        {k: v for k, v in run_folder.read_json(f / "metrics.json").items() if k not in timed}
+        for f in (whole, killed)
+    ]
     assert metrics[0] == metrics[1] and "image_auroc" in metrics[0]
     for name in ("detector.json", "scores.csv", "config.json"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
@@ -387,8 +446,14 @@ def test_a_killed_run_ends_in_the_same_bits(started):
 def test_a_run_folder_holds_everything(started):
     folder, code = started["whole_run"]
     assert code.result() == 0, log_of(folder)
-    values = runs.read_json(folder / "metrics.json")
-    numbers = ("image_auroc", "image_average_precision", "image_f1_max", "image_false_alarm_rate", "image_recall")
+    values = run_folder.read_json(folder / "metrics.json")
+    numbers = (
+        "image_auroc",
+        "image_average_precision",
+        "image_f1_max",
+        "image_false_alarm_rate",
+        "image_recall",
+    )
     assert all(0 <= values[name] <= 1 for name in (*numbers, "pixel_auroc", "pixel_aupro"))
     with open(folder / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -417,4 +482,6 @@ def test_tensorboard_shows_losses_and_a_generated_picture(started):
     pictures = events.Images("generated")
     assert pictures[-1].step == 8 * STEPS
     picture = np.asarray(Image.open(io.BytesIO(pictures[-1].encoded_image_string)))
-    assert picture.shape == (4 * 8, 8 * 8) and picture.dtype == np.uint8 and picture.std() > 1  # 32 images, 8 in a row
+    assert (
+        picture.shape == (4 * 8, 8 * 8) and picture.dtype == np.uint8 and picture.std() > 1
+    )  # 32 images, 8 in a row

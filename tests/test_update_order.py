@@ -5,7 +5,7 @@ import collections
 import keras
 import pytest
 
-from tiny_runs import tiny_config
+from helpers.tiny_runs import tiny_config
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the graphs are TensorFlow's", allow_module_level=True)
@@ -23,11 +23,15 @@ def optimized_graph(trainer, batch):
         graphs = context.export_run_metadata().function_graphs
     finally:
         context.disable_run_metadata()
-    return max((g.post_optimization_graph for g in graphs), key=lambda graph: len(graph.node))  # others are of single operations
+    return max(
+        (g.post_optimization_graph for g in graphs), key=lambda graph: len(graph.node)
+    )  # others are of single operations
 
 
 def unordered(graph):
-    """(pairs of an update and another access of the same variable of which neither waits for the other, number of updates)."""
+    """(pairs of an update and another access of the same variable of which neither waits for the other,
+    number of updates).
+    """
     nodes = {node.name: node for node in graph.node}
     inputs = {name: [i.lstrip("^").split(":")[0] for i in node.input] for name, node in nodes.items()}
     before = {}  # name -> itself and all it waits for, as bits
@@ -68,13 +72,15 @@ def unordered(graph):
 
 @pytest.mark.parametrize("features", ["", "efficientnet_lite0"])
 def test_no_update_races_with_a_read(tmp_path, features):
-    """Such a race made two runs differ once in some twenty: the penalty read biases before or after Adam had moved them."""
-    from semi_anogan import runs
-    from semi_anogan.training import Training
+    """Such a race made two runs differ once in some twenty: the penalty read biases before or after Adam had
+    moved them.
+    """
+    from semi_anogan.runs import build
+    from semi_anogan.training.loop import Training
 
     config = tiny_config(features__name=features, features__resolution=32)
-    splits, store = runs.load_data(config)[1:]
-    runs.resolve(config, len(splits.abnormal))
+    splits, store = build.load_data(config)[1:]
+    build.resolve(config, len(splits.abnormal))
     training = Training(config, tmp_path, splits, store)
     stages = [(4, "gan"), (8, "gan"), *([(8, "patches")] if features else [])]
     for resolution, trains in stages:

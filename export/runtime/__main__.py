@@ -2,9 +2,11 @@
 
   --input=FILE|FOLDER|CSV           scores these and ends
   --input=FOLDER --watch            also each image that appears in the folder later, until interrupted
-  --input=- [--watch]               frames of a camera: PGM or PPM images, one after the other, on standard input
+  --input=- [--watch]               frames of a camera: PGM or PPM images, one after the other, on standard
+  input
 
---output gets scores.csv and maps/ as `python -m semi_anogan.score` writes them. The exit code is 3 where an image could not be read.
+--output gets scores.csv and maps/ as `python -m semi_anogan.score` writes them. The exit code is 3 where an
+image could not be read.
 """
 
 import argparse
@@ -14,12 +16,12 @@ import sys
 
 import numpy as np
 
-from semi_anogan import score_files
-from semi_anogan.data.dataset import DataError
+from semi_anogan.errors import DataError
 from semi_anogan.export.runtime import frames
 from semi_anogan.export.runtime.bundle import BundleError
 from semi_anogan.export.runtime.detector import EdgeDetector
 from semi_anogan.export.runtime.engines import ENGINES
+from semi_anogan.scoring import files as score_files
 
 
 def main(arguments=None) -> int:
@@ -29,7 +31,12 @@ def main(arguments=None) -> int:
         inputs, name, read = _source(options)
         batch = options.batch or (1 if options.watch or options.budget_ms or options.input == "-" else None)
         detector = EdgeDetector(
-            options.bundle, options.engine, options.precision, batch, options.threads, options.budget_ms,
+            options.bundle,
+            options.engine,
+            options.precision,
+            batch,
+            options.threads,
+            options.budget_ms,
             options.providers.split(",") if options.providers else None,
         )
         return _score(detector, inputs, name, read, options)
@@ -46,7 +53,7 @@ def _source(options):
         return frames.of_stream(sys.stdin.buffer), lambda frame: frame.name, frames.Frame.image
     if options.watch:
         return frames.of_folder(options.input), str, None
-    from semi_anogan.data.manifest import list_inputs
+    from semi_anogan.data.listing import list_inputs
 
     return list_inputs(options.input), str, None
 
@@ -75,32 +82,55 @@ def _score(detector: EdgeDetector, inputs, name, read, options) -> int:
         failed = score_files.write(timed(outcomes), pathlib.Path(options.output), options.maps, extra)
     except KeyboardInterrupt:
         print("interrupted; what was scored is written", file=sys.stderr)
-    print(f"{len(seconds)} images scored, {failed} with errors: {pathlib.Path(options.output) / 'scores.csv'}")
+    print(
+        f"{len(seconds)} images scored, {failed} with errors: {pathlib.Path(options.output) / 'scores.csv'}"
+    )
     if seconds:
         p50, p95, p99 = np.percentile(np.array(seconds) * 1000, (50, 95, 99))
         what = f"{options.engine} {options.precision}, batch {detector.batch_size}"
-        print(f"latency of an image, from reading it to its map ({what}): p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms")
+        print(
+            f"latency of an image, from reading it to its map ({what}): p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms"
+        )
     if seconds and extra:
         most = detector.search.iterations
         fewer = sum(t < most for t in taken)
-        print(f"budget of {detector.budget_ms:g} ms: {fewer} of {len(taken)} images were searched with fewer than {most} steps "
-              f"(column search_steps; median {np.median(taken):g}); their scores differ from those of the whole search")
+        print(
+            f"budget of {detector.budget_ms:g} ms: {fewer} of {len(taken)} images were searched with fewer than {most} steps "
+            f"(column search_steps; median {np.median(taken):g}); their scores differ from those of the whole search"
+        )
     return 3 if failed else 0
 
 
 def _options(arguments):
     parser = argparse.ArgumentParser(
-        prog="python -m semi_anogan.export.runtime", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m semi_anogan.export.runtime",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--bundle", required=True, help="folder that the export command wrote")
     parser.add_argument("--engine", required=True, choices=ENGINES)
-    parser.add_argument("--input", required=True, help="an image, a folder, a CSV with a column `path`, or - for frames")
+    parser.add_argument(
+        "--input", required=True, help="an image, a folder, a CSV with a column `path`, or - for frames"
+    )
     parser.add_argument("--output", required=True, help="folder for scores.csv and maps/")
-    parser.add_argument("--precision", default="float32", help="float32, float16, int8 or int8_full, as exported")
-    parser.add_argument("--batch", type=int, help="images at a time, as exported; default 1 with --watch or --budget_ms, else the largest")
+    parser.add_argument(
+        "--precision", default="float32", help="float32, float16, int8 or int8_full, as exported"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help="images at a time, as exported; default 1 with --watch or --budget_ms, else the largest",
+    )
     parser.add_argument("--threads", type=int, help="of the CPU engines; default all cores")
-    parser.add_argument("--providers", help="execution providers of ONNX Runtime, as CUDAExecutionProvider,CPUExecutionProvider")
-    parser.add_argument("--budget_ms", type=float, help="time for an image: its search ends early where it must, and the output says so")
+    parser.add_argument(
+        "--providers",
+        help="execution providers of ONNX Runtime, as CUDAExecutionProvider,CPUExecutionProvider",
+    )
+    parser.add_argument(
+        "--budget_ms",
+        type=float,
+        help="time for an image: its search ends early where it must, and the output says so",
+    )
     parser.add_argument("--watch", action="store_true", help="go on with images as they come")
     parser.add_argument("--limit", type=int, help="end after this many images")
     parser.add_argument("--maps", action=argparse.BooleanOptionalAction, default=True, help="write the maps")

@@ -1,29 +1,35 @@
-"""bundle.json: what a bundle holds, and the check that its files are what was exported. numpy and the standard library only."""
+"""bundle.json: what a bundle holds, and the check that its files are what was exported. numpy and the
+standard library only.
+"""
 
 import hashlib
 import json
 import os
 import pathlib
 
+from semi_anogan.errors import UserError
+
 FORMAT = 2  # of bundle.json; 1 knew no file_batch
 NAME = "bundle.json"
 
 
-class BundleError(ValueError):
+class BundleError(UserError, ValueError):
     """A bundle that cannot be used; the message names the file and what is wrong with it."""
 
 
 class Bundle:
     """An exported run.
 
-    Every file is compared with its size and SHA-256 in bundle.json when the bundle is opened, and again when it is read for an
+    Every file is compared with its size and SHA-256 in bundle.json when the bundle is opened, and again when
+    it is read for an
     engine, which is given the very bytes that were compared.
 
     Args: folder: what `python -m semi_anogan.export --output` wrote.
 
     Attributes: folder; values: the content of bundle.json.
 
-    Raises: BundleError naming the file that is missing, damaged, exchanged, outside the folder, or of a newer version.
+    Raises: BundleError naming the file that is missing, damaged, exchanged, outside the folder, or of a newer
+      version.
     """
 
     def __init__(self, folder):
@@ -35,11 +41,15 @@ class Bundle:
             self._checked_path(file["path"])
         for program in self.values["programs"]:
             if program["path"] not in self._files:
-                raise BundleError(f"{self.folder / NAME}: {program['path']!r} of {_title(program)} is not among its files")
+                raise BundleError(
+                    f"{self.folder / NAME}: {program['path']!r} of {_title(program)} is not among its files"
+                )
         for path in self._files:
             self._compare(path, *_fingerprint(self._checked_path(path)))
 
-    def program(self, engine: str, precision: str, function: str, batch: int, flavour: str | None = None) -> dict:
+    def program(
+        self, engine: str, precision: str, function: str, batch: int, flavour: str | None = None
+    ) -> dict:
         """The entry of one exported function; BundleError says what there is where it is missing.
 
         flavour: of TensorRT, which is taken where there are engines of several.
@@ -51,7 +61,9 @@ class Bundle:
             return next((p for p in found if p.get("flavour") == flavour), found[0])
         there = sorted({(p["format"], p["precision"], p["batch"]) for p in self.values["programs"]})
         listed = ", ".join(f"{f} {p} batch {b}" for f, p, b in there) or "none"
-        raise BundleError(f"{self.folder / NAME}: has no {function} for {engine} {precision} batch {batch}; it has {listed}")
+        raise BundleError(
+            f"{self.folder / NAME}: has no {function} for {engine} {precision} batch {batch}; it has {listed}"
+        )
 
     def batches(self, engine: str, precision: str) -> list[int]:
         """The batch sizes exported for an engine, ascending."""
@@ -72,7 +84,12 @@ class Bundle:
     def _checked_path(self, path: str) -> pathlib.Path:
         """The file's path, which must lie in the bundle whatever links it goes through."""
         where = f"{self.folder / NAME}: file {path!r}"
-        if not isinstance(path, str) or not path or os.path.isabs(path) or ".." in pathlib.PurePosixPath(path).parts:
+        if (
+            not isinstance(path, str)
+            or not path
+            or os.path.isabs(path)
+            or ".." in pathlib.PurePosixPath(path).parts
+        ):
             raise BundleError(f"{where} is not a path inside the bundle")
         full = self.folder / path
         if not full.resolve().is_relative_to(self.folder.resolve()):
@@ -84,12 +101,16 @@ class Bundle:
         if size != expected["bytes"]:
             raise BundleError(f"{self.folder / path}: has {size} bytes, bundle.json says {expected['bytes']}")
         if digest != expected["sha256"]:
-            raise BundleError(f"{self.folder / path}: is not the file that was exported: its SHA-256 is {digest}, "
-                              f"bundle.json says {expected['sha256']}")
+            raise BundleError(
+                f"{self.folder / path}: is not the file that was exported: its SHA-256 is {digest}, "
+                f"bundle.json says {expected['sha256']}"
+            )
 
 
 def read_values(path: pathlib.Path) -> dict:
-    """The content of bundle.json; BundleError where it is missing, of a newer version, or not as it was written."""
+    """The content of bundle.json; BundleError where it is missing, of a newer version, or not as it was
+    written.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -99,10 +120,14 @@ def read_values(path: pathlib.Path) -> dict:
     if not isinstance(values, dict) or not isinstance(values.get("format"), int):
         raise BundleError(f"{path}: is not the description of a bundle")
     if values["format"] > FORMAT:
-        raise BundleError(f"{path}: format {values['format']} is newer than {FORMAT}, the latest this version reads")
+        raise BundleError(
+            f"{path}: format {values['format']} is newer than {FORMAT}, the latest this version reads"
+        )
     if values.get("digest") != digest_of(values):
-        raise BundleError(f"{path}: was changed after the export: its digest is {digest_of(values)}, "
-                          f"it says {values.get('digest')!r}")
+        raise BundleError(
+            f"{path}: was changed after the export: its digest is {digest_of(values)}, "
+            f"it says {values.get('digest')!r}"
+        )
     return values
 
 
@@ -116,7 +141,9 @@ def write_values(path: pathlib.Path, values: dict):
     """Writes bundle.json with its digest, atomically."""
     values = json.loads(json.dumps({**values, "format": FORMAT}))
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps({**values, "digest": digest_of(values)}, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(
+        json.dumps({**values, "digest": digest_of(values)}, indent=1) + "\n", encoding="utf-8"
+    )
     os.replace(temporary, path)
 
 

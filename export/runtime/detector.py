@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semi_anogan.any_size import AnySize, Measurement
-from semi_anogan.calibration import Calibration
 from semi_anogan.data import images as image_io
 from semi_anogan.export.runtime.bundle import Bundle, BundleError
 from semi_anogan.export.runtime.engines import load_programs
 from semi_anogan.export.runtime.search import Search
+from semi_anogan.scoring.base_detector import AnySize, Measurement
+from semi_anogan.scoring.calibration import Calibration
 
 
 class EdgeDetection(NamedTuple):
@@ -29,21 +29,31 @@ class EdgeDetector(AnySize):
     Args:
       bundle: folder that `python -m semi_anogan.export` wrote.
       engine: "onnx", "tflite" or "tensorrt".
-      precision: one that was exported for the engine: "float32", "float16", "int8" (TFLite: 8-bit weights) or "int8_full".
-      batch: images searched at once, one of the exported sizes; None for the largest. It does not change the scores.
+      precision: one that was exported for the engine: "float32", "float16", "int8" (TFLite: 8-bit weights) or
+        "int8_full".
+      batch: images searched at once, one of the exported sizes; None for the largest. It does not change the
+        scores.
       threads: of the CPU engines; None for all cores.
-      budget_ms: time for one image, from its decoded pixels to its components; the search then ends early where it must.
+      budget_ms: time for one image, from its decoded pixels to its components; the search then ends early
+        where it must.
       providers: execution providers of ONNX Runtime; None for the CPU's.
 
-    Attributes: bundle; threshold: an image is abnormal if its score is above; search_steps: for each image measured and not
+    Attributes: bundle; threshold: an image is abnormal if its score is above; search_steps: for each image
+      measured and not
       yet taken from it, the steps its search took (the fewest of its tiles).
 
     Raises: BundleError naming the file that is damaged or missing, or what the bundle does not have.
     """
 
     def __init__(
-        self, bundle, engine: str, precision: str = "float32", batch: int | None = None, threads: int | None = None,
-        budget_ms: float | None = None, providers=None,
+        self,
+        bundle,
+        engine: str,
+        precision: str = "float32",
+        batch: int | None = None,
+        threads: int | None = None,
+        budget_ms: float | None = None,
+        providers=None,
     ):
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         values = self.bundle.values
@@ -54,7 +64,11 @@ class EdgeDetector(AnySize):
         self.batch_size = batch
         self.budget_ms = budget_ms
         images = values["images"]
-        self.channels, self.resolution, self.image_size = images["channels"], images["resolution"], images["image_size"]
+        self.channels, self.resolution, self.image_size = (
+            images["channels"],
+            images["resolution"],
+            images["image_size"],
+        )
         self.tile = images["tile"]
         self.calibration = Calibration.from_dict(values["calibration"])
         self.map_sigma_px = values["map"]["sigma_px"]
@@ -63,7 +77,9 @@ class EdgeDetector(AnySize):
         if values["search"] is not None:
             self.search = Search(self.programs["encode"], self.programs["search_step"], values["search"])
         self.search_steps: collections.deque[int] = collections.deque()
-        self._shares: collections.deque[float] = collections.deque()  # of its image's budget, for each tile that waits
+        self._shares: collections.deque[float] = (
+            collections.deque()
+        )  # of its image's budget, for each tile that waits
         self._budget = self._score_seconds = 0.0
         if budget_ms is not None:
             self._warm_up()
@@ -72,7 +88,9 @@ class EdgeDetector(AnySize):
         """So that the first images do not pay for what engines do once, and the time of a step is known."""
         budget, self.budget_ms = self.budget_ms, None
         for _ in range(2):
-            self._measure(np.zeros((self.batch_size, self.image_size, self.image_size, self.channels), np.float32))
+            self._measure(
+                np.zeros((self.batch_size, self.image_size, self.image_size, self.channels), np.float32)
+            )
         self.budget_ms = budget
 
     @property

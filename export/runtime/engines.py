@@ -16,17 +16,24 @@ INSTALL = {  # what to install where the engine is missing
 }
 
 
-def load_programs(bundle: Bundle, engine: str, precision: str, batch: int, threads: int | None = None, providers=None) -> dict:
-    """The exported functions of a bundle by name ("score", and with search "encode" and "search_step"), ready to call.
+def load_programs(
+    bundle: Bundle, engine: str, precision: str, batch: int, threads: int | None = None, providers=None
+) -> dict:
+    """The exported functions of a bundle by name ("score", and with search "encode" and "search_step"), ready
+    to call.
 
-    Args: engine: one of ENGINES; precision, batch: what was exported; threads: of the CPU engines, None for all cores;
+    Args: engine: one of ENGINES; precision, batch: what was exported; threads: of the CPU engines, None for
+      all cores;
       providers: execution providers of ONNX Runtime, None for the CPU's.
-    Raises: BundleError for what the bundle does not have, a file whose inputs and outputs are not those in bundle.json, or
+    Raises: BundleError for what the bundle does not have, a file whose inputs and outputs are not those in
+      bundle.json, or
       an engine that is not installed.
     """
     if engine not in ENGINES:
         raise BundleError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    threads = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    threads = threads or (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
     names = ["score"] if bundle.values["search"] is None else ["encode", "search_step", "score"]
     flavour = None
     if engine == "tensorrt":
@@ -45,7 +52,9 @@ def load_programs(bundle: Bundle, engine: str, precision: str, batch: int, threa
             else:
                 programs[name] = tensorrt.TensorrtProgram(data, entry, where)
         except ImportError as error:
-            raise BundleError(f"engine {engine!r} is not installed ({error}): install {INSTALL[engine]}") from error
+            raise BundleError(
+                f"engine {engine!r} is not installed ({error}): install {INSTALL[engine]}"
+            ) from error
     return programs
 
 
@@ -66,7 +75,9 @@ class Program:
             if found != expected:
                 raise BundleError(f"{self.where}: has the {kind} {found}, bundle.json says {expected}")
         if set(dtypes) - {"float32"}:
-            raise BundleError(f"{self.where}: inputs and outputs must be float32, it has {', '.join(sorted(set(dtypes)))}")
+            raise BundleError(
+                f"{self.where}: inputs and outputs must be float32, it has {', '.join(sorted(set(dtypes)))}"
+            )
 
     def checked_inputs(self, inputs: dict) -> dict[str, np.ndarray]:
         """The arrays as float32; ValueError for names or shapes that the function does not take."""
@@ -92,7 +103,11 @@ class Steps:
         """Moves the latents; returns the loss [N] they had before."""
         state = {"latents": self.latents, "moment": self._moment, "velocity": self._velocity}
         out = self._program({**self._fixed, **state, "step": np.float32([index])})
-        self.latents, self._moment, self._velocity = out["new_latents"], out["new_moment"], out["new_velocity"]
+        self.latents, self._moment, self._velocity = (
+            out["new_latents"],
+            out["new_moment"],
+            out["new_velocity"],
+        )
         return out["loss"]
 
 
@@ -105,17 +120,21 @@ class OnnxProgram(Program):
         super().__init__(entry, where)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # Else the threads of the function that has just run go on looking for work, on the cores that the next function needs:
-        # on two cores a search then takes twice as long.
+        # Else the threads of the function that has just run go on looking for work, on the cores that the
+        # next function needs: on two cores a search then takes twice as long.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=providers or ["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                data, options, providers=providers or ["CPUExecutionProvider"]
+            )
         except Exception as error:  # ONNX Runtime has its own kinds of errors for a file it cannot use
             raise BundleError(f"{where}: ONNX Runtime refuses it: {error}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         dtypes = [{"tensor(float)": "float32"}.get(a.type, a.type) for a in [*inputs, *outputs]]
-        self.check({a.name: tuple(a.shape) for a in inputs}, {a.name: tuple(a.shape) for a in outputs}, dtypes)
+        self.check(
+            {a.name: tuple(a.shape) for a in inputs}, {a.name: tuple(a.shape) for a in outputs}, dtypes
+        )
         self._names = list(self.outputs)
 
     def __call__(self, inputs: dict) -> dict[str, np.ndarray]:
@@ -124,13 +143,17 @@ class OnnxProgram(Program):
 
 
 class TfliteProgram(Program):
-    """A function under LiteRT, with its XNNPACK delegate. A batch is divided among interpreters of the file, which takes fewer images."""
+    """A function under LiteRT, with its XNNPACK delegate. A batch is divided among interpreters of the file,
+    which takes fewer images.
+    """
 
     def __init__(self, data: bytes, entry: dict, where: str, threads: int):
         super().__init__(entry, where)
         self._part = entry.get("file_batch", entry["batch"])
         if not isinstance(self._part, int) or self._part < 1 or entry["batch"] % self._part:
-            raise BundleError(f"{where}: bundle.json says that it takes {self._part!r} of {entry['batch']} images")
+            raise BundleError(
+                f"{where}: bundle.json says that it takes {self._part!r} of {entry['batch']} images"
+            )
         self._parts = entry["batch"] // self._part
         workers = min(threads, self._parts)
         self._interpreters = queue.SimpleQueue()
@@ -150,16 +173,29 @@ class TfliteProgram(Program):
         except Exception as error:
             raise BundleError(f"{self.where}: LiteRT refuses it: {error}") from error
         dtypes = [np.dtype(d["dtype"]).name for d in [*inputs.values(), *outputs.values()]]
-        shapes = [{name: tuple(int(s) for s in d["shape"]) for name, d in details.items()} for details in (inputs, outputs)]
+        shapes = [
+            {name: tuple(int(s) for s in d["shape"]) for name, d in details.items()}
+            for details in (inputs, outputs)
+        ]
         # The file's shapes as they are for the whole batch.
-        self.check(*({n: s if n == "step" or not s else (s[0] * self._parts, *s[1:]) for n, s in found.items()} for found in shapes), dtypes)
+        self.check(
+            *(
+                {n: s if n == "step" or not s else (s[0] * self._parts, *s[1:]) for n, s in found.items()}
+                for found in shapes
+            ),
+            dtypes,
+        )
         self._inputs = {name: d["index"] for name, d in inputs.items()}
         self._outputs = {name: d["index"] for name, d in outputs.items()}
         return interpreter
 
     def __call__(self, inputs: dict) -> dict[str, np.ndarray]:
         inputs = self.checked_inputs(inputs)
-        found = list((self._pool.map if self._pool else map)(lambda index: self._run(inputs, index), range(self._parts)))
+        found = list(
+            (self._pool.map if self._pool else map)(
+                lambda index: self._run(inputs, index), range(self._parts)
+            )
+        )
         return {name: np.concatenate([part[name] for part in found]) for name in self._outputs}
 
     def _run(self, inputs: dict, index: int) -> dict[str, np.ndarray]:

@@ -1,4 +1,6 @@
-"""The latent search on the host: exported steps in a loop, with LatentSearch's early stop, best latents and restarts."""
+"""The latent search on the host: exported steps in a loop, with LatentSearch's early stop, best latents and
+restarts.
+"""
 
 import time
 
@@ -13,13 +15,16 @@ class Search:
 
     def __init__(self, encode, search_step, settings: dict):
         self._encode, self._step = encode, search_step
-        self.iterations, self.patience, self.restarts = (settings[k] for k in ("iterations", "patience", "restarts"))
+        self.iterations, self.patience, self.restarts = (
+            settings[k] for k in ("iterations", "patience", "restarts")
+        )
         self._step_seconds = 0.0
 
     def __call__(self, images: np.ndarray, deadline: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(latents [N, L] of the lowest loss seen, steps [N] of which they are the result).
 
-        deadline: time.perf_counter() by which to be done; the search then ends with the best latents found so far.
+        deadline: time.perf_counter() by which to be done; the search then ends with the best latents found so
+          far.
         """
         start = self._encode({"images": images})
         fixed = {"images": images, **{name: value for name, value in start.items() if name != "latents"}}

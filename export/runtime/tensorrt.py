@@ -1,8 +1,10 @@
-"""TensorRT and TensorRT for RTX: images, features, latents and moments stay on the device, and a CUDA graph replays each step.
+"""TensorRT and TensorRT for RTX: images, features, latents and moments stay on the device, and a CUDA graph
+replays each step.
 
 CUDA is called through the driver's own library, so that nothing is needed beside numpy and TensorRT.
 
-python -m semi_anogan.export.runtime.tensorrt --bundle=BUNDLE adds engines that trtexec built on the device to bundle.json.
+python -m semi_anogan.export.runtime.tensorrt --bundle=BUNDLE adds engines that trtexec built on the device to
+bundle.json.
 """
 
 import argparse
@@ -16,7 +18,10 @@ import numpy as np
 from semi_anogan.export.runtime.bundle import NAME, Bundle, BundleError, file_entries, write_values
 from semi_anogan.export.runtime.engines import Program, Steps
 
-FLAVOURS = ("tensorrt", "tensorrt_rtx")  # the modules' names; the first that is installed and in the bundle is used
+FLAVOURS = (
+    "tensorrt",
+    "tensorrt_rtx",
+)  # the modules' names; the first that is installed and in the bundle is used
 _RELAXED = 2  # capture mode: other calls of this thread, TensorRT's own, are allowed
 
 
@@ -62,7 +67,9 @@ def logger(trt):
 
 
 class Cuda:
-    """What is used of the CUDA driver, on its first device: memory, a stream, graphs. BundleError where there is none."""
+    """What is used of the CUDA driver, on its first device: memory, a stream, graphs. BundleError where there
+    is none.
+    """
 
     def __init__(self):
         try:
@@ -100,11 +107,23 @@ class Cuda:
 
     def upload(self, address: int, array: np.ndarray):
         pointer = array.ctypes.data_as(ctypes.c_void_p)
-        self._call("cuMemcpyHtoDAsync_v2", ctypes.c_uint64(address), pointer, ctypes.c_size_t(array.nbytes), self._stream())
+        self._call(
+            "cuMemcpyHtoDAsync_v2",
+            ctypes.c_uint64(address),
+            pointer,
+            ctypes.c_size_t(array.nbytes),
+            self._stream(),
+        )
 
     def download(self, array: np.ndarray, address: int):
         pointer = array.ctypes.data_as(ctypes.c_void_p)
-        self._call("cuMemcpyDtoHAsync_v2", pointer, ctypes.c_uint64(address), ctypes.c_size_t(array.nbytes), self._stream())
+        self._call(
+            "cuMemcpyDtoHAsync_v2",
+            pointer,
+            ctypes.c_uint64(address),
+            ctypes.c_size_t(array.nbytes),
+            self._stream(),
+        )
 
     def copy(self, to: int, source: int, size: int):
         """From device to device."""
@@ -112,7 +131,13 @@ class Cuda:
         self._call("cuMemcpyDtoDAsync_v2", *addresses, ctypes.c_size_t(size), self._stream())
 
     def clear(self, address: int, size: int):
-        self._call("cuMemsetD8Async", ctypes.c_uint64(address), ctypes.c_ubyte(0), ctypes.c_size_t(size), self._stream())
+        self._call(
+            "cuMemsetD8Async",
+            ctypes.c_uint64(address),
+            ctypes.c_ubyte(0),
+            ctypes.c_size_t(size),
+            self._stream(),
+        )
 
     def wait(self):
         """Until everything on the stream is done."""
@@ -147,8 +172,10 @@ class TensorrtProgram(Program):
         self._engine = trt.Runtime(logger(trt)).deserialize_cuda_engine(data)
         if self._engine is None:
             made = f"{entry['flavour']} {entry['version']} for {', '.join(entry['compute_capabilities'])}"
-            raise BundleError(f"{where}: {trt.__name__} {trt.__version__} on this GPU ({self.cuda.capability()}) refuses it; "
-                              f"it was built with {made}")
+            raise BundleError(
+                f"{where}: {trt.__name__} {trt.__version__} on this GPU ({self.cuda.capability()}) refuses it; "
+                f"it was built with {made}"
+            )
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         shapes = {name: tuple(self._engine.get_tensor_shape(name)) for name in names}
         inputs = {n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT}
@@ -172,7 +199,9 @@ class TensorrtProgram(Program):
             raise BundleError(f"{self.where}: TensorRT cannot run it")
 
     def launch(self, work=None):
-        """Runs the computation, or `work` with it inside: the first time as it is, since engines allocate then; later as a graph."""
+        """Runs the computation, or `work` with it inside: the first time as it is, since engines allocate
+        then; later as a graph.
+        """
         work = work or self.enqueue
         if self._replay is None:
             work()
@@ -208,11 +237,15 @@ class TensorrtProgram(Program):
 
 
 class DeviceSteps(Steps):
-    """The steps of one search with the state on the device: a step brings back no more than the loss and the latents."""
+    """The steps of one search with the state on the device: a step brings back no more than the loss and the
+    latents.
+    """
 
     def __init__(self, program: TensorrtProgram, fixed: dict, latents: np.ndarray):
         self._program, self.latents = program, latents
-        self._kept = [np.ascontiguousarray(a, np.float32) for a in (*fixed.values(), latents)]  # until the copies are done
+        self._kept = [
+            np.ascontiguousarray(a, np.float32) for a in (*fixed.values(), latents)
+        ]  # until the copies are done
         program.set(dict(zip([*fixed, "latents"], self._kept, strict=True)))
         for name in ("moment", "velocity"):
             program.cuda.clear(program.buffers[name], program.sizes[name])
@@ -235,7 +268,8 @@ class DeviceSteps(Steps):
 def add_engines(folder, version: str, capability: str) -> list[str]:
     """Adds the engines of TensorRT that lie in FOLDER/tensorrt to bundle.json; returns their paths.
 
-    version, capability: of the TensorRT that built them and of the GPU. BundleError where the bundle is damaged or there is none.
+    version, capability: of the TensorRT that built them and of the GPU. BundleError where the bundle is
+      damaged or there is none.
     """
     bundle = Bundle(folder)
     values, added = dict(bundle.values), []
@@ -244,11 +278,22 @@ def add_engines(folder, version: str, capability: str) -> list[str]:
         path = f"tensorrt/{engine_name(program, 'tensorrt')}"
         if (bundle.folder / path).is_file():
             kept = {key: program[key] for key in ("precision", "function", "batch", "inputs", "outputs")}
-            programs.append({"format": "tensorrt", **kept, "path": path, "flavour": "tensorrt", "version": version,
-                             "compute_capabilities": [capability], "onnx": program["path"]})
+            programs.append(
+                {
+                    "format": "tensorrt",
+                    **kept,
+                    "path": path,
+                    "flavour": "tensorrt",
+                    "version": version,
+                    "compute_capabilities": [capability],
+                    "onnx": program["path"],
+                }
+            )
             added.append(path)
     if not added:
-        raise BundleError(f"{bundle.folder / 'tensorrt'}: holds no engines; build them with build_tensorrt_10.sh or _11.sh there")
+        raise BundleError(
+            f"{bundle.folder / 'tensorrt'}: holds no engines; build them with build_tensorrt_10.sh or _11.sh there"
+        )
     listed = {file["path"] for file in values["files"]} | set(added)
     files = [file for file in file_entries(bundle.folder) if file["path"] in listed]
     write_values(bundle.folder / NAME, {**values, "programs": programs, "files": files})
@@ -257,7 +302,9 @@ def add_engines(folder, version: str, capability: str) -> list[str]:
 
 def main(arguments=None) -> int:
     """The command that the build scripts end with."""
-    parser = argparse.ArgumentParser(prog="python -m semi_anogan.export.runtime.tensorrt", description=__doc__.splitlines()[-1])
+    parser = argparse.ArgumentParser(
+        prog="python -m semi_anogan.export.runtime.tensorrt", description=__doc__.splitlines()[-1]
+    )
     parser.add_argument("--bundle", required=True, help="folder in whose tensorrt/ the engines were built")
     options = parser.parse_args(arguments)
     try:

@@ -8,7 +8,9 @@ import numpy as np
 
 
 def input_gradients(function, x):
-    """(function(x), gradient of its sum with respect to x); differentiable itself. function: tensor -> tensor."""
+    """(function(x), gradient of its sum with respect to x); differentiable itself. function: tensor ->
+    tensor.
+    """
     values, pullback = jax.vjp(function, x)
     return values, pullback(jax.numpy.ones_like(values))[0]
 
@@ -31,11 +33,15 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a keras.Model with `losses`, `generator` (whose variables come first) and `update_averages`."""
+    """`train_step` of a keras.Model with `losses`, `generator` (whose variables come first) and
+    `update_averages`.
+    """
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer_variables, metrics_variables = state
-        with self._scope(trainable, non_trainable) as scope:  # it may draw latents, which moves the seed's state
+        with self._scope(
+            trainable, non_trainable
+        ) as scope:  # it may draw latents, which moves the seed's state
             inputs = self.unpack(data)
         non_trainable = self._non_trainable_values(scope)
         count = len(self.generator.trainable_variables)
@@ -50,7 +56,9 @@ class TrainStep:
         )
         one, zero = jax.numpy.ones_like(generator_loss), jax.numpy.zeros_like(discriminator_loss)
         gradients = pullback((one, zero))[0] + pullback((zero, one))[1]
-        trainable, optimizer_variables = self.optimizer.stateless_apply(optimizer_variables, gradients, trainable)
+        trainable, optimizer_variables = self.optimizer.stateless_apply(
+            optimizer_variables, gradients, trainable
+        )
         step = zip(self.optimizer.variables, optimizer_variables, strict=True)
         with self._scope(trainable, non_trainable, step) as scope:
             self.update_averages()
@@ -66,7 +74,9 @@ class TrainStep:
 
 
 class Trainer:
-    """Runs `train_step` on one batch at a time, compiled once per stage; the weights stay on the device between steps."""
+    """Runs `train_step` on one batch at a time, compiled once per stage; the weights stay on the device
+    between steps.
+    """
 
     def __init__(self, model, strategy):
         del strategy  # one device
@@ -119,7 +129,9 @@ def worker_index(name: str) -> int:
 def make_strategy(name: str):
     """(strategy, this process' index, number of processes); under JAX one device of one process."""
     if name not in ("auto", "one_device"):
-        raise ValueError(f"distribution {name!r} needs the TensorFlow backend; with JAX it must be auto or one_device")
+        raise ValueError(
+            f"distribution {name!r} needs the TensorFlow backend; with JAX it must be auto or one_device"
+        )
     return _OneDevice(), 0, 1
 
 

@@ -12,7 +12,9 @@ from tensorflow.python.eager import context
 
 
 def input_gradients(function, x):
-    """(function(x), gradient of its sum with respect to x); differentiable itself. function: tensor -> tensor."""
+    """(function(x), gradient of its sum with respect to x); differentiable itself. function: tensor ->
+    tensor.
+    """
     with tf.GradientTape() as tape:
         tape.watch(x)
         values = function(x)
@@ -22,17 +24,23 @@ def input_gradients(function, x):
 def compile_function(function, model):
     """`function` of tensors as one tf.function; it reads the variables of `model` as they are when called.
 
-    XLA only where there is a GPU: on CPU it is several times slower than plain graphs. Several threads may call it at once.
+    XLA only where there is a GPU: on CPU it is several times slower than plain graphs. Several threads may
+      call it at once.
     """
     del model  # tf.function captures variables by reference
-    return _whatever_memory_is_free(tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None))
+    return _whatever_memory_is_free(
+        tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None)
+    )
 
 
 def _whatever_memory_is_free(compiled):
-    """The tf.function without Grappler's memory optimizer, so that its graph does not depend on how much memory is free.
+    """The tf.function without Grappler's memory optimizer, so that its graph does not depend on how much
+    memory is free.
 
-    Where that is little, the optimizer writes sums of gradients into temporary variables, and two calls of one function at the same time
-    share those: one fails with "Resource ... tmp_var ... already exists". TensorFlow has no public switch for it.
+    Where that is little, the optimizer writes sums of gradients into temporary variables, and two calls of
+    one function at the same time
+    share those: one fails with "Resource ... tmp_var ... already exists". TensorFlow has no public switch for
+      it.
     """
 
     def call(*arguments):
@@ -61,7 +69,9 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a keras.Model with `losses`, `generator`, `discriminating_variables` and `update_averages`."""
+    """`train_step` of a keras.Model with `losses`, `generator`, `discriminating_variables` and
+    `update_averages`.
+    """
 
     def train_step(self, data):
         inputs = self.unpack(data)
@@ -74,9 +84,9 @@ class TrainStep:
         discriminator_variables = self.discriminating_variables
         gradients = _gradients(tape, generator_share, generator_variables)
         gradients += _gradients(tape, discriminator_share, discriminator_variables)
-        # Each variable is read several times, and not every read is needed for that variable's own gradient. TensorFlow's dependency
-        # optimizer drops the edges that keep an update after the other reads, and then a step's result depends on the timing;
-        # these edges it keeps.
+        # Each variable is read several times, and not every read is needed for that variable's own gradient.
+        # TensorFlow's dependency optimizer drops the edges that keep an update after the other reads, and
+        # then a step's result depends on the timing; these edges it keeps.
         with tf.control_dependencies([*gradients, discriminator_loss, generator_loss]):
             self.optimizer.apply(gradients, [*generator_variables, *discriminator_variables])
             self.update_averages()
@@ -92,7 +102,8 @@ def _gradients(tape, loss, variables):
 class Trainer:
     """Runs `train_step` on one batch at a time under a tf.distribute strategy, compiled once per stage.
 
-    A batch is split over the replicas of this process; each worker process of a MultiWorkerMirroredStrategy brings its own.
+    A batch is split over the replicas of this process; each worker process of a MultiWorkerMirroredStrategy
+    brings its own.
     """
 
     def __init__(self, model, strategy):
@@ -141,9 +152,11 @@ def worker_index(name: str) -> int:
 
 
 def make_strategy(name: str):
-    """(strategy, this process' index, number of processes) for "one_device", "mirrored", "multi_worker" or "auto".
+    """(strategy, this process' index, number of processes) for "one_device", "mirrored", "multi_worker" or
+    "auto".
 
-    "auto" is multi_worker where TF_CONFIG names several workers, mirrored where there are several GPUs, else one device.
+    "auto" is multi_worker where TF_CONFIG names several workers, mirrored where there are several GPUs, else
+    one device.
     """
     gpus = tf.config.list_logical_devices("GPU") if worker_count() == 1 else []
     if name == "auto":

@@ -1,1 +1,3 @@
-"""Measurements that docs/results.md rests on; `python -m semi_anogan.benchmark` runs them."""
+"""Measurements that docs/results.md rests on; `python -m semi_anogan.benchmark` runs them. No part of the
+product needs them.
+"""

@@ -1,4 +1,6 @@
-"""The point of the paper: plain AnoGAN (alpha 1) against the alpha mixture, over the contamination of the training data."""
+"""The point of the paper: plain AnoGAN (alpha 1) against the alpha mixture, over the contamination of the
+training data.
+"""
 
 import concurrent.futures
 import json
@@ -15,9 +17,11 @@ SCORES = ("residual", "fused")
 
 
 def run(folder, output, settings: list[str], alphas, contaminations, seeds, jobs: int = 2) -> str:
-    """Trains one run per setting, each with one thread, `jobs` at a time; finished runs in `folder` are not run again.
+    """Trains one run per setting, each with one thread, `jobs` at a time; finished runs in `folder` are not
+    run again.
 
-    Args: folder: of the run folders; output: folder for the figure alpha.png; settings: flags of the train command for all runs;
+    Args: folder: of the run folders; output: folder for the figure alpha.png; settings: flags of the train
+      command for all runs;
       alphas, contaminations, seeds: every combination is run.
     Returns: Markdown with a table.
     """
@@ -34,7 +38,9 @@ def run(folder, output, settings: list[str], alphas, contaminations, seeds, jobs
     for contamination in contaminations:
         for alpha in alphas:
             cells = [values(alpha, contamination, score) for score in (*SCORES, "discriminator")]
-            rows.append([f"{contamination:.0%}", f"{alpha:g}", *(f"{v.mean():.3f} ± {v.std():.3f}" for v in cells)])
+            rows.append(
+                [f"{contamination:.0%}", f"{alpha:g}", *(f"{v.mean():.3f} ± {v.std():.3f}" for v in cells)]
+            )
     _figure(pathlib.Path(output) / "alpha.png", values, alphas, contaminations)
     seconds = np.mean([m["train_seconds"] for m in metrics.values()])
     return (
@@ -50,11 +56,18 @@ def _train(folder, settings, alpha, contamination, seed) -> dict:
     if not (workdir / "metrics.json").exists():
         workdir.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "semi_anogan.train", *settings, f"--config.objective.alpha={alpha}"]
-        command += [f"--config.data.contamination={contamination}", f"--config.seed={seed}", f"--config.data.seed={seed}"]
+        command += [
+            f"--config.data.contamination={contamination}",
+            f"--config.seed={seed}",
+            f"--config.data.seed={seed}",
+        ]
         threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
         with open(workdir / "output.txt", "w") as log:
             code = subprocess.call(
-                [*command, f"--workdir={workdir}"], stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **threads}
+                [*command, f"--workdir={workdir}"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **threads},
             )
         if code:
             raise RuntimeError(f"{workdir / 'output.txt'}: the training ended with exit code {code}")

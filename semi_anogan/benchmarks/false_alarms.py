@@ -1,20 +1,36 @@
-"""Whether a threshold gives the false-alarm rate it was asked for: calibrated again and again on a part of what a run holds out."""
+"""Whether a threshold gives the false-alarm rate it was asked for: calibrated again and again on a part of
+what a run holds out.
+"""
 
 import functools
 
 import numpy as np
 
-from semi_anogan import runs
 from semi_anogan.benchmarks.results import machine, table
+from semi_anogan.runs import build
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring.detector import load_detector
 
 CALIBRATING_SHARE = 2 / 3  # of the held-out normal images; the rest are counted
-HEADER = ["run", "asked", "calibrated on", "held out: mean", "lowest to highest", "test: mean", "lowest to highest", "recall"]
+HEADER = [
+    "run",
+    "asked",
+    "calibrated on",
+    "held out: mean",
+    "lowest to highest",
+    "test: mean",
+    "lowest to highest",
+    "recall",
+]
 
 
 def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
-    """Markdown: for each finished run and rate the false alarms among held-out normal images that the threshold did not see, and among
-    the test images, over the draws of `seeds`. Weights and threshold are fitted anew each time; the networks stay. Images that the source
-    itself hid among the normal ones help to calibrate, as in a training, but are not counted. Of several runs the last rows are over all.
+    """Markdown: for each finished run and rate the false alarms among held-out normal images that the
+    threshold did not see, and among
+    the test images, over the draws of `seeds`. Weights and threshold are fitted anew each time; the networks
+    stay. Images that the source
+    itself hid among the normal ones help to calibrate, as in a training, but are not counted. Of several runs
+    the last rows are over all.
 
     Raises: RunError for a folder without a finished run.
     """
@@ -24,7 +40,9 @@ def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
         fuse = functools.partial(detector.fuse, trusted=detector.calibration.trusted)
         for rate in rates:
             figures = [observed(fuse, components, rate, seed) for seed in seeds]
-            rows.append([folder.rstrip("/").split("/")[-1], rate, figures[0]["calibrated_on"], *_summary(figures)])
+            rows.append(
+                [folder.rstrip("/").split("/")[-1], rate, figures[0]["calibrated_on"], *_summary(figures)]
+            )
             everything[rate] += figures
     if len(folders) > 1:
         rows += [["all", rate, "", *_summary(figures)] for rate, figures in everything.items()]
@@ -32,13 +50,14 @@ def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
 
 
 def measured(folder) -> tuple:
-    """(detector of a finished run, {what: components [N, K]} of all images that calibrate it and of the test images); "mislabelled" and "checked":
+    """(detector of a finished run, {what: components [N, K]} of all images that calibrate it and of the test
+    images); "mislabelled" and "checked":
     bool [N], which of the "normal" ones the source knows to be abnormal, and which a person found normal.
     """
-    from semi_anogan.fit_detector import calibration_images
+    from semi_anogan.training.fit_detector import calibration_images
 
-    config, detector = runs.load_config(folder), runs.load_detector(folder)
-    dataset, splits, _ = runs.load_data(config)
+    config, detector = run_folder.load_config(folder), load_detector(folder)
+    dataset, splits, _ = build.load_data(config)
 
     def read(examples, what=""):
         return (dataset.read_image(example) for example in examples)
@@ -61,13 +80,20 @@ def observed(fuse, components: dict, rate: float, seed: int) -> dict[str, float]
     """What a threshold gives that is fitted on a random CALIBRATING_SHARE of the held-out normal images.
 
     Args: fuse: as Detector.fuse; components: as `measured` gives them; rate: asked; seed: of the draw.
-    Returns: calibrated_on: how many images; held_out: rate among the rest of them; test, recall: among the test images.
+    Returns: calibrated_on: how many images; held_out: rate among the rest of them; test, recall: among the
+      test images.
     """
     normal = components["normal"]
     order = np.random.default_rng(seed).permutation(len(normal))
     count = round(CALIBRATING_SHARE * len(normal))
     others = (components[name] for name in ("synthetic", "known"))
-    fitted = fuse(normal[order[:count]], components["abnormal"], rate, *others, checked=components["checked"][order[:count]])
+    fitted = fuse(
+        normal[order[:count]],
+        components["abnormal"],
+        rate,
+        *others,
+        checked=components["checked"][order[:count]],
+    )
 
     def above(values):
         return float(np.mean(fitted.score(values) > fitted.threshold))

@@ -1,4 +1,6 @@
-"""Sections of docs/results.md that benchmarks write: each between two marks, so that a new measurement replaces the old one."""
+"""Sections of docs/results.md that benchmarks write: each between two marks, so that a new measurement
+replaces the old one.
+"""
 
 import os
 import pathlib

@@ -5,9 +5,10 @@ import time
 
 import numpy as np
 
-from semi_anogan import runs
 from semi_anogan.benchmarks.results import machine, table
-from semi_anogan.training import compiled_model, make_schedule
+from semi_anogan.runs import build
+from semi_anogan.scoring.detector import build_detector
+from semi_anogan.training.loop import compiled_model, make_schedule
 
 KNOWN = 128  # known abnormal images where the configuration does not say
 
@@ -17,7 +18,7 @@ def run(config, iterations, train_steps: int = 10) -> str:
     from semi_anogan.backend import Trainer, make_strategy
 
     rng = np.random.default_rng(config.seed)
-    runs.resolve(config, config.data.abnormal_count or KNOWN)
+    build.resolve(config, config.data.abnormal_count or KNOWN)
     model = compiled_model(config)
     stage = make_schedule(config).stage(make_schedule(config).total_images - 1)
     side, channels, batch_size = config.model.resolution, config.model.channels, stage.batch_size
@@ -30,7 +31,7 @@ def run(config, iterations, train_steps: int = 10) -> str:
     peak = matrix_peak()
     images = rng.uniform(-1, 1, (config.search.batch_size, side, side, channels)).astype(np.float32)
     flops, seconds = search_step(config, model, images)
-    images = rng.uniform(-1, 1, (len(images), *[runs.image_size(config)] * 2, channels)).astype(np.float32)
+    images = rng.uniform(-1, 1, (len(images), *[build.image_size(config)] * 2, channels)).astype(np.float32)
     rows = []
     for count in iterations:
         speed = search_speed(config, model, images, count)
@@ -70,7 +71,7 @@ def search_step(config, model, images) -> tuple[int, float]:
     """(floating-point operations, seconds) of one search step of a batch."""
     from semi_anogan.backend import compile_function, count_flops
 
-    search = runs.build_detector(config, model).search
+    search = build_detector(config, model).search
     latents = np.zeros((len(images), config.model.latent_size), np.float32)
 
     # The images' own features are computed once a search, not once a step.
@@ -86,7 +87,9 @@ def search_step(config, model, images) -> tuple[int, float]:
 
 def search_speed(config, model, images, iterations: int) -> float:
     """Images per second of whole detections with that many iterations."""
-    detector = runs.build_detector(config, model, search=runs.search_settings(config, iterations=iterations, patience=0))
+    detector = build_detector(
+        config, model, search=build.search_settings(config, iterations=iterations, patience=0)
+    )
     return len(images) / best(lambda: list(detector.measure(images)), 1 if iterations > 100 else 2)
 
 
@@ -100,11 +103,11 @@ def large_step(resolution: int = 1024) -> str:
     config.search.batch_size, config.search.candidates = 1, 1
     config.schedule.batch_size = 1
     config.features.resolution = resolution
-    runs.resolve(config, 0)
+    build.resolve(config, 0)
     rng, model = np.random.default_rng(0), compiled_model(config)
     trainer = Trainer(model, make_strategy("auto")[0])
     batch = _random_batch(rng, config, 1)
-    detector = runs.build_detector(config, model, search=runs.search_settings(config, iterations=1, patience=0))
+    detector = build_detector(config, model, search=build.search_settings(config, iterations=1, patience=0))
     rows = []
     for what, act in (
         ("training step", lambda: float(trainer(batch)["penalty"])),
@@ -119,7 +122,7 @@ def large_step(resolution: int = 1024) -> str:
 
 
 def _random_batch(rng, config, batch_size: int) -> dict[str, np.ndarray]:
-    side, channels, objective = runs.image_size(config), config.model.channels, config.objective
+    side, channels, objective = build.image_size(config), config.model.channels, config.objective
     counts = [batch_size, max(1, round(batch_size * objective.abnormal_share))]
     counts.append(max(1, round(batch_size * objective.synthetic_share)) if objective.synthetic_weight else 0)
     return {

@@ -4,8 +4,8 @@ import pathlib
 
 import numpy as np
 
-from semi_anogan import runs
 from semi_anogan.benchmarks.results import machine, table
+from semi_anogan.runs import folder as run_folder
 
 FIGURES = (
     ("image_auroc", "image AUROC (fused)"),
@@ -19,11 +19,16 @@ FIGURES = (
 
 def of_runs(folders: list[str]) -> str:
     """Markdown table of the metrics of finished run folders, with the mean over them where there are several."""
-    metrics = [runs.read_json(pathlib.Path(f) / runs.METRICS) for f in folders]
+    metrics = [run_folder.read_json(pathlib.Path(f) / run_folder.METRICS) for f in folders]
     names = [name for name, _ in FIGURES if metrics[0].get(name) is not None]
     parts = [name for name in metrics[0]["components"] if all(name in m["components"] for m in metrics)]
     rows = [
-        [pathlib.Path(folder).name, *(m[n] for n in names), *(m["components"][n] for n in parts), m["train_seconds"]]
+        [
+            pathlib.Path(folder).name,
+            *(m[n] for n in names),
+            *(m["components"][n] for n in parts),
+            m["train_seconds"],
+        ]
         for folder, m in zip(folders, metrics, strict=True)
     ]
     if len(rows) > 1:
@@ -33,9 +38,11 @@ def of_runs(folders: list[str]) -> str:
 
 
 def baselines(config) -> str:
-    """Markdown table of the image AUROC of trivial scores at the model's resolution, on the config's test images."""
-    from semi_anogan.baselines import trivial_aurocs
-    from semi_anogan.benchmarks.comparison import Images
+    """Markdown table of the image AUROC of trivial scores at the model's resolution, on the config's test
+    images.
+    """
+    from semi_anogan.benchmarks.baselines.classical import trivial_aurocs
+    from semi_anogan.benchmarks.baselines.comparison import Images
 
     images = Images(config)
     normal, _, test = images.model_sized
@@ -44,9 +51,13 @@ def baselines(config) -> str:
 
 
 def comparison(config, names: list[str], folder, steps: int) -> str:
-    """Markdown table of baselines (names of comparison.METHODS) on the config's test images; see comparison.run."""
-    from semi_anogan.benchmarks import comparison as measured
+    """Markdown table of baselines (names of comparison.METHODS) on the config's test images; see
+    comparison.run.
+    """
+    from semi_anogan.benchmarks.baselines import comparison as measured
 
     found = measured.run(config, names, folder, steps)
     rows = [[name, v["image_auroc"], v["image_f1_max"], v["seconds"]] for name, v in found.items() if v]
-    return f"Machine: {machine()}.\n\n" + table(["method", "image AUROC", "F1 max", "training and scoring, s"], rows)
+    return f"Machine: {machine()}.\n\n" + table(
+        ["method", "image AUROC", "F1 max", "training and scoring, s"], rows
+    )

@@ -13,13 +13,19 @@ class ImageStore:
     Args:
       dataset: where the images come from.
       resolution: side of the generator's images.
-      tile: keep images at their own size (at least `resolution` on each side), to be cut into crops; else resize.
+      tile: keep images at their own size (at least `resolution` on each side), to be cut into crops; else
+        resize.
       cache_megabytes: most memory for decoded images; what does not fit is read again each time.
       image_size: side of the images that the model takes, `resolution` or more; crops are enlarged to it.
     """
 
     def __init__(
-        self, dataset: Dataset, resolution: int, tile: bool = False, cache_megabytes: int = 2048, image_size: int | None = None
+        self,
+        dataset: Dataset,
+        resolution: int,
+        tile: bool = False,
+        cache_megabytes: int = 2048,
+        image_size: int | None = None,
     ):
         self.dataset = dataset
         self.resolution = resolution
@@ -65,8 +71,10 @@ class Batches:
       normal, abnormal: the training examples; abnormal may be empty.
       latent_size: of the latents that come with each batch.
       abnormal_share: known abnormal images per normal one in a batch.
-      flips: mirror or turn images at random: "h" left-right, "v" top-bottom, "r" by right angles, in any combination; "" never.
-      shift_px: move images at random by up to this many pixels of `store.resolution` each way; the border is repeated.
+      flips: mirror or turn images at random: "h" left-right, "v" top-bottom, "r" by right angles, in any
+        combination; "" never.
+      shift_px: move images at random by up to this many pixels of `store.resolution` each way; the border is
+        repeated.
       seed: of order, crops, flips and latents.
       synthetic_share: synthetic abnormal images (data/synthetic.py) per normal one.
       masks: whether the batch tells where abnormal images are abnormal.
@@ -117,9 +125,12 @@ class Batches:
     def batch(self, images_seen: int, batch_size: int, attempt: int = 0) -> dict[str, np.ndarray]:
         """The batch that begins when `images_seen` normal images have been seen.
 
-        Returns: images float32 [N + A + S, H, W, C], normal, known abnormal and synthetic ones; labels [N + A + S], 0, 1 and 2;
-        latents [N, latent_size] from N(0, 1); mix [N, 1, 1, 1] from U(0, 1); and, if asked for, masks float32 [N + A + S, H, W, 1],
-        augment [N + A + S, D] and augment_generated [N, D] from U(0, 1), as SemiAnoGAN.unpack takes them. `attempt` changes all but the order.
+        Returns: images float32 [N + A + S, H, W, C], normal, known abnormal and synthetic ones; labels [N + A
+          + S], 0, 1 and 2;
+        latents [N, latent_size] from N(0, 1); mix [N, 1, 1, 1] from U(0, 1); and, if asked for, masks float32
+        [N + A + S, H, W, 1],
+        augment [N + A + S, D] and augment_generated [N, D] from U(0, 1), as SemiAnoGAN.unpack takes them.
+        `attempt` changes all but the order.
         """
         rng = np.random.default_rng([self.seed, attempt, images_seen])
         counts = [batch_size, self.abnormal_size(batch_size), self.synthetic_size(batch_size)]

@@ -8,21 +8,19 @@ import numpy as np
 NORMAL, ABNORMAL = "normal", "abnormal"
 
 
-class DataError(ValueError):
-    """Bad data or a bad data setting; the message names the file, the row and the value received."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Example:
     """One image of a data set.
 
     Attributes:
-      path: name of the image; a file path relative to data.root, or a virtual one such as "surface/test/000012".
+      path: name of the image; a file path relative to data.root, or a virtual one such as
+        "surface/test/000012".
       split: "train" or "test".
       label: "normal" or "abnormal". In "train" it is what training is told, which may be wrong.
       mask: path of the pixel mask relative to data.root, or None.
       key: what the source needs to find the image again (an index, say); opaque to everyone else.
-      mislabelled: True where the source itself hid an abnormal image among the normal ones. Only for reports and
+      mislabelled: True where the source itself hid an abnormal image among the normal ones. Only for reports
+        and
         tests, never for training.
       reviewed: True where a person has looked at the image and given the label.
     """
@@ -48,8 +46,10 @@ class Dataset:
       name: name of the source ("mnist").
       examples: every example of both splits, in a fixed order.
       read_image: Example -> float32 [H, W, C] in [-1, 1] at the image's own size.
-      read_mask: Example -> bool [H, W], True where the pixel is abnormal, or None where the data has no mask for it.
-      in_colour: Example -> whether its file shows colour, whatever read_image makes of it; False where that is not known.
+      read_mask: Example -> bool [H, W], True where the pixel is abnormal, or None where the data has no mask
+        for it.
+      in_colour: Example -> whether its file shows colour, whatever read_image makes of it; False where that
+        is not known.
       from_files: whether each example has a file of its own, which may be damaged.
     """
 

@@ -1,6 +1,7 @@
 """Image files to arrays and back: the only module that knows pixel ranges.
 
-Inside the package an image is float32 [H, W, C] in [-1, 1] with C = 1 (grey) or 3 (RGB), and -1 is black. What a file
+Inside the package an image is float32 [H, W, C] in [-1, 1] with C = 1 (grey) or 3 (RGB), and -1 is black.
+What a file
 holds comes to that as follows:
 
 - 8 bits a channel: x / 127.5 - 1. 16-bit grey: x / 32767.5 - 1, always the full scale, whatever values occur.
@@ -18,14 +19,29 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageOps
 
-from semi_anogan.data.dataset import DataError
+from semi_anogan.errors import DataError
 
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 4
-# Pillow tries every decoder it has if not told which; some of them start other programs (EPS) or are of no use here.
+# Pillow tries every decoder it has if not told which; some of them start other programs (EPS) or are of no
+# use here.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 # What counts as an image where a folder is listed.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pbm", ".pnm", ".jp2")
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".gif",
+    ".pgm",
+    ".ppm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+)
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values for images stored on their side
@@ -53,11 +69,14 @@ def read_image(path: str | os.PathLike, channels: int, max_pixels: int = MAX_PIX
     with _decoded(path, max_pixels) as image:
         pixels = _values(image, path)
     pixels = to_channels(pixels, channels)
-    return np.clip(pixels, -1.0, 1.0, out=pixels)  # rounding may have left the range; in place, as images can be large
+    return np.clip(
+        pixels, -1.0, 1.0, out=pixels
+    )  # rounding may have left the range; in place, as images can be large
 
 
 def read_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a pixel mask: every pixel that is not black (not zero, in whatever the file's range is) is abnormal.
+    """Reads a pixel mask: every pixel that is not black (not zero, in whatever the file's range is) is
+    abnormal.
 
     In palette images it is the colour that counts and not its number; transparent pixels are black.
 
@@ -81,15 +100,21 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     with _opened(path, MAX_PIXELS) as image:
         width, height = image.size
         # Pillow gives the size of a TIFF as already turned upright.
-        on_its_side = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in _SWAPPED_ORIENTATIONS
+        on_its_side = (
+            image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in _SWAPPED_ORIENTATIONS
+        )
     return (width, height) if on_its_side else (height, width)
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """[H, W, 1 or 3] -> [H, W, channels]: grey by ITU-R BT.601 luma, or grey repeated; same range and dtype float32."""
+    """[H, W, 1 or 3] -> [H, W, channels]: grey by ITU-R BT.601 luma, or grey repeated; same range and dtype
+    float32.
+    """
     have = image.shape[-1]
     if image.ndim != 3 or have not in (1, 3) or channels not in (1, 3):
-        raise ValueError(f"cannot turn an image of shape {image.shape} into {channels!r} channels: 1 and 3 are known")
+        raise ValueError(
+            f"cannot turn an image of shape {image.shape} into {channels!r} channels: 1 and 3 are known"
+        )
     if have == channels:
         return image.astype(np.float32, copy=False)
     if channels == 1:
@@ -98,7 +123,9 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def in_colour(image: np.ndarray, least: float = 0.02) -> bool:
-    """Whether the channels of an image [H, W, 3] in [-1, 1] differ, by `least` of the range on the mean over its pixels."""
+    """Whether the channels of an image [H, W, 3] in [-1, 1] differ, by `least` of the range on the mean over
+    its pixels.
+    """
     return float(np.ptp(image, axis=-1).mean()) > 2 * least
 
 
@@ -113,9 +140,11 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes [H, W, C] (any C) to float32 [height, width, C]; exactly the same values if the size is the same.
+    """Resizes [H, W, C] (any C) to float32 [height, width, C]; exactly the same values if the size is the
+    same.
 
-    Each axis on its own: enlarged bilinearly (half-pixel centres), reduced by a whole factor through block means, which
+    Each axis on its own: enlarged bilinearly (half-pixel centres), reduced by a whole factor through block
+      means, which
     is what the networks' own downscaling does, and reduced otherwise by an antialiased triangle filter.
     """
     return _resize(image, height, width, block_means=True)
@@ -134,7 +163,9 @@ def gaussian(sigma_px: float) -> np.ndarray:
 
 
 def smooth_map(anomaly_map: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Gaussian smoothing of [H, W]; at the border only pixels inside the image count. As scores.smooth, without Keras."""
+    """Gaussian smoothing of [H, W]; at the border only pixels inside the image count. As scores.smooth,
+    without Keras.
+    """
     if sigma_px <= 0:
         return anomaly_map
     kernel = gaussian(sigma_px)
@@ -167,7 +198,9 @@ def _resize(image: np.ndarray, height: int, width: int, block_means: bool) -> np
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
-    """A Pillow image whose header has been read and checked; whatever goes wrong inside comes out as ImageError."""
+    """A Pillow image whose header has been read and checked; whatever goes wrong inside comes out as
+    ImageError.
+    """
     path = os.fspath(path)
     try:
         status = os.stat(path)
@@ -177,13 +210,16 @@ def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
             raise ImageError(f"{path}: is not a regular file")
         if status.st_size == 0:
             raise ImageError(f"{path}: empty file (0 bytes)")
-        # By file object, because by name Pillow maps some TIFF files into memory, and then garbles those on their side.
+        # By file object, because by name Pillow maps some TIFF files into memory, and then garbles those on
+        # their side.
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             if width < MIN_SIDE or height < MIN_SIDE:
                 raise ImageError(f"{path}: {width} x {height} pixels, smaller than {MIN_SIDE} x {MIN_SIDE}")
             if width * height > max_pixels:
-                raise ImageError(f"{path}: {width} x {height} pixels, more than the limit of {max_pixels} pixels")
+                raise ImageError(
+                    f"{path}: {width} x {height} pixels, more than the limit of {max_pixels} pixels"
+                )
             yield image
     except ImageError:
         raise
@@ -193,7 +229,9 @@ def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
     except PermissionError:
         raise ImageError(f"{path}: permission denied") from None
     except Image.UnidentifiedImageError:
-        raise ImageError(f"{path}: not a readable {', '.join(FORMATS)} image, it {_beginning(path)}") from None
+        raise ImageError(
+            f"{path}: not a readable {', '.join(FORMATS)} image, it {_beginning(path)}"
+        ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{path}: too many pixels, the limit is {max_pixels}: {error}") from None
     except Exception as error:  # Pillow's decoders raise almost anything on broken files
@@ -220,7 +258,11 @@ def _values(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
         top = 1.0 if image.mode == "F" else 65535.0
         low, high = raw.min(), raw.max()
         if not (low >= 0 and high <= top):  # written so that NaN fails too
-            kind = "float values must lie in [0, 1]" if image.mode == "F" else "integer values must lie in [0, 65535]"
+            kind = (
+                "float values must lie in [0, 1]"
+                if image.mode == "F"
+                else "integer values must lie in [0, 65535]"
+            )
             raise ImageError(f"{os.fspath(path)}: pixel values from {low} to {high}; {kind}")
         return (raw.astype(np.float32) / np.float32(top / 2) - np.float32(1.0))[..., None]
     if image.has_transparency_data:

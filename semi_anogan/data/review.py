@@ -1,15 +1,19 @@
-"""Labels that a person gave after a look at training images: they replace the source's, without moving images between uses."""
+"""Labels that a person gave after a look at training images: they replace the source's, without moving images
+between uses.
+"""
 
 import dataclasses
 import os
 
-from semi_anogan.data.dataset import ABNORMAL, NORMAL, DataError, Example
-from semi_anogan.data.manifest import csv_rows
+from semi_anogan.data.dataset import ABNORMAL, NORMAL, Example
+from semi_anogan.data.listing import csv_rows
 from semi_anogan.data.splits import MAX_HELD_OUT_ABNORMAL, MIN_HELD_OUT_ABNORMAL, Splits
+from semi_anogan.errors import DataError
 
 
 def read(path) -> dict[str, str]:
-    """Path -> "normal" or "abnormal" of the rows of a CSV file that have a label; a run's suspicious.csv, say, filled in.
+    """Path -> "normal" or "abnormal" of the rows of a CSV file that have a label; a run's suspicious.csv,
+    say, filled in.
 
     Raises: DataError naming the file, the row and the value.
     """
@@ -18,27 +22,36 @@ def read(path) -> dict[str, str]:
     for line, row in csv_rows(path, ("path", "label"), errors="surrogateescape"):
         name, label = row["path"], row["label"]
         if label not in ("", NORMAL, ABNORMAL):
-            raise DataError(f"{path}: row {line}: label {label!r} is not {NORMAL} or {ABNORMAL}, nor empty for an image not looked at")
+            raise DataError(
+                f"{path}: row {line}: label {label!r} is not {NORMAL} or {ABNORMAL}, nor empty for an image not looked at"
+            )
         if label and labels.setdefault(name, label) != label:
-            raise DataError(f"{path}: row {line}: {name!r} is {label}, but {labels[name]} in row {first_row[name]}")
+            raise DataError(
+                f"{path}: row {line}: {name!r} is {label}, but {labels[name]} in row {first_row[name]}"
+            )
         if label:
             first_row.setdefault(name, line)
     return labels
 
 
 def apply(splits: Splits, labels: dict[str, str], path) -> Splits:
-    """The splits with the labels of `read`. What was held out stays held out, so that a finished training still fits.
+    """The splits with the labels of `read`. What was held out stays held out, so that a finished training
+    still fits.
 
-    Of the held-out images found abnormal those beyond what `split` would hold out are known ones to train with, and all are while
+    Of the held-out images found abnormal those beyond what `split` would hold out are known ones to train
+    with, and all are while
     they are too few to hold out. Labelled images are `reviewed`.
 
-    Raises: DataError for a path that is no training image, or where too few normal ones are left; `path` is the file that is named.
+    Raises: DataError for a path that is no training image, or where too few normal ones are left; `path` is
+      the file that is named.
     """
     trained, held_out = splits.normal + splits.abnormal, splits.held_out_normal + splits.held_out_abnormal
     unknown = sorted(set(labels) - {e.path for e in trained + held_out})
     if unknown:
         kind = "a test image" if unknown[0] in {e.path for e in splits.test} else "no image of this data"
-        raise DataError(f"{path}: {unknown[0]!r} is {kind}; only training images can be reviewed ({len(unknown)} such paths)")
+        raise DataError(
+            f"{path}: {unknown[0]!r} is {kind}; only training images can be reviewed ({len(unknown)} such paths)"
+        )
 
     def labelled(examples: list[Example]) -> list[Example]:
         return [_reviewed(e, labels[e.path]) if e.path in labels else e for e in examples]
@@ -47,13 +60,21 @@ def apply(splits: Splits, labels: dict[str, str], path) -> Splits:
     normal, held_out_normal = ([e for e in part if not e.abnormal] for part in (trained, held_out))
     abnormal, held_out_abnormal = ([e for e in part if e.abnormal] for part in (trained, held_out))
     if len(normal) < 2 or len(held_out_normal) < 2:
-        raise DataError(f"{path}: leaves {len(normal)} normal images to train with and {len(held_out_normal)} held out; 2 each are needed")
+        raise DataError(
+            f"{path}: leaves {len(normal)} normal images to train with and {len(held_out_normal)} held out; 2 each are needed"
+        )
     count = min(len(held_out_abnormal), MAX_HELD_OUT_ABNORMAL)
     count = count if count >= MIN_HELD_OUT_ABNORMAL else 0
-    return Splits(normal, abnormal + held_out_abnormal[count:], held_out_normal, held_out_abnormal[:count], splits.test)
+    return Splits(
+        normal, abnormal + held_out_abnormal[count:], held_out_normal, held_out_abnormal[:count], splits.test
+    )
 
 
 def _reviewed(example: Example, label: str) -> Example:
     return dataclasses.replace(
-        example, label=label, mask=example.mask if label == ABNORMAL else None, mislabelled=False, reviewed=True
+        example,
+        label=label,
+        mask=example.mask if label == ABNORMAL else None,
+        mislabelled=False,
+        reviewed=True,
     )

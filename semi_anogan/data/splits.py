@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from semi_anogan.data.dataset import ABNORMAL, NORMAL, DataError, Dataset, Example
+from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
+from semi_anogan.errors import DataError
 
-# Of the known abnormal images: fewer say too little about the components' weights, more gain less there than they would in training.
+# Of the known abnormal images: fewer say too little about the components' weights, more gain less there than
+# they would in training.
 MIN_HELD_OUT_ABNORMAL, MAX_HELD_OUT_ABNORMAL = 8, 12
 
 
@@ -29,7 +31,8 @@ class Splits:
 def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
     """Seeded split of the training examples.
 
-    `hold_out_share` of the normal images is held out, and of the known abnormal ones too where that leaves at least 8 of them to
+    `hold_out_share` of the normal images is held out, and of the known abnormal ones too where that leaves at
+    least 8 of them to
     hold out, but at most 12; with fewer known, all of them train. DataError without enough normal images.
     """
     if not 0 < hold_out_share < 1:

@@ -1,4 +1,5 @@
-"""Synthetic abnormal images, drawn into normal ones: a further source of abnormal images where few or none are known.
+"""Synthetic abnormal images, drawn into normal ones: a further source of abnormal images where few or none
+are known.
 
 - cut_paste: a patch of the image pasted elsewhere, slightly brighter or darker (Li et al. 2021, CutPaste).
 - scar: the same with a long, thin, rotated patch (Li et al. 2021).
@@ -6,7 +7,8 @@
 - perlin: blobs of Perlin noise filled with the texture of another image (Zavrtanik et al. 2021, DRAEM).
 - blob: a dark or bright spot with a soft edge, now and then a large ellipse or rectangle.
 - crack: a thin dark line with branches, of few or many bends.
-- shade: beyond one to three wavy borders the image is dimmer, seldom brighter, in proportion: what is cut off, wet, worn or badly lit.
+- shade: beyond one to three wavy borders the image is dimmer, seldom brighter, in proportion: what is cut
+off, wet, worn or badly lit.
 
 Sizes are shares of the image's side, sqrt(height * width), but never less than a pixel or two.
 """
@@ -21,7 +23,10 @@ from scipy import ndimage
 
 KINDS = ("cut_paste", "scar", "scratch", "perlin", "blob", "crack", "shade")
 TRAINING_KINDS = ("cut_paste", "scratch", "blob")  # where the config names none
-CALIBRATION_KINDS = ("scar", "perlin")  # training does not see these, or what it learned would weigh too much in the score
+CALIBRATION_KINDS = (
+    "scar",
+    "perlin",
+)  # training does not see these, or what it learned would weigh too much in the score
 MIN_SIDE = 8
 MASK_CHANGE = 0.02  # a pixel is in the mask if a channel changes by more than this (of a range of 2)
 MIN_CONTRAST = 0.05  # at least MIN_PIXELS pixels change by this much or more
@@ -46,7 +51,8 @@ def synthesise(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws one to three defects into a normal image: a pure function of its arguments.
 
-    A defect that does not show (black on black, say) is drawn up to ten times and then left out; should that leave no
+    A defect that does not show (black on black, say) is drawn up to ten times and then left out; should that
+    leave no
     defect at all, a blob of strong contrast is drawn.
 
     Args:
@@ -56,8 +62,10 @@ def synthesise(
       kinds: the kinds of defect to choose from, of KINDS; all are equally likely.
 
     Returns:
-      The image with its defects, float32 [H, W, C] in [-1, 1], and the mask, bool [H, W]: True on MIN_PIXELS pixels or
-      more, at most on the share MAX_SHARE. In the mask every pixel differs from `image` by more than MASK_CHANGE in
+      The image with its defects, float32 [H, W, C] in [-1, 1], and the mask, bool [H, W]: True on MIN_PIXELS
+      pixels or
+      more, at most on the share MAX_SHARE. In the mask every pixel differs from `image` by more than
+      MASK_CHANGE in
       some channel, and MIN_PIXELS of them by MIN_CONTRAST or more; all other pixels are those of `image`.
 
     Raises:
@@ -66,11 +74,17 @@ def synthesise(
     kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
-        raise ValueError(f"kinds must be one or more of {', '.join(KINDS)}, got {unknown[0] if unknown else kinds!r}")
+        raise ValueError(
+            f"kinds must be one or more of {', '.join(KINDS)}, got {unknown[0] if unknown else kinds!r}"
+        )
     if np.ndim(image) != 3 or np.shape(image)[2] not in (1, 3) or min(np.shape(image)[:2]) < MIN_SIDE:
-        raise ValueError(f"image must be [H, W, 1 or 3], H and W at least {MIN_SIDE}, got shape {np.shape(image)}")
+        raise ValueError(
+            f"image must be [H, W, 1 or 3], H and W at least {MIN_SIDE}, got shape {np.shape(image)}"
+        )
     if np.shape(other) != np.shape(image):
-        raise ValueError(f"other must have the shape of image, {np.shape(image)}, got shape {np.shape(other)}")
+        raise ValueError(
+            f"other must have the shape of image, {np.shape(image)}, got shape {np.shape(other)}"
+        )
 
     image, other = np.asarray(image, np.float32), np.asarray(other, np.float32)
     drawn = image
@@ -79,7 +93,8 @@ def synthesise(
             draw = _DRAW[kinds[rng.integers(len(kinds))]]
             trial = np.clip(draw(drawn, other, rng), -1, 1)
             total = _change(image, trial)
-            # The total has to show too, as a defect may happen to cover an earlier one with what was there before.
+            # The total has to show too, as a defect may happen to cover an earlier one with what was there
+            # before.
             if _shows(_change(drawn, trial)) and _shows(total) and (total > MASK_CHANGE).mean() <= MAX_SHARE:
                 drawn = trial
                 break
@@ -91,7 +106,9 @@ def synthesise(
 
 def _change(before, after):
     """[H, W]: the largest change of a channel."""
-    return functools.reduce(np.maximum, np.moveaxis(np.abs(after - before), -1, 0))  # .max(-1) is many times slower
+    return functools.reduce(
+        np.maximum, np.moveaxis(np.abs(after - before), -1, 0)
+    )  # .max(-1) is many times slower
 
 
 def _shows(change):
@@ -104,10 +121,15 @@ def _shows(change):
 def _cut_paste(image, other, rng):
     height, width = image.shape[:2]
     area, aspect = rng.uniform(0.02, 0.15) * height * width, 3.3 ** rng.uniform(-1, 1)
-    h, w = (round(min(max(math.sqrt(a), 2), most - 1)) for a, most in ((area * aspect, height), (area / aspect, width)))
+    h, w = (
+        round(min(max(math.sqrt(a), 2), most - 1))
+        for a, most in ((area * aspect, height), (area / aspect, width))
+    )
     (top, to_top), (left, to_left) = rng.integers(height - h + 1, size=2), rng.integers(width - w + 1, size=2)
     out = image.copy()
-    out[to_top : to_top + h, to_left : to_left + w] = _jitter(image[top : top + h, left : left + w], rng, 0.15)
+    out[to_top : to_top + h, to_left : to_left + w] = _jitter(
+        image[top : top + h, left : left + w], rng, 0.15
+    )
     return out
 
 
@@ -116,7 +138,9 @@ def _scar(image, other, rng):
     length, thickness = max(side * rng.uniform(0.1, 0.4), 5), max(side * rng.uniform(0.015, 0.05), 2)
     along, across = _coordinates(image, rng)
     # Antialiased: half a pixel beyond the edge nothing is left.
-    opacity = np.clip((length + 1) / 2 - np.abs(along), 0, 1) * np.clip((thickness + 1) / 2 - np.abs(across), 0, 1)
+    opacity = np.clip((length + 1) / 2 - np.abs(along), 0, 1) * np.clip(
+        (thickness + 1) / 2 - np.abs(across), 0, 1
+    )
     inside = opacity > 0
     rows = np.rint(rng.uniform(0, height) + across[inside]).astype(int).clip(0, height - 1)
     columns = np.rint(rng.uniform(0, width) + along[inside]).astype(int).clip(0, width - 1)
@@ -128,7 +152,9 @@ def _scar(image, other, rng):
 def _scratch(image, other, rng):
     (height, width), side = image.shape[:2], _side(image)
     steps = rng.integers(3, 25)
-    bend = rng.uniform(0, 1.2) / math.sqrt(steps)  # radians a step: a bent line, or a kinked one where steps are few
+    bend = rng.uniform(0, 1.2) / math.sqrt(
+        steps
+    )  # radians a step: a bent line, or a kinked one where steps are few
     directions = _directions(steps, bend, rng)
     path = np.cumsum(side * rng.uniform(0.1, 0.9) / steps * directions, 0)
     path += rng.uniform(0, 1, 2) * (width, height) - path[steps // 2]  # the middle lies in the image
@@ -152,7 +178,9 @@ def _shade(image, other, rng):
     soft = rng.choice([1, rng.uniform(1, max(1, 0.08 * side))])  # pixels over which the shade sets in
     inside = np.ones((height, width), np.float32)
     for _ in range(rng.integers(1, 4)):
-        across = _coordinates(image, rng)[1] * rng.choice([-1, 1]) + _perlin_noise(height, width, rng) * side * rng.uniform(0, 0.15)
+        across = _coordinates(image, rng)[1] * rng.choice([-1, 1]) + _perlin_noise(
+            height, width, rng
+        ) * side * rng.uniform(0, 0.15)
         inside *= np.clip(across / soft + 0.5, 0, 1)
     factor = rng.uniform(0.1, 0.9)
     return image + inside[..., None] * _scaled(image, factor if rng.random() < 0.9 else 2 - factor)
@@ -170,7 +198,9 @@ def _perlin(image, other, rng):
 def _blob(image, other, rng):
     side, large = _side(image), rng.random() < 0.2
     rectangle = large and rng.random() < 0.5
-    radius = side * rng.uniform(0.15, 0.4) if large else max(1.5, 0.08 * side) ** rng.random()  # log-uniform from 1 px
+    radius = (
+        side * rng.uniform(0.15, 0.4) if large else max(1.5, 0.08 * side) ** rng.random()
+    )  # log-uniform from 1 px
     x, y = np.abs(_coordinates(image, rng, turned=not rectangle))
     y /= rng.uniform(0.4, 1)
     distance = np.maximum(x, y) if rectangle else np.hypot(x, y)
@@ -180,15 +210,27 @@ def _blob(image, other, rng):
     return image + opacity[..., None] * (_tint(image, rng, 0.15, 0.6 if large else 1) + fill * (mean - image))
 
 
-_DRAW = {"cut_paste": _cut_paste, "scar": _scar, "scratch": _scratch, "perlin": _perlin, "blob": _blob, "crack": _crack, "shade": _shade}
+_DRAW = {
+    "cut_paste": _cut_paste,
+    "scar": _scar,
+    "scratch": _scratch,
+    "perlin": _perlin,
+    "blob": _blob,
+    "crack": _crack,
+    "shade": _shade,
+}
 
 
 def _strong_blob(image, rng):
-    """A disc, nearly black where the image is bright and nearly white where it is dark, so that it always shows."""
+    """A disc, nearly black where the image is bright and nearly white where it is dark, so that it always
+    shows.
+    """
     height, width = image.shape[:2]
     y, x = np.ogrid[:height, :width]
     row, column = rng.integers(2, height - 2), rng.integers(2, width - 2)
-    disc = np.hypot(y - row, x - column) <= max(1.5, 0.04 * _side(image))  # a pixel and its neighbours at least
+    disc = np.hypot(y - row, x - column) <= max(
+        1.5, 0.04 * _side(image)
+    )  # a pixel and its neighbours at least
     out = image.copy()
     out[disc] = 0.1 * image[disc] + (-0.9 if image[disc].mean() > 0 else 0.9)
     return out
@@ -212,7 +254,9 @@ def _tint(image, rng, low, high):
 
 
 def _directions(steps, bend, rng):
-    """Unit vectors (x, y) of a line's steps, each turned from the one before by a normal random angle, bend in radians: [steps, 2]."""
+    """Unit vectors (x, y) of a line's steps, each turned from the one before by a normal random angle, bend
+    in radians: [steps, 2].
+    """
     heading = rng.uniform(0, 2 * math.pi) + np.cumsum(rng.normal(0, bend, steps))
     return np.stack([np.cos(heading), np.sin(heading)], 1)
 
@@ -233,8 +277,12 @@ def _scaled(image, factor):
 
 
 def _coordinates(image, rng, turned=True):
-    """Coordinates of the pixels from a random point of the image, along axes turned at random: [2, H, W] in pixels."""
-    y, x = (np.arange(size, dtype=np.float32) - np.float32(rng.uniform(0, size - 1)) for size in image.shape[:2])
+    """Coordinates of the pixels from a random point of the image, along axes turned at random: [2, H, W] in
+    pixels.
+    """
+    y, x = (
+        np.arange(size, dtype=np.float32) - np.float32(rng.uniform(0, size - 1)) for size in image.shape[:2]
+    )
     angle = rng.uniform(0, math.pi) if turned else 0
     y, cos, sin = y[:, None], math.cos(angle), math.sin(angle)
     return np.stack([x * cos + y * sin, y * cos - x * sin])

@@ -4,7 +4,9 @@ import numpy as np
 
 
 def positions(length: int, side: int, overlap: float = 0.5) -> list[int]:
-    """Where tiles of `side` pixels begin along `length` >= side pixels: evenly spread, overlapping by at least that share."""
+    """Where tiles of `side` pixels begin along `length` >= side pixels: evenly spread, overlapping by at
+    least that share.
+    """
     if length < side:
         raise ValueError(f"an image side of {length} pixels is smaller than a tile of {side}")
     stride = max(1, int(side * (1 - overlap)))
@@ -14,7 +16,9 @@ def positions(length: int, side: int, overlap: float = 0.5) -> list[int]:
 
 def corners(height: int, width: int, side: int, overlap: float = 0.5) -> list[tuple[int, int]]:
     """(top, left) of every tile, row by row; together they cover the image."""
-    return [(top, left) for top in positions(height, side, overlap) for left in positions(width, side, overlap)]
+    return [
+        (top, left) for top in positions(height, side, overlap) for left in positions(width, side, overlap)
+    ]
 
 
 def cut(image: np.ndarray, side: int, overlap: float = 0.5) -> np.ndarray:
@@ -26,7 +30,8 @@ def cut(image: np.ndarray, side: int, overlap: float = 0.5) -> np.ndarray:
 def stitch(tiles: np.ndarray, height: int, width: int, overlap: float = 0.5) -> np.ndarray:
     """The inverse of `cut` for maps: [T, side, side, ...] -> [H, W, ...].
 
-    Each tile's weight falls linearly towards its border, so that a map changes from one tile to the next without an edge;
+    Each tile's weight falls linearly towards its border, so that a map changes from one tile to the next
+    without an edge;
     tiles that agree are reproduced exactly.
     """
     side = tiles.shape[1]

@@ -1,0 +1,85 @@
+"""What a look at the most suspicious training images is worth: the source's truth stands in for the person,
+and the detector is fitted anew.
+"""
+
+import pathlib
+import tempfile
+
+from semi_anogan.benchmarks.results import machine, table
+from semi_anogan.errors import RunError
+from semi_anogan.runs import build
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring.detector import load_detector
+
+HEADER = [
+    "run",
+    "looked at",
+    "found abnormal",
+    "image AUROC",
+    "false alarms",
+    "recall",
+    "pixel AUROC",
+    "AUPRO",
+]
+
+
+def run(folders: list[str], rounds: int, count: int) -> str:
+    """Markdown: of each finished run the figures on its test images, before and after each round, in which
+    the first `count` of its
+    suspicious.csv that have no label yet get the true one. The networks stay as they are; nothing is written
+    to the run folders.
+
+    Raises: RunError for a folder without a finished run, or of data whose source does not know what it hid.
+    """
+    rows = []
+    for folder in folders:
+        name = pathlib.Path(folder).name
+        for looked_at, found, values in reviewed(folder, rounds, count):
+            figures = [
+                values.get(key)
+                for key in (
+                    "image_auroc",
+                    "image_false_alarm_rate",
+                    "image_recall",
+                    "pixel_auroc",
+                    "pixel_aupro",
+                )
+            ]
+            rows.append(
+                [name, looked_at, found, *("–" if figure is None else float(figure) for figure in figures)]
+            )
+    return f"Machine: {machine()}.\n\n{table(HEADER, rows)}"
+
+
+def reviewed(folder, rounds: int, count: int):
+    """Yields (images looked at, abnormal ones among them, metrics on the test images), at first with none
+    looked at.
+    """
+    from semi_anogan import evaluate
+    from semi_anogan.data import review
+    from semi_anogan.runs import suspicious_csv
+    from semi_anogan.training.fit_detector import fit_detector
+
+    config, model = run_folder.load_config(folder), load_detector(folder).model
+    dataset, splits, _ = build.load_data(config)
+    truth = {e.path: "abnormal" if e.mislabelled else e.label for e in dataset.examples if e.split == "train"}
+    if not any(e.mislabelled for e in dataset.examples):
+        raise RunError(
+            f"{folder}: the source {config.data.name!r} does not know which of its normal training images are abnormal"
+        )
+    progress, labels = run_folder.read_progress(folder), {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for done in range(rounds + 1):
+            now = review.apply(splits, labels, run_folder.SUSPICIOUS)
+            detector = fit_detector(config, temporary, model, dataset, now)
+            values = evaluate.metrics_of(
+                detector, evaluate.measure(detector, dataset, now.test), now, progress
+            )
+            yield len(labels), sum(label == "abnormal" for label in labels.values()), values
+            if done < rounds:
+                labels |= {
+                    path: truth[path]
+                    for path, _ in suspicious_csv.read_highest(
+                        pathlib.Path(temporary) / run_folder.SUSPICIOUS, count
+                    )
+                }

@@ -1,0 +1,75 @@
+"""What a longer search brings: the search loss's AUROC after few and after many steps, started by the encoder
+and by candidates.
+"""
+
+import time
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from semi_anogan.benchmarks.results import machine, table
+from semi_anogan.components import OF_SEARCH
+from semi_anogan.runs import build
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring.detector import build_detector
+
+HEADER = [
+    "start",
+    "iterations",
+    "image AUROC of the search loss",
+    "residual alone",
+    "feature distance alone",
+    "mean search loss",
+    "images/s",
+]
+
+
+def run(folder: str, iterations: list[int], most_images: int) -> str:
+    """Markdown: a row for each start and number of iterations, without early stop, on test images of a
+    finished run.
+
+    Args: most_images: of the test images, half of them normal where there are so many; drawn at random, the
+      same for all rows.
+    Raises: RunError for a folder without a finished run, or one that does not search.
+    """
+    config = run_folder.load_config(folder)
+    model = build.load_model(folder, config)
+    dataset, splits, _ = build.load_data(config)
+    chosen = choose([e.abnormal for e in splits.test], most_images, config.seed)
+    images = [dataset.read_image(splits.test[i]) for i in chosen]
+    abnormal = np.array([splits.test[i].abnormal for i in chosen])
+    encoder, rows = model.encoder, []
+    for start in ("encoder", "candidates"):
+        model.encoder = encoder if start == "encoder" else None
+        if start == "encoder" and encoder is None:
+            continue
+        for count in iterations:
+            figures = measured(config, model, count, images, abnormal)
+            rows.append([start, count, *figures])
+            print(f"{start}, {count} iterations: AUROC {figures[0]:.3f}", flush=True)
+    about = f"{np.count_nonzero(~abnormal)} normal and {np.count_nonzero(abnormal)} abnormal test images"
+    return f"Machine: {machine()}. {about}; lambda = {config.search.feature_weight}.\n\n{table(HEADER, rows)}"
+
+
+def measured(config, model, iterations: int, images: list, abnormal: np.ndarray) -> list[float]:
+    """The figures of a row: AUROCs of search loss, residual and feature distance, mean search loss, images/s."""
+    search = build.search_settings(config, iterations=iterations, patience=0)
+    detector = build_detector(config, model, components=OF_SEARCH, search=search)
+    list(detector.measure(images[:1]))  # compiles
+    begun = time.monotonic()
+    values = np.stack([m.components for m in detector.measure(images, overlap=True)])
+    rate = len(images) / (time.monotonic() - begun)
+    by_name = dict(zip(detector.names, values.T, strict=True))
+    share = config.search.feature_weight
+    losses = (1 - share) * by_name["residual"] + share * by_name["feature_distance"]
+    scores = (losses, by_name["residual"], by_name["feature_distance"])
+    return [*(float(roc_auc_score(abnormal, score)) for score in scores), float(losses.mean()), rate]
+
+
+def choose(abnormal: list[bool], most: int, seed: int) -> np.ndarray:
+    """Indices of at most `most` images, half of them normal where there are so many of both kinds, in order."""
+    abnormal = np.asarray(abnormal, bool)
+    order = np.random.default_rng(seed).permutation(len(abnormal))
+    normal, other = order[~abnormal[order]], order[abnormal[order]]
+    normals = min(len(normal), max(most // 2, most - len(other)))
+    return np.sort(np.concatenate([normal[:normals], other[: most - normals]]))

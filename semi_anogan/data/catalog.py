@@ -1,0 +1,59 @@
+"""The catalogue of data sources: `load(name, channels, **options)` gives every one of them as a `Dataset`."""
+
+import difflib
+import importlib
+import inspect
+
+from semi_anogan.data.dataset import Dataset
+from semi_anogan.errors import DataError
+
+# Name of a source -> module and function, imported when the source is asked for.
+SOURCES = {
+    "surface": ("surface", "load"),
+    "manifest": ("manifest", "load_manifest"),
+    "folder": ("manifest", "load_folder"),
+    "mnist": ("mnist", "load"),
+    "elpv": ("elpv", "load"),
+    "caltech256": ("caltech256", "load"),
+    "tfds": ("tfds", "load"),
+}
+
+
+def load(name: str, channels: int, **options) -> Dataset:
+    """Loads a data set.
+
+    Args:
+      name: a key of `SOURCES`.
+      channels: channels of the images that `Dataset.read_image` returns, 1 or 3.
+      **options: the source's own options, documented at its function; None means "not given".
+
+    Raises:
+      DataError: unknown source or option, a needed option not given, or what the source finds wrong with the
+        data.
+    """
+    if name not in SOURCES:
+        raise DataError(
+            f"data.name: {name!r} is not a data source{_suggestion(name, SOURCES)}; "
+            f"known: {', '.join(SOURCES)}"
+        )
+    if channels not in (1, 3):
+        raise DataError(f"model.channels: {channels!r} is not 1 or 3")
+    module, function = SOURCES[name]
+    source = getattr(importlib.import_module(f"semi_anogan.data.sources.{module}"), function)
+    parameters = dict(list(inspect.signature(source).parameters.items())[1:])  # without channels
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if key not in parameters:
+            raise DataError(
+                f"data.{key}: the source {name!r} has no such option{_suggestion(key, parameters)}; "
+                f"it takes {', '.join(parameters)}"
+            )
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in given:
+            raise DataError(f"data.{key}: the source {name!r} needs it")
+    return source(channels, **given)
+
+
+def _suggestion(word: str, known) -> str:
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,191 @@
+"""Image files on disk: a CSV manifest, and the two folder layouts."""
+
+import hashlib
+import itertools
+import os
+
+from semi_anogan.data import images
+from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
+from semi_anogan.data.listing import csv_rows, image_names, images_below, subfolders
+from semi_anogan.errors import DataError
+
+COLUMNS = ("path", "split", "label")  # and "mask", which may be left out; further columns are ignored
+
+LAYOUTS = """
+  A  train/good/*.png              normal images to learn from
+     train/<defect>/*.png          optional: known abnormal images to learn from
+     test/good/*.png               normal test images
+     test/<defect>/*.png           abnormal test images
+     ground_truth/<defect>/*.png   optional: their masks, <name>_mask.png or <name>.png for test/<defect>/<name>.png
+  B  normal/*.png                  split by file name into training and test images
+     abnormal/*.png                likewise; those that fall to training are the known abnormal ones"""
+
+
+def load_manifest(
+    channels: int, path: str, root: str | None = None, abnormal_count: int | None = None
+) -> Dataset:
+    """Loads the images listed in a CSV file.
+
+    Args:
+      channels: 1 or 3.
+      path: CSV file (UTF-8, commas, a header) with the columns path, split ("train" or "test"), label
+        ("normal" or
+        "abnormal") and optionally mask (an image file; pixels that are not black are abnormal).
+      root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
+        they are.
+      abnormal_count: how many of the known abnormal training images to use, first rows first. None: all.
+
+    Raises:
+      DataError: naming the file, the row (line as an editor counts them) and the value.
+    """
+    path = os.fspath(path)
+    root = os.path.dirname(path) if root is None else os.fspath(root)
+    if root and not os.path.isdir(root):
+        raise DataError(f"data.root: {root!r} is not a folder")
+    examples, rows, first_row, missing = [], csv_rows(path, COLUMNS), {}, []
+    for line, row in rows:
+        example = _example(f"{path}: row {line}", row)
+        file = os.path.normpath(os.path.join(root, example.path))
+        if file in first_row:
+            raise DataError(f"{path}: row {line}: path {example.path!r} is already in row {first_row[file]}")
+        first_row[file] = line
+        missing += [
+            f"row {line}: {name}"
+            for name in (example.path, example.mask)
+            if name and not os.path.isfile(os.path.join(root, name))
+        ]
+        examples.append(example)
+    if missing:
+        shown = "\n  ".join(missing[:5] + ["..."] * (len(missing) > 5))
+        hint = " (folders are separated by /)" if "\\" in shown and os.sep == "/" else ""
+        raise DataError(f"{path}: {len(missing)} files do not exist under {root or '.'!r}{hint}:\n  {shown}")
+    return file_dataset("manifest", root, limit_abnormal(examples, abnormal_count, path), channels)
+
+
+def load_folder(
+    channels: int, root: str, abnormal_count: int | None = None, test_share: float = 0.3, seed: int = 0
+) -> Dataset:
+    """Loads a folder laid out like MVTec AD, or one with the folders normal and abnormal (see `LAYOUTS`).
+
+    Hidden files and files without an image suffix are left out; the order is by name, with numbers by value.
+    In the
+    first layout the known abnormal images of several defects take turns, so that a small abnormal_count has
+    some of
+    each. Masks are looked up for test images only.
+
+    Args:
+      channels: 1 or 3.
+      root: the folder.
+      abnormal_count: how many of the known abnormal training images to use, in that order. None: all.
+      test_share: second layout only: share of the images that becomes test images. An image's split depends
+        on its
+        name and the seed alone, so adding images never moves others from one split to the other.
+      seed: seed of that split.
+
+    Raises:
+      DataError: neither layout found, no normal training images, masks missing.
+    """
+    root = os.fspath(root)
+    if not os.path.isdir(root):
+        raise DataError(f"data.root: {root!r} is not a folder")
+    if os.path.isdir(os.path.join(root, "train", "good")):
+        examples = _mvtec_examples(root)
+    elif os.path.isdir(os.path.join(root, NORMAL)):
+        if not 0.0 <= test_share < 1.0:
+            raise DataError(f"data.test_share: {test_share!r} is not in [0, 1)")
+        examples = [
+            Example(f"{label}/{name}", _hashed_split(f"{label}/{name}", test_share, seed), label)
+            for label in (NORMAL, ABNORMAL)
+            for name in images_below(os.path.join(root, label))
+        ]
+    else:
+        found = ", ".join(subfolders(root)) or "none"
+        raise DataError(f"{root}: neither of the known layouts (folders found: {found}). They are:{LAYOUTS}")
+    return file_dataset("folder", root, limit_abnormal(examples, abnormal_count, root), channels)
+
+
+def limit_abnormal(examples: list[Example], abnormal_count: int | None, source: str) -> list[Example]:
+    """Keeps the first `abnormal_count` known abnormal training images (None: all) and everything else.
+
+    Raises:
+      DataError: fewer than that are there, or there are no normal training images.
+    """
+    if not any(e.split == "train" and not e.abnormal for e in examples):
+        raise DataError(f"{source}: no normal training images, nothing to learn from")
+    known = [e for e in examples if e.split == "train" and e.abnormal]
+    count = len(known) if abnormal_count is None else abnormal_count
+    if not 0 <= count <= len(known):
+        raise DataError(
+            f"data.abnormal_count: {abnormal_count!r}, but {source} has {len(known)} known abnormal "
+            "training images"
+        )
+    dropped = {e.path for e in known[count:]}
+    return [e for e in examples if e.path not in dropped]
+
+
+def file_dataset(name: str, root: str, examples: list[Example], channels: int) -> Dataset:
+    """A Dataset over image files, whose `path` and `mask` are relative to `root`."""
+
+    def read_image(example: Example):
+        return images.read_image(os.path.join(root, example.path), channels)
+
+    def read_mask(example: Example):
+        if example.mask is None:
+            return None
+        mask_file, image_file = os.path.join(root, example.mask), os.path.join(root, example.path)
+        mask, size = images.read_mask(mask_file), images.image_size(image_file)
+        if mask.shape != size:
+            raise DataError(
+                f"{mask_file}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, but its image "
+                f"{image_file} has {size[1]} x {size[0]}"
+            )
+        return mask
+
+    def in_colour(example: Example):
+        return images.in_colour(images.read_image(os.path.join(root, example.path), 3))
+
+    return Dataset(name, tuple(examples), read_image, read_mask, in_colour, from_files=True)
+
+
+def _example(where: str, row: dict[str, str]) -> Example:
+    for column, allowed in (("split", ("train", "test")), ("label", (NORMAL, ABNORMAL))):
+        if row[column] not in allowed:
+            raise DataError(f"{where}: {column} {row[column]!r} is not one of {', '.join(allowed)}")
+    mask = row.get("mask") or None
+    if mask and row["label"] == NORMAL:
+        raise DataError(
+            f"{where}: mask {mask!r} on a normal image; leave the mask empty or label the row abnormal"
+        )
+    return Example(row["path"], row["split"], row["label"], mask)
+
+
+def _mvtec_examples(root: str) -> list[Example]:
+    def listed(split: str, kind: str) -> list[str]:
+        return [f"{split}/{kind}/{name}" for name in image_names(os.path.join(root, split, kind))]
+
+    def defects(split: str) -> list[str]:
+        return [kind for kind in subfolders(os.path.join(root, split)) if kind != "good"]
+
+    in_turn = itertools.zip_longest(*(listed("train", kind) for kind in defects("train")))
+    examples = [Example(path, "train", NORMAL) for path in listed("train", "good")]
+    examples += [Example(path, "train", ABNORMAL) for path in itertools.chain(*in_turn) if path]
+    examples += [Example(path, "test", NORMAL) for path in listed("test", "good")]
+    for kind in defects("test"):
+        paths, masks = listed("test", kind), image_names(os.path.join(root, "ground_truth", kind))
+        by_stem = {
+            os.path.splitext(name)[0].removesuffix("_mask"): f"ground_truth/{kind}/{name}" for name in masks
+        }
+        found = [by_stem.get(os.path.splitext(os.path.basename(path))[0]) for path in paths]
+        without = [path for path, mask in zip(paths, found) if mask is None]
+        if masks and without:  # half of the masks would silently give half of the pixel metrics
+            raise DataError(
+                f"{root}: ground_truth/{kind} has no mask for {len(without)} images, the first is "
+                f"{without[0]}"
+            )
+        examples += [Example(path, "test", ABNORMAL, mask) for path, mask in zip(paths, found)]
+    return examples
+
+
+def _hashed_split(name: str, test_share: float, seed: int) -> str:
+    digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+    return "test" if int.from_bytes(digest[:8], "big") / 2**64 < test_share else "train"

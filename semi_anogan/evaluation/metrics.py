@@ -1,0 +1,193 @@
+"""How well scores and anomaly maps separate abnormal from normal: image metrics and streaming pixel metrics."""
+
+import numpy as np
+
+KEYS = 1 << 16  # number of float16 bit patterns
+HALF_MAX = float(np.finfo(np.float16).max)
+
+
+def image_metrics(
+    abnormal: np.ndarray, scores: np.ndarray, threshold: float | None = None
+) -> dict[str, float | None]:
+    """Metrics of one score per image.
+
+    Args:
+      abnormal: bool [N], the truth.
+      scores: [N], higher = more abnormal; finite.
+      threshold: where given, an image is labelled abnormal if score > threshold.
+
+    Returns:
+      image_auroc (chance that an abnormal image scores above a normal one, ties half),
+      image_average_precision,
+      image_f1_max (largest F1 over all thresholds, a hindsight figure); with a threshold also threshold,
+      image_false_alarm_rate (share of the normal images labelled abnormal) and image_recall (share of the
+      abnormal
+      images labelled abnormal). All in [0, 1]; None where the images of a class it needs are missing.
+
+    Raises:
+      ValueError: lengths differ, or a score is not finite (the message names its index).
+    """
+    abnormal, scores = _checked(abnormal, scores)
+    result: dict[str, float | None] = {
+        "image_auroc": None,
+        "image_average_precision": None,
+        "image_f1_max": None,
+    }
+    if abnormal.any() and not abnormal.all():
+        from sklearn import metrics
+
+        precision, recall, _ = metrics.precision_recall_curve(abnormal, scores)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        result = {
+            "image_auroc": float(metrics.roc_auc_score(abnormal, scores)),
+            "image_average_precision": float(metrics.average_precision_score(abnormal, scores)),
+            "image_f1_max": float(f1.max()),
+        }
+    if threshold is not None:
+        labels = scores > threshold
+        result["threshold"] = float(threshold)
+        result["image_false_alarm_rate"] = _share(labels[~abnormal])
+        result["image_recall"] = _share(labels[abnormal])
+    return result
+
+
+def component_auroc(
+    names: list[str], components: np.ndarray, abnormal: np.ndarray
+) -> dict[str, float | None]:
+    """AUROC of each score component on its own.
+
+    Args:
+      names: K names.
+      components: [N, K], higher = more abnormal; finite.
+      abnormal: bool [N].
+
+    Returns:
+      name -> AUROC in [0, 1], or None where a class is missing.
+    """
+    components = np.asarray(components, np.float64)
+    if components.shape != (len(abnormal), len(names)):
+        raise ValueError(f"components have shape {components.shape}, expected {(len(abnormal), len(names))}")
+    return {name: image_metrics(abnormal, components[:, k])["image_auroc"] for k, name in enumerate(names)}
+
+
+class PixelMetrics:
+    """Pixel AUROC and AUPRO over any number of anomaly maps in constant memory.
+
+    A map is rounded to float16 (11 significant bits), whose 65,536 bit patterns, put in numeric order, are
+    the bins of
+    the histograms kept here. So both figures are exact for the rounded maps: there is no bin width to choose,
+    and no
+    range to know before the first map. Values outside +-65,504 are clipped. Maps should start near 0: with a
+    large offset (all values near 1,000, say) the rounding would tie unlike pixels.
+
+    AUPRO: Bergmann et al. 2021 (The MVTec Anomaly Detection Dataset, IJCV), per-region overlap averaged over
+      the
+    connected regions (8 neighbours) of all masks, integrated over pixel false-positive rates from 0 to
+    `fpr_limit` and
+    divided by it. Every pixel outside a mask, those of normal images too, counts as normal.
+    """
+
+    def __init__(self, fpr_limit: float = 0.3):
+        if not 0 < fpr_limit <= 1:
+            raise ValueError(f"fpr_limit must be in (0, 1], got {fpr_limit}")
+        self.fpr_limit = fpr_limit
+        self.regions = 0
+        self._normal = np.zeros(KEYS, np.int64)
+        self._abnormal = np.zeros(KEYS, np.int64)
+        self._overlap = np.zeros(
+            KEYS, np.float64
+        )  # summed over regions: (region's pixels in the bin) / (its pixels)
+
+    def update(self, anomaly_map: np.ndarray, mask: np.ndarray) -> None:
+        """Adds one image.
+
+        Args:
+          anomaly_map: float [H, W], higher = more abnormal.
+          mask: bool [H, W], True where the pixel is abnormal; all False for a normal image.
+
+        Raises:
+          ValueError: shapes differ, the mask is not bool, or a map value is not finite.
+        """
+        anomaly_map, mask = np.asarray(anomaly_map), np.asarray(mask)
+        if anomaly_map.ndim != 2 or anomaly_map.shape != mask.shape:
+            raise ValueError(f"map {anomaly_map.shape} and mask {mask.shape} must have the same shape [H, W]")
+        if mask.dtype != bool:
+            raise ValueError(f"mask must be bool, got {mask.dtype}")
+        if not np.isfinite(anomaly_map).all():
+            where = tuple(np.argwhere(~np.isfinite(anomaly_map))[0].tolist())
+            raise ValueError(f"anomaly map is {anomaly_map[where]} at {where}, expected finite values")
+        keys = ordered_keys(anomaly_map)
+        self._normal += np.bincount(keys[~mask], minlength=KEYS)
+        if not mask.any():
+            return
+        from scipy import ndimage
+
+        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        labels = labels[mask]
+        sizes = np.bincount(labels, minlength=count + 1)
+        self._abnormal += np.bincount(keys[mask], minlength=KEYS)
+        self._overlap += np.bincount(keys[mask], weights=1.0 / sizes[labels], minlength=KEYS)
+        self.regions += count
+
+    def result(self) -> dict[str, float | None]:
+        """pixel_auroc and pixel_aupro, both in [0, 1]; None without a normal and an abnormal pixel."""
+        if not self._normal.any() or not self._abnormal.any():
+            return {"pixel_auroc": None, "pixel_aupro": None}
+        return {"pixel_auroc": self._auroc(), "pixel_aupro": self._aupro()}
+
+    def _auroc(self) -> float:
+        from sklearn import metrics
+
+        normal, abnormal = np.flatnonzero(self._normal), np.flatnonzero(self._abnormal)
+        fpr, tpr, _ = metrics.roc_curve(
+            np.concatenate([np.zeros(len(normal)), np.ones(len(abnormal))]),
+            np.concatenate([normal, abnormal]),
+            sample_weight=np.concatenate([self._normal[normal], self._abnormal[abnormal]]),
+        )
+        return float(metrics.auc(fpr, tpr))
+
+    def _aupro(self) -> float:
+        # The rates at threshold t count the pixels at or above t: sums from the highest bin down, one point
+        # per bin in use, after the point (0, 0) of a threshold above everything.
+        used = np.flatnonzero(self._normal + self._abnormal)[::-1]
+        fpr = np.concatenate([[0.0], np.cumsum(self._normal[used]) / self._normal.sum()])
+        pro = np.concatenate([[0.0], np.cumsum(self._overlap[used]) / self.regions])
+        inside = fpr <= self.fpr_limit
+        # Where fpr repeats (a vertical step), interpolation must start from the last, highest of the repeated
+        # points.
+        after = np.count_nonzero(inside)
+        area = np.trapezoid(pro[inside], fpr[inside])
+        if after < len(fpr):
+            part = (self.fpr_limit - fpr[after - 1]) / (fpr[after] - fpr[after - 1])
+            at_limit = pro[after - 1] + part * (pro[after] - pro[after - 1])
+            area += (self.fpr_limit - fpr[after - 1]) * (pro[after - 1] + at_limit) / 2
+        return float(area / self.fpr_limit)
+
+
+def ordered_keys(values: np.ndarray) -> np.ndarray:
+    """uint16 keys in the order of the values rounded to float16: a < b after rounding exactly where key(a) <
+    key(b).
+    """
+    half = np.clip(np.asarray(values, np.float32), -HALF_MAX, HALF_MAX).astype(np.float16) + np.float16(
+        0
+    )  # -0 -> 0
+    bits = half.view(np.uint16)
+    # IEEE 754: negative numbers sort backwards by their bits, so flip all of them; positive ones go above
+    # them.
+    return np.where(bits & 0x8000, ~bits, bits | 0x8000).astype(np.uint16)
+
+
+def _checked(abnormal: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    abnormal, scores = np.asarray(abnormal).astype(bool), np.asarray(scores, np.float64)
+    if abnormal.ndim != 1 or abnormal.shape != scores.shape:
+        raise ValueError(f"abnormal {abnormal.shape} and scores {scores.shape} must have the same shape [N]")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise ValueError(
+            f"score {int(bad[0])} is {scores[bad[0]]}, expected a finite number ({len(bad)} such scores)"
+        )
+    return abnormal, scores
+
+
+def _share(labels: np.ndarray) -> float | None:
+    return float(labels.mean()) if len(labels) else None

@@ -1,0 +1,3 @@
+"""The report of a run: its contents, where they come from, figures, pictures and page. No metric is computed
+here.
+"""

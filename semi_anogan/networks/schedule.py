@@ -1,0 +1,117 @@
+"""Images seen -> stage: the progressive growing of the GAN (Karras et al. 2017), then the patch
+discriminator's training.
+"""
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What one training step runs with; `fade` is 0 (previous resolution) to 1 (this one), `trains` is "gan"
+    or "patches".
+    """
+
+    resolution: int
+    fade: float
+    batch_size: int
+    learning_rate: float
+    trains: str = "gan"
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A schedule by the number of normal images seen.
+
+    Attributes:
+      resolution: the last resolution.
+      total_kimages: length of the GAN's training in thousands of normal images.
+      start_resolution: the first resolution.
+      growing_share: share of the training spent below full resolution or fading into it; the stages share it
+        equally, and
+        each begins by fading in for half of its time (the first has nothing to fade from).
+      patch_kimages, patch_batch_size, patch_learning_rate: of the patch discriminator's training, which
+        follows; its learning rate
+        rises over the first tenth and then falls to nothing along a half cosine.
+      batch_size: normal images a step, lowered to what fits batch_pixels at large resolutions.
+      batch_pixels: most pixels of a batch.
+      learning_rate: Adam's, constant until the last `decay_share` of the training, then falling linearly to a
+        tenth.
+    """
+
+    resolution: int
+    total_kimages: float
+    start_resolution: int = 4
+    growing_share: float = 0.4
+    batch_size: int = 32
+    batch_pixels: int = 524288
+    learning_rate: float = 0.001
+    decay_share: float = 0.3
+    patch_kimages: float = 0.0
+    patch_batch_size: int = 16
+    patch_learning_rate: float = 0.01
+
+    def __post_init__(self):
+        if self.gan_images < 1:
+            raise ValueError(f"schedule.total_kimages must be at least 0.001, got {self.total_kimages!r}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"schedule.learning_rate must be positive, got {self.learning_rate!r}")
+        if not 0 <= self.decay_share <= 1:
+            raise ValueError(f"schedule.decay_share must be in [0, 1], got {self.decay_share!r}")
+        if self.batch_pixels < 1:
+            raise ValueError(f"schedule.batch_pixels must be at least 1, got {self.batch_pixels!r}")
+        if not 0 <= self.growing_share < 1:
+            raise ValueError(f"schedule.growing_share must be in [0, 1), got {self.growing_share!r}")
+        if not 4 <= self.start_resolution <= self.resolution or self.start_resolution.bit_count() != 1:
+            raise ValueError(
+                f"schedule.start_resolution must be a power of two from 4 to {self.resolution}, got {self.start_resolution!r}"
+            )
+        for key, least in {"batch_size": 1, "patch_batch_size": 1, "patch_kimages": 0}.items():
+            if getattr(self, key) < least:
+                raise ValueError(f"schedule.{key} must be at least {least}, got {getattr(self, key)!r}")
+        if self.patch_learning_rate <= 0:
+            raise ValueError(
+                f"schedule.patch_learning_rate must be positive, got {self.patch_learning_rate!r}"
+            )
+
+    @property
+    def gan_images(self) -> int:
+        return round(self.total_kimages * 1000)
+
+    @property
+    def total_images(self) -> int:
+        """Normal images seen by the end of both trainings."""
+        return self.gan_images + round(self.patch_kimages * 1000)
+
+    def resolutions(self) -> list[int]:
+        """The stages' resolutions, first to last."""
+        return [2**k for k in range(self.start_resolution.bit_length() - 1, self.resolution.bit_length())]
+
+    def stage(self, images_seen: int) -> Stage:
+        """The stage of the step that begins when `images_seen` normal images have been seen."""
+        if images_seen >= self.gan_images and self.patch_kimages:
+            rate = self.patch_learning_rate * self._patch_rate(images_seen)
+            return Stage(self.resolution, 1.0, self.patch_batch_size, rate, "patches")
+        resolutions = self.resolutions()
+        # The growing share holds the lower stages whole and the last one's fading, which is half a stage.
+        length = self.growing_share * self.gan_images / (len(resolutions) - 0.5)
+        index = min(int(images_seen / length), len(resolutions) - 1) if length else len(resolutions) - 1
+        fade = 1.0
+        if index and length:
+            fade = min(1.0, (images_seen - index * length) / (length / 2))
+        resolution = resolutions[index]
+        return Stage(resolution, fade, self._batch_size(resolution), self._learning_rate(images_seen))
+
+    def _batch_size(self, resolution: int) -> int:
+        return max(1, min(self.batch_size, self.batch_pixels // resolution**2))
+
+    def _learning_rate(self, images_seen: int) -> float:
+        left = 1.0 - images_seen / self.gan_images
+        if not self.decay_share or left >= self.decay_share:
+            return self.learning_rate
+        return self.learning_rate * max(0.1, left / self.decay_share)
+
+    def _patch_rate(self, images_seen: int) -> float:
+        done = (images_seen - self.gan_images) / (self.total_images - self.gan_images)
+        step = self.patch_batch_size / (self.total_images - self.gan_images)
+        return min(1.0, (done + step) / 0.1) * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))

@@ -1,0 +1,122 @@
+"""From images of any size to batches of the size that a model takes, and from its maps back. numpy and Pillow
+only.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from semi_anogan.data import images as image_io
+from semi_anogan.data import tiles
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What was found for one image, before any statistics of other images come in.
+
+    components float32 [K] in the order of Detector.names (the largest of the tiles where there are several);
+    layers float32 [h, w, S], the map's layers, at the size the generator works at; reconstruction [h, w, C]
+    and
+    difference [h, w] to the image, likewise, or None where no component needs the search;
+    size: the image's own (height, width).
+    """
+
+    components: np.ndarray
+    layers: np.ndarray
+    reconstruction: np.ndarray | None
+    difference: np.ndarray | None
+    size: tuple[int, int]
+
+
+class AnySize:
+    """Measures images of any size with what measures batches of one size; what Detector and the edge runtime
+    share.
+
+    A subclass has `channels`; `resolution`, the side of its maps; `image_size`, the side of the images it
+    takes; `tile`,
+    whether larger images are cut into overlapping tiles instead of reduced; `batch_size`; and `_measure`:
+    images
+    [batch_size, image_size, image_size, channels] -> (components, layers[, reconstructions[, differences]]),
+    as in Measurement
+    with a batch axis. `at_once` batches are measured beside each other where a caller lets them overlap,
+    which needs a `_measure` that several
+    threads may call.
+    """
+
+    at_once = 1
+
+    def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
+        """Searches images in order, batch by batch; holds no more than `at_once` batches, one that is being
+        read and an image in memory.
+
+        Args: images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size; overlap: run batches
+          while the next one is
+          read, which is faster, but an image then comes out when `at_once` further batches are there.
+        """
+        waiting: list[tuple[tuple[int, int], tuple[int, int], int]] = []  # own size, working size, tiles
+        inputs: list[np.ndarray] = []
+        outputs: list[tuple[np.ndarray, ...]] = []
+        running: collections.deque[concurrent.futures.Future] = collections.deque()  # at most `at_once`
+        with concurrent.futures.ThreadPoolExecutor(self.at_once) as others:
+            for image in images:
+                size, working_size, parts = self._prepare(image)
+                waiting.append((size, working_size, len(parts)))
+                inputs.extend(parts)
+                while len(inputs) >= self.batch_size:
+                    batch = inputs[: self.batch_size]
+                    del inputs[: self.batch_size]
+                    if overlap:
+                        if len(running) == self.at_once:
+                            outputs.extend(running.popleft().result())
+                        running.append(others.submit(self._run, batch))
+                    else:
+                        outputs.extend(self._run(batch))
+                while waiting and len(outputs) >= waiting[0][2]:
+                    yield self._assemble(*waiting.pop(0), outputs)
+            for batch in running:
+                outputs.extend(batch.result())
+            if inputs:
+                outputs.extend(self._run(inputs))
+            while waiting:
+                yield self._assemble(*waiting.pop(0), outputs)
+
+    def cut(self, image: np.ndarray) -> list[np.ndarray]:
+        """What of an image is measured: itself or its tiles, each [image_size, image_size, channels]."""
+        return self._prepare(image)[2]
+
+    def _prepare(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
+        image = np.asarray(image)
+        image = image[..., None] if image.ndim == 2 else image
+        if image.ndim != 3 or image.dtype != np.uint8 and image.dtype.kind != "f":
+            raise ValueError(f"an image must be uint8 or float [H, W, C], got {image.dtype} {image.shape}")
+        image = image_io.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
+        if not np.isfinite(image).all() or np.abs(image).max() > 1.01:
+            raise ValueError(f"float images must be in [-1, 1], got {image.min()} to {image.max()}")
+        image = image_io.to_channels(image, self.channels)
+        size = image.shape[:2]
+        side = self.image_size
+        if not self.tile:
+            return size, (self.resolution, self.resolution), [image_io.resize(image, side, side)]
+        working = tuple(max(s, self.resolution) for s in size)
+        parts = tiles.cut(image_io.resize(image, *working), self.resolution)
+        return size, working, [image_io.resize(part, side, side) for part in parts]
+
+    def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        filled = images + [images[0]] * (self.batch_size - len(images))
+        outputs = [np.asarray(o) for o in self._measure(np.stack(filled))]
+        return list(zip(*outputs, strict=True))[: len(images)]
+
+    def _assemble(self, size, working_size, count, outputs) -> Measurement:
+        parts = list(zip(*outputs[:count], strict=True))
+        del outputs[:count]
+        components, pictures = (
+            np.max(parts[0], axis=0),
+            [tiles.stitch(np.stack(p), *working_size) for p in parts[1:]],
+        )
+        layers, reconstruction, difference = [*pictures, None, None][:3]
+        return Measurement(
+            components, layers, reconstruction, None if difference is None else difference[..., 0], size
+        )
