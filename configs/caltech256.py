@@ -9,6 +9,6 @@ def get_config():
     config.data.name = "caltech256"
     config.data.inlier_count = 1
     config.data.abnormal_count = 50
-    config.data.flips = "h"
+    config.batches.flips = "h"
     config.model.channels = 3
     return config

@@ -10,7 +10,7 @@ def get_config():
     config.name = "elpv"
     config.data.name = "elpv"
     config.data.abnormal_count = 128
-    config.data.flips = "hvr"
+    config.batches.flips = "hvr"
     config.schedule.total_kimages = 4.0
     config.schedule.start_resolution = 16
     config.schedule.growing_share = (

@@ -10,7 +10,7 @@ def get_config():
     config.data.normal_classes = 0
     config.data.contamination = 0.05
     config.data.abnormal_count = 64
-    config.data.shift_px = 2
+    config.batches.shift_px = 2
     config.objective.penalty_weight = 0.5
     config.model.resolution = 32
     config.model.filters_base = 512

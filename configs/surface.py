@@ -8,5 +8,5 @@ def get_config():
     config.name = "surface"
     config.data.name = "surface"
     config.data.size = 64
-    config.data.flips = "hv"
+    config.batches.flips = "hv"
     return config

@@ -10,6 +10,7 @@ import tempfile
 from absl import app, flags
 from ml_collections import config_flags
 
+from semi_anogan.config import MOVED
 from semi_anogan.errors import UserError
 
 flags.disclaim_key_flags()  # so that --help lists --config among the options of the command that asked for it
@@ -22,14 +23,11 @@ def run(main):
 
     def guarded(argv):
         if len(argv) > 1:
-            print(
-                f"error: unexpected argument {argv[1]!r}; options are written --name=value", file=sys.stderr
-            )
-            sys.exit(2)
+            _refuse(f"unexpected argument {argv[1]!r}; options are written --name=value")
         with told_errors():
             sys.exit(main(argv) or 0)
 
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, argv=arranged(sys.argv, told=True), flags_parser=_parse_flags)
 
 
 def _parse_flags(argv):
@@ -46,11 +44,13 @@ def define_config(text: str):
     """Defines --config and --config.KEY; a key that the configuration does not have ends the command with one
     line.
 
-    ml_collections looks the keys up when the flag is defined, and again for the file that --config names when
-    flags are parsed.
+    ml_collections looks the keys up when the flag is defined, and again in the file of --config when flags
+    are parsed.
     """
     try:
-        return config_flags.DEFINE_config_file("config", default_config_file(), text)
+        return config_flags.DEFINE_config_file(
+            "config", default_config_file(), text, sys_argv=arranged(sys.argv)
+        )
     except (AttributeError, KeyError) as error:
         _refuse_key(error)
 
@@ -59,11 +59,56 @@ def config_of(holder):
     """The configuration of the flag that define_config made; a file that cannot be loaded ends the command
     with one line.
     """
+    path = config_flags.get_config_filename(flags.FLAGS[holder.name])
+    if not os.path.isfile(path.split(":")[0]):
+        _refuse(
+            f"--config: {path}: no such file here, nor a configuration that is installed; "
+            f"installed are {', '.join(installed_configs())}"
+        )
     try:
-        holder.value.lock()  # ml_collections keeps the failure to itself until the configuration is used
+        holder.value.lock()  # ml_collections keeps a failure to itself until the configuration is used
         return holder.value
     except OSError as error:
         _refuse(f"--config: {' '.join(str(error).split())}")
+
+
+def arranged(argv: list[str], told: bool = False) -> list[str]:
+    """The arguments as ml_collections wants them: --config first, keys spelt as they are now, the file where
+    it is.
+
+    A file that does not exist here is looked for by its name among the installed configurations; told: and a
+    line says so.
+    """
+    first, others, waiting = [], [], list(argv[1:])
+    while waiting:
+        argument = waiting.pop(0)
+        if argument in ("--config", "-config") and waiting:
+            argument = f"--config={waiting.pop(0)}"
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config") and equals:
+            path = _config_path(value)
+            if told and path != value:
+                print(f"note: {value} is no file here; taking the installed {path}")
+            first.append(f"--config={path}")
+        elif name.startswith("--config."):
+            key = name.removeprefix("--config.")
+            others.append(f"--config.{MOVED.get(key, key)}{equals}{value}")
+        else:
+            others.append(argument)
+            if argument == "--":  # what follows is not ours
+                others += waiting
+                break
+    return [*argv[:1], *first, *others]
+
+
+def _config_path(path: str) -> str:
+    """The path itself, or the installed configuration that NAME, NAME.py or configs/NAME.py means where that
+    is no file.
+    """
+    given = pathlib.Path(path)
+    installed = config_folder() / f"{given.stem}.py"
+    meant = str(given.parent) in (".", "configs") and given.suffix in ("", ".py") and installed.is_file()
+    return str(installed) if meant and not given.is_file() else path
 
 
 def _refuse_key(error: Exception):
@@ -128,5 +173,11 @@ def config_folder() -> pathlib.Path:
     return pathlib.Path(semi_anogan.configs.__path__[0])
 
 
+def installed_configs() -> list[str]:
+    """The names of the configurations there: elpv, folder, ..."""
+    return sorted(path.stem for path in config_folder().glob("*.py") if path.stem != "__init__")
+
+
 def default_config_file() -> str:
+    """The file of the configuration that a command without --config has."""
     return str(config_folder() / "surface.py")

@@ -1,55 +1,76 @@
-"""What a score can be made of, by name; every component is built so that higher is more abnormal."""
+"""What a score can be made of: one table of the components. Each is built so that higher is more abnormal."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-# residual, feature_distance: the search's two losses at z*; discriminator, patches: minus the logit;
-# latent_norm: mean square of z*; memory: distance to the nearest normal patches; likeness: to the known
-# defects, or where none is known to hidden or synthetic ones (fit_detector.py); classifier: log-odds of the
-# whole image, where many defects are known.
+
+class Component(NamedTuple):
+    """A component of the score.
+
+    evidence: what it rests on; components of the same evidence are one voice where voices are counted.
+    has_map: whether it says where in the image. needs_search: whether it is known only after the latent
+      search.
+    fitted: whether it is fitted to the pretrained features of the training images, once the networks are
+      trained.
+    trained_on_known: whether the known abnormal images trained it, so that it tells those apart whatever it
+      makes of others.
+    """
+
+    name: str
+    evidence: str
+    has_map: bool = True
+    needs_search: bool = False
+    fitted: bool = False
+    trained_on_known: bool = False
+
+
 COMPONENTS = (
-    "residual",
-    "feature_distance",
-    "discriminator",
-    "latent_norm",
-    "patches",
-    "memory",
-    "likeness",
-    "classifier",
+    # The search's two losses at the latents it found.
+    Component("residual", "search", needs_search=True),
+    Component("feature_distance", "search", needs_search=True),
+    # Minus the discriminator's logit.
+    Component("discriminator", "discriminators", trained_on_known=True),
+    # Mean square of the latents found.
+    Component("latent_norm", "search", has_map=False, needs_search=True),
+    # Minus the patch discriminator's logit.
+    Component("patches", "discriminators", trained_on_known=True),
+    # Distance of the worst patches to the nearest normal ones.
+    Component("memory", "memory", fitted=True),
+    # To the known defects; where none is known, to hidden or synthetic ones.
+    Component("likeness", "likeness", fitted=True),
+    # Log-odds of the whole image, where many defects are known.
+    Component("classifier", "classifier", has_map=False, fitted=True),
 )
-OF_SEARCH = ("residual", "feature_distance", "latent_norm")  # need the generator's search
-OF_FEATURES = (
-    "memory",
-    "likeness",
-    "classifier",
-)  # fitted to the pretrained features of the training images when the networks are trained
-WITHOUT_MAP = ("latent_norm", "classifier")
-TRAINED_ON_KNOWN = (
-    "discriminator",
-    "patches",
-)  # tell the known abnormal images apart, whatever they make of others
-# What rests on the same evidence: the search, what was trained to tell abnormal images, the memory, the
-# likeness, and the classifier.
-GROUPS = {
-    **dict.fromkeys(OF_SEARCH, 0),
-    "discriminator": 1,
-    "patches": 1,
-    "memory": 2,
-    "likeness": 3,
-    "classifier": 4,
-}
+BY_NAME = {component.name: component for component in COMPONENTS}
+NAMES = tuple(BY_NAME)
+
+
+def names_where(**properties) -> tuple[str, ...]:
+    """The names of the components of these properties, in order: names_where(needs_search=True), say."""
+    return tuple(
+        c.name for c in COMPONENTS if all(getattr(c, key) == value for key, value in properties.items())
+    )
+
+
+def searches(chosen: Iterable[str]) -> bool:
+    """Whether any of the chosen components needs the latent search; none chosen stands for all."""
+    return any(BY_NAME[name].needs_search for name in list(chosen) or NAMES if name in BY_NAME)
 
 
 def check(chosen: Iterable[str], off: Iterable[str] = ()):
-    """ValueError unless these are components, one of which makes a map; none chosen stands for all. off: what
-    the settings switch off.
+    """ValueError unless these are components, one of which makes a map; none chosen stands for all.
+
+    off: the components that the settings switch off.
     """
     chosen = list(chosen)
-    unknown = [name for name in chosen if name not in COMPONENTS]
+    unknown = [name for name in chosen if name not in BY_NAME]
     if unknown:
-        raise ValueError(f"score.components must be among {', '.join(COMPONENTS)}, got {', '.join(unknown)}")
-    if chosen and not set(chosen) - set(off) - set(WITHOUT_MAP):
+        raise ValueError(f"score.components must be among {', '.join(NAMES)}, got {', '.join(unknown)}")
+    if chosen and not set(chosen) - set(off) - set(names_where(has_map=False)):
         unused = [name for name in chosen if name in off]
-        why = f"the section features switches off {', '.join(unused)}; " if unused else ""
+        why = f"the settings switch off {', '.join(unused)}; " if unused else ""
+        without = " and ".join(names_where(has_map=False))
         raise ValueError(
-            f"score.components: {why}at least one must make a map, which {' and '.join(WITHOUT_MAP)} do not; got {', '.join(chosen)}"
+            f"score.components: {why}at least one must make a map, which {without} do not; "
+            f"got {', '.join(chosen)}"
         )

@@ -1,225 +1,58 @@
-"""The default configuration; the files in configs/ change what their data needs. A config stops at the
-commands.
+"""Every setting: its default, its range, and what it means. Each section's keys are the arguments of what
+receives it.
+
+A default and a range stand here alone: the classes that take a setting read both from here. Standard library
+  only, but for `default_config`, so that an edge device needs no more.
 """
 
-import ml_collections
-from ml_collections.config_dict import placeholder
+from collections.abc import Callable
+from typing import NamedTuple
 
 from semi_anogan.errors import ConfigError
-from semi_anogan.networks.schedule import Schedule
 
 AUGMENTATIONS = ("color", "translation", "cutout")
 DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker")
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """Every key, with its default. A key that is not here is an error."""
-    config = ml_collections.ConfigDict()
-    config.name = "surface"  # names the run folder when --workdir is not given
-    config.seed = 0
+class Key(NamedTuple):
+    """A setting: its default, what it means, its range in words and as a function; kind: of one whose default
+    is None.
+    """
 
-    config.data = ml_collections.ConfigDict()
-    config.data.name = "surface"  # surface, manifest, folder, mnist, elpv, caltech256 or tfds
-    # Options of the sources; None leaves the source's default.
-    config.data.root = placeholder(str)  # folder of the images
-    config.data.path = placeholder(str)  # manifest CSV, or mnist .npz
-    config.data.dataset = placeholder(str)  # tfds: name of the data set
-    config.data.normal_classes = placeholder(object)  # e.g. 0, "0,4" or "cat,dog"
-    config.data.inlier_count = placeholder(int)  # caltech256: number of normal categories
-    config.data.abnormal_count = placeholder(int)  # known abnormal images training may use, first rows first
-    config.data.contamination = placeholder(
-        float
-    )  # share of the normal training images that are secretly abnormal
-    config.data.seed = placeholder(int)  # of the source's own random choices
-    config.data.size = placeholder(int)  # surface: side of the rendered images
-    config.data.finishes = placeholder(object)  # surface: e.g. "brushed,cast"
-    config.data.train_normal = placeholder(int)  # surface: number of images
-    config.data.train_abnormal = placeholder(int)
-    config.data.test_normal = placeholder(int)
-    config.data.test_abnormal = placeholder(int)
-    # How training uses the images, whatever the source.
-    config.data.reviewed = placeholder(
-        str
-    )  # CSV file of labels a person gave: suspicious.csv with its column label filled in
-    config.data.tile = False  # crops and overlapping tiles instead of reducing large images
-    config.data.flips = (
-        ""  # at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle; also together, "hv"
-    )
-    config.data.shift_px = 0  # move at random by up to this many pixels of the model's resolution
-    config.data.cache_megabytes = 2048
-
-    config.model = ml_collections.ConfigDict()
-    config.model.resolution = 64  # a power of two up to 1024
-    config.model.channels = 1  # 1 grey, 3 RGB
-    config.model.latent_size = 128
-    config.model.filters_base = 1024  # feature channels at resolution r: base / r, at most the cap
-    config.model.filters_cap = 64
-
-    config.features = ml_collections.ConfigDict()  # of a network pretrained on ImageNet
-    config.features.name = "efficientnet_lite0"  # embedded; or a model of keras.applications; "" for none
-    config.features.weights = placeholder(str)  # file of the weights of a keras.applications model
-    config.features.resolution = 128  # side of the images it sees; model.resolution times a power of two
-    config.features.patches = True  # a patch discriminator on the features
-    config.features.trainable_blocks = placeholder(
-        int
-    )  # its last blocks that are fine-tuned; None: by the known abnormal images
-    config.features.top_share = 0.05  # of an image's patches: only the worst count
-    config.features.memory = 4000  # normal patches remembered; 0 for no memory
-    config.features.memory_trim = (
-        0.05  # of the normal images that are not remembered, those least like all others
-    )
-    config.features.likeness = True  # to the patches of the known defects
-    config.features.classifier = (
-        True  # of whole images, where so many defects are known that some of them are held out
-    )
-    config.features.projected = False  # also judges generated images, beside the discriminator
-    config.features.search = False  # in the feature matching of the search
-
-    config.objective = ml_collections.ConfigDict()
-    config.objective.alpha = 0.5  # mixture weight; 1 is plain AnoGAN
-    config.objective.adversarial = "non_saturating"  # or wgan_gp
-    config.objective.penalty_weight = placeholder(float)  # None: 0.1 for R1, 10 for wgan_gp
-    config.objective.penalty_share = 0.25  # share of a batch the penalty is computed on
-    config.objective.abnormal_share = 0.5  # known abnormal images per normal one in a batch
-    config.objective.top_share = 0.01  # of the discriminator's evidence maps: only the worst pixels count
-    config.objective.masks = True  # where there are masks, only abnormal pixels are treated as generated
-    config.objective.synthetic_weight = 0.25  # of synthetic abnormal images; 0 for none
-    config.objective.synthetic_share = 0.25  # of them per normal image in a batch
-    config.objective.synthetic_kinds = (
-        ""  # that look like the defects to be expected, e.g. "crack,shade"; "": some of any sort
-    )
-    config.objective.trim_share = placeholder(
-        float
-    )  # of the normal images left out as probably abnormal; None: estimated
-    config.objective.augment = (
-        ""  # for few images: what the discriminator sees, differentiably; "color,translation,cutout"
-    )
-    config.objective.average_decay = 0.99  # of the moving averages of the weights, per step
-
-    config.schedule = ml_collections.ConfigDict()
-    config.schedule.total_kimages = 24.0
-    config.schedule.start_resolution = 4
-    config.schedule.growing_share = 0.6
-    config.schedule.batch_size = 32
-    config.schedule.batch_pixels = 524288
-    config.schedule.learning_rate = 0.003
-    config.schedule.decay_share = 0.3
-    config.schedule.patch_kimages = 6.4  # then the patch discriminator's training
-    config.schedule.patch_batch_size = 16
-    config.schedule.patch_learning_rate = 0.01
-
-    config.train = ml_collections.ConfigDict()
-    config.train.distribution = "auto"  # one_device, mirrored or multi_worker
-    config.train.log_steps = 20
-    config.train.checkpoint_kimages = 4.0
-    config.train.divergence_loss = 1e4  # a loss beyond this, or NaN, goes back to the last checkpoint
-
-    config.score = ml_collections.ConfigDict()
-    config.score.components = (
-        ""  # e.g. "discriminator,patches,memory,likeness,classifier"; "" for all there are
-    )
-
-    config.search = ml_collections.ConfigDict()
-    config.search.init = (
-        "encoder"  # start of the search: encoder, or candidates, the nearest of some generated images
-    )
-    config.search.iterations = 10
-    config.search.feature_weight = 0.1  # lambda
-    config.search.learning_rate = 0.1
-    config.search.restarts = 1
-    config.search.candidates = 512
-    config.search.patience = 10
-    config.search.batch_size = 32
-
-    config.calibration = ml_collections.ConfigDict()
-    config.calibration.hold_out_share = (
-        0.2  # of the training images, for score statistics and threshold; at most 12 known abnormal ones
-    )
-    config.calibration.false_alarm_rate = 0.01
-
-    config.map = ml_collections.ConfigDict()
-    config.map.sigma_px = 1.0  # smoothing, in pixels of the model's resolution
-    return config.lock()
+    default: object
+    about: str
+    allowed: str = ""
+    holds: Callable[[object], bool] = lambda value: True
+    kind: type | None = None
 
 
-def check(config):
-    """ConfigError for the first setting out of its range."""
-    from semi_anogan import components
-    from semi_anogan.data.synthetic import KINDS
+def _optional(kind: type, about: str, allowed: str = "", holds: Callable | None = None) -> Key:
+    """A key without a value by default; what receives it then decides."""
+    return Key(None, about, allowed, lambda value: value is None or holds is None or holds(value), kind)
 
-    o, f, s, c = config.objective, config.features, config.search, config.calibration
-    ranges = [
-        (
-            "model.resolution",
-            config.model.resolution in [2**k for k in range(3, 11)],
-            "a power of two from 8 to 1024",
-        ),
-        ("model.channels", config.model.channels in (1, 3), "1 (grey) or 3 (RGB)"),
-        ("model.latent_size", config.model.latent_size >= 1, "at least 1"),
-        ("model.filters_base", config.model.filters_base >= 1, "at least 1"),
-        ("model.filters_cap", config.model.filters_cap >= 1, "at least 1"),
-        ("data.flips", not set(config.data.flips) - set("hvr"), 'made of the letters "h", "v" and "r"'),
-        ("data.shift_px", config.data.shift_px >= 0, "at least 0"),
-        (
-            "features.resolution",
-            _is_enlarged(f.resolution, config.model.resolution) or not f.name,
-            "model.resolution times 1, 2, 4, ...",
-        ),
-        ("features.trainable_blocks", f.trainable_blocks is None or 0 <= f.trainable_blocks <= 16, "0 to 16"),
-        ("features.top_share", 0 < f.top_share <= 1, "in (0, 1]"),
-        ("features.memory", f.memory >= 0, "at least 0"),
-        ("features.memory_trim", 0 <= f.memory_trim < 1, "in [0, 1)"),
-        ("objective.alpha", 0 < o.alpha <= 1, "in (0, 1]"),
-        (
-            "objective.adversarial",
-            o.adversarial in ("non_saturating", "wgan_gp"),
-            "non_saturating or wgan_gp",
-        ),
-        ("objective.penalty_share", 0 < o.penalty_share <= 1, "in (0, 1]"),
-        ("objective.abnormal_share", o.abnormal_share > 0, "above 0"),
-        ("objective.top_share", 0 < o.top_share <= 1, "in (0, 1]"),
-        ("objective.synthetic_weight", o.synthetic_weight >= 0, "at least 0"),
-        ("objective.synthetic_share", 0 < o.synthetic_share <= 1, "in (0, 1]"),
-        (
-            "objective.synthetic_kinds",
-            not set(words(o.synthetic_kinds)) - set(KINDS),
-            f"made of {', '.join(KINDS)}",
-        ),
-        ("objective.trim_share", o.trim_share is None or 0 <= o.trim_share < 1, "in [0, 1)"),
-        (
-            "objective.augment",
-            not set(words(o.augment)) - set(AUGMENTATIONS),
-            f"made of {', '.join(AUGMENTATIONS)}",
-        ),
-        ("search.init", s.init in ("encoder", "candidates"), "encoder or candidates"),
-        ("objective.average_decay", 0 <= o.average_decay < 1, "in [0, 1)"),
-        (
-            "train.distribution",
-            config.train.distribution in DISTRIBUTIONS,
-            f"one of {', '.join(DISTRIBUTIONS)}",
-        ),
-        ("train.log_steps", config.train.log_steps >= 1, "at least 1"),
-        ("train.checkpoint_kimages", config.train.checkpoint_kimages > 0, "above 0"),
-        ("search.iterations", s.iterations >= 0, "at least 0"),
-        ("search.feature_weight", 0 <= s.feature_weight <= 1, "in [0, 1]"),
-        ("search.restarts", s.restarts >= 1, "at least 1"),
-        ("search.candidates", s.candidates >= 1, "at least 1"),
-        ("search.patience", s.patience >= 0, "at least 0"),
-        ("search.batch_size", s.batch_size >= 1, "at least 1"),
-        ("calibration.hold_out_share", 0 < c.hold_out_share < 1, "between 0 and 1"),
-        ("calibration.false_alarm_rate", 0 < c.false_alarm_rate < 1, "between 0 and 1"),
-        ("map.sigma_px", config.map.sigma_px >= 0, "at least 0"),
-    ]
-    for key, holds, allowed in ranges:
-        if not holds:
-            section, name = key.split(".")
-            raise ConfigError(f"{key} must be {allowed}, got {config[section][name]!r}")
-    off = [name for name in ("patches", *components.OF_FEATURES) if not (f.name and f[name])]
-    try:
-        components.check(words(config.score.components), off)
-        Schedule(resolution=config.model.resolution, **config.schedule)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+
+def _at_least(least) -> tuple:
+    return f"at least {least}", lambda value: value >= least
+
+
+def _share() -> tuple:
+    return "in (0, 1]", lambda value: 0 < value <= 1
+
+
+def _below_one() -> tuple:
+    return "in [0, 1)", lambda value: 0 <= value < 1
+
+
+def _between() -> tuple:
+    return "between 0 and 1", lambda value: 0 < value < 1
+
+
+def _above_zero() -> tuple:
+    return "above 0", lambda value: value > 0
+
+
+def _one_of(*names) -> tuple:
+    return f"one of {', '.join(names)}", lambda value: value in names
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -227,5 +60,241 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _is_enlarged(side: int, resolution: int) -> bool:
-    return any(side == resolution * 2**k for k in range(8))
+SECTIONS: dict[str, dict[str, Key]] = {
+    # data.catalog.load: the source by its name, the labels a person gave, and the options of the sources.
+    "data": {
+        "name": Key("surface", "the source: surface, manifest, folder, mnist, elpv, caltech256 or tfds"),
+        "reviewed": _optional(
+            str, "CSV file of labels a person gave: suspicious.csv with its column filled in"
+        ),
+        "root": _optional(str, "folder of the images"),
+        "path": _optional(str, "manifest CSV, or mnist .npz"),
+        "dataset": _optional(str, "tfds: name of the data set"),
+        "normal_classes": _optional(object, 'the normal classes, such as 0, "0,4" or "cat,dog"'),
+        "inlier_count": _optional(int, "caltech256: number of normal categories"),
+        "abnormal_count": _optional(int, "known abnormal images that training may use, first rows first"),
+        "contamination": _optional(float, "share of the normal training images that are secretly abnormal"),
+        "seed": _optional(int, "of the source's own random choices"),
+        "size": _optional(int, "surface: side of the rendered images"),
+        "finishes": _optional(object, 'surface: such as "brushed,cast"'),
+        "train_normal": _optional(int, "surface: number of normal training images"),
+        "train_abnormal": _optional(int, "surface: number of known abnormal training images"),
+        "test_normal": _optional(int, "surface: number of normal test images"),
+        "test_abnormal": _optional(int, "surface: number of abnormal test images"),
+    },
+    # data.batches.ImageStore; the detector takes `tile` too.
+    "images": {
+        "tile": Key(False, "crops and overlapping tiles instead of reducing large images"),
+        "cache_megabytes": Key(2048, "most memory for decoded images", *_at_least(0)),
+    },
+    # data.batches.Batches
+    "batches": {
+        "abnormal_share": Key(0.5, "known abnormal images per normal one in a batch", *_above_zero()),
+        "synthetic_share": Key(0.25, "synthetic abnormal images per normal one in a batch", *_share()),
+        "synthetic_kinds": Key("", 'kinds like the defects to be expected, such as "crack,shade"; "": any'),
+        "masks": Key(True, "where there are masks, only abnormal pixels are treated as generated"),
+        "flips": Key(
+            "",
+            'at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle; also "hv"',
+            'made of the letters "h", "v" and "r"',
+            lambda value: not set(value) - set("hvr"),
+        ),
+        "shift_px": Key(
+            0, "move at random by up to this many pixels of the model's resolution", *_at_least(0)
+        ),
+    },
+    # networks.model.SemiAnoGAN
+    "model": {
+        "resolution": Key(
+            64,
+            "side of the generator's images",
+            "a power of two from 8 to 1024",
+            lambda value: value in [2**k for k in range(3, 11)],
+        ),
+        "channels": Key(1, "1 grey, 3 RGB", "1 (grey) or 3 (RGB)", lambda value: value in (1, 3)),
+        "latent_size": Key(128, "length of a latent vector", *_at_least(1)),
+        "filters_base": Key(
+            1024, "feature channels at resolution r: base / r, at most the cap", *_at_least(1)
+        ),
+        "filters_cap": Key(64, "most feature channels", *_at_least(1)),
+        "top_share": Key(
+            0.01, "share of the discriminator's evidence maps that counts: the worst", *_share()
+        ),
+    },
+    # networks.model.SemiAnoGAN, as its `features`: a network pretrained on ImageNet.
+    "features": {
+        "name": Key("efficientnet_lite0", 'embedded; or a model of keras.applications; "" for none'),
+        "weights": _optional(str, "file of the weights of a keras.applications model"),
+        "resolution": Key(128, "side of the images it sees; model.resolution times a power of two"),
+        "patch_discriminator": Key(True, "a discriminator of patches on the features"),
+        "trainable_blocks": _optional(
+            int,
+            "its last blocks that are fine-tuned; None: by the known images",
+            "0 to 16",
+            lambda v: 0 <= v <= 16,
+        ),
+        "top_share": Key(0.05, "share of an image's patches that counts: the worst", *_share()),
+        "projected": Key(False, "a second one judges generated images, beside the discriminator"),
+    },
+    # training.fit_detector.fit_parts: what is fitted to the pretrained features of the training images.
+    "parts": {
+        "memory": Key(4000, "normal patches remembered; 0 for no memory", *_at_least(0)),
+        "memory_trim": Key(
+            0.05, "share of the normal images not remembered: the least like others", *_below_one()
+        ),
+        "likeness": Key(True, "likeness to the patches of the known defects"),
+        "classifier": Key(True, "classifier of whole images, where some known defects are held out"),
+    },
+    # networks.model.SemiAnoGAN.compile
+    "objective": {
+        "alpha": Key(0.5, "mixture weight; 1 is plain AnoGAN", *_share()),
+        "adversarial": Key("non_saturating", "or wgan_gp", *_one_of("non_saturating", "wgan_gp")),
+        "penalty_weight": _optional(float, "of the gradient penalty; None: 0.1 for R1, 10 for wgan_gp"),
+        "penalty_share": Key(0.25, "share of a batch that the penalty is computed on", *_share()),
+        "synthetic_weight": Key(0.25, "of synthetic abnormal images; 0 for none", *_at_least(0)),
+        "trim_share": _optional(
+            float,
+            "share of the normal images left out as probably abnormal; None: estimated",
+            "in [0, 1)",
+            lambda value: 0 <= value < 1,
+        ),
+        "augment": Key(
+            "",
+            'for few images: what the discriminator sees, differentiably; "color,translation,cutout"',
+            f"made of {', '.join(AUGMENTATIONS)}",
+            lambda value: not set(words(value)) - set(AUGMENTATIONS),
+        ),
+        "average_decay": Key(0.99, "of the moving averages of the weights, per step", *_below_one()),
+    },
+    # networks.schedule.Schedule
+    "schedule": {
+        "total_kimages": Key(24.0, "thousands of normal images", *_at_least(0.001)),
+        "start_resolution": Key(4, "the first resolution"),
+        "growing_share": Key(
+            0.6, "share of the training below full resolution or fading into it", *_below_one()
+        ),
+        "batch_size": Key(32, "normal images in a step", *_at_least(1)),
+        "batch_pixels": Key(524288, "most pixels in a step", *_at_least(1)),
+        "learning_rate": Key(0.003, "Adam's", *_above_zero()),
+        "decay_share": Key(0.3, "share over which it falls", "in [0, 1]", lambda value: 0 <= value <= 1),
+        "patch_kimages": Key(6.4, "then the patch discriminator's training", *_at_least(0)),
+        "patch_batch_size": Key(16, "normal images in a step of it", *_at_least(1)),
+        "patch_learning_rate": Key(0.01, "Adam's in it", *_above_zero()),
+    },
+    # training.loop.Training
+    "train": {
+        "distribution": Key("auto", "one_device, mirrored or multi_worker", *_one_of(*DISTRIBUTIONS)),
+        "log_steps": Key(20, "steps between two rows of the history", *_at_least(1)),
+        "checkpoint_kimages": Key(4.0, "thousands of images between two checkpoints", *_above_zero()),
+        "divergence_loss": Key(1e4, "a loss beyond this, or NaN, goes back to the last checkpoint"),
+    },
+    # scoring.detector.Detector
+    "score": {
+        "components": Key("", 'such as "discriminator,patches,memory"; "" for all there are'),
+        "batch_size": Key(32, "images scored at once", *_at_least(1)),
+    },
+    # networks.latent_search.LatentSearch.of_model
+    "search": {
+        "init": Key(
+            "encoder",
+            "where a search starts: encoder, or candidates, the nearest of some generated images",
+            *_one_of("encoder", "candidates"),
+        ),
+        "pretrained": Key(False, "the pretrained features in its feature matching too"),
+        "iterations": Key(10, "most steps", *_at_least(0)),
+        "feature_weight": Key(0.1, "lambda", "in [0, 1]", lambda value: 0 <= value <= 1),
+        "learning_rate": Key(0.1, "Adam's, on the latents"),
+        "restarts": Key(1, "searches of an image; the best counts", *_at_least(1)),
+        "candidates": Key(512, "generated images to start from", *_at_least(1)),
+        "patience": Key(10, "steps without a better loss; 0 never stops early", *_at_least(0)),
+    },
+    # data.splits.split and Detector.calibrate
+    "calibration": {
+        "hold_out_share": Key(0.2, "of the training images; at most 12 known abnormal ones", *_between()),
+        "false_alarm_rate": Key(0.01, "asked of the threshold", *_between()),
+    },
+    # scoring.graph.Verdict
+    "map": {"sigma_px": Key(1.0, "smoothing, in pixels of the model's resolution", *_at_least(0))},
+}
+
+# Old spellings, which are still read: on the command line, in config files and in config.json.
+MOVED = {
+    "data.tile": "images.tile",
+    "data.cache_megabytes": "images.cache_megabytes",
+    "data.flips": "batches.flips",
+    "data.shift_px": "batches.shift_px",
+    "objective.abnormal_share": "batches.abnormal_share",
+    "objective.synthetic_share": "batches.synthetic_share",
+    "objective.synthetic_kinds": "batches.synthetic_kinds",
+    "objective.masks": "batches.masks",
+    "objective.top_share": "model.top_share",
+    "features.patches": "features.patch_discriminator",
+    "features.memory": "parts.memory",
+    "features.memory_trim": "parts.memory_trim",
+    "features.likeness": "parts.likeness",
+    "features.classifier": "parts.classifier",
+    "features.search": "search.pretrained",
+    "search.batch_size": "score.batch_size",
+}
+
+
+def default(key: str):
+    """The default of a key, such as "search.iterations"."""
+    section, name = key.split(".")
+    return SECTIONS[section][name].default
+
+
+def check_ranges(section: str, **values):
+    """ConfigError for the first of a section's settings that is out of its range; the message names key and
+    value.
+    """
+    for name, value in values.items():
+        key = SECTIONS[section][name]
+        if not key.holds(value):
+            raise ConfigError(f"{section}.{name} must be {key.allowed}, got {value!r}")
+
+
+def default_config():
+    """A locked ConfigDict with every key at its default. A key that is not here is an error."""
+    import ml_collections
+    from ml_collections.config_dict import placeholder
+
+    class Section(ml_collections.ConfigDict):
+        """A section that hands old spellings of its keys on to where they are now."""
+
+        _moved = {}
+
+        def __setitem__(self, key, value):
+            section, name = self._moved.get(key, (self, key))
+            super(Section, section).__setitem__(name, value)
+
+        def __getitem__(self, key):
+            section, name = self._moved.get(key, (self, key))
+            return super(Section, section).__getitem__(name)
+
+        def get_type(self, key):
+            section, name = self._moved.get(key, (self, key))
+            return super(Section, section).get_type(name)
+
+    config = ml_collections.ConfigDict()
+    config.name = "surface"  # names the run folder when --workdir is not given
+    config.seed = 0
+    for section, keys in SECTIONS.items():
+        config[section] = Section()
+        for name, key in keys.items():
+            config[section][name] = placeholder(key.kind) if key.kind else key.default
+    for section in SECTIONS:
+        old = {o.split(".")[1]: new.split(".") for o, new in MOVED.items() if o.startswith(f"{section}.")}
+        object.__setattr__(config[section], "_moved", {o: (config[s], name) for o, (s, name) in old.items()})
+    return config.lock()
+
+
+def flat(values: dict, prefix: str = "") -> dict:
+    """Nested settings as {"section.key": value}, old spellings replaced by those of now."""
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[MOVED.get(prefix + key, prefix + key)] = value
+    return found

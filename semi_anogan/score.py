@@ -13,8 +13,8 @@ def main(argv) -> int:
     """Scores new images: python -m semi_anogan.score --workdir=DIR --input=FILE|FOLDER|CSV --output=DIR
 
     --output gets scores.csv (path, score, label, status, error) and maps/ with NAME.npy and NAME.png. An
-    image that cannot be
-    read becomes a row with status "error"; the exit code is then 3.
+    image that
+    cannot be read becomes a row with status "error"; the exit code is then 3.
     """
     del argv
     from semi_anogan.data.listing import list_inputs
@@ -25,9 +25,8 @@ def main(argv) -> int:
 
     detector = Detector.load(flags.FLAGS.workdir).pruned()
     failed = score(detector, inputs, pathlib.Path(flags.FLAGS.output), maps=flags.FLAGS.maps)
-    print(
-        f"{len(inputs) - failed} images scored, {failed} with errors: {pathlib.Path(flags.FLAGS.output) / 'scores.csv'}"
-    )
+    written = pathlib.Path(flags.FLAGS.output) / "scores.csv"
+    print(f"{len(inputs) - failed} images scored, {failed} with errors: {written}")
     return 3 if failed else 0
 
 
@@ -35,10 +34,11 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
     """Scores image files one batch after the other; returns how many had errors.
 
     Rows are in the order of `paths` and written as they come, so what is done is not lost when the process
-    ends early.
-    Memory does not grow with the number of images. Raises RunError when the output cannot be written.
+    ends early. Memory does not grow with the number of images. Raises RunError when the output cannot be
+    written.
     """
     from semi_anogan.errors import RunError
+    from semi_anogan.files import told_writing
     from semi_anogan.progress import shown
 
     times = []
@@ -49,10 +49,8 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
             yield outcome
 
     outcomes = score_files.scored(detector, shown(paths, len(paths), "score"), overlap=True)
-    try:
+    with told_writing(output, RunError):
         failed = score_files.write(timed(outcomes), output, maps)
-    except OSError as error:
-        raise RunError(f"{error.filename or output}: cannot be written: {error.strerror or error}") from error
     first = detector.batch_size  # images that wait for the compilation
     if len(times) >= 4 * first:
         print(f"{(len(times) - first) / (times[-1] - times[first - 1]):.1f} images/s after the first {first}")

@@ -16,10 +16,9 @@ def main(argv):
 
     python -m semi_anogan.train [--config=configs/NAME.py] [--config.KEY=VALUE ...] [--workdir=DIR]
 
-    A run that was interrupted goes on when the same command is given again. Settings of the detector
-    (run_folder.DETECTOR_KEYS: the
-    false-alarm rate, the score's components, the search, the reviewed images) may change then: it is fitted
-    again, without training again.
+    A run that was interrupted goes on when the same command is given again. Settings of the detector (the
+    false-alarm rate, the score's components, the search, the reviewed images: runs/folder.py, DETECTOR_KEYS)
+    may change then: it is fitted again, without training again.
     """
     del argv
     config = cli.config_of(_CONFIG)
@@ -35,10 +34,10 @@ def run(config, folder):
     """
     from semi_anogan import evaluate
     from semi_anogan.backend import worker_index
-    from semi_anogan.config import check
     from semi_anogan.data.check_files import read_all
     from semi_anogan.runs import build
     from semi_anogan.runs import folder as run_folder
+    from semi_anogan.runs.check_config import check
     from semi_anogan.training.fit_detector import fit_detector
     from semi_anogan.training.loop import Training
 
@@ -52,27 +51,38 @@ def run(config, folder):
         if first:
             for change in run_folder.claim(folder, config):
                 print(f"{folder}: {change}")
-        print(
-            f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to train with, "
-            f"{len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, {len(splits.test)} for the test"
-        )
-        reviewed = [e for e in splits.training if e.reviewed]
-        if reviewed:
-            print(
-                f"{config.data.reviewed}: {len(reviewed)} images reviewed, {sum(e.abnormal for e in reviewed)} of them abnormal"
-            )
+        _tell(config, dataset, splits)
         training = Training(config, folder, splits, store)
         if first and dataset.from_files and not training.progress["step"]:
             read_all(dataset, splits.training + splits.test)
-        if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
-            print(
-                "note: the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in colour"
-            )
+        _tell_of_colour(config, dataset, splits)
         model = training.run()
         if not first:  # the first worker does the rest
             return None
         detector = fit_detector(config, folder, model, dataset, splits)
         return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)
+
+
+def _tell(config, dataset, splits):
+    """Prints what there is to train with."""
+    print(
+        f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images "
+        f"to train with, {len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, "
+        f"{len(splits.test)} for the test"
+    )
+    reviewed = [e for e in splits.training if e.reviewed]
+    if reviewed:
+        abnormal = sum(e.abnormal for e in reviewed)
+        print(f"{config.data.reviewed}: {len(reviewed)} images reviewed, {abnormal} of them abnormal")
+
+
+def _tell_of_colour(config, dataset, splits):
+    """Prints that colour is not used where there is some."""
+    if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
+        print(
+            "note: the images are in colour, the model sees them in grey; "
+            "--config.model.channels=3 trains it in colour"
+        )
 
 
 if __name__ == "__main__":

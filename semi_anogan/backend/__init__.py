@@ -3,8 +3,7 @@
 Keras' own choice of backend (KERAS_BACKEND) decides which module answers.
 
 Names: `input_gradients`, `compile_function`, `is_symbolic`, `TrainStep`, `Trainer`, `worker_index`,
-`make_strategy`,
-`set_deterministic`, `count_flops`.
+`make_strategy`, `set_deterministic`, `count_flops`.
 """
 
 import keras

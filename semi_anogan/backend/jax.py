@@ -42,13 +42,13 @@ class TrainStep:
         with self._scope(
             trainable, non_trainable
         ) as scope:  # it may draw latents, which moves the seed's state
-            inputs = self.unpack(data)
+            batch = self.unpack(data)
         non_trainable = self._non_trainable_values(scope)
         count = len(self.generator.trainable_variables)
 
         def losses(generator_values, discriminator_values):
             with self._scope([*generator_values, *discriminator_values], non_trainable) as scope:
-                discriminator_loss, generator_loss, logs = self.losses(*inputs)
+                discriminator_loss, generator_loss, logs = self.losses(batch)
             return (generator_loss, discriminator_loss), (logs, self._non_trainable_values(scope))
 
         (generator_loss, discriminator_loss), pullback, (logs, non_trainable) = jax.vjp(

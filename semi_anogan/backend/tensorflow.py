@@ -38,9 +38,8 @@ def _whatever_memory_is_free(compiled):
     memory is free.
 
     Where that is little, the optimizer writes sums of gradients into temporary variables, and two calls of
-    one function at the same time
-    share those: one fails with "Resource ... tmp_var ... already exists". TensorFlow has no public switch for
-      it.
+    one function at the same time share those: one fails with "Resource ... tmp_var ... already exists".
+    TensorFlow has no public switch for it.
     """
 
     def call(*arguments):
@@ -74,9 +73,9 @@ class TrainStep:
     """
 
     def train_step(self, data):
-        inputs = self.unpack(data)
+        batch = self.unpack(data)
         with tf.GradientTape(persistent=True) as tape:
-            discriminator_loss, generator_loss, logs = self.losses(*inputs)
+            discriminator_loss, generator_loss, logs = self.losses(batch)
             # The optimizer sums the gradients of the replicas; so each brings its share of the mean.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             generator_share, discriminator_share = generator_loss / replicas, discriminator_loss / replicas
@@ -145,7 +144,7 @@ def worker_count() -> int:
 
 
 def worker_index(name: str) -> int:
-    """This process' index among the workers of a distribution (see make_strategy); 0 writes the run folder."""
+    """This process' index among a distribution's workers (see make_strategy); 0 writes the run folder."""
     if name not in ("auto", "multi_worker") or worker_count() == 1:
         return 0
     return int(json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0))

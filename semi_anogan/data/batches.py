@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from semi_anogan.config import check_ranges, default
 from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.synthetic import TRAINING_KINDS, synthesise
@@ -88,7 +89,7 @@ class Batches:
         normal,
         abnormal,
         latent_size,
-        abnormal_share=0.25,
+        abnormal_share=default("batches.abnormal_share"),
         flips="",
         shift_px=0,
         seed=0,
@@ -99,8 +100,7 @@ class Batches:
     ):
         if not normal:
             raise ValueError("training needs at least one normal image")
-        if set(flips) - set("hvr"):
-            raise ValueError(f'data.flips must be made of the letters "h", "v" and "r", got {flips!r}')
+        check_ranges("batches", flips=flips)
         self.store = store
         self.normal = list(normal)
         self.abnormal = list(abnormal)

@@ -1,9 +1,12 @@
 """The catalogue of data sources: `load(name, channels, **options)` gives every one of them as a `Dataset`."""
 
+import dataclasses
 import difflib
 import importlib
 import inspect
+import os
 
+from semi_anogan.data import review
 from semi_anogan.data.dataset import Dataset
 from semi_anogan.errors import DataError
 
@@ -19,12 +22,14 @@ SOURCES = {
 }
 
 
-def load(name: str, channels: int, **options) -> Dataset:
+def load(name: str, channels: int, reviewed: str | None = None, **options) -> Dataset:
     """Loads a data set.
 
     Args:
       name: a key of `SOURCES`.
       channels: channels of the images that `Dataset.read_image` returns, 1 or 3.
+      reviewed: CSV file of labels that a person gave training images; they replace the source's when the images are
+        split. None for none.
       **options: the source's own options, documented at its function; None means "not given".
 
     Raises:
@@ -51,7 +56,10 @@ def load(name: str, channels: int, **options) -> Dataset:
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in given:
             raise DataError(f"data.{key}: the source {name!r} needs it")
-    return source(channels, **given)
+    dataset = source(channels, **given)
+    if not reviewed:
+        return dataset
+    return dataclasses.replace(dataset, labels=review.read(reviewed), labels_file=os.fspath(reviewed))
 
 
 def _suggestion(word: str, known) -> str:

@@ -1,7 +1,7 @@
 """What every data source returns: a checked list of examples and the functions that read them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class Dataset:
       in_colour: Example -> whether its file shows colour, whatever read_image makes of it; False where that
         is not known.
       from_files: whether each example has a file of its own, which may be damaged.
+      labels, labels_file: what a person said of training images, by path, and the file that says it; "" without.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Dataset:
     read_mask: Callable[[Example], np.ndarray | None] = lambda example: None
     in_colour: Callable[[Example], bool] = lambda example: False
     from_files: bool = False
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    labels_file: str = ""
 
     def select(self, split: str, label: str | None = None) -> list[Example]:
         """The examples of one split, optionally of one label, in order."""

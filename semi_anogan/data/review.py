@@ -1,13 +1,9 @@
-"""Labels that a person gave after a look at training images: they replace the source's, without moving images
-between uses.
-"""
+"""Labels that a person gave after a look at training images."""
 
-import dataclasses
 import os
 
-from semi_anogan.data.dataset import ABNORMAL, NORMAL, Example
+from semi_anogan.data.dataset import ABNORMAL, NORMAL
 from semi_anogan.data.listing import csv_rows
-from semi_anogan.data.splits import MAX_HELD_OUT_ABNORMAL, MIN_HELD_OUT_ABNORMAL, Splits
 from semi_anogan.errors import DataError
 
 
@@ -32,49 +28,3 @@ def read(path) -> dict[str, str]:
         if label:
             first_row.setdefault(name, line)
     return labels
-
-
-def apply(splits: Splits, labels: dict[str, str], path) -> Splits:
-    """The splits with the labels of `read`. What was held out stays held out, so that a finished training
-    still fits.
-
-    Of the held-out images found abnormal those beyond what `split` would hold out are known ones to train
-    with, and all are while
-    they are too few to hold out. Labelled images are `reviewed`.
-
-    Raises: DataError for a path that is no training image, or where too few normal ones are left; `path` is
-      the file that is named.
-    """
-    trained, held_out = splits.normal + splits.abnormal, splits.held_out_normal + splits.held_out_abnormal
-    unknown = sorted(set(labels) - {e.path for e in trained + held_out})
-    if unknown:
-        kind = "a test image" if unknown[0] in {e.path for e in splits.test} else "no image of this data"
-        raise DataError(
-            f"{path}: {unknown[0]!r} is {kind}; only training images can be reviewed ({len(unknown)} such paths)"
-        )
-
-    def labelled(examples: list[Example]) -> list[Example]:
-        return [_reviewed(e, labels[e.path]) if e.path in labels else e for e in examples]
-
-    trained, held_out = labelled(trained), labelled(held_out)
-    normal, held_out_normal = ([e for e in part if not e.abnormal] for part in (trained, held_out))
-    abnormal, held_out_abnormal = ([e for e in part if e.abnormal] for part in (trained, held_out))
-    if len(normal) < 2 or len(held_out_normal) < 2:
-        raise DataError(
-            f"{path}: leaves {len(normal)} normal images to train with and {len(held_out_normal)} held out; 2 each are needed"
-        )
-    count = min(len(held_out_abnormal), MAX_HELD_OUT_ABNORMAL)
-    count = count if count >= MIN_HELD_OUT_ABNORMAL else 0
-    return Splits(
-        normal, abnormal + held_out_abnormal[count:], held_out_normal, held_out_abnormal[:count], splits.test
-    )
-
-
-def _reviewed(example: Example, label: str) -> Example:
-    return dataclasses.replace(
-        example,
-        label=label,
-        mask=example.mask if label == ABNORMAL else None,
-        mislabelled=False,
-        reviewed=True,
-    )

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from semi_anogan.config import check_ranges
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.errors import DataError
 
@@ -35,8 +36,7 @@ def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
     least 8 of them to
     hold out, but at most 12; with fewer known, all of them train. DataError without enough normal images.
     """
-    if not 0 < hold_out_share < 1:
-        raise DataError(f"calibration.hold_out_share must be between 0 and 1, got {hold_out_share!r}")
+    check_ranges("calibration", hold_out_share=hold_out_share)
     normal, abnormal = dataset.select("train", NORMAL), dataset.select("train", ABNORMAL)
     count = max(2, round(len(normal) * hold_out_share))
     if len(normal) < count + 2:
@@ -47,7 +47,8 @@ def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
     held_normal, normal = _part(normal, count, [seed, 0])
     count = min(round(len(abnormal) * hold_out_share), MAX_HELD_OUT_ABNORMAL)
     held_abnormal, abnormal = _part(abnormal, count if count >= MIN_HELD_OUT_ABNORMAL else 0, [seed, 1])
-    return Splits(normal, abnormal, held_normal, held_abnormal, dataset.select("test"))
+    splits = Splits(normal, abnormal, held_normal, held_abnormal, dataset.select("test"))
+    return apply_labels(splits, dataset.labels, dataset.labels_file) if dataset.labels_file else splits
 
 
 def _part(examples: list[Example], count: int, seed: list[int]) -> tuple[list[Example], list[Example]]:
@@ -55,4 +56,50 @@ def _part(examples: list[Example], count: int, seed: list[int]) -> tuple[list[Ex
     return (
         [e for i, e in enumerate(examples) if i in chosen],
         [e for i, e in enumerate(examples) if i not in chosen],
+    )
+
+
+def apply_labels(splits: Splits, labels: dict[str, str], path) -> Splits:
+    """The splits with the labels that a person gave. What was held out stays held out, so that a finished training
+    still fits.
+
+    Of the held-out images found abnormal those beyond what `split` would hold out are known ones to train
+    with, and all are while
+    they are too few to hold out. Labelled images are `reviewed`.
+
+    Raises: DataError for a path that is no training image, or where too few normal ones are left; `path` is
+      the file that is named.
+    """
+    trained, held_out = splits.normal + splits.abnormal, splits.held_out_normal + splits.held_out_abnormal
+    unknown = sorted(set(labels) - {e.path for e in trained + held_out})
+    if unknown:
+        kind = "a test image" if unknown[0] in {e.path for e in splits.test} else "no image of this data"
+        raise DataError(
+            f"{path}: {unknown[0]!r} is {kind}; only training images can be reviewed ({len(unknown)} such paths)"
+        )
+
+    def labelled(examples: list[Example]) -> list[Example]:
+        return [_reviewed(e, labels[e.path]) if e.path in labels else e for e in examples]
+
+    trained, held_out = labelled(trained), labelled(held_out)
+    normal, held_out_normal = ([e for e in part if not e.abnormal] for part in (trained, held_out))
+    abnormal, held_out_abnormal = ([e for e in part if e.abnormal] for part in (trained, held_out))
+    if len(normal) < 2 or len(held_out_normal) < 2:
+        raise DataError(
+            f"{path}: leaves {len(normal)} normal images to train with and {len(held_out_normal)} held out; 2 each are needed"
+        )
+    count = min(len(held_out_abnormal), MAX_HELD_OUT_ABNORMAL)
+    count = count if count >= MIN_HELD_OUT_ABNORMAL else 0
+    return Splits(
+        normal, abnormal + held_out_abnormal[count:], held_out_normal, held_out_abnormal[:count], splits.test
+    )
+
+
+def _reviewed(example: Example, label: str) -> Example:
+    return dataclasses.replace(
+        example,
+        label=label,
+        mask=example.mask if label == ABNORMAL else None,
+        mislabelled=False,
+        reviewed=True,
     )

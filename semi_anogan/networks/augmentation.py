@@ -1,27 +1,16 @@
-"""Differentiable augmentation of all that the discriminator sees (DiffAugment, Zhao et al. 2020, arXiv
-2006.10738): for few images.
+"""Differentiable augmentation of all that the discriminator sees, for few images (Zhao et al. 2020, arXiv
+2006.10738).
 
 Normal, generated and abnormal images alike are changed at random before the discriminator judges them, and
-the generator learns through
-the change; so the discriminator cannot learn few images by heart, and the generator does not learn to draw
-the changes.
+the generator learns through the change. So the discriminator cannot learn few images by heart, and the
+generator does not learn to draw the changes.
 """
 
 from keras import ops
 
-from semi_anogan.config import AUGMENTATIONS, words
-
 DRAWS = 7  # uniform numbers for each image: brightness, saturation, contrast, translation (2), cutout (2)
 TRANSLATION = 0.125  # of the side: the most an image moves, each way
 CUTOUT = 0.5  # of the side: that of the square which is painted over
-
-
-def kinds_of(names: str) -> tuple[str, ...]:
-    """The kinds in a text such as "color,cutout"; ValueError for an unknown one."""
-    kinds = words(names)
-    if set(kinds) - set(AUGMENTATIONS):
-        raise ValueError(f"objective.augment must be made of {', '.join(AUGMENTATIONS)}, got {names!r}")
-    return kinds
 
 
 def augment(images, draws, kinds, masks=None):
@@ -31,8 +20,7 @@ def augment(images, draws, kinds, masks=None):
       images: [N, H, W, C] in [-1, 1]; the result may leave that range.
       draws: [N, DRAWS] in [0, 1), which decide all.
       kinds: "color" (brightness by up to 0.5, contrast by up to half and, with three channels, saturation),
-        "translation" and "cutout";
-        what comes in from outside or is painted over is 0, mid-grey.
+        "translation" and "cutout"; what comes in from outside or is painted over is 0, mid-grey.
       masks: [N, H, W, 1] of 0 and 1, or None. Where nothing would be left of an image's mask, the image stays
         where it is.
 
@@ -67,7 +55,7 @@ def _colored(images, draws):
 
 
 def _shifts(draws, side: int):
-    """float32 [N, side, side], the matrices that move what they are multiplied with by -most to +most pixels."""
+    """Matrices that move what they are multiplied with by -most to +most pixels: float32 [N, side, side]."""
     most = int(TRANSLATION * side + 0.5)
     shift = ops.floor(draws * (2 * most + 1)) - most
     to, source = (

@@ -2,15 +2,14 @@
 stages.
 
 Every network holds the layers of all its resolutions. A call names the stage's resolution (a Python int,
-fixed when
-compiled) and the fade (a number or tensor): 0 is the upscaled previous stage, 1 the new one. So the weights
-of a stage are
-carried over to the next by being the same variables.
+fixed when compiled) and the fade (a number or tensor): 0 is the upscaled previous stage, 1 the new one. So
+the weights of a stage are carried over to the next by being the same variables.
 """
 
 import keras
 from keras import ops
 
+from semi_anogan.config import check_ranges, default
 from semi_anogan.networks.layers import (
     PACKAGE,
     EqualizedConv,
@@ -46,11 +45,16 @@ class _GrowingNetwork(keras.Model):
     """What generator and discriminator share: sizes, construction and config."""
 
     def __init__(
-        self, resolution=64, channels=1, latent_size=128, filters_base=1024, filters_cap=64, **kwargs
+        self,
+        resolution=default("model.resolution"),
+        channels=default("model.channels"),
+        latent_size=default("model.latent_size"),
+        filters_base=default("model.filters_base"),
+        filters_cap=default("model.filters_cap"),
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        if channels not in (1, 3):
-            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}")
+        check_ranges("model", channels=channels)
         self.resolutions = resolutions_up_to(resolution)
         self.resolution = resolution
         self.channels = channels
@@ -90,8 +94,7 @@ class Generator(_GrowingNetwork):
       filters_base, filters_cap: feature channels at resolution r are min(filters_base / r, filters_cap).
 
     The output is linear (Karras et al. 2017, appendix A), so it may leave [-1, 1] slightly. Latents are not
-    normalised, so
-    that their norm says how far from the prior a reconstruction had to go.
+    normalised, so that their norm says how far from the prior a reconstruction had to go.
     """
 
     def __init__(self, **kwargs):
@@ -132,10 +135,9 @@ class Discriminator(_GrowingNetwork):
       top_share: share of the pixels of an evidence map, its highest, that count.
 
     A defect under 1 % of the image drowns in the averages on the way down to 4 x 4. So besides the last
-    block's logit each
-    scale has an evidence map, a 1 x 1 convolution of its features, and the mean of the map's highest values
-    (multiple-instance
-    pooling) is taken off the logit: the worst places decide, and the map says where they are.
+    block's logit each scale has an evidence map, a 1 x 1 convolution of its features, and the mean of the
+    map's highest values (multiple-instance pooling) is taken off the logit: the worst places decide, and the
+    map says where they are.
 
     The first layer sees the image and, from 32 x 32 on and at the network's own resolution, its `detail`. A
     call returns (logits [N];
@@ -143,10 +145,9 @@ class Discriminator(_GrowingNetwork):
       entry per resolution of the stage above 4 x 4, finest first; none sees the batch statistics.
     """
 
-    def __init__(self, top_share: float = 0.01, **kwargs):
+    def __init__(self, top_share: float = default("model.top_share"), **kwargs):
         super().__init__(**kwargs)
-        if not 0 < top_share <= 1:
-            raise ValueError(f"top_share must be in (0, 1], got {top_share!r}")
+        check_ranges("model", top_share=top_share)
         self.top_share = top_share
         self.to_evidence = []
         self.from_images, self.convs = [], []

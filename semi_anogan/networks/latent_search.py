@@ -1,5 +1,5 @@
-"""The latent search: for each image the latent whose generated image is nearest (Schlegl et al. 2017, section
-2.2).
+"""The latent search: for each image the latents whose generated image is nearest (Schlegl et al. 2017,
+section 2.2).
 """
 
 import keras
@@ -7,8 +7,10 @@ import numpy as np
 from keras import ops
 
 from semi_anogan.backend import compile_function, input_gradients
+from semi_anogan.config import check_ranges, default
 from semi_anogan.networks import losses
 from semi_anogan.networks.layers import downscale
+from semi_anogan.networks.pretrained.load import load_features
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 START_RESOLUTION = 16
@@ -26,8 +28,7 @@ class LatentSearch:
       feature_weight: lambda in [0, 1], share of the feature matching loss.
       learning_rate: Adam's at the first step; it falls linearly to a tenth of that at the last.
       restarts: searches per image; the best counts.
-      candidates: each image starts from the nearest of this many generated images; the `restarts` nearest, to
-        be exact. With
+      candidates: generated images of which the nearest `restarts` are where an image's searches start. With
         candidates equal to restarts, starts are random as in the paper.
       patience: an image stops after this many steps without a better loss (by a relative 1e-3); 0 never stops
         early.
@@ -35,6 +36,8 @@ class LatentSearch:
       encoder: network from images to latents, where the first of the searches starts; None starts all from
         candidates.
       pretrained: network from images to further features of the feature matching, or None.
+
+    Raises: ConfigError for a setting out of its range.
     """
 
     CONSTANTS = {"beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON}
@@ -43,23 +46,24 @@ class LatentSearch:
         self,
         generator,
         discriminator,
-        iterations: int = 60,
-        feature_weight: float = 0.1,
-        learning_rate: float = 0.1,
-        restarts: int = 1,
-        candidates: int = 512,
-        patience: int = 20,
+        iterations: int = default("search.iterations"),
+        feature_weight: float = default("search.feature_weight"),
+        learning_rate: float = default("search.learning_rate"),
+        restarts: int = default("search.restarts"),
+        candidates: int = default("search.candidates"),
+        patience: int = default("search.patience"),
         seed: int = 0,
         encoder=None,
         pretrained=None,
     ):
-        if not 0 <= feature_weight <= 1:
-            raise ValueError(f"search.feature_weight (lambda) must be in [0, 1], got {feature_weight!r}")
-        if iterations < 0 or restarts < 1 or patience < 0:
-            raise ValueError(
-                "search.iterations and search.patience must be >= 0 and search.restarts >= 1, "
-                f"got {iterations!r}, {patience!r}, {restarts!r}"
-            )
+        check_ranges(
+            "search",
+            iterations=iterations,
+            feature_weight=feature_weight,
+            restarts=restarts,
+            candidates=candidates,
+            patience=patience,
+        )
         self.generator = generator
         self.discriminator = discriminator
         self.encoder = encoder
@@ -76,6 +80,31 @@ class LatentSearch:
         )
         # With an encoder and a single search no candidate is needed.
         self._candidate_images = self._thumbnails() if encoder is None or restarts > 1 else None
+
+    @classmethod
+    def of_model(
+        cls,
+        model,
+        init: str = default("search.init"),
+        pretrained: bool = default("search.pretrained"),
+        **settings,
+    ) -> "LatentSearch":
+        """The search with a SemiAnoGAN's averaged networks.
+
+        Args: init: "encoder", the model's where it has one, or "candidates"; pretrained: whether the model's
+          pretrained features up to stride 8 join the feature matching; settings: as above.
+        """
+        check_ranges("search", init=init)
+        features = model.features
+        return cls(
+            model.generator_average,
+            model.discriminator_average,
+            encoder=model.encoder if init == "encoder" else None,
+            pretrained=load_features(features.name, features.weights, last_stride=8)
+            if pretrained and features.name
+            else None,
+            **settings,
+        )
 
     def _thumbnails(self) -> np.ndarray:
         """The candidates' images, reduced: [K, h * w * C]."""

@@ -1,8 +1,7 @@
 """Layers of the progressive growing GAN (Karras et al. 2017, arXiv 1710.10196), in keras.ops.
 
 Every operation here has a gradient that survives export to ONNX and TFLite with builtin operators only, which
-rules out
-leaky_relu, pooling, resizing and sqrt operators in what the latent search differentiates.
+rules out leaky_relu, pooling, resizing and sqrt operators in what the latent search differentiates.
 """
 
 import math
@@ -12,6 +11,7 @@ import numpy as np
 from keras import ops
 
 PACKAGE = "semi_anogan"
+SQRT_2 = math.sqrt(2.0)  # gain of leaky ReLUs (He et al. 2015)
 
 
 def leaky_relu(x, slope: float = 0.2):
@@ -38,7 +38,7 @@ def leaky_relu(x, slope: float = 0.2):
 
 
 def pixel_norm(x, epsilon: float = 1e-8):
-    """Scales each feature vector to unit mean square: [..., C] -> [..., C] (Karras et al. 2017, section 4.2)."""
+    """Scales each feature vector to unit mean square: [..., C] -> [..., C] (Karras et al. 2017, 4.2)."""
     return x * ops.power(ops.mean(ops.square(x), axis=-1, keepdims=True) + epsilon, -0.5)
 
 
@@ -78,9 +78,8 @@ def detail(images, epsilon: float = 0.02):
     """What differs from the surroundings, in units of its own mean size: [N, H, W, C] -> [N, H, W, C].
 
     The image minus its 5 x 5 binomial blur, over the image's mean absolute such difference. A micro defect is
-    a few grey
-    values on top of illumination and exposure that vary by more; without this the first layers see only the
-    latter.
+    a few grey values on top of illumination and exposure that vary by more; without this the first layers see
+    only the latter.
     """
     _, height, width, channels = images.shape
     kernel = _BINOMIAL[:, :, None, None] * np.eye(channels, dtype=np.float32)
@@ -105,11 +104,10 @@ class _Equalized(keras.layers.Layer):
     """A linear layer with equalised learning rate (Karras et al. 2017, section 4.1).
 
     Weights start as N(0, 1) and are multiplied by gain / sqrt(fan_in) at run time, so that every weight has
-    the same
-    dynamic range and Adam the same speed for all layers.
+    the same dynamic range and Adam the same speed for all layers.
     """
 
-    def __init__(self, kernel_shape, gain=math.sqrt(2.0), **kwargs):
+    def __init__(self, kernel_shape, gain=SQRT_2, **kwargs):
         super().__init__(**kwargs)
         self.kernel_shape = tuple(kernel_shape)
         self.runtime_scale = gain / math.sqrt(math.prod(self.kernel_shape[:-1]))
@@ -156,15 +154,12 @@ class MinibatchStddev(keras.layers.Layer):
     3).
 
     Times sqrt(C), so that it weighs as much in what follows as the C features together: weights of equalised
-    layers move slowly, and as
-    one channel among 65 the discriminator of a short training did not come to see a generator that drew one
-    image only.
+    layers move slowly, and as one channel among 65 the discriminator of a short training did not come to see
+    a generator that drew one image only.
 
     The batch statistic counts only the examples with a weight, and its running mean over training stands in
-    for it when
-    `weights` is None. So a known abnormal image cannot be told from a normal one by the batch it comes in,
-    and
-    a score does not depend on the images scored with it.
+    for it when `weights` is None. So a known abnormal image cannot be told from a normal one by the batch it
+    comes in, and a score does not depend on the images scored with it.
     """
 
     def __init__(self, momentum: float = 0.98, epsilon: float = 1e-8, **kwargs):
@@ -179,7 +174,7 @@ class MinibatchStddev(keras.layers.Layer):
         self.built = True
 
     def call(self, x, weights=None, update=False):
-        """Args: x [N, H, W, C]; weights [N] or None; update: move the running mean. Returns [N, H, W, C + 1]."""
+        """x [N, H, W, C]; weights [N] or None; update: move the running mean. Returns [N, H, W, C + 1]."""
         if weights is None:
             statistic = ops.convert_to_tensor(self.moving_stddev)
         else:

@@ -7,13 +7,14 @@ arrive as arguments.
 
 from keras import ops
 
+from semi_anogan.config import check_ranges
+
 
 class NonSaturating:
     """The GAN of Goodfellow et al. 2014 in its non-saturating form.
 
     The discriminator minimises -log D on normal images and -log(1 - D) on the others, D = sigmoid(logit); the
-    generator
-    -log D of what it generates. Penalty: R1 on normal images (Mescheder et al. 2018).
+    generator -log D of what it generates. Penalty: R1 on normal images (Mescheder et al. 2018).
     """
 
     penalty_on = "normal"
@@ -90,8 +91,7 @@ def variety(generated, images, weights):
     do.
 
     Each as the standard deviation over the batch, averaged over the pixels. About 1 for a generator that
-    knows all the images, near 0 for
-    one that draws a single image; 0 where there are not two images of each.
+    knows all the images, near 0 for one that draws a single image; 0 where there are not two images of each.
 
     Args: generated [M, H, W, C]; images [N, H, W, C]; weights [N] >= 0.
     """
@@ -120,8 +120,7 @@ def top_mean(evidence, share: float, where=None):
     Args:
       share: of the map's values, in (0, 1]; at least one value.
       where: [N, H, W, 1] of 0 and 1, H a multiple of h; only values whose patch holds a 1 count, and where
-        that are fewer than
-        `share` asks for, all of them. A map without any gives about -1e4.
+        that are fewer than `share` asks for, all of them. A map without any gives about -1e4.
     """
     _, height, width, _ = evidence.shape
     values = ops.reshape(evidence, (-1, height * width))
@@ -185,6 +184,5 @@ def search_loss(images, reconstructions, features, reconstruction_features, feat
 
 def adversarial(name: str):
     """The adversarial terms by name: "non_saturating" or "wgan_gp"."""
-    if name not in ADVERSARIAL:
-        raise ValueError(f"objective.adversarial must be one of {sorted(ADVERSARIAL)}, got {name!r}")
+    check_ranges("objective", adversarial=name)
     return ADVERSARIAL[name]

@@ -1,14 +1,90 @@
 """SemiAnoGAN: the progressive growing GAN with the alpha mixture as a keras.Model."""
 
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
 import keras
 from keras import ops
 
 from semi_anogan.backend import TrainStep
-from semi_anogan.networks import losses, objective
-from semi_anogan.networks.augmentation import DRAWS, kinds_of
+from semi_anogan.config import check_ranges, default
+from semi_anogan.networks import objective
+from semi_anogan.networks.augmentation import DRAWS
 from semi_anogan.networks.gan import Discriminator, Encoder, Generator, resolutions_up_to
 from semi_anogan.networks.layers import PACKAGE, lerp
 from semi_anogan.networks.patch_discriminator import PatchDiscriminator
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSettings:
+    """A pretrained network's part in the model: the section `features` of the configuration; no name, no
+    features.
+    """
+
+    name: str = ""
+    weights: str | None = default("features.weights")
+    resolution: int = default("features.resolution")
+    patch_discriminator: bool = default("features.patch_discriminator")
+    trainable_blocks: int | None = 0
+    top_share: float = default("features.top_share")
+    projected: bool = default("features.projected")
+
+    # What models saved by earlier versions hold: a key under its old name, and settings of what is fitted
+    # afterwards.
+    RENAMED = {"patches": "patch_discriminator"}
+    NO_LONGER_THERE = ("memory", "memory_trim", "likeness", "classifier", "search")
+
+    @classmethod
+    def of_saved(cls, values: dict) -> "FeatureSettings":
+        """From the config of a saved model, also of an earlier version."""
+        kept = {key: value for key, value in values.items() if key not in cls.NO_LONGER_THERE}
+        return cls(**{cls.RENAMED.get(key, key): value for key, value in kept.items()})
+
+    def discriminator(self, name: str, trainable_blocks: int) -> PatchDiscriminator:
+        """An untrained patch discriminator on these features."""
+        return PatchDiscriminator(self.name, self.weights, trainable_blocks, self.top_share, name=name)
+
+
+class Batch(NamedTuple):
+    """The model's inputs in one step.
+
+    images [N, S, S, C] in [-1, 1]; labels [N]: 0 normal, 1 known abnormal, 2 synthetic abnormal; masks [N, S,
+    S, 1]: 1 where an abnormal image is abnormal, or None; latents [M, L]; mix [M, 1, 1, 1] in [0, 1], between
+    normal and generated images; augmentation: draws [N, DRAWS] of the images and [M, DRAWS] of the generated
+    ones, or None.
+    """
+
+    images: object
+    labels: object
+    masks: object
+    latents: object
+    mix: object
+    augmentation: tuple | None
+
+
+class Averaged:
+    """A network in training, and one with the moving average of its weights (Karras et al. 2017, section
+    4.1).
+    """
+
+    def __init__(self, make: Callable[[str], keras.Model], name: str):
+        self.trained, self.average = make(name), make(f"{name}_average")
+        self.average.trainable = False
+
+    def start(self):
+        """The average begins with the weights as they are."""
+        for average, current in self._pairs():
+            # A copy: JAX would share the buffer, and fit donates each.
+            average.assign(ops.copy(ops.convert_to_tensor(current)))
+
+    def move(self, decay):
+        """Moves the average towards the weights; decay: how much of it stays, in [0, 1]."""
+        for average, current in self._pairs():
+            average.assign(lerp(ops.convert_to_tensor(current), ops.convert_to_tensor(average), decay))
+
+    def _pairs(self):
+        return zip(self.average.weights, self.trained.weights, strict=True)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -16,41 +92,37 @@ class SemiAnoGAN(TrainStep, keras.Model):
     """Semi-supervised AnoGAN (Kimura & Yanagihara 2018, arXiv 1807.01136).
 
     `fit` takes images [N, resolution, resolution, channels], float32 in [-1, 1], alone or with labels [N]: 0
-    normal,
-    1 known abnormal. Known abnormal images are one more kind of generated image to the discriminator; without
-    any it is
-    plain AnoGAN.
+    normal, 1 known abnormal. Known abnormal images are one more kind of generated image to the discriminator;
+    without any it is plain AnoGAN.
 
     Args:
       resolution, channels, latent_size, filters_base, filters_cap: as in Generator.
       top_share: of the discriminator's evidence maps that counts, as in Discriminator.
-      features: settings of the pretrained features, the section `features` of the config; None for none.
+      features: arguments of FeatureSettings, by name; None for no pretrained features.
       encoder: whether an encoder is trained that gives the start of the search.
       seed: of the latents that train_step draws when the data brings none.
 
     Attributes:
       generator, discriminator: the trained networks. encoder: None without one.
-      patches: the PatchDiscriminator, on images of `image_size`, or None. projected: one that judges normal
-        and generated
-        images at the model's resolution, beside `discriminator`, or None.
-      generator_average, discriminator_average, patches_average, projected_average: exponential moving
-      averages of their
-        weights (Karras et al. 2017, section 4.1); search and scores use these.
+      patch_discriminator: on images of `image_size`, or None. projected: one that judges normal and generated
+        images at the model's resolution, beside `discriminator`, or None. generator_average,
+        discriminator_average, patch_discriminator_average, projected_average: moving averages of their
+        weights; search and scores use these.
       image_size: side of the images that the model takes: `resolution`, or that of the features where it is
         larger.
-      stage_resolution: the resolution being trained; `grow` moves it. `fade`: variable, 0 previous stage to 1
+      stage_resolution: the resolution being trained; `grow` moves it. fade: variable, 0 previous stage to 1
         this one.
-      trains: what a step trains: "gan" (generator, discriminator, encoder), "patches" or "all".
+      trains: what a step trains: "gan" (generator, discriminator, encoder), "patch_discriminator" or "all".
     """
 
     def __init__(
         self,
-        resolution=64,
-        channels=1,
-        latent_size=128,
-        filters_base=1024,
-        filters_cap=64,
-        top_share=0.01,
+        resolution=default("model.resolution"),
+        channels=default("model.channels"),
+        latent_size=default("model.latent_size"),
+        filters_base=default("model.filters_base"),
+        filters_cap=default("model.filters_cap"),
+        top_share=default("model.top_share"),
         features=None,
         encoder=False,
         seed=0,
@@ -64,77 +136,73 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "filters_base": filters_base,
             "filters_cap": filters_cap,
         }
-        self.options = {
-            "top_share": top_share,
-            "features": dict(features or {}),
-            "encoder": encoder,
-            "seed": seed,
-        }
-        features = self.options["features"] if self.options["features"].get("name") else {}
-        self.image_size = max(resolution, features.get("resolution") or 0)
+        self.options = {"top_share": top_share, "encoder": encoder, "seed": seed}
+        self.features = FeatureSettings.of_saved(features or {})
+        self.image_size = max(resolution, self.features.resolution) if self.features.name else resolution
         if self.image_size % resolution:
             raise ValueError(
                 f"features.resolution must be a multiple of {resolution}, got {self.image_size!r}"
             )
-        self.generator = Generator(**self.sizes, name="generator")
-        self.discriminator = Discriminator(**self.sizes, top_share=top_share, name="discriminator")
-        self.generator_average = Generator(**self.sizes, name="generator_average")
-        self.discriminator_average = Discriminator(
-            **self.sizes, top_share=top_share, name="discriminator_average"
-        )
-        self.encoder = Encoder(**self.sizes, name="encoder") if encoder else None
-        self.patches = self.patches_average = self.projected = self.projected_average = None
-        if features.get("patches"):
-            self.patches, self.patches_average = (
-                _patch_discriminator(features, name) for name in _names("patches")
-            )
-        if features.get("projected"):
-            frozen = {**features, "trainable_blocks": 0}
-            self.projected, self.projected_average = (
-                _patch_discriminator(frozen, name) for name in _names("projected")
-            )
-        for average in (
-            self.generator_average,
-            self.discriminator_average,
-            self.patches_average,
-            self.projected_average,
-        ):
-            if average is not None:
-                average.trainable = False
+        self._add_networks()
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.stage_resolution = resolution
         self.trains = "all"
         self.objective = {}
         self.build()
 
+    def _add_networks(self):
+        """Makes the networks. The order of the attributes is that of the variables in checkpoints, and must
+        stay.
+        """
+        sizes, top_share, settings = self.sizes, self.options["top_share"], self.features
+        generator = Averaged(lambda name: Generator(**sizes, name=name), "generator")
+        discriminator = Averaged(
+            lambda name: Discriminator(**sizes, top_share=top_share, name=name), "discriminator"
+        )
+        self._averaged = {"generator": generator, "discriminator": discriminator}
+        self.generator, self.discriminator = generator.trained, discriminator.trained
+        self.generator_average, self.discriminator_average = generator.average, discriminator.average
+        self.encoder = Encoder(**sizes, name="encoder") if self.options["encoder"] else None
+        self.patch_discriminator = self.patch_discriminator_average = None
+        self.projected = self.projected_average = None
+        if settings.name and settings.patch_discriminator:
+            blocks = settings.trainable_blocks or 0
+            pair = Averaged(lambda name: settings.discriminator(name, blocks), "patch_discriminator")
+            self._averaged["patch_discriminator"] = pair
+            self.patch_discriminator, self.patch_discriminator_average = pair.trained, pair.average
+        if settings.name and settings.projected:
+            pair = Averaged(lambda name: settings.discriminator(name, trainable_blocks=0), "projected")
+            self._averaged["projected"] = pair
+            self.projected, self.projected_average = pair.trained, pair.average
+
     def build(self, input_shape=None):
         if self.built:
             return
-        for network in self._networks():
-            network.build()
+        pairs = self._averaged.values()
+        for network in [p.trained for p in pairs] + [self.encoder] + [p.average for p in pairs]:
+            if network is not None:
+                network.build()
         self.trim_rate = self.add_weight(
             shape=(), initializer="zeros", trainable=False, name="trim_rate", aggregation="mean"
         )
         self.fade = self.add_weight(
             shape=(), initializer="ones", trainable=False, name="fade", aggregation="mean"
         )
-        for average, current in self._average_pairs():
-            average.assign(
-                ops.copy(ops.convert_to_tensor(current))
-            )  # JAX would share the buffer, and fit donates each
+        for pair in pairs:
+            pair.start()
         self.built = True
 
     def compile(
         self,
         optimizer=None,
-        alpha: float = 0.5,
-        adversarial: str = "non_saturating",
-        penalty_weight: float | None = None,
-        penalty_share: float = 0.25,
-        average_decay: float = 0.995,
-        synthetic_weight: float = 0.0,
-        trim_share: float | None = 0.0,
-        augment: str = "",
+        alpha: float = default("objective.alpha"),
+        adversarial: str = default("objective.adversarial"),
+        penalty_weight: float | None = default("objective.penalty_weight"),
+        penalty_share: float = default("objective.penalty_share"),
+        average_decay: float = default("objective.average_decay"),
+        synthetic_weight: float = default("objective.synthetic_weight"),
+        trim_share: float | None = default("objective.trim_share"),
+        augment: str = default("objective.augment"),
         **kwargs,
     ):
         """Sets the objective.
@@ -146,25 +214,18 @@ class SemiAnoGAN(TrainStep, keras.Model):
           adversarial: "non_saturating" (with R1) or "wgan_gp".
           penalty_weight: of the gradient penalty; None is 0.1 (gamma of R1), or 10 for wgan_gp.
           penalty_share: share of the batch, its first images, on which the penalty is computed; its gradient
-            costs more
-            than all the rest of a step, and its expectation does not depend on the share.
+            costs more than all the rest of a step, and its expectation does not depend on the share.
           average_decay: per step, of the moving averages.
           synthetic_weight: of synthetic abnormal images (label 2), beside alpha and 1 - alpha.
           trim_share: share of the normal images, those that look most abnormal, whose loss is left out at
-            full resolution: some
-            "normal" ones are not. None estimates it from where the known abnormal images lie, up to
-            objective.MOST_TRIMMED.
+            full resolution: some "normal" ones are not. None estimates it from where the known abnormal
+            images lie, up to objective.MOST_TRIMMED.
           augment: differentiable augmentation of what the discriminator sees, "color", "translation" and
-            "cutout" with commas between
-            them (augmentation.augment); "" for none.
+            "cutout" with commas between them (augmentation.augment); "" for none.
         """
-        if not 0 < alpha <= 1:
-            raise ValueError(f"objective.alpha must be in (0, 1], got {alpha!r}")
-        losses.adversarial(adversarial)  # raises for an unknown name
-        kinds_of(augment)  # likewise
         if penalty_weight is None:
             penalty_weight = 10.0 if adversarial == "wgan_gp" else 0.1
-        self.objective = {
+        given = {
             "alpha": alpha,
             "adversarial": adversarial,
             "penalty_weight": penalty_weight,
@@ -174,6 +235,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "trim_share": trim_share,
             "augment": augment,
         }
+        check_ranges("objective", **given)
+        self.objective = given
         kwargs.setdefault("jit_compile", keras.backend.backend() == "jax")
         super().compile(optimizer=optimizer or keras.optimizers.Adam(0.001, 0.0, 0.99), **kwargs)
         self.optimizer.build(self.trainable_variables)
@@ -185,19 +248,18 @@ class SemiAnoGAN(TrainStep, keras.Model):
         self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
 
     def get_config(self):
-        return {**self.sizes, **self.options, "name": self.name}
+        features = dataclasses.asdict(self.features)
+        return {**self.sizes, **self.options, "features": features, "name": self.name}
 
     def grow(self, resolution: int, trains: str = "all"):
         """Goes on at this resolution; `fit` compiles anew. Images given at full resolution are reduced to it.
 
-        trains: "gan", "patches" or "all"; the train command trains the GAN first and then, with a schedule of
-          their own, the
-        patches, which share no weights with it.
+        trains: "gan", "patch_discriminator" or "all". The train command trains the GAN first and then, with a
+          schedule of its own, the patch discriminator, which shares no weights with it.
         """
-        if trains not in ("gan", "patches", "all") or trains == "patches" and self.patches is None:
-            raise ValueError(
-                f"trains must be gan, all or, with a patch discriminator, patches, got {trains!r}"
-            )
+        possible = ("gan", "all", *["patch_discriminator"] * (self.patch_discriminator is not None))
+        if trains not in possible:
+            raise ValueError(f"trains must be one of {', '.join(possible)}, got {trains!r}")
         if resolution not in resolutions_up_to(self.sizes["resolution"]):
             raise ValueError(f"resolution must be one of {self.generator.resolutions}, got {resolution!r}")
         self.stage_resolution, self.trains = resolution, trains
@@ -207,17 +269,12 @@ class SemiAnoGAN(TrainStep, keras.Model):
         """Generated images (moving average) from latents [N, latent_size]."""
         return self.generator_average(latents)
 
-    def unpack(self, data):
-        """Batch -> (images, labels [N], masks [N, S, S, 1], latents [M, L], mix [M, 1, 1, 1], augmentation);
-        draws what the batch does
-        not bring. augmentation: None, or the draws [N, DRAWS] and [M, DRAWS] of the images and of the
-          generated ones.
+    def unpack(self, data) -> Batch:
+        """The Batch of what `fit` or the training loop gives; draws what the data does not bring.
 
-        data: images, (images,), (images, labels[, ignored]) or a dict with "images" and any of "labels" (0
-          normal,
-        1 known abnormal, 2 synthetic abnormal), "masks" (1 where an abnormal image is abnormal; all 1 where
-        that is not
-        known), "latents", "mix", "augment" and "augment_generated".
+        data: images, (images,), (images, labels[, ignored]) or a dict with "images" and any of "labels",
+          "masks" (all 1 where it is not known where an image is abnormal), "latents", "mix", "augment" and
+          "augment_generated".
         """
         if not isinstance(data, dict):
             data = data if isinstance(data, (tuple, list)) else (data,)
@@ -241,67 +298,45 @@ class SemiAnoGAN(TrainStep, keras.Model):
             masks = ops.reshape(ops.cast(masks, "float32"), (-1, self.image_size, self.image_size, 1))
         augmentation = None
         if self.objective.get("augment"):
-            drawn = [data.get("augment"), data.get("augment_generated")]
-            counts = [count, ops.shape(latents)[0]]
-            augmentation = tuple(
-                keras.random.uniform((n, DRAWS), seed=self.seed_generator)
-                if d is None
-                else ops.convert_to_tensor(d, "float32")
-                for d, n in zip(drawn, counts, strict=True)
+            augmentation = (
+                self._draws(data.get("augment"), count),
+                self._draws(data.get("augment_generated"), ops.shape(latents)[0]),
             )
-        return images, labels, masks, latents, mix, augmentation
+        return Batch(images, labels, masks, latents, mix, augmentation)
 
-    def losses(self, images, labels, masks, latents, mix, augmentation=None):
-        """(discriminator_loss, generator_loss, logs), scalars, of one batch as `unpack` returns it.
+    def _draws(self, given, count):
+        """The numbers [count, DRAWS] that augmentation needs, drawn where they are not given."""
+        if given is None:
+            return keras.random.uniform((count, DRAWS), seed=self.seed_generator)
+        return ops.convert_to_tensor(given, "float32")
+
+    def losses(self, batch: Batch):
+        """(discriminator_loss, generator_loss, logs), scalars, of one batch.
 
         The discriminator's loss holds those of the patch discriminator and the encoder, which share no
         weights with it.
         """
         patch_loss, patch_logs = ops.zeros(()), {}
-        if self.patches is not None and self.trains != "gan":
-            patch_loss, patch_logs = objective.of_patches(self, images, labels, masks)
-        if self.trains == "patches":
+        if self.patch_discriminator is not None and self.trains != "gan":
+            patch_loss, patch_logs = objective.of_patch_discriminator(self, batch)
+        if self.trains == "patch_discriminator":
             return patch_loss, ops.zeros(()), patch_logs
-        discriminator_loss, generator_loss, logs = objective.of_gan(
-            self, images, labels, masks, latents, mix, augmentation
-        )
+        discriminator_loss, generator_loss, logs = objective.of_gan(self, batch)
         return discriminator_loss + patch_loss, generator_loss, {**patch_logs, **logs}
-
-    def _networks(self):
-        names = ("generator", "discriminator", "patches", "projected")
-        trained = [getattr(self, name) for name in names] + [self.encoder]
-        averages = [getattr(self, f"{name}_average") for name in names]
-        return [network for network in trained + averages if network is not None]
 
     @property
     def discriminating_variables(self):
         """What the discriminator's loss trains: every trainable variable but the generator's."""
         return self.trainable_variables[len(self.generator.trainable_variables) :]
 
-    def _average_pairs(self, names=("generator", "discriminator", "patches", "projected")):
-        for name in names:
-            average, current = getattr(self, f"{name}_average"), getattr(self, name)
-            if current is not None:
-                yield from zip(average.weights, current.weights, strict=True)
-
     def update_averages(self):
-        """Moves the averaged weights towards the current ones, faster in the first steps so that the start is
+        """Moves the averages of what is being trained, faster in the first steps so that the start is
         forgotten.
         """
         step = ops.cast(self.optimizer.iterations, "float32")
         decay = ops.minimum(self.objective["average_decay"], (1.0 + step) / (10.0 + step))
-        trained = {"gan": ("generator", "discriminator", "projected"), "patches": ("patches",)}
-        for average, current in self._average_pairs(
-            *[trained[self.trains]] if self.trains in trained else []
-        ):
-            average.assign(lerp(ops.convert_to_tensor(current), ops.convert_to_tensor(average), decay))
-
-
-def _names(name: str) -> tuple[str, str]:
-    return name, f"{name}_average"
-
-
-def _patch_discriminator(features: dict, name: str) -> PatchDiscriminator:
-    return PatchDiscriminator(
-        features["name"], features["weights"], features["trainable_blocks"], features["top_share"], name=name
-    )
+        for name, pair in self._averaged.items():
+            if self.trains == "all" or (name == "patch_discriminator") == (
+                self.trains == "patch_discriminator"
+            ):
+                pair.move(decay)

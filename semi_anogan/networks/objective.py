@@ -1,7 +1,6 @@
 """What a training step minimises: the terms of losses.py, put together for the networks of a SemiAnoGAN.
 
-Every function takes the model, whose `objective` holds the settings of `compile`, and a batch as
-`SemiAnoGAN.unpack` returns it.
+The functions take the model, whose `objective` holds the settings of `compile`, and a model.Batch.
 """
 
 import math
@@ -9,8 +8,9 @@ import math
 from keras import ops
 
 from semi_anogan.backend import input_gradients
+from semi_anogan.config import words
 from semi_anogan.networks import losses
-from semi_anogan.networks.augmentation import augment, kinds_of
+from semi_anogan.networks.augmentation import augment
 from semi_anogan.networks.layers import downscale, lerp, reduced, upscale
 
 MOST_TRIMMED = 0.2  # of the normal images, when the share is estimated
@@ -18,42 +18,35 @@ ENCODER_FEATURE_WEIGHT = 0.1  # lambda in the encoder's loss
 PROJECTED_RESOLUTION = 32  # smallest stage whose images the projected discriminator judges
 
 
-def of_gan(model, images, labels, masks, latents, mix, augmentation):
+def of_gan(model, batch):
     """(discriminator_loss, generator_loss, logs) of generator, discriminator and encoder."""
     adversarial = losses.adversarial(model.objective["adversarial"])
     stage = {"resolution": model.stage_resolution, "fade": model.fade}
-    images = at_stage(images, **stage)
-    masks = None if masks is None else _reduced_mask(masks, model.stage_resolution)
-    normal = ops.cast(labels < 0.5, "float32")
-    every = ops.ones_like(mix[:, 0, 0, 0])
+    images = at_stage(batch.images, **stage)
+    masks = None if batch.masks is None else _reduced_mask(batch.masks, model.stage_resolution)
+    normal = ops.cast(batch.labels < 0.5, "float32")
+    every = ops.ones_like(batch.mix[:, 0, 0, 0])
 
     def logits_of(x, **statistics):
         return model.discriminator(x, **statistics, **stage)[0]
 
-    generated = model.generator(latents, **stage)
+    generated = model.generator(batch.latents, **stage)
     unchanged, drawn = images, generated
-    if augmentation is not None:
-        kinds = kinds_of(model.objective["augment"])
-        images, masks = augment(images, augmentation[0], kinds, masks)
-        generated, _ = augment(generated, augmentation[1], kinds)
+    if batch.augmentation is not None:
+        kinds = words(model.objective["augment"])
+        images, masks = augment(images, batch.augmentation[0], kinds, masks)
+        generated, _ = augment(generated, batch.augmentation[1], kinds)
     generated_logits = logits_of(generated, weights=every)
     logits = logits_of(images, weights=normal, update=True, where=masks)
     if model.projected is not None and model.stage_resolution >= PROJECTED_RESOLUTION:
         generated_logits = generated_logits + model.projected(generated)[0]
         logits = logits + model.projected(images, where=masks)[0]
+    penalty = _penalty(model, adversarial, logits_of, images, generated, normal, batch)
 
-    count = model.objective["penalty_share"] * ops.shape(latents)[0]
-    # A tensor only in a TensorFlow graph that leaves the batch size open; JAX slices by plain numbers.
-    count = math.ceil(count) if isinstance(count, (int, float)) else ops.cast(ops.ceil(count), "int32")
-    where, weights = images[:count], normal[:count]
-    if adversarial.penalty_on == "mixed":
-        where = lerp(where, ops.stop_gradient(generated[:count]), mix[:count])
-    gradients = input_gradients(lambda x: logits_of(x, weights=weights), where)[1]
-    penalty = losses.weighted_mean(adversarial.penalty(gradients), weights)
-
-    if model.patches is None or model.trains == "gan":
-        update_trim_rate(model, logits, labels)
-    discriminator_loss = mixture(model, logits, labels, ops.mean(adversarial.generated(generated_logits)))
+    if model.patch_discriminator is None or model.trains == "gan":
+        update_trim_rate(model, logits, batch.labels)
+    on_generated = ops.mean(adversarial.generated(generated_logits))
+    discriminator_loss = mixture(model, logits, batch.labels, on_generated)
     discriminator_loss += model.objective["penalty_weight"] * penalty
     generator_loss = ops.mean(adversarial.generator(generated_logits))
     logs = {
@@ -64,13 +57,25 @@ def of_gan(model, images, labels, masks, latents, mix, augmentation):
         "generated_logit": ops.mean(generated_logits),
         "abnormal_logit": losses.weighted_mean(logits, 1.0 - normal),
     }
-    if latents.shape[0] != 1:  # a single image differs from none
+    if batch.latents.shape[0] != 1:  # a single image differs from none
         logs["variety"] = losses.variety(drawn, unchanged, normal)
     if model.encoder is not None:
         full = model.stage_resolution == model.sizes["resolution"]
         logs["encoder_loss"] = of_encoder(model, unchanged, normal) if full else ops.zeros_like(penalty)
         discriminator_loss += logs["encoder_loss"]
     return discriminator_loss, generator_loss, logs
+
+
+def _penalty(model, adversarial, logits_of, images, generated, normal, batch):
+    """The gradient penalty, on the first `penalty_share` of the batch."""
+    count = model.objective["penalty_share"] * ops.shape(batch.latents)[0]
+    # A tensor only in a TensorFlow graph that leaves the batch size open; JAX slices by plain numbers.
+    count = math.ceil(count) if isinstance(count, (int, float)) else ops.cast(ops.ceil(count), "int32")
+    where, weights = images[:count], normal[:count]
+    if adversarial.penalty_on == "mixed":
+        where = lerp(where, ops.stop_gradient(generated[:count]), batch.mix[:count])
+    gradients = input_gradients(lambda x: logits_of(x, weights=weights), where)[1]
+    return losses.weighted_mean(adversarial.penalty(gradients), weights)
 
 
 def mixture(model, logits, labels, generated):
@@ -89,16 +94,16 @@ def mixture(model, logits, labels, generated):
     ) + model.objective["synthetic_weight"] * losses.weighted_mean(on_abnormal, synthetic)
 
 
-def of_patches(model, images, labels, masks):
-    """(loss, logs) of the patch discriminator: logistic, normal images against abnormal ones, which weigh the
+def of_patch_discriminator(model, batch):
+    """(loss, logs) of the patch discriminator: logistic, normal against abnormal images, which weigh the
     same.
 
     Of the abnormal ones, synthetic images weigh `synthetic_weight` times the known ones. Where masks say
-    which pixels are
-    abnormal, only their patches are treated so, and all others as normal.
+    which pixels are abnormal, only their patches are treated so, and all others as normal.
     """
+    labels, masks = batch.labels, batch.masks
     adversarial = losses.adversarial("non_saturating")
-    logits, _, evidence = model.patches(images, where=masks)
+    logits, _, evidence = model.patch_discriminator(batch.images, where=masks)
     update_trim_rate(model, logits, labels)
     normal, known, synthetic = _kinds(labels)
     on_normal, on_abnormal = adversarial.real(logits), adversarial.generated(logits)
@@ -113,11 +118,12 @@ def of_patches(model, images, labels, masks):
     loss = losses.weighted_mean(on_normal, _kept(model, on_normal, normal)) + abnormal
     if masks is not None:
         # Abnormal images whose mask leaves something out
-        partly = ops.cast(labels > 0.5, "float32") * ops.cast(
-            ops.mean(masks, axis=(1, 2, 3)) < 0.9, "float32"
-        )
+        abnormal_ones = ops.cast(labels > 0.5, "float32")
+        partly = abnormal_ones * ops.cast(ops.mean(masks, axis=(1, 2, 3)) < 0.9, "float32")
         around = 1.0 - ops.max_pool(masks, 3, strides=1, padding="same", data_format="channels_last")
-        loss += losses.weighted_mean(adversarial.real(model.patches.logits(evidence, around)), partly)
+        loss += losses.weighted_mean(
+            adversarial.real(model.patch_discriminator.logits(evidence, around)), partly
+        )
     logs = {
         "patch_loss": loss,
         "normal_patch_logit": losses.weighted_mean(logits, normal),
@@ -127,8 +133,8 @@ def of_patches(model, images, labels, masks):
 
 
 def of_encoder(model, images, normal):
-    """The search's loss at the encoder's latents (izi_f, Schlegl et al. 2019), for every other image of the
-    batch.
+    """The search's loss at the encoder's latents, for every other image of the batch (izi_f, Schlegl et al.
+    2019).
     """
     images, normal = images[::2], normal[::2]
     latents = model.encoder(images)
@@ -175,7 +181,7 @@ def _kinds(labels):
 
 
 def _reduced_mask(masks, side: int):
-    """Masks of 0 and 1 at a smaller size, 1 where any of the pixels is: [N, S, S, 1] -> [N, side, side, 1]."""
+    """Masks at a smaller size, 1 where any of the pixels is: [N, S, S, 1] -> [N, side, side, 1]."""
     factor = masks.shape[1] // side
     # Keras' own default of the strides fails under JAX.
     return ops.max_pool(masks, factor, strides=factor, data_format="channels_last") if factor > 1 else masks

@@ -4,6 +4,7 @@ decides.
 
 import keras
 
+from semi_anogan.config import check_ranges, default
 from semi_anogan.networks.layers import PACKAGE, EqualizedConv, leaky_relu
 from semi_anogan.networks.losses import top_mean
 from semi_anogan.networks.pretrained.load import load_features
@@ -17,8 +18,7 @@ class PatchDiscriminator(keras.Model):
     Sauer et al. 2021).
 
     On each scale of features from stride 8 on, two 1 x 1 convolutions give an evidence map, one value for
-    each patch, and the
-    mean of its highest values (multiple-instance pooling) is taken off the logit.
+    each patch, and the mean of its highest values (multiple-instance pooling) is taken off the logit.
 
     Args:
       features: "efficientnet_lite0" or a model of keras.applications (see pretrained.load_features).
@@ -27,18 +27,20 @@ class PatchDiscriminator(keras.Model):
       top_share: share of the patches of an evidence map, its highest, that count.
 
     A call takes images [N, H, W, C] in [-1, 1] and optionally `where`, [N, H, W, 1] of 0 and 1: patches that
-    hold no 1 do not
-    count. It returns (logits [N]; features: list of [N, h, w, c], finest first; evidence: list of [N, h, w,
-    1], high = unlike
-    normal).
+    hold no 1 do not count. It returns (logits [N]; features: list of [N, h, w, c], finest first; evidence:
+    list of [N, h, w, 1], high = unlike normal).
     """
 
     def __init__(
-        self, features="efficientnet_lite0", weights=None, trainable_blocks=0, top_share=0.05, **kwargs
+        self,
+        features="efficientnet_lite0",
+        weights=None,
+        trainable_blocks=0,
+        top_share=default("features.top_share"),
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0 < top_share <= 1:
-            raise ValueError(f"top_share must be in (0, 1], got {top_share!r}")
+        check_ranges("features", top_share=top_share)
         self.settings = {
             "features": features,
             "weights": weights,

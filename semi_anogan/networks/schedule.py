@@ -1,15 +1,17 @@
-"""Images seen -> stage: the progressive growing of the GAN (Karras et al. 2017), then the patch
-discriminator's training.
-"""
+"""Images seen -> stage: the growing of the GAN (Karras et al. 2017), then the patch discriminator."""
 
 import dataclasses
 import math
 
+from semi_anogan.config import SECTIONS, check_ranges, default
+from semi_anogan.errors import ConfigError
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What one training step runs with; `fade` is 0 (previous resolution) to 1 (this one), `trains` is "gan"
-    or "patches".
+    """What one training step runs with.
+
+    fade: 0 (previous resolution) to 1 (this one). trains: "gan" or "patch_discriminator".
     """
 
     resolution: int
@@ -27,51 +29,35 @@ class Schedule:
       resolution: the last resolution.
       total_kimages: length of the GAN's training in thousands of normal images.
       start_resolution: the first resolution.
-      growing_share: share of the training spent below full resolution or fading into it; the stages share it
-        equally, and
-        each begins by fading in for half of its time (the first has nothing to fade from).
-      patch_kimages, patch_batch_size, patch_learning_rate: of the patch discriminator's training, which
-        follows; its learning rate
-        rises over the first tenth and then falls to nothing along a half cosine.
+      growing_share: share of the training spent below full resolution or fading into it. The stages share it
+        equally; each begins by fading in for half of its time (the first has nothing to fade from).
       batch_size: normal images a step, lowered to what fits batch_pixels at large resolutions.
       batch_pixels: most pixels of a batch.
       learning_rate: Adam's, constant until the last `decay_share` of the training, then falling linearly to a
         tenth.
+      patch_kimages, patch_batch_size, patch_learning_rate: of the patch discriminator's training, which
+        follows; 0 for none. Its learning rate rises over the first tenth and then falls to nothing along a
+        half cosine.
     """
 
     resolution: int
-    total_kimages: float
-    start_resolution: int = 4
-    growing_share: float = 0.4
-    batch_size: int = 32
-    batch_pixels: int = 524288
-    learning_rate: float = 0.001
-    decay_share: float = 0.3
+    total_kimages: float = default("schedule.total_kimages")
+    start_resolution: int = default("schedule.start_resolution")
+    growing_share: float = default("schedule.growing_share")
+    batch_size: int = default("schedule.batch_size")
+    batch_pixels: int = default("schedule.batch_pixels")
+    learning_rate: float = default("schedule.learning_rate")
+    decay_share: float = default("schedule.decay_share")
     patch_kimages: float = 0.0
-    patch_batch_size: int = 16
-    patch_learning_rate: float = 0.01
+    patch_batch_size: int = default("schedule.patch_batch_size")
+    patch_learning_rate: float = default("schedule.patch_learning_rate")
 
     def __post_init__(self):
-        if self.gan_images < 1:
-            raise ValueError(f"schedule.total_kimages must be at least 0.001, got {self.total_kimages!r}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"schedule.learning_rate must be positive, got {self.learning_rate!r}")
-        if not 0 <= self.decay_share <= 1:
-            raise ValueError(f"schedule.decay_share must be in [0, 1], got {self.decay_share!r}")
-        if self.batch_pixels < 1:
-            raise ValueError(f"schedule.batch_pixels must be at least 1, got {self.batch_pixels!r}")
-        if not 0 <= self.growing_share < 1:
-            raise ValueError(f"schedule.growing_share must be in [0, 1), got {self.growing_share!r}")
+        check_ranges("schedule", **{name: getattr(self, name) for name in SECTIONS["schedule"]})
         if not 4 <= self.start_resolution <= self.resolution or self.start_resolution.bit_count() != 1:
-            raise ValueError(
-                f"schedule.start_resolution must be a power of two from 4 to {self.resolution}, got {self.start_resolution!r}"
-            )
-        for key, least in {"batch_size": 1, "patch_batch_size": 1, "patch_kimages": 0}.items():
-            if getattr(self, key) < least:
-                raise ValueError(f"schedule.{key} must be at least {least}, got {getattr(self, key)!r}")
-        if self.patch_learning_rate <= 0:
-            raise ValueError(
-                f"schedule.patch_learning_rate must be positive, got {self.patch_learning_rate!r}"
+            raise ConfigError(
+                f"schedule.start_resolution must be a power of two from 4 to {self.resolution}, "
+                f"got {self.start_resolution!r}"
             )
 
     @property
@@ -91,7 +77,7 @@ class Schedule:
         """The stage of the step that begins when `images_seen` normal images have been seen."""
         if images_seen >= self.gan_images and self.patch_kimages:
             rate = self.patch_learning_rate * self._patch_rate(images_seen)
-            return Stage(self.resolution, 1.0, self.patch_batch_size, rate, "patches")
+            return Stage(self.resolution, 1.0, self.patch_batch_size, rate, "patch_discriminator")
         resolutions = self.resolutions()
         # The growing share holds the lower stages whole and the last one's fading, which is half a stage.
         length = self.growing_share * self.gan_images / (len(resolutions) - 0.5)

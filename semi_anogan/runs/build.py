@@ -2,36 +2,22 @@
 
 import pathlib
 
+from semi_anogan.components import searches
+from semi_anogan.config import words
 from semi_anogan.errors import RunError
 from semi_anogan.runs import checkpoint
-from semi_anogan.runs.folder import CHECKPOINTS, CONFIG, load_config, searches
-
-_SOURCE_FREE = (
-    "name",
-    "reviewed",
-    "tile",
-    "flips",
-    "shift_px",
-    "cache_megabytes",
-)  # data keys that are not options of the source
+from semi_anogan.runs.folder import CHECKPOINTS, CONFIG, load_config
 
 
 def load_data(config):
     """(Dataset, Splits, ImageStore) of a config."""
-    from semi_anogan.data import review
-    from semi_anogan.data.batches import ImageStore
     from semi_anogan.data import catalog
+    from semi_anogan.data.batches import ImageStore
     from semi_anogan.data.splits import split
 
-    options = {k: v for k, v in config.data.to_dict().items() if k not in _SOURCE_FREE}
-    dataset = catalog.load(config.data.name, config.model.channels, **options)
-    store = ImageStore(
-        dataset, config.model.resolution, config.data.tile, config.data.cache_megabytes, image_size(config)
-    )
-    splits = split(dataset, config.calibration.hold_out_share, config.seed)
-    if config.data.reviewed:
-        splits = review.apply(splits, review.read(config.data.reviewed), config.data.reviewed)
-    return dataset, splits, store
+    dataset = catalog.load(channels=config.model.channels, **config.data)
+    store = ImageStore(dataset, config.model.resolution, image_size=image_size(config), **config.images)
+    return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store
 
 
 def image_size(config) -> int:
@@ -43,33 +29,29 @@ def resolve(config, known: int, folder=None):
     """Fills in the settings that follow from the data: how much of the pretrained network is fine-tuned.
 
     known: number of known abnormal images to train with. With 10 of them fine-tuning overfits, with 128 it
-      gains most. folder: of a run
-    that may have begun, with what was then known: it goes on with that.
+      gains most.
+    folder: of a run that may have begun, with what was then known: it goes on with that.
     """
-    begun = folder is not None and config.data.reviewed and (pathlib.Path(folder) / CONFIG).exists()
-    if begun and config.features.trainable_blocks is None:
+    if config.features.trainable_blocks is not None:
+        return
+    if folder is not None and config.data.reviewed and (pathlib.Path(folder) / CONFIG).exists():
         config.features.trainable_blocks = load_config(folder).features.trainable_blocks
-    elif config.features.trainable_blocks is None:
-        embedded = config.features.name == "efficientnet_lite0"
-        config.features.trainable_blocks = (
-            min(6, known // 16) if embedded and config.objective.alpha < 1 else 0
-        )
+        return
+    embedded = config.features.name == "efficientnet_lite0"
+    config.features.trainable_blocks = min(6, known // 16) if embedded and config.objective.alpha < 1 else 0
 
 
 def build_model(config):
-    """An untrained SemiAnoGAN, not compiled."""
+    """An untrained SemiAnoGAN, not compiled; RunError for settings that do not fit together."""
     import keras
 
     from semi_anogan.networks.model import SemiAnoGAN
 
     keras.utils.set_random_seed(config.seed)
+    encoder = config.search.init == "encoder" and searches(words(config.score.components))
     try:
         return SemiAnoGAN(
-            **config.model,
-            top_share=config.objective.top_share,
-            features=config.features.to_dict(),
-            encoder=config.search.init == "encoder" and searches(config.score.components),
-            seed=config.seed,
+            **config.model, features=config.features.to_dict(), encoder=encoder, seed=config.seed
         )
     except ValueError as error:
         raise RunError(f"bad setting: {error}") from error
@@ -84,9 +66,5 @@ def load_model(folder, config):
 
 
 def search_settings(config, **changes) -> dict:
-    """The keyword arguments of LatentSearch that a config says, with changes."""
-    return {
-        **{k: v for k, v in config.search.items() if k not in ("batch_size", "init")},
-        "seed": config.seed,
-        **changes,
-    }
+    """The keyword arguments of LatentSearch.of_model that a config says, with changes."""
+    return {**config.search, "seed": config.seed, **changes}

@@ -1,9 +1,7 @@
 """Checkpoints: one .npz per step, written atomically, the same under every backend, without pickle."""
 
-import contextlib
 import json
 import logging
-import os
 import pathlib
 import re
 import zipfile
@@ -12,36 +10,29 @@ import zlib
 import numpy as np
 
 from semi_anogan.errors import CheckpointError
+from semi_anogan.files import atomically, told_writing
 
 KEEP = 2
 _NAME = re.compile(r"^step_(\d{8})\.npz$")
 
 
 def save(folder, model, progress: dict) -> pathlib.Path:
-    """Writes every variable of the model and its optimizer, and `progress` (JSON values, with "step"); keeps
-    the last two.
+    """Writes every variable of the model and its optimizer, and `progress` (JSON values, with "step").
+
+    The last KEEP checkpoints are kept.
 
     The file appears under its name only when it is complete and on disk, so a process killed at any moment
-    leaves the
-    earlier checkpoint as it was. CheckpointError when it cannot be written (a full disk, say); nothing is
-    lost then.
+    leaves the earlier checkpoint as it was. CheckpointError when it cannot be written (a full disk, say);
+    nothing is lost then.
     """
     folder = pathlib.Path(folder)
     path = folder / f"step_{progress['step']:08d}.npz"
-    temporary = path.with_suffix(".tmp")
     arrays = {name: np.asarray(v) for name, v in _named_variables(model).items()}
     arrays["progress"] = np.frombuffer(json.dumps(progress).encode(), np.uint8)
-    try:
+    with told_writing(folder, CheckpointError):
         folder.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise CheckpointError(f"{path}: cannot write the checkpoint: {error.strerror or error}") from error
+    with atomically(path, CheckpointError, synced=True) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
     for old in steps(folder)[:-KEEP]:
         old.unlink(missing_ok=True)
     for left in folder.glob("*.tmp"):
@@ -83,7 +74,7 @@ def _newest(folder, read):
 
 
 def restore(path, model) -> dict:
-    """Restores one checkpoint file into the model (its optimizer too, if compiled) and returns its progress."""
+    """Restores a checkpoint into the model (its optimizer too, if compiled) and returns its progress."""
     named = _named_variables(model)
     arrays, progress = _read(path)
     if getattr(model, "optimizer", None) is None:
@@ -93,7 +84,8 @@ def restore(path, model) -> dict:
     if expected != found:
         name = next(n for n in [*expected, *found] if expected.get(n) != found.get(n))
         raise CheckpointError(
-            f"{path}: does not fit the model: {name} is {found.get(name)} in the file, {expected.get(name)} in the model"
+            f"{path}: does not fit the model: {name} is {found.get(name)} in the file, "
+            f"{expected.get(name)} in the model"
         )
     for name, variable in named.items():
         variable.assign(arrays[name])

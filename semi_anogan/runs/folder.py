@@ -8,8 +8,8 @@ import zipfile
 
 import ml_collections
 
-from semi_anogan.components import OF_SEARCH
-from semi_anogan.config import default_config, words
+from semi_anogan.components import searches
+from semi_anogan.config import SECTIONS, default_config, flat, words
 from semi_anogan.errors import RunError
 from semi_anogan.files import atomically
 from semi_anogan.runs import checkpoint
@@ -25,26 +25,17 @@ SCORES = "scores.csv"
 REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 EVENTS = "events"
-# Keys that may change when a run goes on, because they decide nothing about its weights; those of the
-# detector have it fitted again.
-FREE_KEYS = ("train.log_steps", "train.checkpoint_kimages", "data.cache_megabytes", "name")
+# Settings that may change when a run goes on, because they decide nothing about its weights.
+FREE_KEYS = ("train.log_steps", "train.checkpoint_kimages", "images.cache_megabytes", "name")
+# Settings of the detector: where they change it is fitted again.
 DETECTOR_KEYS = (
     "calibration.false_alarm_rate",
     "data.reviewed",
-    "features.memory",
-    "features.memory_trim",
-    "features.likeness",
-    "features.classifier",
-    "features.search",
     "map.sigma_px",
     "score.components",
-    "search.iterations",
-    "search.feature_weight",
-    "search.learning_rate",
-    "search.restarts",
-    "search.candidates",
-    "search.patience",
-    "search.batch_size",
+    "score.batch_size",
+    *(f"parts.{name}" for name in SECTIONS["parts"]),
+    *(f"search.{name}" for name in SECTIONS["search"] if name != "init"),
 )
 
 
@@ -122,16 +113,15 @@ def claim(folder, config) -> list[str]:
         return []
     # A key that an earlier version did not know had its default.
     default, earlier, now = (
-        _flat(json.loads(json.dumps(c)))
+        flat(json.loads(json.dumps(c)))
         for c in (default_config().to_dict(), read_json(path), config.to_dict())
     )
     earlier = {**default, **earlier}
     differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k)]
     changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
-    if "score.components" in differing and searches(earlier.get("score.components") or "") != searches(
-        config.score.components
-    ):
+    searched, searching = (searches(words(c["score.components"] or "")) for c in (earlier, now))
+    if searched != searching:
         refused.append("score.components")
         changes["score.components"] += ": the search's encoder is trained with the rest, or not at all"
     if "data.reviewed" in differing and not (folder / DETECTOR).exists():
@@ -165,17 +155,3 @@ def read_progress(folder) -> dict:
     if progress is None:
         raise RunError(f"{pathlib.Path(folder) / CHECKPOINTS}: holds no checkpoint")
     return progress
-
-
-def searches(components: str) -> bool:
-    return not words(components) or bool(set(words(components)) & set(OF_SEARCH))
-
-
-def _flat(values: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -13,8 +13,7 @@ def write(path, ranked, found=()):
     it in (data/review.py).
 
     What a person has filled in stays, whether or not it was used. found: reviewed examples that are abnormal,
-    and so not ranked.
-    RunError when it cannot be written; the file is then what it was.
+    and so not ranked. RunError when it cannot be written; the file is then what it was.
     """
     filled_in = {row["path"]: row["label"] for row in _rows(path) if row.get("path") and row.get("label")}
     with (

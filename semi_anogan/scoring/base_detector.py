@@ -11,6 +11,7 @@ import numpy as np
 
 from semi_anogan.data import images as image_io
 from semi_anogan.data import tiles
+from semi_anogan.whole_batches import filled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +20,7 @@ class Measurement:
 
     components float32 [K] in the order of Detector.names (the largest of the tiles where there are several);
     layers float32 [h, w, S], the map's layers, at the size the generator works at; reconstruction [h, w, C]
-    and
-    difference [h, w] to the image, likewise, or None where no component needs the search;
+    and difference [h, w] to the image, likewise, or None where no component needs the search;
     size: the image's own (height, width).
     """
 
@@ -31,30 +31,92 @@ class Measurement:
     size: tuple[int, int]
 
 
-class AnySize:
-    """Measures images of any size with what measures batches of one size; what Detector and the edge runtime
-    share.
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """From an image of any size to what a model takes of it.
 
-    A subclass has `channels`; `resolution`, the side of its maps; `image_size`, the side of the images it
-    takes; `tile`,
-    whether larger images are cut into overlapping tiles instead of reduced; `batch_size`; and `_measure`:
-    images
-    [batch_size, image_size, image_size, channels] -> (components, layers[, reconstructions[, differences]]),
-    as in Measurement
-    with a batch axis. `at_once` batches are measured beside each other where a caller lets them overlap,
-    which needs a `_measure` that several
-    threads may call.
+    channels: 1 or 3; resolution: side of the model's maps; image_size: side of the images it takes; tile:
+      whether
+    larger images are cut into overlapping tiles instead of reduced.
+    """
+
+    channels: int
+    resolution: int
+    image_size: int
+    tile: bool
+
+    def __call__(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
+        """(own size, size of its map, what is measured: itself or its tiles, each [image_size, image_size,
+        channels]).
+
+        image: [H, W, C] or [H, W], uint8 or float in [-1, 1]; ValueError for anything else.
+        """
+        image = np.asarray(image)
+        image = image[..., None] if image.ndim == 2 else image
+        if image.ndim != 3 or image.dtype != np.uint8 and image.dtype.kind != "f":
+            raise ValueError(f"an image must be uint8 or float [H, W, C], got {image.dtype} {image.shape}")
+        image = image_io.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
+        if not np.isfinite(image).all() or np.abs(image).max() > 1.01:
+            raise ValueError(f"float images must be in [-1, 1], got {image.min()} to {image.max()}")
+        image = image_io.to_channels(image, self.channels)
+        size, side = image.shape[:2], self.image_size
+        if not self.tile:
+            return size, (self.resolution, self.resolution), [image_io.resize(image, side, side)]
+        working = tuple(max(s, self.resolution) for s in size)
+        parts = tiles.cut(image_io.resize(image, *working), self.resolution)
+        return size, working, [image_io.resize(part, side, side) for part in parts]
+
+    def cut(self, image) -> list[np.ndarray]:
+        """What of an image is measured."""
+        return self(image)[2]
+
+
+class BaseDetector:
+    """Measures and judges images of any size with what measures batches of one size; for Detector and the
+    edge runtime.
+
+    A subclass gives `_measure_batch`: images [batch_size, image_size, image_size, channels] -> (components,
+      layers [, reconstructions[, differences]]), as in Measurement with a batch axis; and `_combined`: the
+      layers of one image [h, w, S] -> its map [h, w] before smoothing. `at_once` batches are measured beside
+      each other where a caller lets them overlap, which needs a `_measure_batch` that several threads may
+      call.
+
+    Args: preparation; batch_size: images measured at once; map_sigma_px: Gaussian smoothing of the map, in
+      its pixels; calibration: the Calibration, None for a detector that cannot judge yet.
     """
 
     at_once = 1
 
+    def __init__(self, preparation: Preparation, batch_size: int, map_sigma_px: float, calibration=None):
+        self.preparation = preparation
+        self.channels, self.resolution = preparation.channels, preparation.resolution
+        self.image_size, self.tile = preparation.image_size, preparation.tile
+        self.batch_size = batch_size
+        self.map_sigma_px = map_sigma_px
+        self.calibration = calibration
+
+    @property
+    def calibrated(self):
+        """The Calibration; RuntimeError for a detector without one."""
+        if self.calibration is None:
+            raise RuntimeError(
+                "the detector has no threshold yet: load a finished run, "
+                "or take the detector that calibrate returns"
+            )
+        return self.calibration
+
+    @property
+    def threshold(self) -> float:
+        """An image is abnormal if its score is above."""
+        return self.calibrated.threshold
+
     def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
-        """Searches images in order, batch by batch; holds no more than `at_once` batches, one that is being
-        read and an image in memory.
+        """Measures images in order, batch by batch; no more than `at_once` batches and an image are in
+        memory.
 
         Args: images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size; overlap: run batches
-          while the next one is
-          read, which is faster, but an image then comes out when `at_once` further batches are there.
+          while the next one is read, which is faster, but an image then comes out when `at_once` further
+          batches are there.
         """
         waiting: list[tuple[tuple[int, int], tuple[int, int], int]] = []  # own size, working size, tiles
         inputs: list[np.ndarray] = []
@@ -83,40 +145,27 @@ class AnySize:
             while waiting:
                 yield self._assemble(*waiting.pop(0), outputs)
 
-    def cut(self, image: np.ndarray) -> list[np.ndarray]:
-        """What of an image is measured: itself or its tiles, each [image_size, image_size, channels]."""
-        return self._prepare(image)[2]
+    def judge(self, measurement: Measurement) -> tuple[float, bool, np.ndarray]:
+        """(score, label, anomaly map [H, W] at the image's own size) of one measured image.
 
-    def _prepare(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
-        image = np.asarray(image)
-        image = image[..., None] if image.ndim == 2 else image
-        if image.ndim != 3 or image.dtype != np.uint8 and image.dtype.kind != "f":
-            raise ValueError(f"an image must be uint8 or float [H, W, C], got {image.dtype} {image.shape}")
-        image = image_io.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
-        if not np.isfinite(image).all() or np.abs(image).max() > 1.01:
-            raise ValueError(f"float images must be in [-1, 1], got {image.min()} to {image.max()}")
-        image = image_io.to_channels(image, self.channels)
-        size = image.shape[:2]
-        side = self.image_size
-        if not self.tile:
-            return size, (self.resolution, self.resolution), [image_io.resize(image, side, side)]
-        working = tuple(max(s, self.resolution) for s in size)
-        parts = tiles.cut(image_io.resize(image, *working), self.resolution)
-        return size, working, [image_io.resize(part, side, side) for part in parts]
+        In numpy, as scoring.graph.Verdict computes it in a graph: one image alone is not worth a graph.
+        """
+        score = float(self.calibrated.score(measurement.components[None])[0])
+        anomaly_map = image_io.smooth_map(self._combined(measurement.layers), self.map_sigma_px)
+        return score, score > self.threshold, image_io.resize_map(anomaly_map, *measurement.size)
+
+    def _prepare(self, image):
+        return self.preparation(image)
 
     def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
-        filled = images + [images[0]] * (self.batch_size - len(images))
-        outputs = [np.asarray(o) for o in self._measure(np.stack(filled))]
+        outputs = [np.asarray(o) for o in self._measure_batch(np.stack(filled(images, self.batch_size)))]
         return list(zip(*outputs, strict=True))[: len(images)]
 
     def _assemble(self, size, working_size, count, outputs) -> Measurement:
         parts = list(zip(*outputs[:count], strict=True))
         del outputs[:count]
-        components, pictures = (
-            np.max(parts[0], axis=0),
-            [tiles.stitch(np.stack(p), *working_size) for p in parts[1:]],
-        )
+        components = np.max(parts[0], axis=0)
+        pictures = [tiles.stitch(np.stack(p), *working_size) for p in parts[1:]]
         layers, reconstruction, difference = [*pictures, None, None][:3]
-        return Measurement(
-            components, layers, reconstruction, None if difference is None else difference[..., 0], size
-        )
+        difference = None if difference is None else difference[..., 0]
+        return Measurement(components, layers, reconstruction, difference, size)

@@ -18,9 +18,8 @@ class Classifier:
     the whole image.
 
     It sees what the patches of memory, likeness and patch discriminator do not: how features are spread over
-    the image. It is linear
-    and shrunk, and its features are those of photographs, whatever training made of them; so it errs
-    elsewhere than what was fine-tuned.
+    the image. It is linear and shrunk, and its features are those of photographs, whatever training made of
+    them; so it errs elsewhere than what was fine-tuned.
 
     Args: weights: float32 [D]; bias: float, of the log-odds: `pooled` features times weights, plus bias.
     """
@@ -29,7 +28,8 @@ class Classifier:
         self.weights, self.bias = np.asarray(weights, np.float32), np.float32(bias)
         if self.weights.ndim != 1 or self.bias.shape != ():
             raise ValueError(
-                f"weights must be a vector and bias a number, got shapes {self.weights.shape} and {self.bias.shape}"
+                "weights must be a vector and bias a number, "
+                f"got shapes {self.weights.shape} and {self.bias.shape}"
             )
 
     @classmethod

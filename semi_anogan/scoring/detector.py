@@ -1,6 +1,7 @@
 """Detector: from images to scores, labels and anomaly maps. What other programs import."""
 
 import copy
+import dataclasses
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,29 +10,18 @@ import keras
 import numpy as np
 from keras import ops
 
+from semi_anogan import components as table
 from semi_anogan.backend import compile_function, is_symbolic
-from semi_anogan.components import COMPONENTS, GROUPS, OF_FEATURES, OF_SEARCH, TRAINED_ON_KNOWN
-from semi_anogan.components import check as check_components
-from semi_anogan.config import words
-from semi_anogan.data import images as image_io
+from semi_anogan.config import default, words
 from semi_anogan.errors import RunError
 from semi_anogan.networks.latent_search import LatentSearch
-from semi_anogan.networks.pretrained.load import load_features
-from semi_anogan.runs.build import load_model, search_settings
-from semi_anogan.runs.folder import (
-    CLASSIFIER,
-    DETECTOR,
-    LIKENESS,
-    MEMORY,
-    load_config,
-    read_arrays,
-    read_json,
-)
+from semi_anogan.runs import build
+from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring import calibration as calibrating
-from semi_anogan.scoring.base_detector import AnySize, Measurement
+from semi_anogan.scoring.base_detector import BaseDetector, Preparation
+from semi_anogan.scoring.calibration import Calibration, HeldOut
 from semi_anogan.scoring.classifier import Classifier
-from semi_anogan.scoring.feature_reader import FeatureFitting
-from semi_anogan.scoring.graph import Judge, Measure, layer_counts
+from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory
 
@@ -42,9 +32,8 @@ class Detection(NamedTuple):
     """What a detector says of N images.
 
     scores float32 [N], higher = more abnormal; labels bool [N], True = abnormal (score > threshold); maps
-    float32
-    [N, H, W] at the images' own size, 0 = as far off as the average normal pixel, in standard deviations of
-    those.
+    float32 [N, H, W] at the images' own size, 0 = as far off as the average normal pixel, in standard
+    deviations of those.
     """
 
     scores: np.ndarray
@@ -52,86 +41,92 @@ class Detection(NamedTuple):
     maps: np.ndarray
 
 
-class Detector(AnySize, FeatureFitting):
-    """Scores images with a trained SemiAnoGAN.
+class Detector(BaseDetector):
+    """Scores images with a trained SemiAnoGAN. It is made once of its parts and does not change.
 
     Args:
       model: the trained SemiAnoGAN; its averaged networks are used.
-      search: keyword arguments of LatentSearch.
+      search: keyword arguments of LatentSearch.of_model.
       tile: cut images larger than the model's resolution into overlapping tiles, instead of reducing them.
       map_sigma_px: Gaussian smoothing of the map, in pixels of the model's resolution.
-      batch_size: images searched at once. It is fixed: shorter batches are filled up, so that an image's
-        score is the same
-        alone and in any company.
-      components: names of components.COMPONENTS the score is made of; empty: all that the model has. Without
-        any of components.OF_SEARCH
-        there is no search, no reconstruction, and an image takes a fraction of the time.
-      memory: the Memory of normal patches, or None; `remember` makes one.
-      likeness: the Likeness to the known defects, or None; `recognise` makes one.
-      classifier: the Classifier of whole images, or None; `tell_apart` makes one.
+      batch_size: images scored at once. It is fixed: shorter batches are filled up, so that an image's score
+        is the same alone and in any company.
+      components: names of components.COMPONENTS the score is made of; empty: all that there are. Without any
+        that needs the search there is no search, no reconstruction, and an image takes a fraction of the
+        time.
+      memory: the Memory of normal patches, or None. likeness: the Likeness to the known defects, or None.
+        classifier:
+        the Classifier of whole images, or None.
+      calibration: what `calibrate` fits, or None: then it measures images but cannot judge them.
 
     Attributes:
       names: the components, in order.
+
+    Raises: ValueError for components that there are not, or a calibration of others.
     """
 
     def __init__(
         self,
         model,
-        search=None,
+        search: dict | None = None,
         tile: bool = False,
-        map_sigma_px: float = 1.0,
-        batch_size: int = 32,
+        map_sigma_px: float = default("map.sigma_px"),
+        batch_size: int = default("score.batch_size"),
         components: Iterable[str] = (),
         memory: Memory | None = None,
         likeness: Likeness | None = None,
         classifier: Classifier | None = None,
+        calibration: Calibration | None = None,
     ):
+        sizes = model.sizes
+        preparation = Preparation(sizes["channels"], sizes["resolution"], model.image_size, tile)
+        super().__init__(preparation, batch_size, map_sigma_px, calibration)
         self.model = model
-        self.resolution, self.channels = model.sizes["resolution"], model.sizes["channels"]
-        self.tile = tile
-        self.map_sigma_px = map_sigma_px
-        self.batch_size = batch_size
+        self.memory, self.likeness, self.classifier = memory, likeness, classifier
         on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())
         self.at_once = 2 if on_cores else 1  # two fill the cores better; a GPU is full with one
-        self.memory, self.likeness, self.classifier = memory, likeness, classifier
-        self.calibration = None
-        self.map_center = self.map_scale = None
-        self._chosen = tuple(components)
-        self._pretrained = self._extract = None
-        settings = model.options["features"]
-        if settings.get("name") and model.patches is None and any(settings.get(name) for name in OF_FEATURES):
-            self._pretrained = load_features(settings["name"], settings["weights"])
-        self.names = self._names()
-        self.search = self._latent_search(search or {}) if set(self.names) & set(OF_SEARCH) else None
+        self.names = self._names_of(tuple(components))
+        self.search = LatentSearch.of_model(model, **(search or {})) if table.searches(self.names) else None
         self._compile()
+        if calibration is not None:
+            self._check_fits(calibration)
 
-    def _compile(self):
-        self.graph = Measure(
-            self.model, self.names, self.search, self.memory, self.likeness, self.classifier, self._pretrained
-        )
-        self._measure = compile_function(self._measure_batch, self.model)
-        self._search_latents = None
-
-    def _names(self) -> tuple[str, ...]:
-        missing = {"patches"} if self.model.patches is None else set()
-        missing |= {name for name in OF_FEATURES if getattr(self, name) is None}
-        check_components(self._chosen)
-        names = tuple(n for n in COMPONENTS if n not in missing and (not self._chosen or n in self._chosen))
-        if not names and not set(self._chosen) <= set(OF_FEATURES):
-            raise ValueError(f"score.components: the model has none of {', '.join(self._chosen)}")
+    def _names_of(self, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        table.check(chosen)
+        missing = {name for name in table.names_where(fitted=True) if getattr(self, name) is None}
+        missing |= {"patches"} if self.model.patch_discriminator is None else set()
+        names = tuple(n for n in table.NAMES if n not in missing and (not chosen or n in chosen))
+        if not names:
+            raise ValueError(
+                f"score.components: {', '.join(chosen)}: none is there; a fitted one needs pretrained "
+                "features, and known abnormal images or what stands in for them"
+            )
         return names
 
-    def _latent_search(self, settings: dict) -> LatentSearch:
-        features, pretrained = self.model.options["features"], None
-        if features.get("name") and features["search"]:
-            pretrained = load_features(features["name"], features["weights"], last_stride=8)
-        return LatentSearch(
-            self.model.generator_average,
-            self.model.discriminator_average,
-            encoder=self.model.encoder,
-            pretrained=pretrained,
-            **settings,
-        )
+    def _compile(self):
+        parts = {"memory": self.memory, "likeness": self.likeness, "classifier": self.classifier}
+        self.graph = ScoreGraph(self.model, self.names, self.search, **parts)
+        self._measure_batch = compile_function(self._score_batch, self.model)
+        self._search_latents = None
+
+    @classmethod
+    def of_config(cls, config, model, **parts) -> "Detector":
+        """A detector with a configuration's settings.
+
+        Args: parts: arguments of Detector, memory and the like, or those that replace the configuration's.
+        Raises: RunError for a bad setting.
+        """
+        settings = {
+            "search": build.search_settings(config),
+            "tile": config.images.tile,
+            "map_sigma_px": config.map.sigma_px,
+            "batch_size": config.score.batch_size,
+            "components": words(config.score.components),
+        }
+        try:
+            return cls(model, **{**settings, **parts})
+        except ValueError as error:
+            raise RunError(f"bad setting: {error}") from error
 
     @classmethod
     def load(cls, run_folder, **overrides) -> "Detector":
@@ -141,25 +136,14 @@ class Detector(AnySize, FeatureFitting):
           the run's.
         Raises: RunError naming the file that is missing or does not fit.
         """
-        return load_detector(run_folder, **overrides)
-
-    @property
-    def image_size(self) -> int:
-        """Side of the images that the model takes."""
-        return self.model.image_size
-
-    @property
-    def threshold(self) -> float:
-        """An image is abnormal if its score is above."""
-        return self._calibrated().threshold
+        return _loaded(cls, pathlib.Path(run_folder), overrides)
 
     def __call__(self, images) -> Detection:
         """Scores images.
 
         Args:
           images: [N, H, W, C] or [N, H, W], uint8 (0 to 255) or float in [-1, 1]. A symbolic tensor inside a
-            TensorFlow graph
-            (tf.data map) must be float [N, resolution, resolution, channels].
+            TensorFlow graph (tf.data map) must be float [N, resolution, resolution, channels].
         """
         if is_symbolic(images):
             return self._detect_symbolic(images)
@@ -174,150 +158,119 @@ class Detector(AnySize, FeatureFitting):
         values, labels, maps = zip(*results, strict=True)
         return Detection(np.array(values, np.float32), np.array(labels), np.stack(maps))
 
-    def judge(self, measurement: Measurement) -> tuple[float, bool, np.ndarray]:
-        """(score, label, anomaly map [H, W] at the image's own size) of one measured image."""
-        calibration = self._calibrated()
-        score = float(calibration.score(measurement.components[None])[0])
-        # As `final` computes them in a graph, in numpy: one image alone is not worth a graph.
-        combined = (measurement.layers - self.map_center) @ (self._map_weights() / self.map_scale)
-        anomaly_map = image_io.smooth_map(combined, self.map_sigma_px)
-        return score, score > calibration.threshold, image_io.resize_map(anomaly_map, *measurement.size)
-
     def calibrate(
         self,
-        normal: Iterable,
-        abnormal: Iterable = (),
-        false_alarm_rate: float = 0.01,
-        synthetic: Iterable = (),
-        known: Iterable = (),
+        held_out: HeldOut,
+        false_alarm_rate: float = default("calibration.false_alarm_rate"),
         trusted: Sequence[str] = (),
-        checked: Sequence[bool] = (),
-    ):
-        """Fits score statistics, fusion and threshold on held-out training images, never on test images.
+    ) -> "Detector":
+        """This detector with score statistics, weights and threshold fitted on held-out training images.
 
-        Args: normal, abnormal: images as in `measure`, held out from training; false_alarm_rate: in (0, 1);
-          synthetic: held-out
-          normal images with synthetic defects, which weigh the components beside the abnormal ones; known:
-          where no abnormal image
-          is held out, those that `recognise` was given, in its order. They weigh the components that did not
-          train on them: of the
-          likeness counts what the others' discriminant says of each; trusted: components that have learned
-          from hidden defects or
-          from kinds that are expected, where nothing else weighs them; checked: which of `normal` are so for
-          certain, none by default.
+        Args:
+          held_out: images as in `measure`, that the networks were not trained on; never test images.
+          false_alarm_rate: share of normal images that may be labelled abnormal, in (0, 1).
+          trusted: components that have learned from hidden defects or from kinds that are expected, where
+            nothing else weighs them.
+
+        Raises: ValueError without normal images.
         """
         # Only figures are kept of each image: the layers of large ones would not fit in memory together.
         normal = [
             (m.components, m.layers.mean((0, 1)), m.layers.std((0, 1)))
-            for m in self.measure(normal, overlap=True)
+            for m in self.measure(held_out.normal, overlap=True)
         ]
-        abnormal, synthetic, known = (
-            [m.components for m in self.measure(i, overlap=True)] for i in (abnormal, synthetic, known)
-        )
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
-        self.calibration = self.fuse(
-            components, abnormal, false_alarm_rate, synthetic, known, trusted, checked
-        )
-        # Median over the images: some of them may be abnormal after all.
-        self.map_center = np.median(means, axis=0).astype(np.float32)
-        self.map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
-
-    def fuse(
-        self, normal, abnormal, false_alarm_rate: float, synthetic=(), known=(), trusted=(), checked=()
-    ) -> calibrating.Calibration:
-        """Score statistics, weights and threshold from components [N, K] of images as `calibrate` takes them."""
-        settings = {
-            "groups": [GROUPS[name] for name in self.names],
-            "anchor": "memory",
-            "trusted": trusted,
-            "checked": checked,
+        others = {
+            name: [m.components for m in self.measure(getattr(held_out, name), overlap=True)]
+            for name in ("abnormal", "synthetic", "known")
         }
-        if len(known) and not len(abnormal) and self.likeness is not None and len(self.likeness.left_out):
-            if len(known) != len(self.likeness.left_out):
-                raise ValueError(
-                    f"known must be the {len(self.likeness.left_out)} images that the likeness was made of, got {len(known)}"
-                )
-            abnormal = np.array(known)
-            if "likeness" in self.names:
-                abnormal[:, self.names.index("likeness")] = self.likeness.left_out
-            settings |= {"min_abnormal": 2, "ignored": TRAINED_ON_KNOWN}
-        return calibrating.fit(
-            self.names,
-            normal,
-            np.stack(abnormal) if len(abnormal) else None,
-            false_alarm_rate,
-            synthetic=np.stack(synthetic) if len(synthetic) else None,
-            **settings,
+        found = self.fuse(HeldOut(components, checked=held_out.checked, **others), false_alarm_rate, trusted)
+        # Median over the images: some of them may be abnormal after all.
+        map_center = np.median(means, axis=0).astype(np.float32)
+        map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
+        found = dataclasses.replace(
+            found, map_center=tuple(map_center.tolist()), map_scale=tuple(map_scale.tolist())
         )
+        calibrated = copy.copy(self)  # shares what is compiled
+        calibrated.calibration = found
+        return calibrated
+
+    def fuse(self, held_out: HeldOut, false_alarm_rate: float, trusted: Sequence[str] = ()) -> Calibration:
+        """Score statistics, weights and threshold of components [., K] of held-out images; `calibrate`
+        measures them.
+        """
+        settings = {"groups": [table.BY_NAME[name].evidence for name in self.names], "anchor": "memory"}
+        left_out = () if self.likeness is None else self.likeness.left_out
+        if len(held_out.known) and not len(held_out.abnormal) and len(left_out):
+            if len(held_out.known) != len(left_out):
+                raise ValueError(
+                    f"known must be the {len(left_out)} images that the likeness was fitted to, "
+                    f"got {len(held_out.known)}"
+                )
+            abnormal = np.array(held_out.known)
+            if "likeness" in self.names:
+                abnormal[:, self.names.index("likeness")] = left_out
+            held_out = dataclasses.replace(held_out, abnormal=abnormal)
+            settings |= {"min_abnormal": 2, "ignored": table.names_where(trained_on_known=True)}
+        return calibrating.fit(self.names, held_out, false_alarm_rate, trusted=trusted, **settings)
 
     def pruned(self) -> "Detector":
-        """A detector of the same scores, labels and maps that does not compute the components whose weight in
-        the score is 0.
+        """A detector of the same scores, labels and maps that does not compute the components whose weight is
+        0.
 
-        Where none of components.OF_SEARCH has a weight it does not search, which is several times faster;
-        there are no reconstructions then.
+        Where no component that needs the search has a weight it does not search, which is several times
+        faster; there are no reconstructions then.
         """
-        calibration, counts = self._calibrated().pruned(), self._layer_counts()
+        calibration, counts = self.calibrated.pruned(), self.graph.layer_counts
         if not set(calibration.names) & set(counts):  # then all layers make the map
             return self
         used = np.repeat([name in calibration.names for name in counts], list(counts.values()))
+        kept = {
+            key: tuple(np.array(getattr(calibration, key))[used].tolist())
+            for key in ("map_center", "map_scale")
+        }
         pruned = copy.copy(self)
-        pruned.calibration, pruned._chosen, pruned.names = calibration, calibration.names, calibration.names
-        pruned.map_center, pruned.map_scale = self.map_center[used], self.map_scale[used]
-        if not set(pruned.names) & set(OF_SEARCH):
-            pruned.search = None
+        pruned.calibration, pruned.names = dataclasses.replace(calibration, **kept), calibration.names
+        pruned.search = self.search if table.searches(pruned.names) else None
         pruned._compile()
         return pruned
 
     def state(self) -> dict:
-        """What `calibrate` fitted, as JSON values."""
-        return {
-            "format": FORMAT,
-            "calibration": self._calibrated().to_dict(),
-            "map_center": self.map_center.tolist(),
-            "map_scale": self.map_scale.tolist(),
-        }
+        """What `calibrate` fitted, as the JSON values of detector.json."""
+        c = self.calibrated
+        maps = {"map_center": list(c.map_center), "map_scale": list(c.map_scale)}
+        return {"format": FORMAT, "calibration": c.to_dict(), **maps}
 
-    def restore(self, state: dict):
-        """Takes back what `state` gave. ValueError for another format."""
-        if state.get("format") != FORMAT:
-            raise ValueError(f"format {state.get('format')!r} is not {FORMAT}, the one this version reads")
-        calibration = calibrating.Calibration.from_dict(state["calibration"])
-        center, scale = np.float32(state["map_center"]), np.float32(state["map_scale"])
+    def _check_fits(self, calibration: Calibration):
+        """ValueError for the calibration of a detector of other components."""
         lengths = [len(getattr(calibration, name)) for name in ("names", "center", "scale", "weights")]
         if calibration.names != self.names or set(lengths) != {len(self.names)}:
             raise ValueError(
                 f"calibration of {calibration.names} has {lengths} values, expected {self.names}"
             )
-        layers = sum(self._layer_counts().values())
-        if center.shape != (layers,) or scale.shape != (layers,):
-            raise ValueError(
-                f"map_center {center.shape} and map_scale {scale.shape} must have {layers} values each"
-            )
-        self.calibration, self.map_center, self.map_scale = calibration, center, scale
-
-    def _layer_counts(self) -> dict[str, int]:
-        return layer_counts(self.model, self.names, self.search)
+        layers = sum(self.graph.layer_counts.values())
+        found = len(calibration.map_center), len(calibration.map_scale)
+        if found != (layers, layers):
+            raise ValueError(f"map_center and map_scale have {found} values, must have {layers} each")
 
     def _map_weights(self) -> np.ndarray:
         """Each component's layers share its weight in the score; all weigh the same where those with layers
         have none.
         """
-        weights = dict(zip(self.names, self._calibrated().weights, strict=True))
-        counts = self._layer_counts()
+        weights = dict(zip(self.names, self.calibrated.weights, strict=True))
+        counts = self.graph.layer_counts
         shares = np.concatenate([np.full(count, weights[name] / count) for name, count in counts.items()])
         if not shares.any():
             shares = np.ones_like(shares)
         return (shares / shares.sum()).astype(np.float32)
 
-    def _calibrated(self):
-        if self.calibration is None:
-            raise RuntimeError("the detector has no threshold yet: call calibrate, or load a finished run")
-        return self.calibration
+    def _combined(self, layers: np.ndarray) -> np.ndarray:
+        center, scale = np.float32(self.calibrated.map_center), np.float32(self.calibrated.map_scale)
+        return (layers - center) @ (self._map_weights() / scale)
 
-    def _measure_batch(self, images):
+    def _score_batch(self, images):
         """[B, S, S, C] -> (components [B, K], layers [B, R, R, L]) and, with search, (reconstructions,
         differences).
         """
@@ -326,7 +279,7 @@ class Detector(AnySize, FeatureFitting):
 
     def _detect_symbolic(self, images) -> Detection:
         """The same in a graph: fills the batch up to whole batches of the fixed size."""
-        self._calibrated()
+        verdict = self.verdict()
         side = self.image_size
         expected = (side, side, self.channels)
         if tuple(images.shape[1:]) != expected or "float" not in str(images.dtype):
@@ -337,10 +290,10 @@ class Detector(AnySize, FeatureFitting):
         images = ops.cast(images, "float32")
         filled = ops.concatenate([images, ops.repeat(images[:1], (-count) % self.batch_size, axis=0)], axis=0)
         batches = ops.reshape(filled, (-1, self.batch_size, *expected))
-        components, layers = ops.map(lambda batch: self._measure_batch(batch)[:2], batches)
+        components, layers = ops.map(lambda batch: self._score_batch(batch)[:2], batches)
         components = ops.reshape(components, (-1, len(self.names)))[:count]
         layers = ops.reshape(layers, (-1, self.resolution, self.resolution, layers.shape[-1]))[:count]
-        return Detection(*self.final()(components, layers)[:3])
+        return Detection(*verdict(components, layers)[:3])
 
     def search_of(self, images):
         """The latents that the search finds for a batch [batch_size, S, S, C] as the model takes it:
@@ -350,57 +303,46 @@ class Detector(AnySize, FeatureFitting):
             self._search_latents = compile_function(lambda x: self.search(self.graph.small(x))[0], self.model)
         return self._search_latents(images)
 
-    def final(self) -> Judge:
+    def verdict(self) -> Verdict:
         """What makes score, label and map of components and layers, in keras.ops."""
-        return Judge(
-            self._calibrated(), self.map_center, self.map_scale, self._map_weights(), self.map_sigma_px
-        )
+        return Verdict(self.calibrated, self._map_weights(), self.map_sigma_px)
 
 
-def build_detector(config, model, **overrides):
-    """A detector without calibration."""
-    settings = {
-        "search": search_settings(config),
-        "tile": config.data.tile,
-        "map_sigma_px": config.map.sigma_px,
-        "batch_size": config.search.batch_size,
-        "components": words(config.score.components),
-    }
-    try:
-        return Detector(model, **{**settings, **overrides})
-    except ValueError as error:
-        raise RunError(f"bad setting: {error}") from error
-
-
-def load_detector(folder, **overrides):
-    """The calibrated detector of a run folder; RunError names the file that is missing or does not fit."""
-    folder = pathlib.Path(folder)
-    config = load_config(folder)
-    state = read_json(folder / DETECTOR) if (folder / DETECTOR).exists() else None
-    if state is None:
+def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
+    config = run_folder.load_config(folder)
+    path = folder / run_folder.DETECTOR
+    if not path.exists():
         raise RunError(
-            f"{folder / DETECTOR}: missing, so the training has not finished; run train with --workdir={folder}"
+            f"{path}: missing, so the training has not finished; run train with --workdir={folder}"
         )
-    model = load_model(folder, config)
+    state = run_folder.read_json(path)
+    model = build.load_model(folder, config)
+    parts = _fitted_parts(folder)
     try:
-        detector = build_detector(config, model, **{**_fitted_to_features(folder), **overrides})
-        detector.restore(state)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder / DETECTOR}: {error}") from error
-    return detector
+        return cls.of_config(config, model, **{**parts, "calibration": _calibration_of(state), **overrides})
+    except (RunError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: {error}") from error
 
 
-def _fitted_to_features(folder) -> dict:
+def _calibration_of(state: dict) -> Calibration:
+    """The inverse of Detector.state. ValueError for another format."""
+    if state.get("format") != FORMAT:
+        raise ValueError(f"format {state.get('format')!r} is not {FORMAT}, the one this version reads")
+    maps = {key: tuple(np.float32(state[key]).tolist()) for key in ("map_center", "map_scale")}
+    return dataclasses.replace(Calibration.from_dict(state["calibration"]), **maps)
+
+
+def _fitted_parts(folder: pathlib.Path) -> dict:
     """What was fitted to the pretrained features, by its name among the arguments of Detector, as far as the
     run has it.
     """
     files = {
-        "memory": (MEMORY, Memory),
-        "likeness": (LIKENESS, Likeness.of_arrays),
-        "classifier": (CLASSIFIER, Classifier),
+        "memory": (run_folder.MEMORY, Memory),
+        "likeness": (run_folder.LIKENESS, Likeness.of_arrays),
+        "classifier": (run_folder.CLASSIFIER, Classifier),
     }
     return {
-        name: read_arrays(folder / file, make)
+        name: run_folder.read_arrays(folder / file, make)
         for name, (file, make) in files.items()
         if (folder / file).exists()
     }

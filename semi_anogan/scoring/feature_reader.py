@@ -1,62 +1,57 @@
-"""How a detector comes to its memory, its likeness and its classifier: from pretrained features of the
-training images.
-"""
+"""Pretrained features of images, tile by tile: what memory, likeness and classifier are fitted to."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from keras import ops
 
 from semi_anogan.backend import compile_function
-from semi_anogan.scoring import patch_samples as normal_patches
-from semi_anogan.scoring.classifier import Classifier, pooled
-from semi_anogan.scoring.likeness import Likeness
-from semi_anogan.scoring.memory import Memory
-from semi_anogan.scoring.patch_samples import NormalPatches
+from semi_anogan.networks.pretrained.load import load_features
+from semi_anogan.scoring import patch_samples
+from semi_anogan.scoring.base_detector import Preparation
+from semi_anogan.scoring.classifier import pooled
+from semi_anogan.scoring.patch_samples import PatchSamples
+from semi_anogan.whole_batches import filled
 
 
-class FeatureFitting:
-    """The part of Detector that makes `memory`, `likeness` and `classifier`, and the components of those
-    names with them.
+def feature_network(model):
+    """The pretrained network of a SemiAnoGAN: the patch discriminator's, as its averaged weights have it, or
+    a frozen one.
+    """
+    if model.patch_discriminator is not None:
+        return model.patch_discriminator_average.features
+    return load_features(model.features.name, model.features.weights)
+
+
+class FeatureReader:
+    """Reads the pretrained features of images of any size.
+
+    Args: model: a SemiAnoGAN with pretrained features; tile: whether images larger than the model's
+      resolution are cut into overlapping tiles, instead of reduced; batch_size: images or tiles at once.
     """
 
-    def wants(self, name: str) -> bool:
-        """Whether the settings ask for a "memory", a "likeness" or a "classifier" that is not there yet."""
-        settings = self.model.options["features"]
-        wanted = (
-            bool(settings.get("name")) and settings.get(name) and (not self._chosen or name in self._chosen)
-        )
-        return bool(wanted) and getattr(self, name) is None
+    def __init__(self, model, tile: bool, batch_size: int):
+        sizes = model.sizes
+        self.preparation = Preparation(sizes["channels"], sizes["resolution"], model.image_size, tile)
+        self.batch_size = batch_size
+        self._network = feature_network(model)
+        self._extract = compile_function(lambda x: self._network(x), model)
+        self._pool = compile_function(lambda x: [pooled(self._network.tuned_and_frozen(x)[1])], model)
 
-    def draw(self, images: Iterable, seed: int = 0) -> list[NormalPatches]:
-        """Random patches of each of the normal training images (as in `measure`): what `remember` and
-        `recognise` take.
-        """
-        return normal_patches.draw(self._features(images), seed)
+    def features(self, images: Iterable) -> Iterator[list[list[np.ndarray]]]:
+        """Of each image, for each of its tiles, the features: lists of [h, w, C], finest first."""
+        return self._of_tiles(images, self._extract)
 
-    def remember(
-        self,
-        normal: Sequence[NormalPatches],
-        size: int,
-        seed: int = 0,
-        trim_share: float = 0.0,
-        checked: Sequence[bool] = (),
-    ):
-        """Makes the memory of normal patches, and the component "memory" with it.
+    def patch_samples(self, images: Iterable, seed: int = 0) -> list[PatchSamples]:
+        """Random patches of each normal image: what Memory.fit and Likeness.fit take."""
+        return patch_samples.draw(self.features(images), seed)
 
-        Args: normal: of normal training images, as `draw` gives them; size: patches to keep; trim_share: of
-          the images left out, the
-          least like all others; checked: which of them are normal for certain and stay, none by default.
-        """
-        self._adopt("memory", Memory.fit([p.memory for p in normal], size, seed, trim_share, checked))
+    def bags(self, abnormal: Iterable, most_images: int = 500) -> Iterator[list]:
+        """Of each abnormal image its tiles' (features, where it is abnormal): what Likeness.fit takes.
 
-    def recognise(self, normal: Sequence[NormalPatches], abnormal: Iterable, most_images: int = 500):
-        """Makes the likeness to the known defects, and the component "likeness" with it.
-
-        Args: normal: of normal training images, as `draw` gives them; abnormal: pairs of an image (as in
-          `measure`) and its mask, bool
-          [H, W], or None where that is not known; most_images: of the abnormal ones, the first that are used.
+        Args: abnormal: pairs of an image and its mask, bool [H, W], or None where that is not known;
+          most_images: the first that are used.
         """
         masks = []
 
@@ -65,57 +60,35 @@ class FeatureFitting:
                 masks.append(mask)
                 yield image
 
-        def bags():
-            for tiles in self._features(images()):
-                mask = masks.pop(0)
-                where = [None] * len(tiles)
-                if mask is not None and mask.any():
-                    drawn = np.repeat(2.0 * mask[..., None].astype(np.float32) - 1.0, self.channels, axis=-1)
-                    where = [part[..., 0] > -0.99 for part in self.cut(drawn)]
-                yield list(zip(tiles, where, strict=True))
+        for tiles in self.features(images()):
+            mask = masks.pop(0)
+            where = [None] * len(tiles)
+            if mask is not None and mask.any():
+                # Cut like the image itself: as a picture of -1 and 1.
+                drawn = 2.0 * mask[..., None].astype(np.float32) - 1.0
+                drawn = np.repeat(drawn, self.preparation.channels, axis=-1)
+                where = [part[..., 0] > -0.99 for part in self.preparation.cut(drawn)]
+            yield list(zip(tiles, where, strict=True))
 
-        self._adopt("likeness", Likeness.fit([p.likeness for p in normal], bags()))
-
-    def tell_apart(self, normal: Iterable, abnormal: Iterable):
-        """Makes the classifier of whole images, and the component "classifier" with it.
-
-        Args: normal, abnormal: training images, as in `measure`.
-        """
-        extract = compile_function(lambda x: [pooled(self.graph.network.tuned_and_frozen(x)[1])], self.model)
-        of_normal, of_abnormal = (
-            [np.concatenate(tiles) for tiles in self._of_tiles(images, extract)]
-            for images in (normal, abnormal)
-        )
-        self._adopt("classifier", Classifier.fit(of_normal, of_abnormal))
-
-    def _adopt(self, name: str, fitted):
-        """Makes the component of that name of what was fitted."""
-        setattr(self, name, fitted)
-        self.names = self._names()
-        self._compile()
-
-    def _features(self, images: Iterable) -> Iterator[list[list[np.ndarray]]]:
-        """Of each image, for each of its tiles, the pretrained features: lists of [h, w, C], finest first."""
-        if self._extract is None:
-            self._extract = compile_function(lambda x: self.graph.network(x), self.model)
-        return self._of_tiles(images, self._extract)
+    def pooled(self, images: Iterable) -> list[np.ndarray]:
+        """Of each image its tiles' pooled frozen features, float32 [tiles, D]: what Classifier.fit takes."""
+        return [np.concatenate(tiles) for tiles in self._of_tiles(images, self._pool)]
 
     def _of_tiles(self, images: Iterable, extract) -> Iterator[list[list[np.ndarray]]]:
-        """Of each image, for each of its tiles, what `extract` makes of it: a list of arrays; extract: a
-        batch of tiles -> arrays [N, ...].
+        """Of each image, for each of its tiles, what `extract` makes of it; extract: a batch of tiles ->
+        arrays [N, ...].
         """
         counts = []  # tiles of the images read and not yet given back
 
         def parts():
             for image in images:
-                found = self.cut(image)
+                found = self.preparation.cut(image)
                 counts.append(len(found))
                 yield from found
 
         tiles, waiting = [], parts()
         while batch := list(itertools.islice(waiting, self.batch_size)):
-            filled = batch + [batch[0]] * (self.batch_size - len(batch))
-            outputs = [ops.convert_to_numpy(o) for o in extract(np.stack(filled))]
+            outputs = [ops.convert_to_numpy(o) for o in extract(np.stack(filled(batch, self.batch_size)))]
             for found in itertools.islice(zip(*outputs, strict=True), len(batch)):
                 tiles.append(list(found))
                 if len(tiles) == counts[0]:

@@ -77,8 +77,7 @@ def write(
     """Writes OUTPUT/scores.csv and OUTPUT/maps/; returns how many images had errors.
 
     Rows are written as they come, so what is done is not lost when the process ends early. extra: further
-    columns, each a
-    function of the outcome. Raises OSError when the output cannot be written.
+    columns, each a function of the outcome. Raises OSError when the output cannot be written.
     """
     extra, failed, names = extra or {}, 0, MapNames()
     (output / "maps" if maps else output).mkdir(parents=True, exist_ok=True)

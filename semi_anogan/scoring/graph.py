@@ -1,17 +1,18 @@
 """What a detector computes of one batch, in keras.ops, in the parts that scoring and the exported formats
 share.
 
-images -> start -> latents -> LatentSearch's steps -> latents -> measure -> components, map layers -> judge ->
+images -> start -> latents -> LatentSearch's steps -> latents -> score -> components, map layers -> Verdict ->
 score, map
 """
 
 import numpy as np
 from keras import ops
 
-from semi_anogan.components import OF_FEATURES
+from semi_anogan.components import names_where
 from semi_anogan.networks.layers import reduced
 from semi_anogan.networks.losses import top_mean
-from semi_anogan.scoring import maps as scoring
+from semi_anogan.scoring import maps
+from semi_anogan.scoring.feature_reader import feature_network
 from semi_anogan.scoring.memory import TOP_SHARE
 
 
@@ -23,8 +24,8 @@ def layer_counts(model, names, search) -> dict[str, int]:
     features, patches = scales, 0
     if search is not None and search.pretrained is not None:
         features += len(search.pretrained.strides)
-    if model.patches is not None:
-        patches = len(model.patches.scales)
+    if model.patch_discriminator is not None:
+        patches = len(model.patch_discriminator.scales)
     if model.projected is not None:
         scales += len(model.projected.scales)
     counts = {
@@ -38,45 +39,37 @@ def layer_counts(model, names, search) -> dict[str, int]:
     return {name: counts[name] for name in names if name in counts}
 
 
-class Measure:
+class ScoreGraph:
     """Images [N, S, S, C] at the model's image_size, N static -> components, map layers and, with search,
     reconstructions.
 
     Args: model: a SemiAnoGAN, whose averaged networks are used; names: the components, in order; search:
-      LatentSearch, None
-      without; memory: the Memory of normal patches, likeness: the Likeness, classifier: the Classifier, each
-      or None; pretrained: their
-      features where the model has no patches.
+      LatentSearch, None without; memory: the Memory of normal patches, likeness: the Likeness, classifier:
+      the Classifier, each or None.
     """
 
-    def __init__(
-        self, model, names, search=None, memory=None, likeness=None, classifier=None, pretrained=None
-    ):
+    def __init__(self, model, names, search=None, memory=None, likeness=None, classifier=None):
         self.model = model
         self.names = tuple(names)
         self.search = search
         self.memory, self.likeness, self.classifier = memory, likeness, classifier
-        self.pretrained = pretrained
         self.resolution = model.sizes["resolution"]
-        self.counts = layer_counts(model, names, search)
+        self.layer_counts = layer_counts(model, names, search)
+        of_features = {"patches", *names_where(fitted=True)} & set(self.names)
+        self.network = feature_network(model) if of_features else None
 
     def __call__(self, images):
         """(components [N, K], layers [N, R, R, L]) and, with search, (reconstructions [N, R, R, C],
         differences).
         """
-        return self.measure(images, None if self.search is None else self.search(self.small(images))[0])
+        return self.score(images, None if self.search is None else self.search(self.small(images))[0])
 
     def small(self, images):
         """The images at the resolution that the generator works at."""
         return reduced(images, self.resolution)
 
-    @property
-    def network(self):
-        """The network of the pretrained features that patches, memory, likeness and classifier share."""
-        return self.pretrained if self.model.patches is None else self.model.patches_average.features
-
     def start(self, images):
-        """(latents [N, restarts, L] where the searches start, the images' features that the search compares)."""
+        """(latents [N, restarts, L] where the searches start, the images' features that they compare)."""
         small = self.small(images)
         return self.search.start(small), self.search.features(small) if self.search.feature_weight > 0 else []
 
@@ -84,9 +77,10 @@ class Measure:
         """LatentSearch.search_step on images [N, S, S, C]; features: as `start` gives them."""
         return self.search.search_step(self.small(images), features, latents, moment, velocity, step)
 
-    def measure(self, images, latents=None):
+    def score(self, images, latents=None):
         """As __call__, with the latents [N, L] that a search found."""
         small, model = self.small(images), self.model
+        # What the GAN's discriminator says of the image.
         logits, features, evidence = model.discriminator_average(small)
         pictures = []
         values, layers = {"discriminator": -logits}, {"discriminator": evidence}
@@ -94,47 +88,55 @@ class Measure:
             logits, _, evidence = model.projected_average(small)
             values["discriminator"] -= logits
             layers["discriminator"] = layers["discriminator"] + evidence
+        # What the pretrained features say of it.
+        if self.network is not None:
+            found = self._of_features(images)
+            values, layers = values | found[0], layers | found[1]
+        # What the search says of it.
+        if self.search is not None:
+            reconstructions = model.generator_average(latents)
+            if self.search.pretrained is not None:
+                features = features + self.search.pretrained(small)
+            found = maps.of_search(
+                small, reconstructions, latents, features, self.search.features(reconstructions)
+            )
+            values, layers = values | found[0], layers | found[1]
+            pictures = [reconstructions, found[1]["residual"][0]]
+        layers = [
+            maps.to_size(layer, self.resolution) for name in self.layer_counts for layer in layers[name]
+        ]
+        components = ops.stack([values[name] for name in self.names], axis=-1)
+        return components, ops.concatenate(layers, axis=-1), *pictures
+
+    def _of_features(self, images):
+        """(values, map layers) by name of the components that rest on pretrained features."""
+        model, values, layers = self.model, {}, {}
         if "classifier" in self.names:
             pretrained, frozen = self.network.tuned_and_frozen(images)
             values["classifier"] = self.classifier.values(frozen)
-        elif model.patches is not None or set(OF_FEATURES) & set(self.names):
+        else:
             pretrained = self.network(images)
-        if model.patches_average is not None:
-            layers["patches"] = model.patches_average.evidence(pretrained)
-            values["patches"] = -model.patches_average.logits(layers["patches"])
+        if "patches" in self.names:
+            layers["patches"] = model.patch_discriminator_average.evidence(pretrained)
+            values["patches"] = -model.patch_discriminator_average.logits(layers["patches"])
         if "memory" in self.names:
             layers["memory"] = [self.memory.distances(pretrained)]
             values["memory"] = top_mean(layers["memory"][0], TOP_SHARE)
         if "likeness" in self.names:
             layers["likeness"] = [self.likeness.values(pretrained)]
             values["likeness"] = top_mean(layers["likeness"][0], TOP_SHARE)
-        if self.search is not None:
-            reconstructions = model.generator_average(latents)
-            if self.search.pretrained is not None:
-                features = features + self.search.pretrained(small)
-            found = scoring.of_search(
-                small, reconstructions, latents, features, self.search.features(reconstructions)
-            )
-            values, layers = values | found[0], layers | found[1]
-            pictures = [reconstructions, found[1]["residual"][0]]
-        layers = [scoring.to_size(layer, self.resolution) for name in self.counts for layer in layers[name]]
-        return (
-            ops.stack([values[name] for name in self.names], axis=-1),
-            ops.concatenate(layers, axis=-1),
-            *pictures,
-        )
+        return values, layers
 
 
-class Judge:
+class Verdict:
     """Components and map layers -> (score [N], label [N], anomaly map [N, R, R], the same not smoothed).
 
-    Args: calibration: a Calibration; center, scale, weights: float32 [L] of the map layers; sigma_px: of the
-      smoothing.
+    Args: calibration: a Calibration; weights: float32 [L] of the map layers; sigma_px: of the smoothing.
     """
 
-    def __init__(self, calibration, center, scale, weights, sigma_px: float):
+    def __init__(self, calibration, weights, sigma_px: float):
         self.calibration = calibration
-        self.center, self.scale, self.weights = center, scale, weights
+        self.weights = weights
         self.sigma_px = sigma_px
 
     def __call__(self, components, layers):
@@ -142,5 +144,6 @@ class Judge:
         standardised = (components - np.float32(c.center)) / np.float32(c.scale)
         standardised = ops.minimum(ops.maximum(standardised, c.clip_low), c.clip_high)
         score = c.bias + ops.sum(standardised * np.float32(c.weights), axis=-1)
-        combined = scoring.combined(layers, self.center, self.scale, self.weights)
-        return score, score > c.threshold, scoring.smooth(combined, self.sigma_px)[..., 0], combined[..., 0]
+        center, scale = np.float32(c.map_center), np.float32(c.map_scale)
+        combined = maps.combined(layers, center, scale, self.weights)
+        return score, score > c.threshold, maps.smooth(combined, self.sigma_px)[..., 0], combined[..., 0]

@@ -10,7 +10,7 @@ from keras import ops
 from semi_anogan.networks.layers import resized
 from semi_anogan.scoring.memory import TOP_SHARE, neighbourhood_mean, whitening
 
-COMPONENTS = 512  # principal components kept, at most
+PRINCIPAL_COMPONENTS = 512  # principal components kept, at most
 REFINEMENTS = 1  # times the worst patches are chosen again, by the discriminant found
 MOST_LEFT_OUT = 64  # with more abnormal images than this some are held out, and say more
 CANDIDATES = 4  # times as many patches of an abnormal image are kept to choose from as count
@@ -21,18 +21,15 @@ class Likeness:
     abnormal images.
 
     The direction is the difference of the two means in whitened features of normal patches, and nothing else
-    is learned; so three
-    known defects suffice, where a classifier overfits. Abnormal images are mostly normal, so only their worst
-    patches count: at first
-    the ones farthest from the mean of the normal ones, then the most alike to those of all images
-    (multiple-instance learning).
-    The features are those of all scales but the coarsest, where there are several: the memory has that one,
-    and sees other defects.
+    is learned; so three known defects suffice, where a classifier overfits. Abnormal images are mostly
+    normal, so only their worst patches count: at first the ones farthest from the mean of the normal ones,
+    then the most alike to those of all images (multiple-instance learning). The features are those of all
+    scales but the coarsest, where there are several: the memory has that one, and sees other defects.
 
     Args:
       weights: float32 [C], one for each scale used, finest first; bias: float. A patch's value is its
-        features' product with the
-        weights, plus the bias: in standard deviations of normal patches, 0 is their mean.
+        features' product with the weights, plus the bias: in standard deviations of normal patches, 0 is
+        their mean.
       left_out: float64 [K], of each known abnormal image what the discriminant of the others says; empty with
         one or more than MOST_LEFT_OUT.
     """
@@ -48,7 +45,8 @@ class Likeness:
             or self.left_out.ndim != 1
         ):
             raise ValueError(
-                f"weights must be vectors, got shapes {[w.shape for w in self.weights]}, bias {self.bias.shape}"
+                f"weights must be vectors, got shapes {[w.shape for w in self.weights]}, "
+                f"bias {self.bias.shape}"
             )
 
     @classmethod
@@ -59,15 +57,14 @@ class Likeness:
           normal: of each normal image some patches, float32 [n, D], drawn at random from all of them
             (`patches_of`).
           abnormal: for each abnormal image a list of (features, where), one for each of its tiles: the
-            network's features, list of
-            [h, w, C], finest first, and `where`, bool [H, W], the pixels that are abnormal, or None where
-            that is not known.
+            network's features, list of [h, w, C], finest first, and `where`, bool [H, W], the pixels that are
+            abnormal, or None where that is not known.
 
         Raises: ValueError without normal or abnormal images.
         """
         if not len(normal):
             raise ValueError("a likeness needs at least one normal image, got none")
-        center, projection = whitening(np.concatenate(normal), COMPONENTS)
+        center, projection = whitening(np.concatenate(normal), PRINCIPAL_COMPONENTS)
         channels = None
         bags = []
         for tiles in abnormal:

@@ -13,8 +13,7 @@ def of_search(images, reconstructions, latents, features, reconstruction_feature
     1].
 
     The layers are |x - G(z*)| (Schlegl et al. 2017, section 2.3) and for each scale the feature difference,
-    averaged over its
-    channels.
+    averaged over its channels.
     """
     values = {
         "residual": losses.residual(images, reconstructions),

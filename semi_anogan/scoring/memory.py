@@ -10,7 +10,7 @@ from keras import ops
 from semi_anogan.networks.layers import resized
 
 TOP_SHARE = 0.05
-COMPONENTS = 128  # principal components kept, at most
+PRINCIPAL_COMPONENTS = 128  # principal components kept, at most
 LEAST_VARIANCE = (
     0.1  # added to that of each component (of standardised features), so that noise is not blown up
 )
@@ -20,10 +20,9 @@ class Memory:
     """Nearest-patch distances in the features of the last two scales of a pretrained network.
 
     A patch is a position of the finer scale: its features there and, beside them, those of the coarser scale,
-      both averaged
-    over their 3 x 3 neighbourhood, standardised and whitened: reduced to their principal components, each
-      divided by its spread,
-    so that directions in which normal patches hardly vary count as much as those in which they vary most.
+      both averaged over their 3 x 3 neighbourhood, standardised and whitened: reduced to their principal
+      components, each divided by its spread, so that directions in which normal patches hardly vary count as
+      much as those in which they vary most.
 
     Args:
       patches: float32 [K, P], the whitened patches kept.
@@ -60,7 +59,7 @@ class Memory:
         if not len(patches):
             raise ValueError("a memory needs at least one normal image, got none")
         rng = np.random.default_rng(seed)
-        center, projection = whitening(np.concatenate(patches), COMPONENTS)
+        center, projection = whitening(np.concatenate(patches), PRINCIPAL_COMPONENTS)
         patches = [(p - center) @ projection for p in patches]
         trimmed = min(round(trim_share * len(patches)), len(patches) - sum(checked))
         if trimmed:
@@ -71,7 +70,7 @@ class Memory:
         return cls(patches[_farthest(patches, min(size, len(patches)), rng)], center, projection)
 
     def distances(self, features):
-        """Distance of each patch to the nearest kept one, over sqrt(P): list of [N, h, w, C] -> [N, h, w, 1]."""
+        """Distance of each patch to the nearest kept one, over sqrt(P): [N, h, w, C] each -> [N, h, w, 1]."""
         embedded = ops.matmul(embed(features) - self.center, self.projection)
         _, height, width, depth = embedded.shape
         x = ops.reshape(embedded, (-1, depth))
@@ -125,8 +124,8 @@ def isolation(
     the nearest of theirs.
 
     Args: patches: of each of N images some, whitened: [n, P], drawn at random; others: likewise; None: the
-      same images, each compared
-      with all but itself; pool: about how many patches of all the others are compared with.
+      same images, each compared with all but itself; pool: about how many patches of all the others are
+      compared with.
     """
     compared = patches if others is None else others
     each = pool // len(compared) + 1

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from semi_anogan.scoring.robust import robust_spread
+
 FEWEST_FOR_SPREAD = 20  # scores: of fewer two quantiles say too little about the spread
 
 
@@ -10,8 +12,7 @@ def conformal_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: l
     2005).
 
     A new image drawn as the n were exceeds it with a probability of at most the rate, whatever the
-    distribution. Where
-    n is too small for the rate (k > n) it is the largest score, and a warning says so.
+    distribution. Where n is too small for the rate (k > n) it is the largest score, and a warning says so.
     """
     n = len(scores)
     k = int(
@@ -34,16 +35,12 @@ def plausible(
     For n exponential variables the gap between the i-th and the next order statistic, times n - i, is again
     exponential with the same mean (Renyi 1953), and gaps are stochastically smaller in every distribution of
     increasing hazard rate (normal, logistic, gamma, Gumbel). So the widest such product among the gaps in the
-    upper
-    part, divided by the mean excess over the median (estimated from the i lower scores only, as in a test
-    stopped
-    after i failures), is compared with the value it exceeds with probability `chance`. It is repeated on what
-    is left
-    until no gap is too wide. A mislabelled image inside the tail of the normal ones leaves no gap and stays.
-    Real scores have heavier
-    tails: below many of them a narrow gap would be too wide by that test alone, and a fifth of the normal
-      images went; so a gap must also
-    be a good part of the mean excess wide.
+    upper part, divided by the mean excess over the median (estimated from the i lower scores only, as in a
+    test stopped after i failures), is compared with the value it exceeds with probability `chance`. It is
+    repeated on what is left until no gap is too wide. A mislabelled image inside the tail of the normal ones
+    leaves no gap and stays. Real scores have heavier tails: below many of them a narrow gap would be too wide
+    by that test alone, and a fifth of the normal images went; so a gap must also be a good part of the mean
+    excess wide.
 
     Args:
       scores: [N].
@@ -91,16 +88,12 @@ def probably_normal(
     1].
 
     Hidden abnormal images score like the known ones. So the scores are taken as a mixture of a logistic
-    distribution, of median and
-    spread of those kept, and the normal distribution of the known abnormal images, whose share alone is
-    fitted by expectation-
-    maximisation (Dempster et al. 1977). The logistic has a heavier tail than the normal distribution, which
-    would take the upper tail of
-    almost any real scores for abnormal images. Only where the known ones lie three spreads or more above the
-    median, and the bulk
-    of the scores is about symmetric (octile skewness at most 0.2): else the two kinds cannot be told apart,
-    or the tail of a skewed
-    distribution would be taken for abnormal images.
+    distribution, of median and spread of those kept, and the normal distribution of the known abnormal
+    images, whose share alone is fitted by expectation- maximisation (Dempster et al. 1977). The logistic has
+    a heavier tail than the normal distribution, which would take the upper tail of almost any real scores for
+    abnormal images. Only where the known ones lie three spreads or more above the median, and the bulk of the
+    scores is about symmetric (octile skewness at most 0.2): else the two kinds cannot be told apart, or the
+    tail of a skewed distribution would be taken for abnormal images.
 
     Args:
       scores: [N] of held-out images labelled normal; abnormal: [M] of known abnormal images.
@@ -108,7 +101,7 @@ def probably_normal(
         hidden abnormal images.
     """
     low, middle, high = np.quantile(scores[keep], [0.125, 0.5, 0.875])
-    spread = np.median(np.abs(scores[keep] - middle)) * 1.4826
+    spread = robust_spread(scores[keep], middle)
     apart = abnormal.mean() - middle >= 3 * spread
     if spread <= 0 or not apart or high + low - 2 * middle > 0.2 * (high - low):
         return keep.astype(np.float64)

@@ -1,1 +1,1 @@
-"""The training loop, what a person sees of it, and from trained networks to a fitted detector. No test image."""
+"""The training loop, what a person sees of it, and the way to a fitted detector. No test image."""

@@ -12,8 +12,8 @@ class EventWriter:
     """Writes scalars and images to one event file which `tensorboard --logdir` shows.
 
     The `tensorboard` package's record writer is used on a plain file: its EventFileWriter would load
-    TensorFlow
-    wherever that is installed, and writes from a thread, so that the last events are lost in a crash.
+    TensorFlow wherever that is installed, and writes from a thread, so that the last events are lost in a
+    crash.
 
     Args:
       folder: where the event file goes; made if missing. A resumed run adds a further file, which TensorBoard

@@ -1,11 +1,12 @@
 """The training loop: schedule, batches, train_step, checkpoints, and going back once when it diverges.
 
 Resume is exact because a step depends on nothing but the checkpoint's variables and two numbers, images seen
-and attempt:
-batches, augmentation and latents are pure functions of those and of the seed (see data/batches.py).
+and attempt: batches, augmentation and latents are pure functions of those and of the seed (see
+data/batches.py).
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import signal
 import time
@@ -25,10 +26,11 @@ from semi_anogan.training.monitor import Monitor
 
 
 def make_schedule(config) -> Schedule:
-    schedule = config.schedule.to_dict()
-    if not (config.features.name and config.features.patches):
-        schedule["patch_kimages"] = 0.0
-    return Schedule(resolution=config.model.resolution, **schedule)
+    """The schedule of a configuration; a model without a patch discriminator trains none."""
+    schedule = Schedule(resolution=config.model.resolution, **config.schedule)
+    if config.features.name and config.features.patch_discriminator:
+        return schedule
+    return dataclasses.replace(schedule, patch_kimages=0.0)
 
 
 def compiled_model(config):
@@ -36,16 +38,29 @@ def compiled_model(config):
     import keras
 
     model = build.build_model(config)
-    others = (
-        "abnormal_share",
-        "synthetic_share",
-        "synthetic_kinds",
-        "top_share",
-        "masks",
-    )  # of the batches and the networks
-    objective = {k: v for k, v in config.objective.items() if k not in others}
-    model.compile(keras.optimizers.Adam(config.schedule.learning_rate, beta_1=0.0, beta_2=0.99), **objective)
+    optimizer = keras.optimizers.Adam(config.schedule.learning_rate, beta_1=0.0, beta_2=0.99)
+    model.compile(optimizer, **config.objective)
     return model
+
+
+def make_batches(config, splits, store) -> Batches:
+    """The batches of a configuration's training."""
+    synthetic = config.objective.synthetic_weight > 0
+    # With alpha 1 the known abnormal images count for nothing: do not spend time on them.
+    abnormal = splits.abnormal if config.objective.alpha < 1 else []
+    settings = config.batches.to_dict()
+    settings["synthetic_share"] *= synthetic
+    settings["synthetic_kinds"] = training_kinds(words(config.batches.synthetic_kinds))
+    settings["masks"] &= bool(abnormal) or synthetic
+    return Batches(
+        store,
+        splits.normal,
+        abnormal,
+        config.model.latent_size,
+        seed=config.seed,
+        augment_draws=DRAWS if config.objective.augment else 0,
+        **settings,
+    )
 
 
 class Training:
@@ -59,25 +74,10 @@ class Training:
         set_deterministic(config.seed)
         self.config, self.say = config, say
         self.checkpoints = pathlib.Path(folder) / run_folder.CHECKPOINTS
-        # With alpha 1 the known abnormal images count for nothing: do not spend time on them.
-        abnormal = splits.abnormal if config.objective.alpha < 1 else []
         try:
             self.strategy, self.worker, self.workers = make_strategy(config.train.distribution)
             self.schedule = make_schedule(config)
-            self.batches = Batches(
-                store,
-                splits.normal,
-                abnormal,
-                config.model.latent_size,
-                config.objective.abnormal_share,
-                config.data.flips,
-                config.data.shift_px,
-                config.seed,
-                config.objective.synthetic_share if config.objective.synthetic_weight else 0.0,
-                config.objective.masks and (bool(abnormal) or config.objective.synthetic_weight > 0),
-                DRAWS if config.objective.augment else 0,
-                training_kinds(words(config.objective.synthetic_kinds)),
-            )
+            self.batches = make_batches(config, splits, store)
             with self.strategy.scope():
                 self.model = compiled_model(config)
         except ValueError as error:
@@ -97,8 +97,7 @@ class Training:
         """Trains to the end of the schedule and returns the model.
 
         Raises: RunError when it diverges a second time; KeyboardInterrupt, after saving, on SIGINT or
-          SIGTERM;
-        CheckpointError when a checkpoint cannot be written.
+          SIGTERM; CheckpointError when a checkpoint cannot be written.
         """
         progress, config = self.progress, self.config.train
         with self.monitor, _asked_to_stop() as stop:

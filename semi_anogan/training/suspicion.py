@@ -1,12 +1,42 @@
-"""Which of the "normal" training images look most abnormal: for a person to check, and to stand in where no
-defect is known.
+"""Which of the "normal" training images look most abnormal: for a person to check, and to stand in for
+defects.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from semi_anogan.data.dataset import Example
+from semi_anogan.scoring import patch_samples
+from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.patch_samples import PatchSamples
+from semi_anogan.scoring.robust import robust_z
 
 MOST = 10.0  # robust standard deviations that one judgement may count
+
+
+class Samples(NamedTuple):
+    """drawn: {normal training example: its PatchSamples}; isolation: {normal example, held-out ones too: how
+    far it is
+    from all the others}.
+    """
+
+    drawn: dict[Example, PatchSamples]
+    isolation: dict[Example, float]
+
+    @classmethod
+    def none(cls) -> "Samples":
+        """Of a model without pretrained features."""
+        return cls({}, {})
+
+
+def sample_patches(reader, read, splits, seed: int) -> Samples:
+    """Patches of the normal training images, and the isolation of each image from the training ones."""
+    drawn = reader.patch_samples(read(splits.normal, "patches of normal"), seed)
+    held_out = reader.patch_samples(read(splits.held_out_normal, "patches of held-out normal"), seed)
+    isolation = dict(zip(splits.normal, patch_samples.isolation(drawn), strict=True))
+    isolation |= zip(splits.held_out_normal, patch_samples.isolation(held_out, drawn), strict=True)
+    return Samples(dict(zip(splits.normal, drawn, strict=True)), isolation)
 
 
 def rank(
@@ -15,11 +45,9 @@ def rank(
     """All images labelled normal, training and held-out ones, the most suspicious first, each with its
     suspicion.
 
-    The suspicion is the mean of up to three judgements, each in robust standard deviations over the images of
-    its part (the training
-    ones score lower as a whole, since the networks know them): the scores of the discriminators that known
-    abnormal images
-    trained, the isolation, and the likeness.
+    The suspicion is the mean of up to three judgements: the scores of the discriminators that known abnormal
+      images trained, the isolation, and the likeness. Each is in robust standard deviations over the images
+      of its part (the training ones score lower as a whole, since the networks know them).
 
     Args:
       read: (examples, what is shown) -> images; splits: data.splits.Splits.
@@ -27,39 +55,31 @@ def rank(
       likeness: the Likeness to the known defects, or to the stand_ins; of each of these counts what the
         others' discriminant says.
     """
-    from semi_anogan.scoring.detector import build_detector
-
-    of_networks = ["discriminator"] + (["patches"] if model.patches is not None else [])
-    trained = any(
-        not e.reviewed for e in splits.abnormal
-    )  # those that a review has found may have come after the training
+    of_networks = ["discriminator"] + (["patches"] if model.patch_discriminator is not None else [])
+    # Those that a review has found may have come after the training.
+    trained = any(not e.reviewed for e in splits.abnormal)
     components = of_networks if trained or not isolation else []
     components = components + (["likeness"] if likeness is not None else [])
-    detector = build_detector(config, model, components=components, likeness=likeness) if components else None
-    left_out = (
-        dict(zip(stand_ins, likeness.left_out, strict=False)) if likeness is not None else {}
-    )  # none of one or of very many
+    detector = None
+    if components:
+        detector = Detector.of_config(config, model, components=components, likeness=likeness)
+    # There are none of one or of very many.
+    left_out = dict(zip(stand_ins, likeness.left_out, strict=False)) if likeness is not None else {}
     ranked = []
     for examples, what in ((splits.normal, "normal"), (splits.held_out_normal, "held-out normal")):
         judgements = [[isolation[e] for e in examples]] if isolation else []
         if detector is not None:
-            measured = detector.measure(read(examples, f"suspicion of {what}"), overlap=True)
-            found = dict(zip(detector.names, np.stack([m.components for m in measured]).T, strict=True))
+            images = read(examples, f"suspicion of {what}")
+            measured = np.stack([m.components for m in detector.measure(images, overlap=True)])
+            found = dict(zip(detector.names, measured.T, strict=True))
             if "likeness" in found:
-                judgements.append(
-                    [left_out.get(e, value) for e, value in zip(examples, found["likeness"], strict=True)]
-                )
+                pairs = zip(examples, found["likeness"], strict=True)
+                judgements.append([left_out.get(e, value) for e, value in pairs])
             if "discriminator" in found:
-                judgements.append(np.mean([_standardised(found[name]) for name in of_networks], axis=0))
-        suspicion = np.mean([np.clip(_standardised(j), -MOST, MOST) for j in judgements], axis=0)
+                judgements.append(np.mean([robust_z(found[name]) for name in of_networks], axis=0))
+        suspicion = np.mean([np.clip(robust_z(j), -MOST, MOST) for j in judgements], axis=0)
         ranked += zip(examples, suspicion.tolist(), strict=True)
     return sorted(ranked, key=lambda pair: -pair[1])
-
-
-def _standardised(values) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    median = np.median(values)
-    return (values - median) / (1.4826 * np.median(np.abs(values - median)) + 1e-6)
 
 
 def highest(values: dict[Example, float], examples: list[Example], count: int) -> list[Example]:

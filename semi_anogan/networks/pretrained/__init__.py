@@ -1,1 +1,1 @@
-"""Networks pretrained on ImageNet, as features. Nothing is trained here but the offsets of their last blocks."""
+"""Networks pretrained on ImageNet, as features. Nothing but the offsets of their last blocks is trained."""

@@ -1,8 +1,7 @@
 """EfficientNet-Lite0, embedded: ImageNet features at several scales, frozen or fine-tuned.
 
 efficientnet_lite0.npz holds its weights (Tan & Le 2019, arXiv 1905.11946; the Lite variant of TensorFlow's
-model garden)
-without the head, batch normalisation folded in; see NOTICE.
+model garden) without the head, batch normalisation folded in; see NOTICE.
 """
 
 import functools
@@ -91,11 +90,9 @@ class PretrainedFeatures(keras.Model):
 
     Args:
       last_block: 2, 4, 10 or 15, where the network ends: the features are those of strides 4 (24 channels), 8
-        (40), 16 (112)
-        and 32 (320) up to it.
+        (40), 16 (112) and 32 (320) up to it.
       trainable_blocks: how many of its last blocks are fine-tuned; 0 is frozen. Only the fine-tuned ones are
-        variables of the
-        model (and in its checkpoints); the others are the package's.
+        variables of the model (and in its checkpoints); the others are the package's.
     """
 
     def __init__(self, last_block: int = 15, trainable_blocks: int = 0, **kwargs):
@@ -148,7 +145,7 @@ class PretrainedFeatures(keras.Model):
         return self._blocks(relu6(self._conv(x, "stem", 2)), range(self.first_trained), tuned=False)
 
     def _end(self, x, tuned: bool):
-        """The features of the blocks from the first that is fine-tuned on, with or without the fine-tuning."""
+        """The features of the fine-tuned blocks, with or without the fine-tuning."""
         return self._blocks(x, range(self.first_trained, self.last_block + 1), tuned)[1]
 
     def _blocks(self, x, blocks, tuned: bool):
