@@ -41,8 +41,7 @@ def _parse_flags(argv):
 
 
 def define_config(text: str):
-    """Defines --config and --config.KEY; a key that the configuration does not have ends the command with one
-    line.
+    """Defines --config and --config.KEY; a key that there is not ends the command with one line.
 
     ml_collections looks the keys up when the flag is defined, and again in the file of --config when flags
     are parsed.
@@ -56,9 +55,7 @@ def define_config(text: str):
 
 
 def config_of(holder):
-    """The configuration of the flag that define_config made; a file that cannot be loaded ends the command
-    with one line.
-    """
+    """The configuration of define_config's flag; a file that cannot be loaded ends the command."""
     path = config_flags.get_config_filename(flags.FLAGS[holder.name])
     if not os.path.isfile(path.split(":")[0]):
         _refuse(
@@ -73,8 +70,7 @@ def config_of(holder):
 
 
 def arranged(argv: list[str], told: bool = False) -> list[str]:
-    """The arguments as ml_collections wants them: --config first, keys spelt as they are now, the file where
-    it is.
+    """The arguments as ml_collections wants them: --config first, keys spelt as now, an existing file.
 
     A file that does not exist here is looked for by its name among the installed configurations; told: and a
     line says so.
@@ -102,9 +98,7 @@ def arranged(argv: list[str], told: bool = False) -> list[str]:
 
 
 def _config_path(path: str) -> str:
-    """The path itself, or the installed configuration that NAME, NAME.py or configs/NAME.py means where that
-    is no file.
-    """
+    """The path, or the installed configuration that NAME, NAME.py or configs/NAME.py means else."""
     given = pathlib.Path(path)
     installed = config_folder() / f"{given.stem}.py"
     meant = str(given.parent) in (".", "configs") and given.suffix in ("", ".py") and installed.is_file()
@@ -122,17 +116,16 @@ def _refuse(text: str):
 
 
 def load_framework():
-    """Imports Keras with its backend; what the backend's libraries print while loading is shown only if that
-    fails.
-    """
+    """Imports Keras with its backend; what libraries print meanwhile is shown only if that fails."""
     with quiet():
         import semi_anogan.backend  # noqa: F401
 
 
 @contextlib.contextmanager
 def quiet(*telling: type[Exception]):
-    """What libraries print on stderr inside is shown only if it fails, but for errors that say enough
-    (`telling`).
+    """What libraries print on stderr inside is shown only if it fails.
+
+    telling: errors that say enough without it.
     """
     sys.stderr.flush()
     saved = os.dup(2)

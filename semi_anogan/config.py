@@ -1,5 +1,4 @@
-"""Every setting: its default, its range, and what it means. Each section's keys are the arguments of what
-receives it.
+"""Every setting: its default, its range, what it means. A section holds the arguments of its receiver.
 
 A default and a range stand here alone: the classes that take a setting read both from here. Standard library
   only, but for `default_config`, so that an edge device needs no more.
@@ -15,8 +14,9 @@ DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker")
 
 
 class Key(NamedTuple):
-    """A setting: its default, what it means, its range in words and as a function; kind: of one whose default
-    is None.
+    """A setting: its default, what it means, its range in words and as a function.
+
+    kind: the type of one whose default is None.
     """
 
     default: object
@@ -245,9 +245,7 @@ def default(key: str):
 
 
 def check_ranges(section: str, **values):
-    """ConfigError for the first of a section's settings that is out of its range; the message names key and
-    value.
-    """
+    """ConfigError for the first of a section's settings out of its range; it names key and value."""
     for name, value in values.items():
         key = SECTIONS[section][name]
         if not key.holds(value):

@@ -1,12 +1,8 @@
-"""Errors that a user can mend: the message names the file, the row or the setting, and the value that was
-found.
-"""
+"""Errors that a user can mend: the message names the file, row or setting, and the value found."""
 
 
 class UserError(Exception):
-    """What a command tells in one line, without a traceback; every error of the package that a user can mend
-    is one.
-    """
+    """What a command tells in one line, without a traceback. All errors a user can mend are such."""
 
 
 class ConfigError(UserError, ValueError):
@@ -18,7 +14,7 @@ class DataError(UserError, ValueError):
 
 
 class RunError(UserError, RuntimeError):
-    """A run folder that is missing, in use, damaged or of another run; or a request that a run cannot meet."""
+    """A run folder that is missing, in use, damaged or of another run; or what a run cannot do."""
 
 
 class CheckpointError(UserError, RuntimeError):

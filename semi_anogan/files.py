@@ -10,9 +10,7 @@ from semi_anogan.errors import UserError
 
 @contextlib.contextmanager
 def told_writing(where, error: type[UserError]) -> Iterator[None]:
-    """Turns a failed write inside (a full disk, say) into `error`, which names the file; `where`: named if it
-    is not known.
-    """
+    """Turns a failed write inside into `error`, which names the file, or `where` if it is not known."""
     try:
         yield
     except OSError as reason:

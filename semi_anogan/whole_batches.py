@@ -1,4 +1,4 @@
-"""Whole batches for functions of a fixed batch size: the last batch is filled up, and what was added is cut off again."""
+"""Whole batches for functions of a fixed batch size: the last is filled up, and cut again."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def batch_rows(count: int, size: int) -> Iterator[np.ndarray]:
-    """Row numbers of batches of exactly `size` out of `count` rows, in order; the last is filled from the first row on."""
+    """Row numbers of batches of exactly `size`, in order; the last is filled from the first row on."""
     for start in range(0, count, size):
         yield np.arange(start, start + size) % count
 
 
 def filled(items: Sequence, size: int) -> list:
-    """Exactly `size` items: those given, at most `size` and at least one, from the first on again where they are fewer."""
+    """Exactly `size` items: those given (1 to `size`), from the first on again where they are fewer."""
     return [items[row] for row in next(batch_rows(len(items), size))]
 
 

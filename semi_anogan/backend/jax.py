@@ -8,9 +8,7 @@ import numpy as np
 
 
 def input_gradients(function, x):
-    """(function(x), gradient of its sum with respect to x); differentiable itself. function: tensor ->
-    tensor.
-    """
+    """(function(x), gradient of its sum with respect to x); differentiable itself."""
     values, pullback = jax.vjp(function, x)
     return values, pullback(jax.numpy.ones_like(values))[0]
 
@@ -33,9 +31,7 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a keras.Model with `losses`, `generator` (whose variables come first) and
-    `update_averages`.
-    """
+    """`train_step` of a model with `losses`, `update_averages`, and `generator`, whose variables are first."""
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer_variables, metrics_variables = state
@@ -74,9 +70,7 @@ class TrainStep:
 
 
 class Trainer:
-    """Runs `train_step` on one batch at a time, compiled once per stage; the weights stay on the device
-    between steps.
-    """
+    """Runs `train_step` batch by batch, compiled once a stage; the weights stay on the device."""
 
     def __init__(self, model, strategy):
         del strategy  # one device

@@ -12,9 +12,7 @@ from tensorflow.python.eager import context
 
 
 def input_gradients(function, x):
-    """(function(x), gradient of its sum with respect to x); differentiable itself. function: tensor ->
-    tensor.
-    """
+    """(function(x), gradient of its sum with respect to x); differentiable itself."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         values = function(x)
@@ -34,8 +32,7 @@ def compile_function(function, model):
 
 
 def _whatever_memory_is_free(compiled):
-    """The tf.function without Grappler's memory optimizer, so that its graph does not depend on how much
-    memory is free.
+    """The tf.function without Grappler's memory optimizer, whose graph depends on the free memory.
 
     Where that is little, the optimizer writes sums of gradients into temporary variables, and two calls of
     one function at the same time share those: one fails with "Resource ... tmp_var ... already exists".
@@ -68,9 +65,7 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a keras.Model with `losses`, `generator`, `discriminating_variables` and
-    `update_averages`.
-    """
+    """`train_step` of a model with `losses`, `generator`, `discriminating_variables`, `update_averages`."""
 
     def train_step(self, data):
         batch = self.unpack(data)
@@ -151,8 +146,7 @@ def worker_index(name: str) -> int:
 
 
 def make_strategy(name: str):
-    """(strategy, this process' index, number of processes) for "one_device", "mirrored", "multi_worker" or
-    "auto".
+    """(strategy, this process' index, number of processes) of one of config.DISTRIBUTIONS.
 
     "auto" is multi_worker where TF_CONFIG names several workers, mirrored where there are several GPUs, else
     one device.

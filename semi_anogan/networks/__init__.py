@@ -1,3 +1,1 @@
-"""Every trainable network with its layers, losses, objective and schedule, and the search on the latents. No
-file, no statistics of a data set.
-"""
+"""Every trainable network, its layers, losses, objective, schedule; the search on the latents. No files."""

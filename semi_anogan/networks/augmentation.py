@@ -1,5 +1,4 @@
-"""Differentiable augmentation of all that the discriminator sees, for few images (Zhao et al. 2020, arXiv
-2006.10738).
+"""Differentiable augmentation of all that the discriminator sees, for few images (Zhao et al. 2020).
 
 Normal, generated and abnormal images alike are changed at random before the discriminator judges them, and
 the generator learns through the change. So the discriminator cannot learn few images by heart, and the

@@ -1,5 +1,4 @@
-"""Generator and discriminator of the progressive growing GAN (Karras et al. 2017): one definition for all
-stages.
+"""Generator, discriminator and encoder (Karras et al. 2017): one definition for all stages.
 
 Every network holds the layers of all its resolutions. A call names the stage's resolution (a Python int,
 fixed when compiled) and the fade (a number or tensor): 0 is the upscaled previous stage, 1 the new one. So
@@ -63,9 +62,7 @@ class _GrowingNetwork(keras.Model):
         self.filters_cap = filters_cap
 
     def filters(self, resolution: int) -> int:
-        """Channels of the feature maps at a resolution: base / resolution, at most the cap, at least
-        MIN_FILTERS.
-        """
+        """Channels of the feature maps at a resolution: base / resolution, from MIN_FILTERS to the cap."""
         return max(MIN_FILTERS, min(self.filters_base // resolution, self.filters_cap))
 
     def build(self, input_shape=None):
@@ -84,8 +81,7 @@ class _GrowingNetwork(keras.Model):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Generator(_GrowingNetwork):
-    """Latents to images: [N, latent_size] from N(0, 1) -> [N, resolution, resolution, channels], about [-1,
-    1].
+    """Latents [N, latent_size] from N(0, 1) -> images [N, resolution, resolution, channels], about [-1, 1].
 
     Args:
       resolution: side of the largest images, a power of two from 4 to 1024.
@@ -207,8 +203,7 @@ class Discriminator(_GrowingNetwork):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Encoder(_GrowingNetwork):
-    """Images to the latents where their search starts: [N, resolution, resolution, channels] -> [N,
-    latent_size].
+    """Images [N, resolution, resolution, channels] -> latents [N, latent_size] where their search starts.
 
     izi_f of f-AnoGAN (Schlegl et al. 2019): trained so that the generator draws the image again from what it
     says.

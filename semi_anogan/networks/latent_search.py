@@ -1,6 +1,4 @@
-"""The latent search: for each image the latents whose generated image is nearest (Schlegl et al. 2017,
-section 2.2).
-"""
+"""The latent search: the latents whose generated image is nearest (Schlegl et al. 2017, section 2.2)."""
 
 import keras
 import numpy as np
@@ -119,8 +117,9 @@ class LatentSearch:
         return ops.reshape(images, (-1, int(np.prod(images.shape[1:]))))
 
     def features(self, images):
-        """What feature matching compares: the discriminator's features and the pretrained ones, list of [N,
-        h, w, C].
+        """What feature matching compares of images: list of [N, h, w, C].
+
+        The discriminator's features, and the pretrained ones where there are any.
         """
         return self.discriminator(images)[1] + (
             self.pretrained(images) if self.pretrained is not None else []

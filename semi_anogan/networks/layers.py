@@ -150,8 +150,7 @@ class EqualizedConv(_Equalized):
 
 
 class MinibatchStddev(keras.layers.Layer):
-    """Appends the average standard deviation over the batch as one more channel (Karras et al. 2017, section
-    3).
+    """Appends the mean standard deviation over the batch as a channel (Karras et al. 2017, section 3).
 
     Times sqrt(C), so that it weighs as much in what follows as the C features together: weights of equalised
     layers move slowly, and as one channel among 65 the discriminator of a short training did not come to see

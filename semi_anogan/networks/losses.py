@@ -1,5 +1,4 @@
-"""The objective: adversarial terms, the alpha mixture, gradient penalties; residual and feature matching of
-the search.
+"""The terms of the objective and of the search: adversarial, alpha mixture, penalties, residual, features.
 
 Every function returns one value per example [N] unless it says otherwise; the caller reduces. Gradients
 arrive as arguments.
@@ -41,8 +40,9 @@ class NonSaturating:
 
 
 class WassersteinGP:
-    """WGAN-GP (Gulrajani et al. 2017): the critic's mean difference, its gradient norm held at 1 between
-    normal and generated.
+    """WGAN-GP (Gulrajani et al. 2017): the critic's mean difference.
+
+    Its gradient norm is held at 1 between normal and generated images.
 
     With the drift term of Karras et al. 2017 (appendix A.1), 0.001 logit^2 on normal images.
     """
@@ -87,8 +87,7 @@ def weighted_mean(values, weights):
 
 
 def variety(generated, images, weights):
-    """Scalar: how much generated images differ from each other, in units of how much the images with a weight
-    do.
+    """Scalar: how much generated images differ, in units of how much the images with a weight do.
 
     Each as the standard deviation over the batch, averaged over the pixels. About 1 for a generator that
     knows all the images, near 0 for one that draws a single image; 0 where there are not two images of each.
@@ -104,8 +103,7 @@ def variety(generated, images, weights):
 
 
 def kept_shares(losses, trim_share):
-    """How much of each loss a trimmed mean keeps, 0 to 1: the largest `trim_share` of the N are left out: [N]
-    -> [N].
+    """How much of each loss a trimmed mean keeps, 0 to 1: [N] -> [N]; the largest are left out.
 
     trim_share: scalar in [0, 1]; where it is no whole number of losses, the next one counts in part.
     """
@@ -150,9 +148,7 @@ def gradient_norm_penalty(gradients):
 
 
 def residual(images, reconstructions):
-    """Residual loss L_R (Schlegl et al. 2017, eq. 3), as a mean so that it does not depend on the resolution:
-    [N].
-    """
+    """Residual loss L_R (Schlegl et al. 2017, eq. 3), as a mean over the pixels: [N]."""
     return ops.mean(ops.abs(images - reconstructions), axis=(1, 2, 3))
 
 

@@ -18,9 +18,7 @@ from semi_anogan.networks.patch_discriminator import PatchDiscriminator
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSettings:
-    """A pretrained network's part in the model: the section `features` of the configuration; no name, no
-    features.
-    """
+    """The section `features` of the configuration: a pretrained network's part in the model, or no name."""
 
     name: str = ""
     weights: str | None = default("features.weights")
@@ -64,9 +62,7 @@ class Batch(NamedTuple):
 
 
 class Averaged:
-    """A network in training, and one with the moving average of its weights (Karras et al. 2017, section
-    4.1).
-    """
+    """A network in training, and one with the moving average of its weights (Karras et al. 2017)."""
 
     def __init__(self, make: Callable[[str], keras.Model], name: str):
         self.trained, self.average = make(name), make(f"{name}_average")
@@ -151,9 +147,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         self.build()
 
     def _add_networks(self):
-        """Makes the networks. The order of the attributes is that of the variables in checkpoints, and must
-        stay.
-        """
+        """Makes the networks. The order of the attributes is that of checkpoints' variables: it must stay."""
         sizes, top_share, settings = self.sizes, self.options["top_share"], self.features
         generator = Averaged(lambda name: Generator(**sizes, name=name), "generator")
         discriminator = Averaged(
@@ -330,9 +324,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         return self.trainable_variables[len(self.generator.trainable_variables) :]
 
     def update_averages(self):
-        """Moves the averages of what is being trained, faster in the first steps so that the start is
-        forgotten.
-        """
+        """Moves the averages of what is trained, faster in the first steps to forget the start."""
         step = ops.cast(self.optimizer.iterations, "float32")
         decay = ops.minimum(self.objective["average_decay"], (1.0 + step) / (10.0 + step))
         for name, pair in self._averaged.items():

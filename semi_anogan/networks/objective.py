@@ -95,8 +95,7 @@ def mixture(model, logits, labels, generated):
 
 
 def of_patch_discriminator(model, batch):
-    """(loss, logs) of the patch discriminator: logistic, normal against abnormal images, which weigh the
-    same.
+    """(loss, logs) of the patch discriminator: logistic; both kinds of images weigh the same.
 
     Of the abnormal ones, synthetic images weigh `synthetic_weight` times the known ones. Where masks say
     which pixels are abnormal, only their patches are treated so, and all others as normal.
@@ -133,9 +132,7 @@ def of_patch_discriminator(model, batch):
 
 
 def of_encoder(model, images, normal):
-    """The search's loss at the encoder's latents, for every other image of the batch (izi_f, Schlegl et al.
-    2019).
-    """
+    """The search's loss at the encoder's latents (izi_f, Schlegl et al. 2019), of every other image."""
     images, normal = images[::2], normal[::2]
     latents = model.encoder(images)
     reconstructions = model.generator_average(latents)
@@ -147,8 +144,9 @@ def of_encoder(model, images, normal):
 
 
 def update_trim_rate(model, logits, labels):
-    """Moves the estimate of how many normal images are not: the share beyond the middle to the known abnormal
-    ones.
+    """Moves the estimate of how many normal images are not.
+
+    It is the share of them that lie beyond the middle to the known abnormal ones.
     """
     if model.stage_resolution < model.sizes["resolution"]:
         return

@@ -1,6 +1,4 @@
-"""The discriminator on pretrained features: a logit for each patch, of which an image's highest share
-decides.
-"""
+"""The discriminator on pretrained features: it judges patches, and an image's worst decide."""
 
 import keras
 
@@ -14,8 +12,9 @@ HIDDEN = 64
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PatchDiscriminator(keras.Model):
-    """Images to one logit (high = like the normal images) through ImageNet features (projected discriminator,
-    Sauer et al. 2021).
+    """Images to one logit through ImageNet features (projected discriminator, Sauer et al. 2021).
+
+    High is like the normal images.
 
     On each scale of features from stride 8 on, two 1 x 1 convolutions give an evidence map, one value for
     each patch, and the mean of its highest values (multiple-instance pooling) is taken off the logit.

@@ -81,9 +81,7 @@ def read_arrays(path, make):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Makes the folder and holds its lock; the lock ends with the process, however it ends. RunError when it
-    is taken.
-    """
+    """Makes the folder and holds its lock, until the process ends. RunError when it is taken."""
     folder = pathlib.Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

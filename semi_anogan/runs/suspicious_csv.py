@@ -9,8 +9,7 @@ from semi_anogan.files import atomically
 
 
 def write(path, ranked, found=()):
-    """suspicious.csv: path, suspicion and label, the highest first; the label is empty until a person fills
-    it in (data/review.py).
+    """Writes path, suspicion and label, the highest first; a person fills the label in (data/review.py).
 
     What a person has filled in stays, whether or not it was used. found: reviewed examples that are abnormal,
     and so not ranked. RunError when it cannot be written; the file is then what it was.
@@ -30,9 +29,7 @@ def write(path, ranked, found=()):
 
 
 def read_highest(path, count: int) -> list[tuple[str, float]]:
-    """The first `count` rows of suspicious.csv that have no label yet; none where there is no such file (a
-    run of an earlier version).
-    """
+    """The first `count` rows that have no label yet; none where there is no such file."""
     unlabelled = (row for row in _rows(path) if not row.get("label"))
     return [(row["path"], float(row["suspicion"])) for row in itertools.islice(unlabelled, count)]
 

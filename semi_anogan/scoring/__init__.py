@@ -1,3 +1,1 @@
-"""From images to score, label and map: the detector and the parts it is made of. How the parts are chosen
-lies in training.
-"""
+"""From images to score, label and map: the detector and its parts. What they learn from lies in training."""

@@ -1,6 +1,4 @@
-"""From images of any size to batches of the size that a model takes, and from its maps back. numpy and Pillow
-only.
-"""
+"""From images of any size to a model's batches, and from its maps back. numpy and Pillow only."""
 
 import collections
 import concurrent.futures
@@ -46,8 +44,7 @@ class Preparation:
     tile: bool
 
     def __call__(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
-        """(own size, size of its map, what is measured: itself or its tiles, each [image_size, image_size,
-        channels]).
+        """(own size, size of its map, itself or its tiles: each [image_size, image_size, channels]).
 
         image: [H, W, C] or [H, W], uint8 or float in [-1, 1]; ValueError for anything else.
         """
@@ -72,8 +69,7 @@ class Preparation:
 
 
 class BaseDetector:
-    """Measures and judges images of any size with what measures batches of one size; for Detector and the
-    edge runtime.
+    """Measures and judges images of any size; what Detector and the edge runtime share.
 
     A subclass gives `_measure_batch`: images [batch_size, image_size, image_size, channels] -> (components,
       layers [, reconstructions[, differences]]), as in Measurement with a batch axis; and `_combined`: the
@@ -111,8 +107,7 @@ class BaseDetector:
         return self.calibrated.threshold
 
     def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
-        """Measures images in order, batch by batch; no more than `at_once` batches and an image are in
-        memory.
+        """Measures images in order; no more than `at_once` batches and an image are in memory.
 
         Args: images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size; overlap: run batches
           while the next one is read, which is faster, but an image then comes out when `at_once` further

@@ -86,9 +86,7 @@ class Calibration:
         return dataclasses.replace(self, **kept)
 
     def to_dict(self) -> dict:
-        """A dict of plain JSON values, exact: from_dict(json.loads(json.dumps(d))) is the same, less the
-        map's statistics.
-        """
+        """Plain JSON values, from which from_dict makes exactly the same, less the map's statistics."""
         values = dataclasses.asdict(self)
         del values["map_center"], values["map_scale"]
         return {self.ON_DISK.get(k, k): list(v) if isinstance(v, tuple) else v for k, v in values.items()}
@@ -109,8 +107,9 @@ class Calibration:
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Training images that are held out, or the components [., K] of each: what weights and threshold rest
-    on.
+    """Training images that are held out, or the components [., K] of each.
+
+    Weights and threshold rest on them.
 
     normal: labelled normal, some may be mislabelled. abnormal: known abnormal images.
     synthetic: normal images with synthetic defects, which weigh the components beside the abnormal ones.
@@ -218,9 +217,7 @@ def fit(
 
 
 def _by_regression(names, z_normal, sources: dict, ignored, warnings) -> tuple[str, np.ndarray | None, float]:
-    """(method, weights, bias) of a regression against the sources by name; ROBUST_Z_SUM where it cannot be
-    used.
-    """
+    """(method, weights, bias) against the sources by name; ROBUST_Z_SUM where that fails."""
     if not sources:
         return ROBUST_Z_SUM, None, 0.0
     what = f"{' and '.join(sources)} abnormal"
@@ -250,9 +247,7 @@ def _by_groups(names, z_normal, groups, anchor, trusted) -> np.ndarray:
 
 
 def _kept(scores, keep, of_known, checked) -> np.ndarray:
-    """Which of the scores the threshold is read off, bool [N]; of_known: scores of known abnormal images, or
-    None.
-    """
+    """Which scores the threshold is read off, bool [N]; of_known: known abnormal images' scores, or None."""
     if of_known is not None:
         keep = probably_normal(scores, of_known, keep) >= 0.5
         # An unusual normal image, far from the others but lower than known defects score, is one that the

@@ -1,6 +1,4 @@
-"""Whole images told apart: logistic regression on the mean and the spread of every pretrained feature over
-the image.
-"""
+"""Whole images told apart, by how each pretrained feature is spread over the image."""
 
 from collections.abc import Sequence
 
@@ -14,8 +12,9 @@ MOST = 20000  # normal images or tiles that it is fitted to, drawn at random whe
 
 
 class Classifier:
-    """Logistic regression between normal and known abnormal images, on frozen ImageNet features pooled over
-    the whole image.
+    """Logistic regression between normal and known abnormal images, on frozen ImageNet features.
+
+    These are pooled over the whole image: their mean and their standard deviation.
 
     It sees what the patches of memory, likeness and patch discriminator do not: how features are spread over
     the image. It is linear and shrunk, and its features are those of photographs, whatever training made of
@@ -79,9 +78,7 @@ class Classifier:
 
 
 def pooled(features):
-    """Mean and standard deviation over the image of each feature of each scale: list of [N, h, w, C] -> [N, 2
-    sum of C].
-    """
+    """Mean and deviation over the image of each feature: list of [N, h, w, C] -> [N, 2 sum of C]."""
     means = [ops.mean(f, axis=(1, 2), keepdims=True) for f in features]
     variances = [ops.mean(ops.square(f - mean), axis=(1, 2)) for f, mean in zip(features, means, strict=True)]
     return ops.concatenate([m[:, 0, 0] for m in means] + [ops.sqrt(v + 1e-12) for v in variances], axis=-1)

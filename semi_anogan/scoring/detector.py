@@ -198,9 +198,7 @@ class Detector(BaseDetector):
         return calibrated
 
     def fuse(self, held_out: HeldOut, false_alarm_rate: float, trusted: Sequence[str] = ()) -> Calibration:
-        """Score statistics, weights and threshold of components [., K] of held-out images; `calibrate`
-        measures them.
-        """
+        """What `calibrate` makes of the components [., K] of held-out images."""
         settings = {"groups": [table.BY_NAME[name].evidence for name in self.names], "anchor": "memory"}
         left_out = () if self.likeness is None else self.likeness.left_out
         if len(held_out.known) and not len(held_out.abnormal) and len(left_out):
@@ -217,8 +215,7 @@ class Detector(BaseDetector):
         return calibrating.fit(self.names, held_out, false_alarm_rate, trusted=trusted, **settings)
 
     def pruned(self) -> "Detector":
-        """A detector of the same scores, labels and maps that does not compute the components whose weight is
-        0.
+        """A detector of the same scores and maps, without the components whose weight is 0.
 
         Where no component that needs the search has a weight it does not search, which is several times
         faster; there are no reconstructions then.
@@ -256,9 +253,7 @@ class Detector(BaseDetector):
             raise ValueError(f"map_center and map_scale have {found} values, must have {layers} each")
 
     def _map_weights(self) -> np.ndarray:
-        """Each component's layers share its weight in the score; all weigh the same where those with layers
-        have none.
-        """
+        """A component's layers share its weight in the score; all weigh the same where none has any."""
         weights = dict(zip(self.names, self.calibrated.weights, strict=True))
         counts = self.graph.layer_counts
         shares = np.concatenate([np.full(count, weights[name] / count) for name, count in counts.items()])
@@ -271,9 +266,7 @@ class Detector(BaseDetector):
         return (layers - center) @ (self._map_weights() / scale)
 
     def _score_batch(self, images):
-        """[B, S, S, C] -> (components [B, K], layers [B, R, R, L]) and, with search, (reconstructions,
-        differences).
-        """
+        """[B, S, S, C] -> components [B, K], layers [B, R, R, L] and, with search, two pictures."""
         shape = (self.batch_size, self.image_size, self.image_size, self.channels)
         return self.graph(ops.reshape(ops.convert_to_tensor(images, "float32"), shape))
 
@@ -296,9 +289,7 @@ class Detector(BaseDetector):
         return Detection(*verdict(components, layers)[:3])
 
     def search_of(self, images):
-        """The latents that the search finds for a batch [batch_size, S, S, C] as the model takes it:
-        [batch_size, L].
-        """
+        """The latents [batch_size, L] that the search finds for a batch [batch_size, S, S, C]."""
         if self._search_latents is None:
             self._search_latents = compile_function(lambda x: self.search(self.graph.small(x))[0], self.model)
         return self._search_latents(images)
@@ -333,9 +324,7 @@ def _calibration_of(state: dict) -> Calibration:
 
 
 def _fitted_parts(folder: pathlib.Path) -> dict:
-    """What was fitted to the pretrained features, by its name among the arguments of Detector, as far as the
-    run has it.
-    """
+    """What was fitted to the features, by its name among the arguments of Detector, if it is there."""
     files = {
         "memory": (run_folder.MEMORY, Memory),
         "likeness": (run_folder.LIKENESS, Likeness.of_arrays),

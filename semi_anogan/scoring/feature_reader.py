@@ -16,9 +16,7 @@ from semi_anogan.whole_batches import filled
 
 
 def feature_network(model):
-    """The pretrained network of a SemiAnoGAN: the patch discriminator's, as its averaged weights have it, or
-    a frozen one.
-    """
+    """A SemiAnoGAN's pretrained network: its patch discriminator's, averaged, or else a frozen one."""
     if model.patch_discriminator is not None:
         return model.patch_discriminator_average.features
     return load_features(model.features.name, model.features.weights)
@@ -75,8 +73,9 @@ class FeatureReader:
         return [np.concatenate(tiles) for tiles in self._of_tiles(images, self._pool)]
 
     def _of_tiles(self, images: Iterable, extract) -> Iterator[list[list[np.ndarray]]]:
-        """Of each image, for each of its tiles, what `extract` makes of it; extract: a batch of tiles ->
-        arrays [N, ...].
+        """Of each image, for each of its tiles, what `extract` makes of it.
+
+        extract: a batch of tiles -> arrays [N, ...].
         """
         counts = []  # tiles of the images read and not yet given back
 

@@ -1,6 +1,4 @@
-"""Scoring image files into scores.csv and maps/: numpy and Pillow only, so that the edge runtime writes the
-same files.
-"""
+"""Scoring image files into scores.csv and maps/, without a framework, so that the edge runtime can."""
 
 import csv
 import pathlib
@@ -18,8 +16,9 @@ COLUMNS = ("path", "score", "label", "status", "error")
 
 
 class Scored(NamedTuple):
-    """One image's outcome: with `error`, the rest is empty. seconds: from the start of reading until the map
-    was known.
+    """One image's outcome; with `error`, the rest is empty.
+
+    seconds: from the start of reading until the map was known.
     """
 
     path: str

@@ -1,6 +1,4 @@
-"""How much each component counts in the score: by regression, by agreement with an anchor, or all groups
-alike.
-"""
+"""How much each component counts: by regression, by agreement with an anchor, or all groups alike."""
 
 from collections.abc import Sequence
 
@@ -50,8 +48,7 @@ def agreement_weights(
 def regression_weights(
     z_normal: np.ndarray, sources: Sequence[np.ndarray], candidates: Sequence[int]
 ) -> tuple[np.ndarray, float]:
-    """Non-negative weights [K] and bias of a logistic regression; all 0 where no component points the right
-    way.
+    """Non-negative weights [K] and bias of a logistic regression; all 0 where none points the right way.
 
     Components are built so that higher is more abnormal. A negative weight says that a component is noise or
     corrects another one in this sample, so it is dropped and the rest refitted. So are, once all are

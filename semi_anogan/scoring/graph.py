@@ -1,5 +1,4 @@
-"""What a detector computes of one batch, in keras.ops, in the parts that scoring and the exported formats
-share.
+"""What a detector computes of one batch, in keras.ops; scoring and the exported formats share it.
 
 images -> start -> latents -> LatentSearch's steps -> latents -> score -> components, map layers -> Verdict ->
 score, map
@@ -17,9 +16,7 @@ from semi_anogan.scoring.memory import TOP_SHARE
 
 
 def layer_counts(model, names, search) -> dict[str, int]:
-    """How many map layers each component has, for those of `names` that have any; search: the LatentSearch or
-    None.
-    """
+    """How many map layers each of the named components has, where it has any; search: or None."""
     scales = len(model.generator.resolutions) - 1  # one for each resolution above 4 x 4
     features, patches = scales, 0
     if search is not None and search.pretrained is not None:
@@ -40,8 +37,7 @@ def layer_counts(model, names, search) -> dict[str, int]:
 
 
 class ScoreGraph:
-    """Images [N, S, S, C] at the model's image_size, N static -> components, map layers and, with search,
-    reconstructions.
+    """Images [N, S, S, C], N static -> components, map layers and, with search, reconstructions.
 
     Args: model: a SemiAnoGAN, whose averaged networks are used; names: the components, in order; search:
       LatentSearch, None without; memory: the Memory of normal patches, likeness: the Likeness, classifier:
@@ -59,9 +55,7 @@ class ScoreGraph:
         self.network = feature_network(model) if of_features else None
 
     def __call__(self, images):
-        """(components [N, K], layers [N, R, R, L]) and, with search, (reconstructions [N, R, R, C],
-        differences).
-        """
+        """(components [N, K], layers [N, R, R, L]); with search also (reconstructions, differences)."""
         return self.score(images, None if self.search is None else self.search(self.small(images))[0])
 
     def small(self, images):

@@ -1,6 +1,4 @@
-"""Likeness to the known defects: one linear discriminant of patches, which needs no training and works from a
-single defect on.
-"""
+"""Likeness to the known defects: a linear discriminant of patches, from a single defect on."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,8 +15,7 @@ CANDIDATES = 4  # times as many patches of an abnormal image are kept to choose 
 
 
 class Likeness:
-    """Fisher's linear discriminant (Fisher 1936) between normal patches and the worst patches of the known
-    abnormal images.
+    """Fisher's linear discriminant (Fisher 1936) between normal patches and the worst of abnormal images.
 
     The direction is the difference of the two means in whitened features of normal patches, and nothing else
     is learned; so three known defects suffice, where a classifier overfits. Abnormal images are mostly
@@ -83,9 +80,7 @@ class Likeness:
         return cls(np.split(weights, np.cumsum(channels)[:-1]), -center @ weights, left_out)
 
     def values(self, features):
-        """Of each patch, high = like the known defects: list of [N, h, w, C] -> [N, h, w, 1] of the second
-        finest scale.
-        """
+        """Of each patch of the second finest scale, high = like the known defects: [N, h, w, 1]."""
         used, total = _used(features), float(self.bias)
         side = used[min(1, len(used) - 1)].shape[1]
         for x, weights in zip(used, self.weights, strict=True):
@@ -114,8 +109,9 @@ def _used(features):
 
 
 def patches_of(features: list[np.ndarray]) -> np.ndarray:
-    """All patches of one image's features, list of [h, w, C], finest first: float32 [n, D], in the order of
-    the second finest scale.
+    """All patches of one image's features, list of [h, w, C], finest first: float32 [n, D].
+
+    They are in the order of the second finest scale.
     """
     used = _used(features)
     side = used[min(1, len(used) - 1)].shape[0]
@@ -152,9 +148,7 @@ def _direction(bags) -> np.ndarray:
 
 
 def _top(patches, count: int, direction) -> np.ndarray:
-    """The patches of the highest products with the direction, and these as a last column: [M, P] -> [count, P
-    + 1].
-    """
+    """The patches of the highest products with the direction; these a last column: [count, P + 1]."""
     values = patches @ direction
     chosen = np.argsort(-values, kind="stable")[:count]
     return np.concatenate([patches[chosen], values[chosen, None]], axis=1)

@@ -9,8 +9,7 @@ from semi_anogan.networks.layers import reduced
 
 
 def of_search(images, reconstructions, latents, features, reconstruction_features):
-    """The components of the search by name, each [N], and their map layers by name, each a list of [N, h, w,
-    1].
+    """The components of the search by name, each [N], and their map layers, lists of [N, h, w, 1].
 
     The layers are |x - G(z*)| (Schlegl et al. 2017, section 2.3) and for each scale the feature difference,
     averaged over its channels.
@@ -38,9 +37,7 @@ def combined(layers, center, scale, weights):
 
 
 def smooth(maps, sigma_px: float):
-    """Gaussian smoothing of [N, H, W, 1]; at the border only pixels inside the image count (as
-    images.smooth_map).
-    """
+    """Gaussian smoothing of [N, H, W, 1]; only pixels inside the image count (as images.smooth_map)."""
     if sigma_px <= 0:
         return maps
     kernel = gaussian(sigma_px)

@@ -1,6 +1,4 @@
-"""Memory of normal patches: how far each patch's features are from the nearest ones seen in normal images
-(Roth et al. 2022).
-"""
+"""Memory of normal patches: how far each patch is from the nearest normal ones (Roth et al. 2022)."""
 
 from collections.abc import Sequence
 
@@ -85,9 +83,7 @@ class Memory:
 
 
 def embed(features):
-    """Features of the last two scales as one map of patches: list of [N, h, w, C] -> [N, h', w', D] of the
-    finer of the two.
-    """
+    """Features of the last two scales as patches of the finer one: list of [N, h, w, C] -> [N, h', w', D]."""
     fine, coarse = (ops.convert_to_tensor(f) for f in (features[-2], features[-1]))
     return ops.concatenate(
         [neighbourhood_mean(fine), resized(neighbourhood_mean(coarse), fine.shape[1])], axis=-1
@@ -101,8 +97,9 @@ def patches_of(features: list[np.ndarray]) -> np.ndarray:
 
 
 def whitening(patches: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
-    """(center [D], projection [D, P]) of patches [N, D], P at most `components`: (patches - center) @
-    projection are white, about.
+    """(center [D], projection [D, P]) that make patches [N, D] about white: (patches - center) @ projection.
+
+    P is at most `components`.
     """
     center, scale = patches.mean(axis=0), patches.std(axis=0) + 1e-6
     standardised = (patches - center) / scale
@@ -120,8 +117,9 @@ def neighbourhood_mean(x):
 def isolation(
     patches: Sequence[np.ndarray], others: Sequence[np.ndarray] | None = None, pool: int = 8000
 ) -> np.ndarray:
-    """How far each image is from all of `others`, float64 [N]: the mean of its worst patches' distances to
-    the nearest of theirs.
+    """How far each image is from all of `others`, float64 [N].
+
+    It is the mean of its worst patches' distances to the nearest of theirs.
 
     Args: patches: of each of N images some, whitened: [n, P], drawn at random; others: likewise; None: the
       same images, each compared with all but itself; pool: about how many patches of all the others are
@@ -143,8 +141,9 @@ def isolation(
 
 
 def _farthest(points: np.ndarray, count: int, rng, projected: int = 64) -> np.ndarray:
-    """Indices of `count` points, each the farthest from those before, in a random projection (Roth et al.
-    2022, section 3.2).
+    """Indices of `count` points, each the farthest from those before (Roth et al. 2022, section 3.2).
+
+    Distances are taken in a random projection.
     """
     if points.shape[1] > projected:
         points = points @ (rng.standard_normal((points.shape[1], projected)) / projected**0.5).astype(

@@ -1,6 +1,4 @@
-"""Random patches of the normal training images: memory and likeness are made of them, and they tell which
-images are unlike the others.
-"""
+"""Random patches of the normal training images: for memory and likeness, and to see unlike images."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -37,8 +35,9 @@ def draw(images: Iterable[Sequence[list[np.ndarray]]], seed: int, pool: int = PO
 
 
 def isolation(drawn: Sequence[PatchSamples], others: Sequence[PatchSamples] | None = None) -> np.ndarray:
-    """How far each image is from all of `others`, float64 [N]: the mean of its worst patches' distances to
-    the nearest of theirs.
+    """How far each image is from all of `others`, float64 [N].
+
+    It is the mean of its worst patches' distances to the nearest of theirs.
 
     others: of the normal images; None: the same images, each compared with all but itself.
     """

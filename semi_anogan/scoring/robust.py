@@ -4,9 +4,7 @@ import numpy as np
 
 
 def robust_spread(values: np.ndarray, center, axis: int | None = None):
-    """1.4826 times the median absolute deviation from `center`: about the standard deviation of normal
-    variables.
-    """
+    """1.4826 times the median absolute deviation from `center`: about a standard deviation."""
     return 1.4826 * np.median(np.abs(values - center), axis=axis)
 
 

@@ -8,8 +8,7 @@ FEWEST_FOR_SPREAD = 20  # scores: of fewer two quantiles say too little about th
 
 
 def conformal_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: list[str]) -> float:
-    """The k-th smallest of n scores, k = ceil((n + 1)(1 - rate)): split conformal prediction (Vovk et al.
-    2005).
+    """The k-th smallest of n scores, k = ceil((n + 1)(1 - rate)): split conformal (Vovk et al. 2005).
 
     A new image drawn as the n were exceeds it with a probability of at most the rate, whatever the
     distribution. Where n is too small for the rate (k > n) it is the largest score, and a warning says so.
@@ -29,8 +28,7 @@ def conformal_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: l
 def plausible(
     scores: np.ndarray, chance: float = 0.01, most: float = 0.3, fewest: int = 12, least_gap: float = 0.75
 ) -> np.ndarray:
-    """Which scores go with the bulk, bool [N]: everything above a gap too wide for the tail of the rest is
-    left out.
+    """Which scores go with the bulk, bool [N]: all but what lies above too wide a gap.
 
     For n exponential variables the gap between the i-th and the next order statistic, times n - i, is again
     exponential with the same mean (Renyi 1953), and gaps are stochastically smaller in every distribution of
@@ -84,8 +82,7 @@ def plausible(
 def probably_normal(
     scores: np.ndarray, abnormal: np.ndarray, keep: np.ndarray, most: float = 0.3
 ) -> np.ndarray:
-    """Of each score the probability that it is a normal image's and not a hidden abnormal one's: [N] in [0,
-    1].
+    """Of each score the probability, [N], that it is a normal image's and not a hidden abnormal one's.
 
     Hidden abnormal images score like the known ones. So the scores are taken as a mixture of a logistic
     distribution, of median and spread of those kept, and the normal distribution of the known abnormal

@@ -1,6 +1,4 @@
-"""The defects that a detector learns from: the known ones, or what stands in for them among the normal
-training images.
-"""
+"""The defects a detector learns from: the known ones, or normal training images that stand in."""
 
 import dataclasses
 
@@ -109,9 +107,9 @@ def fit_likeness(config, dataset, reader, drawn, examples, most: int = 100) -> L
 
 
 def how_alike(config, model, read, held_out, likeness) -> float:
-    """How far the likeness's own images exceed held-out normal ones on the mean, each judged by the
-    discriminant of the
-    others; in robust standard deviations.
+    """How far the likeness's own images exceed held-out normal ones on the mean.
+
+    Each is judged by the discriminant of the others; in robust standard deviations.
     """
     if not len(likeness.left_out):  # of more images than are judged one by one
         return np.inf
@@ -122,9 +120,7 @@ def how_alike(config, model, read, held_out, likeness) -> float:
 
 
 def synthesised(dataset, examples, kinds, seed: list[int]):
-    """(image, mask) of each example with synthetic defects, whose foreign texture is that of the example
-    before.
-    """
+    """(image, mask) of each example with synthetic defects; foreign texture is the example before."""
     for index, example in enumerate(examples):
         image, other = dataset.read_image(example), dataset.read_image(examples[index - 1])
         if other.shape != image.shape:
@@ -133,9 +129,7 @@ def synthesised(dataset, examples, kinds, seed: list[int]):
 
 
 def _highest(values: dict, examples, most: int, one_in: int) -> list:
-    """Those of the highest values: `most`, or of few examples one in `one_in`, and none rather than one
-    alone.
-    """
+    """Those of the highest values: `most`, or of few one in `one_in`; none rather than one alone."""
     count = min(most, len(examples) // one_in)
     return suspicion.highest(values, examples, count) if count > 1 else []
 

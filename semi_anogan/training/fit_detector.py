@@ -24,8 +24,7 @@ from semi_anogan.training.suspicion import Samples
 
 
 def fit_detector(config, folder, model, dataset, splits) -> Detector:
-    """The detector of a trained model, fitted on the normal training images and calibrated on the held-out
-    ones.
+    """The detector of a trained model, fitted on normal training images, calibrated on held-out ones.
 
     Writes detector.json, memory.npz, likeness.npz, classifier.npz and suspicious.csv, in which the "normal"
     training images stand that look most abnormal.
@@ -119,8 +118,7 @@ def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
 
 
 def read_synthetic(config, dataset, splits, most: int = 100):
-    """Held-out normal images with synthetic defects of kinds that training does not draw, where the objective
-    knows such.
+    """Held-out normal images with synthetic defects of kinds that training does not draw.
 
     None without known abnormal images: what was then trained on synthetic defects alone finds the other
       synthetic kinds easily, whatever it finds of real ones, and would get the weight (docs/experiments.md,
@@ -160,9 +158,7 @@ def save(folder: pathlib.Path, detector: Detector, defects: Defects):
 
 
 def write_reconstructions(folder, detector, images):
-    """Adds a picture to the TensorBoard events: images in the upper row, their reconstructions in the lower
-    one.
-    """
+    """Adds images (upper row) and their reconstructions (lower row) to the TensorBoard events."""
     side = detector.resolution
     upper = [resize(to_channels(image, detector.channels), side, side) for image in images]
     lower = [resize(m.reconstruction, side, side) for m in detector.measure(images)]

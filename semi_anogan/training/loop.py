@@ -143,8 +143,9 @@ class Training:
             checkpoint.save(self.checkpoints, self.model, self.progress)
 
     def _trouble(self, logs: dict, saving: bool) -> str:
-        """What has diverged; empty if nothing has. Losses are from before the step's update: a checkpoint
-        needs more.
+        """What has diverged; empty if nothing has.
+
+        Losses are from before the step's update: a checkpoint needs more.
         """
         most = self.config.train.divergence_loss
         bad = [f"{k} {v:g}" for k, v in logs.items() if not abs(v) < most]  # NaN compares false
@@ -155,9 +156,7 @@ class Training:
         return ", ".join(bad)
 
     def go_back(self, trouble: str):
-        """Returns to the last checkpoint with half the learning rate and other latents; RunError the second
-        time.
-        """
+        """Returns to the last checkpoint, with half the learning rate; RunError the second time."""
         what = f"diverged at {self.progress['images_seen']} images: {trouble}"
         if self.progress["attempt"]:
             raise RunError(
@@ -175,8 +174,9 @@ class Training:
 
 @contextlib.contextmanager
 def _asked_to_stop():
-    """A list that is empty until SIGINT or SIGTERM arrives; so a step is never cut in two. A second one stops
-    at once.
+    """A list that is empty until SIGINT or SIGTERM arrives; a second one stops at once.
+
+    So a step is never cut in two.
     """
     asked: list[int] = []
 

@@ -12,8 +12,9 @@ SAMPLES = 32
 
 
 class Monitor:
-    """Progress bar on stderr and TensorBoard events in the run folder; the history lives in `progress`, and
-    so in the checkpoint.
+    """Progress bar on stderr and TensorBoard events in the run folder.
+
+    The history lives in `progress`, and so in the checkpoint.
     """
 
     def __init__(self, folder, total_images: int, progress: dict, enabled: bool = True):
@@ -92,9 +93,7 @@ class Monitor:
 
 
 def picture(images, columns: int) -> np.ndarray:
-    """N images [H, W, C] in [-1, 1], clipped, -> one uint8 picture [rows H, columns W] or [rows H, columns W,
-    3].
-    """
+    """N images [H, W, C] in [-1, 1], clipped, -> one uint8 picture [rows H, columns W(, 3)]."""
     images = np.clip(np.stack(images), -1, 1)
     count, height, width, channels = images.shape
     rows = -(-count // columns)

@@ -1,6 +1,4 @@
-"""Which of the "normal" training images look most abnormal: for a person to check, and to stand in for
-defects.
-"""
+"""Which of the "normal" training images look most abnormal: to be checked, or to stand in."""
 
 from typing import NamedTuple
 
@@ -16,9 +14,10 @@ MOST = 10.0  # robust standard deviations that one judgement may count
 
 
 class Samples(NamedTuple):
-    """drawn: {normal training example: its PatchSamples}; isolation: {normal example, held-out ones too: how
-    far it is
-    from all the others}.
+    """What patches say of the normal images.
+
+    drawn: {training example: its PatchSamples}. isolation: {example, held-out ones too: how far it is from
+    all others}.
     """
 
     drawn: dict[Example, PatchSamples]
@@ -42,8 +41,7 @@ def sample_patches(reader, read, splits, seed: int) -> Samples:
 def rank(
     config, model, read, splits, isolation=None, likeness=None, stand_ins=()
 ) -> list[tuple[Example, float]]:
-    """All images labelled normal, training and held-out ones, the most suspicious first, each with its
-    suspicion.
+    """All images labelled normal with their suspicion, held-out ones too, the most suspicious first.
 
     The suspicion is the mean of up to three judgements: the scores of the discriminators that known abnormal
       images trained, the isolation, and the likeness. Each is in robust standard deviations over the images

@@ -18,8 +18,9 @@ class _Hidden:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ApplicationFeatures(keras.Model):
-    """A frozen model of keras.applications: as PretrainedFeatures, the last output of each stride from 4 to
-    last_stride.
+    """A frozen keras.applications model, used as PretrainedFeatures is.
+
+    Its features are the last output of each stride from 4 to last_stride.
 
     Its weights are not part of any checkpoint; the file is read again when a run is loaded. Its gradient need
     not export.

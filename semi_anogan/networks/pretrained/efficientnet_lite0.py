@@ -40,8 +40,7 @@ def relu6(x):
 
 
 def depthwise(x, kernel, stride: int):
-    """Depthwise convolution, "same" padding: [N, H, W, C], kernel [K, K, C, 1] -> [N, H / stride, W / stride,
-    C].
+    """Depthwise convolution, "same" padding: [N, H, W, C], kernel [K, K, C, 1] -> [N, h, w, C].
 
     Its gradient with respect to x is written as a depthwise convolution, which exports; the operator's own
     does not.
@@ -85,8 +84,9 @@ def _spread(x, stride: int):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PretrainedFeatures(keras.Model):
-    """EfficientNet-Lite0: [N, H, W, 1 or 3] in [-1, 1] -> list of [N, H / stride, W / stride, C], finest
-    first.
+    """EfficientNet-Lite0: [N, H, W, 1 or 3] in [-1, 1] -> list of [N, H / stride, W / stride, C].
+
+    The finest comes first.
 
     Args:
       last_block: 2, 4, 10 or 15, where the network ends: the features are those of strides 4 (24 channels), 8
@@ -132,9 +132,7 @@ class PretrainedFeatures(keras.Model):
         return shared + self._end(x, tuned=True)
 
     def tuned_and_frozen(self, images):
-        """(what a call returns, the same as it was before fine-tuning); what no training changes is computed
-        once.
-        """
+        """(what a call returns, the same before fine-tuning); what both share is computed once."""
         x, shared = self._begin(images)
         tuned = shared + self._end(x, tuned=True)
         return tuned, shared + self._end(x, tuned=False) if self.trainable_blocks else tuned
