@@ -1,6 +1,4 @@
-"""Labels that a person gave after a look at training images: they replace the source's, without moving images
-between uses.
-"""
+"""Labels that a person gave after a look at training images, which replace those of the source."""
 
 import dataclasses
 import os
@@ -12,8 +10,9 @@ from semi_anogan.errors import DataError
 
 
 def read(path) -> dict[str, str]:
-    """Path -> "normal" or "abnormal" of the rows of a CSV file that have a label; a run's suspicious.csv,
-    say, filled in.
+    """Path -> "normal" or "abnormal", of the rows of a CSV file that have a label.
+
+    The file may be a run's suspicious.csv, say, filled in.
 
     Raises: DataError naming the file, the row and the value.
     """
@@ -23,7 +22,8 @@ def read(path) -> dict[str, str]:
         name, label = row["path"], row["label"]
         if label not in ("", NORMAL, ABNORMAL):
             raise DataError(
-                f"{path}: row {line}: label {label!r} is not {NORMAL} or {ABNORMAL}, nor empty for an image not looked at"
+                f"{path}: row {line}: label {label!r} is not {NORMAL} or {ABNORMAL}, "
+                "nor empty for an image not looked at"
             )
         if label and labels.setdefault(name, label) != label:
             raise DataError(
@@ -35,22 +35,27 @@ def read(path) -> dict[str, str]:
 
 
 def apply(splits: Splits, labels: dict[str, str], path) -> Splits:
-    """The splits with the labels of `read`. What was held out stays held out, so that a finished training
-    still fits.
+    """The splits with the labels of `read`; labelled images are `reviewed`.
 
-    Of the held-out images found abnormal those beyond what `split` would hold out are known ones to train
-    with, and all are while
-    they are too few to hold out. Labelled images are `reviewed`.
+    What was held out stays held out, so that a finished training still fits. Abnormal images are the
+    exception: of those held out, the ones beyond what `split` would hold out train as known ones, and all of
+    them do where they are too few to hold out.
 
-    Raises: DataError for a path that is no training image, or where too few normal ones are left; `path` is
-      the file that is named.
+    Args:
+      splits: with the labels of the source.
+      labels: of some of the training images.
+      path: the file that errors name.
+
+    Raises:
+      DataError: a path that is no training image, or too few normal images left.
     """
     trained, held_out = splits.normal + splits.abnormal, splits.held_out_normal + splits.held_out_abnormal
     unknown = sorted(set(labels) - {e.path for e in trained + held_out})
     if unknown:
         kind = "a test image" if unknown[0] in {e.path for e in splits.test} else "no image of this data"
         raise DataError(
-            f"{path}: {unknown[0]!r} is {kind}; only training images can be reviewed ({len(unknown)} such paths)"
+            f"{path}: {unknown[0]!r} is {kind}; only training images can be reviewed "
+            f"({len(unknown)} such paths)"
         )
 
     def labelled(examples: list[Example]) -> list[Example]:
@@ -61,7 +66,8 @@ def apply(splits: Splits, labels: dict[str, str], path) -> Splits:
     abnormal, held_out_abnormal = ([e for e in part if e.abnormal] for part in (trained, held_out))
     if len(normal) < 2 or len(held_out_normal) < 2:
         raise DataError(
-            f"{path}: leaves {len(normal)} normal images to train with and {len(held_out_normal)} held out; 2 each are needed"
+            f"{path}: leaves {len(normal)} normal images to train with and {len(held_out_normal)} held out; "
+            "2 each are needed"
         )
     count = min(len(held_out_abnormal), MAX_HELD_OUT_ABNORMAL)
     count = count if count >= MIN_HELD_OUT_ABNORMAL else 0

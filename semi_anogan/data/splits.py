@@ -1,4 +1,4 @@
-"""Holds out training images for the score statistics and the threshold, so that test images decide nothing."""
+"""Holds out training images for score statistics and threshold, so that test images decide nothing."""
 
 import dataclasses
 
@@ -7,8 +7,8 @@ import numpy as np
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.errors import DataError
 
-# Of the known abnormal images: fewer say too little about the components' weights, more gain less there than
-# they would in training.
+# Held-out known abnormal images: fewer say too little about the components' weights, and more would help the
+# weights less than they help training.
 MIN_HELD_OUT_ABNORMAL, MAX_HELD_OUT_ABNORMAL = 8, 12
 
 
@@ -31,9 +31,11 @@ class Splits:
 def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
     """Seeded split of the training examples.
 
-    `hold_out_share` of the normal images is held out, and of the known abnormal ones too where that leaves at
-    least 8 of them to
-    hold out, but at most 12; with fewer known, all of them train. DataError without enough normal images.
+    `hold_out_share` of the normal images is held out. Of the known abnormal ones the same share is, but at
+    most 12; where that would be fewer than 8, all of them train.
+
+    Raises:
+      DataError: hold_out_share out of range, or too few normal images.
     """
     if not 0 < hold_out_share < 1:
         raise DataError(f"calibration.hold_out_share must be between 0 and 1, got {hold_out_share!r}")

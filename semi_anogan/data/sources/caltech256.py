@@ -1,13 +1,10 @@
-"""Caltech-256 (Griffin et al. 2007) as an outlier detection task: a few categories are normal, clutter is
-abnormal.
+"""Caltech-256 (Griffin et al. 2007): a few of its categories are normal, clutter is abnormal.
 
 The set-up is that of R-graph (You et al. 2017) and ALOCC (Sabokrou et al. 2018), which Kimura & Yanagihara
-(2018)
-follow: 1, 3 or 5 inlier categories, the first 150 images of each, and outliers from category 257.clutter that
-make up
-half of the images under test. That set-up holds no inliers back from learning. Here they are divided: the
-first images
-of each category are for training and the others for testing, so that figures are not comparable one to one.
+(2018) follow: 1, 3 or 5 inlier categories, the first 150 images of each, and outliers from category
+257.clutter that make up half of the images under test. That set-up holds no inliers back from learning. Here
+they are divided: the first images of each category are for training and the others for testing, so that
+figures are not comparable one to one.
 """
 
 import os
@@ -38,8 +35,7 @@ def load(
     """Loads the images from the folder layout of the official archive.
 
     Test outliers, known abnormal and contaminating images are different clutter images, dealt out in this
-    order from
-    one seeded shuffle: the test set does not depend on the other two.
+    order from one seeded shuffle: the test set does not depend on the other two.
 
     Args:
       channels: 1 or 3.
@@ -96,9 +92,7 @@ def load(
 
 
 def _category_folders(root: str) -> tuple[str, dict[str, str]]:
-    """The folder of the categories, and {name: folder} in the order of their numbers, such as "ak47":
-    "001.ak47".
-    """
+    """The folder of the categories, and {"ak47": "001.ak47", ...} in the order of their numbers."""
     inner = os.path.join(root, "256_ObjectCategories")
     root = inner if os.path.isdir(inner) else root
     names = sorted(os.listdir(root)) if os.path.isdir(root) else []
