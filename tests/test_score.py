@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from helpers import bad_files
-from helpers.trained import command, stand_in_detector
+from helpers.processes import command
+from helpers.trained import stand_in_detector
 from semi_anogan import cli, score
 from semi_anogan.data import images as image_io
 from semi_anogan.data.image_files import ImageError
