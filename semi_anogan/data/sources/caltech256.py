@@ -70,25 +70,35 @@ def load(
             f"{root}: {', '.join(chosen)} give {len(train)} training and {len(test)} test images; "
             "both must be more than none"
         )
-    clutter = [f"{folders[CLUTTER]}/{name}" for name in image_names(os.path.join(root, folders[CLUTTER]))]
-    clutter = np.random.default_rng([seed, 1]).permutation(clutter).tolist()
     outlier_count = round(outlier_share / (1 - outlier_share) * len(test))
     hidden_count = round(contamination / (1 - contamination) * len(train))
-    known_count = len(clutter) - outlier_count - hidden_count if abnormal_count is None else abnormal_count
-    if known_count < 0 or outlier_count + known_count + hidden_count > len(clutter):
-        raise DataError(
-            f"{root}: {folders[CLUTTER]} has {len(clutter)} images; testing takes {outlier_count}, "
-            f"data.contamination {hidden_count}, and data.abnormal_count is {abnormal_count!r}"
-        )
-    outliers, rest = clutter[:outlier_count], clutter[outlier_count:]
-    known, hidden = rest[:known_count], set(rest[known_count : known_count + hidden_count])
+    outliers, known, hidden = _dealt_clutter(
+        root, folders[CLUTTER], outlier_count, abnormal_count, hidden_count, seed
+    )
     # Shuffled, so that the contaminating images do not all stand at the end.
     shuffled = np.random.default_rng([seed, 2]).permutation(train + sorted(hidden)).tolist()
+    hidden = set(hidden)
     examples = [Example(name, "train", NORMAL, mislabelled=name in hidden) for name in shuffled]
     examples += [Example(name, "train", ABNORMAL) for name in known]
     examples += [Example(name, "test", NORMAL) for name in test]
     examples += [Example(name, "test", ABNORMAL) for name in outliers]
     return file_dataset("caltech256", root, examples, channels)
+
+
+def _dealt_clutter(
+    root: str, folder: str, outlier_count: int, abnormal_count: int | None, hidden_count: int, seed: int
+) -> tuple[list[str], list[str], list[str]]:
+    """Clutter images for testing, known ones and contaminating ones, from one seeded shuffle."""
+    clutter = [f"{folder}/{name}" for name in image_names(os.path.join(root, folder))]
+    clutter = np.random.default_rng([seed, 1]).permutation(clutter).tolist()
+    known_count = len(clutter) - outlier_count - hidden_count if abnormal_count is None else abnormal_count
+    if known_count < 0 or outlier_count + known_count + hidden_count > len(clutter):
+        raise DataError(
+            f"{root}: {folder} has {len(clutter)} images; testing takes {outlier_count}, "
+            f"data.contamination {hidden_count}, and data.abnormal_count is {abnormal_count!r}"
+        )
+    outliers, rest = clutter[:outlier_count], clutter[outlier_count:]
+    return outliers, rest[:known_count], rest[known_count : known_count + hidden_count]
 
 
 def _category_folders(root: str) -> tuple[str, dict[str, str]]:

@@ -116,13 +116,12 @@ def split_classes(
 
 
 def parse_classes(normal_classes, names: Mapping[int, str]) -> list[int]:
-    """Numbers of the classes meant by a number, a name, a string such as "0,4" or "cat,dog", or a list of
-    these.
+    """Numbers of the classes that a setting means.
 
     A string that is the name of a class means that class, whatever its number.
 
     Args:
-      normal_classes: what was asked for.
+      normal_classes: a number, a name, a string such as "0,4" or "cat,dog", or a list of these.
       names: number and name of every class.
 
     Raises:
