@@ -4,17 +4,16 @@ import os
 import pathlib
 import shutil
 
-os.environ.setdefault(
-    "TF_CPP_MIN_LOG_LEVEL", "3"
-)  # before TensorFlow is imported, here and in the commands' processes
+# Before TensorFlow is imported, here and in the commands' processes.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
 
-from helpers import exported, trained
+from helpers import exported, processes
 
-# The files that take longest, first: a process that is given one of them last would end alone, long after the
-# other.
+# The files that take longest, first: a process that is given one of them last would end alone, long after
+# the other.
 LONG = (
     "export_docs",
     "training",
@@ -30,6 +29,8 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items):
+    gone = [name for name in LONG if not (processes.ROOT / f"tests/test_{name}.py").exists()]
+    assert not gone, f"tests/conftest.py: LONG names files that are gone: {gone}"
     order = {f"test_{name}": rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
 
@@ -38,7 +39,8 @@ def pytest_collection_modifyitems(items):
 def smoke_run(tmp_path_factory) -> pathlib.Path:
     """The run folder of configs/smoke.py (16 x 16, grey), trained once; not to be changed."""
     folder = tmp_path_factory.mktemp("smoke") / "run"
-    result = trained.command("train", f"--config={trained.ROOT / 'configs/smoke.py'}", f"--workdir={folder}")
+    config = processes.ROOT / "configs/smoke.py"
+    result = processes.command("train", f"--config={config}", f"--workdir={folder}")
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -79,10 +81,8 @@ def bundle_folder(smoke_run, tmp_path_factory) -> pathlib.Path:
     detector, config = Detector.load(smoke_run, batch_size=exported.BATCH), load_config(smoke_run)
     pictures = images.representative(detector, config, None)
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    formats, precisions = (
-        ["saved_model", "onnx", "tflite", "tensorrt"],
-        ["float32", "float16", "int8", "int8_full"],
-    )
+    formats = ["saved_model", "onnx", "tflite", "tensorrt"]
+    precisions = ["float32", "float16", "int8", "int8_full"]
     write.export(detector, config.to_dict(), pictures, folder, formats, [exported.BATCH], precisions)
     return folder
 

@@ -219,7 +219,7 @@ def test_failed_write_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, name,
     raw = earlier.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(f"semi_anogan.runs.checkpoint.{name}", function)
-        with pytest.raises(CheckpointError, match=rf"step_00000002\.npz: cannot write.*No space left"):
+        with pytest.raises(CheckpointError, match=r"step_00000002\.npz: cannot write.*No space left"):
             save_steps(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == [earlier.name] and earlier.read_bytes() == raw
     assert checkpoint.restore_latest(tmp_path, empty())["step"] == 1

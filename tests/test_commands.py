@@ -1,21 +1,17 @@
 """README's commands and Python, run as written; and the promises of the command line."""
 
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+from helpers.processes import PATH, ROOT
+
 README = (ROOT / "README.md").read_text()
 TESTED = re.findall(r"<!-- tested -->\n```(\w+)\n(.*?)```", README, re.S)
-ENVIRONMENT = {
-    **os.environ,
-    "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
-    "KERAS_BACKEND": "tensorflow",
-}
+ENVIRONMENT = {**os.environ, "PATH": PATH, "KERAS_BACKEND": "tensorflow"}
 
 
 def shell(command, cwd, **environment):
@@ -32,7 +28,7 @@ def shell(command, cwd, **environment):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder in which README's commands have been run, with the checkout's configs/ and tests/ beside it."""
+    """A folder with the checkout's configs/ and tests/, in which README's commands have been run."""
     path = tmp_path_factory.mktemp("readme")
     for name in ("configs", "tests"):
         (path / name).symlink_to(ROOT / name)
@@ -117,7 +113,8 @@ def test_wrong_settings_are_one_line_that_names_them(flags, words, tmp_path):
 
 def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
     results = tmp_path / "docs" / "results.md"
-    command = f"python -m semi_anogan.benchmark --config={ROOT}/configs/smoke.py --results={results} --iterations=1,2"
+    command = f"python -m semi_anogan.benchmark --config={ROOT}/configs/smoke.py"
+    command += f" --results={results} --iterations=1,2"
     for _ in range(2):  # the second replaces the section of the first
         result = shell(command, tmp_path)
         assert result.returncode == 0, result.stderr

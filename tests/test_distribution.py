@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from helpers.tiny_runs import ENVIRONMENT, ROOT, finish, newest_checkpoint, start, train_command
+from helpers.processes import ONE_THREAD, ROOT, finish, start
+from helpers.tiny_runs import newest_checkpoint, train_command
 from semi_anogan.runs import folder as run_folder
 
 
@@ -17,7 +18,7 @@ def results(tmp_path_factory):
     """What distribution_worker.py computes."""
     output = tmp_path_factory.mktemp("mirrored") / "results.npz"
     command = [sys.executable, str(ROOT / "tests/helpers/distribution_worker.py"), str(output)]
-    done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=ONE_THREAD, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     with np.load(output) as file:
         return {name: file[name] for name in file.files}
@@ -28,12 +29,10 @@ def variables(results, name) -> list[np.ndarray]:
 
 
 def test_two_replicas_make_the_mean_of_two_single_steps(results):
-    """Every loss term is a mean over the replica's own examples, and the minibatch statistic is the replica's
-    too.
+    """Every loss term is a mean over the replica's own examples, as is the minibatch statistic.
 
     So with gradient descent the step on both halves is the mean of the steps on each; this holds for weights,
-    moving
-    averages and the running statistic.
+    moving averages and the running statistic.
     """
     parts = [
         variables(results, name) for name in ("before", "single_a", "single_b", "mirrored", "mirrored_other")
@@ -71,9 +70,7 @@ def free_ports(count):
 
 
 def test_two_processes_train_one_run(tmp_path):
-    """The command twice, told apart by TF_CONFIG only; both keep the same weights, and the first writes the
-    run.
-    """
+    """The command twice, told apart by TF_CONFIG only: both keep the same weights, one writes the run."""
     folder = tmp_path / "run"
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     changes = {

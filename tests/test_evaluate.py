@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from helpers.trained import command, stand_in_calibration, stand_in_detector
+from helpers.processes import command
+from helpers.trained import stand_in_calibration, stand_in_detector
 from semi_anogan import evaluate
 from semi_anogan.data import images
 from semi_anogan.data.dataset import Dataset, Example

@@ -1,4 +1,4 @@
-"""Event files are read back with TensorBoard's own reader, in a process where TensorFlow cannot be imported."""
+"""TensorBoard's own reader reads the event files back, in a process where TensorFlow cannot be imported."""
 
 import subprocess
 import sys
@@ -33,7 +33,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 events = EventAccumulator(folder, size_guidance={"images": 0})
 events.Reload()
 assert [(e.step, e.value) for e in events.Scalars("loss/generator")][:2] == [(1000, 0.5), (2000, 0.25)]
-assert events.Scalars("loss/generator")[2].step == 3000 and np.isnan(events.Scalars("loss/generator")[2].value)
+third = events.Scalars("loss/generator")[2]
+assert third.step == 3000 and np.isnan(third.value)
 assert [(e.step, e.value) for e in events.Scalars("loss/discriminator")] == [(1000, 1.25)]
 first, second = events.Images("samples")
 assert (first.step, first.height, first.width) == (2000, 3, 4)

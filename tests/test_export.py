@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from helpers.exported import BATCH, detector_without_search
-from helpers.trained import ENVIRONMENT, command
+from helpers.processes import ENVIRONMENT, command
 from semi_anogan.export import parity, write
 from semi_anogan.export.formats import tflite
 from semi_anogan.export.runtime import Bundle, EdgeDetector

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.exported import BATCH
-from helpers.trained import command
+from helpers.processes import command
 from semi_anogan.benchmarks import export as exported
 from semi_anogan.errors import RunError
 

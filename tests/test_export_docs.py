@@ -3,7 +3,6 @@ folder.
 """
 
 import csv
-import os
 import pathlib
 import re
 import shlex
@@ -15,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.trained import ENVIRONMENT as PLAIN
-from helpers.trained import ROOT
+from helpers import processes
+from helpers.processes import ROOT
 
 DOCUMENT = (ROOT / "docs/export.md").read_text()
-ENVIRONMENT = {**PLAIN, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
+ENVIRONMENT = {**processes.ENVIRONMENT, "PATH": processes.PATH}
 
 
 def documented(part: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from helpers.exported import BATCH
-from helpers.trained import ENVIRONMENT, ROOT, command
+from helpers.processes import ENVIRONMENT, ROOT, command
 
 _DEVICES = tempfile.TemporaryDirectory(prefix="semi_anogan_devices_")
 RUN = """

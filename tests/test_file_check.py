@@ -9,7 +9,7 @@ from PIL import Image
 from helpers import bad_files
 from helpers.tiny_runs import tiny_config
 from semi_anogan import train
-from semi_anogan.data import load
+from semi_anogan.data.catalog import load
 from semi_anogan.data.check_files import read_all
 from semi_anogan.errors import DataError
 
@@ -27,9 +27,8 @@ def parts(tmp_path):
     for split in ("train", "test"):
         (tmp_path / "parts" / split / "good").mkdir(parents=True)
         for i in range(20):
-            Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8)).save(
-                tmp_path / "parts" / split / "good" / f"{i}.png"
-            )
+            picture = Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8))
+            picture.save(tmp_path / "parts" / split / "good" / f"{i}.png")
     return tmp_path / "parts"
 
 
@@ -57,9 +56,8 @@ def test_a_bad_image_stops_a_run_before_it_trains(parts, tmp_path, capsys, split
     )
     with pytest.raises(DataError, match=rf"^{re.escape(str(bad))}: .*truncated"):
         train.run(config, tmp_path / "run")
-    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == [
-        "step_00000000.npz"
-    ]  # as it began
+    checkpoints = [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert checkpoints == ["step_00000000.npz"]  # as it began
     assert "files checked" in capsys.readouterr().err
     bad.write_bytes(good)
     dataset = load("folder", 1, root=parts)
@@ -72,7 +70,6 @@ def test_a_mask_of_another_size_is_found_too(parts):
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(parts / "test" / "scratch" / "0.png")
     Image.fromarray(np.zeros((12, 16), np.uint8)).save(parts / "ground_truth" / "scratch" / "0_mask.png")
     dataset = load("folder", 1, root=parts)
-    with pytest.raises(
-        DataError, match=r"0_mask\.png: the mask has 16 x 12 pixels, but its image .* has 16 x 16$"
-    ):
+    words = r"0_mask\.png: the mask has 16 x 12 pixels, but its image .* has 16 x 16$"
+    with pytest.raises(DataError, match=words):
         read_all(dataset, dataset.examples)

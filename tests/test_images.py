@@ -9,7 +9,8 @@ from PIL import Image
 
 from helpers import bad_files
 from semi_anogan.data import images
-from semi_anogan.data.images import ImageError, read_image, read_mask
+from semi_anogan.data.image_files import ImageError
+from semi_anogan.data.images import read_image, read_mask
 from semi_anogan.errors import DataError
 
 
@@ -90,9 +91,9 @@ def test_8_bit_values_round_trip_exactly(tmp_path):
 
 
 def test_to_uint8_rounds_and_clips():
-    np.testing.assert_array_equal(
-        images.to_uint8(np.array([-3.0, -1.0, 0.0, 0.998, 1.0, 7.0])), [0, 0, 128, 255, 255, 255]
-    )  # 0 is at 127.5, and rounds to even
+    values, expected = [-3.0, -1.0, 0.0, 0.998, 1.0, 7.0], [0, 0, 128, 255, 255, 255]
+    # 0 is at 127.5, and rounds to even.
+    np.testing.assert_array_equal(images.to_uint8(np.array(values)), expected)
 
 
 def test_16_bit_uses_the_full_scale(tmp_path, odd):
@@ -110,9 +111,8 @@ def test_16_bit_uses_the_full_scale(tmp_path, odd):
 
 def test_float_tiff_must_lie_in_0_to_1(tmp_path):
     values = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
-    np.testing.assert_allclose(
-        read_image(saved(tmp_path, values, "a.tif"), 1)[..., 0], values * 2 - 1, atol=1e-6
-    )
+    image = read_image(saved(tmp_path, values, "a.tif"), 1)
+    np.testing.assert_allclose(image[..., 0], values * 2 - 1, atol=1e-6)
     with pytest.raises(ImageError, match=r"0.0 to 255.0; float values must lie in \[0, 1\]"):
         read_image(saved(tmp_path, values * 255, "b.tif"), 1)
     values[1, 1] = np.nan
@@ -219,17 +219,15 @@ def test_resize_enlarges_bilinearly_at_half_pixel_centres():
     expected = [0, 0.25, 0.75, 1]
     np.testing.assert_allclose(images.resize(image[..., None], 1, 4)[0, :, 0], expected, atol=1e-6)
     np.testing.assert_allclose(images.resize_map(image, 3, 4), [expected] * 3, atol=1e-6)
-    both = images.resize(
-        np.array([[0.0, 1.0]] * 4, np.float32)[..., None], 2, 4
-    )  # one axis up, the other down
+    # One axis up, the other down.
+    both = images.resize(np.array([[0.0, 1.0]] * 4, np.float32)[..., None], 2, 4)
     np.testing.assert_allclose(both[..., 0], [expected] * 2, atol=1e-6)
 
 
 def test_resize_reduces_with_antialiasing_and_keeps_the_range():
     stripes = np.tile(np.array([-1.0, 1.0], np.float32), 50)[None, :, None].repeat(100, 0)
-    assert (
-        np.abs(images.resize(stripes, 30, 30)).max() < 0.25
-    )  # sampling without a filter would give -1 and 1
+    # Sampling without a filter would give -1 and 1.
+    assert np.abs(images.resize(stripes, 30, 30)).max() < 0.25
     np.testing.assert_allclose(images.resize(np.ones((7, 9, 1), np.float32), 4, 20), 1.0, atol=1e-6)
 
 

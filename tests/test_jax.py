@@ -8,14 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.tiny_runs import (
-    ENVIRONMENT,
-    ROOT,
-    augment_draws,
-    averaged_outputs,
-    newest_checkpoint,
-    tiny_config,
-)
+from helpers.processes import ONE_THREAD, ROOT
+from helpers.tiny_runs import augment_draws, averaged_outputs, newest_checkpoint, tiny_config
 from semi_anogan.backend import Trainer, make_strategy
 from semi_anogan.config import AUGMENTATIONS
 from semi_anogan.networks.augmentation import augment
@@ -49,13 +43,13 @@ def both(tmp_path_factory):
     trainer = Trainer(model, make_strategy("one_device")[0])
     trainer(make_batch(1))  # so that averages and optimizer have a state of their own
     checkpoint.save(folder / "given", model, {"step": 1})
-    command = [sys.executable, str(ROOT / "tests/helpers/jax_worker.py"), str(folder)]
+    command = [sys.executable, "-m", "helpers.jax_worker", str(folder)]
     # Compiling takes nearly all of the time here, so XLA is told to make no effort.
     flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     worker = subprocess.Popen(
         command,
-        env={**ENVIRONMENT, "XLA_FLAGS": flags},
-        cwd=ROOT,
+        env={**ONE_THREAD, "XLA_FLAGS": flags},
+        cwd=ROOT / "tests",
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

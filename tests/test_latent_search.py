@@ -334,7 +334,7 @@ def test_real_networks_recover_what_they_generated(networks, own_images):
 
 
 def test_more_iterations_are_no_worse(networks, own_images):
-    """By image against the start, of which the search keeps the best; on average from one count to the next."""
+    """By image against the start, of which the search keeps the best; on average between two counts."""
     found = []
     for iterations in (0, 5, 30):
         search = LatentSearch(*networks, iterations=iterations, candidates=4, patience=0, feature_weight=0.0)

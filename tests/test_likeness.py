@@ -74,7 +74,7 @@ def test_three_known_defects_are_enough():
 
 
 def test_values_are_the_product_of_the_averaged_features():
-    """By hand: 3 x 3 means first, then the product, at the second scale; the finer one averaged, in float64."""
+    """By hand in float64: 3 x 3 means, then the product, at the second scale; the finer one averaged."""
     rng = np.random.default_rng(2)
     features = [
         rng.normal(0, 1, (1, 4, 4, 2)).astype(np.float32),

@@ -58,9 +58,7 @@ def test_manifest_is_read(folder):
 
 
 def test_manifest_of_a_spreadsheet(folder):
-    """Byte order mark, CRLF, other order of columns, further columns, spaces, blank rows, no mask column,
-    quotes.
-    """
+    """Byte order mark, CRLF, quotes, spaces, blank rows, further columns, another order, no mask column."""
     text = (
         'note,label, split ,path\r\n"a, ""b""\nc",normal,train, img/0.png \r\n,,,\r\n\r\n'
         ",abnormal,test,img/1.png\r\n"
@@ -128,9 +126,8 @@ def test_manifest_errors_name_file_row_and_value(folder, text, words):
 
 
 def test_missing_files_are_collected(folder):
-    rows = (
-        "".join(f"gone{i}.png,train,normal,\n" for i in range(6)) + "img/1.png,test,abnormal,gone-mask.png\n"
-    )
+    rows = "".join(f"gone{i}.png,train,normal,\n" for i in range(6))
+    rows += "img/1.png,test,abnormal,gone-mask.png\n"
     with pytest.raises(DataError) as error:
         load_manifest(1, manifest(folder, "path,split,label,mask\n" + rows))
     lines = str(error.value).splitlines()
@@ -153,9 +150,8 @@ def test_unreadable_manifests(folder):
 def test_mask_must_fit_its_image(folder):
     write_image(folder / "img/3.png", size=(5, 6))
     dataset = load_manifest(1, manifest(folder, GOOD))
-    with pytest.raises(
-        DataError, match="mask.png: the mask has 6 x 5 pixels, but its image .*3.png has 5 x 6"
-    ):
+    words = "mask.png: the mask has 6 x 5 pixels, but its image .*3.png has 5 x 6"
+    with pytest.raises(DataError, match=words):
         dataset.read_mask(dataset.examples[3])
 
 
@@ -174,9 +170,8 @@ def test_abnormal_count_takes_the_first_rows(folder, count, known):
 @pytest.mark.parametrize("count", [3, -1])
 def test_abnormal_count_out_of_range(folder, count):
     path = manifest(folder, GOOD)
-    with pytest.raises(
-        DataError, match=f"data.abnormal_count: {count}, but .* has 1 known abnormal training images"
-    ):
+    words = f"data.abnormal_count: {count}, but .* has 1 known abnormal training images"
+    with pytest.raises(DataError, match=words):
         load_manifest(1, path, abnormal_count=count)
 
 
@@ -226,9 +221,8 @@ def test_mvtec_layout(mvtec):
 
 def test_mvtec_layout_with_a_mask_missing(mvtec):
     (mvtec / "ground_truth/cut/1.png").unlink()
-    with pytest.raises(
-        DataError, match="ground_truth/cut has no mask for 1 images, the first is test/cut/1.png"
-    ):
+    words = "ground_truth/cut has no mask for 1 images, the first is test/cut/1.png"
+    with pytest.raises(DataError, match=words):
         load_folder(1, mvtec)
 
 
@@ -264,9 +258,8 @@ def test_list_inputs(folder):
     write_image(folder / "img/deep/x9.tif")
     write_image(folder / "img/.hidden/y.png")
     (folder / "img/notes.txt").write_text("no")
-    (folder / "img/link.png").symlink_to(
-        "nowhere.png"
-    )  # listed: that it leads nowhere is for the score's status
+    # Listed: that it leads nowhere is for the score's status.
+    (folder / "img/link.png").symlink_to("nowhere.png")
     names = ["0.png", "1.png", "2.png", "3.png", "deep/x9.tif", "deep/x10.tif", "link.png", "mask.png"]
     assert list_inputs(folder / "img") == [os.path.join(folder, "img", name) for name in names]
     assert list_inputs(folder / "img/notes.txt") == [str(folder / "img/notes.txt")]

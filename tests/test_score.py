@@ -16,9 +16,11 @@ import pytest
 from PIL import Image
 
 from helpers import bad_files
-from helpers.trained import command, stand_in_detector
+from helpers.processes import command
+from helpers.trained import stand_in_detector
 from semi_anogan import cli, score
 from semi_anogan.data import images as image_io
+from semi_anogan.data.image_files import ImageError
 from semi_anogan.errors import RunError
 from semi_anogan.scoring import files as score_files
 
@@ -352,7 +354,7 @@ def generated(monkeypatch):
 
     def read(path, channels):
         if path.endswith("bad"):
-            raise image_io.ImageError(f"{path}: empty file (0 bytes)")
+            raise ImageError(f"{path}: empty file (0 bytes)")
         image = np.full((32, 32, channels), 0.25, np.float32).view(Picture)
         alive.add(image)
         most[0] = max(most[0], len(alive))

@@ -19,9 +19,7 @@ from semi_anogan.errors import DataError
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    """100 training and 20 test digits in Keras layout: labels 0, 1, ..., 9, 0, 1, ...; image i has the value
-    i.
-    """
+    """100 training and 20 test digits in Keras layout: image i has the value i and the label i % 10."""
     path = tmp_path_factory.mktemp("mnist") / "mnist.npz"
     arrays = {}
     for split, count in (("train", 100), ("test", 20)):
@@ -37,18 +35,16 @@ def test_mnist_classes_become_normal_and_abnormal(digits):
     assert [e.key for e in normals] == sorted([*range(0, 100, 10), *range(4, 100, 10)])
     assert normals[2].path == "mnist/train/000010" and not any(e.mislabelled for e in normals)
     assert dataset.select("train", "abnormal") == []
-    assert [e.key for e in dataset.select("test", "normal")] == [0, 4, 10, 14] and len(
-        dataset.select("test")
-    ) == 20
+    assert [e.key for e in dataset.select("test", "normal")] == [0, 4, 10, 14]
+    assert len(dataset.select("test")) == 20
 
 
 def test_mnist_images_are_padded_with_background(digits):
     dataset = mnist.load(3, digits)
     image = dataset.read_image(dataset.select("train")[3])  # number 30
     assert image.shape == (32, 32, 3) and image.dtype == np.float32
-    np.testing.assert_array_equal(
-        image[2:30, 2:30], np.full((28, 28, 3), np.float32(30) / np.float32(127.5) - 1)
-    )
+    value = np.float32(30) / np.float32(127.5) - 1
+    np.testing.assert_array_equal(image[2:30, 2:30], np.full((28, 28, 3), value))
     assert (image[:2] == -1).all() and (image[30:] == -1).all() and (image[:, :2] == -1).all()
     assert dataset.read_image(dataset.select("test")[7])[16, 16, 0] == pytest.approx(7 / 127.5 - 1)
 
@@ -63,12 +59,9 @@ def test_contamination_is_the_share_of_the_final_normal_images(digits):
     known = [e.key for e in dataset.select("train", "abnormal")]
     assert not hidden & set(known) and len(set(known)) == 27
     assert collections.Counter(key % 10 for key in known) == {digit: 3 for digit in range(1, 10)}
-    assert {
-        e.key
-        for e in mnist.load(1, digits, contamination=0.2, abnormal_count=27, seed=6).select("train", "normal")
-    } != {e.key for e in normals}
-    again = mnist.load(1, digits, contamination=0.2, abnormal_count=27, seed=5)
+    again, other = (mnist.load(1, digits, contamination=0.2, abnormal_count=27, seed=s) for s in (5, 6))
     assert again.examples == dataset.examples
+    assert {e.key for e in other.select("train", "normal")} != {e.key for e in normals}
 
 
 def test_fewer_known_abnormals_are_the_first_of_more(digits):
@@ -76,9 +69,8 @@ def test_fewer_known_abnormals_are_the_first_of_more(digits):
     assert few == many[:5]
     assert len({e.key % 10 for e in few}) == 5 and len({e.key % 10 for e in many}) == 9
     everything = mnist.load(1, digits, abnormal_count=None, contamination=0.5)
-    assert (
-        len(everything.select("train", "abnormal")) == 80 and len(everything.select("train", "normal")) == 20
-    )
+    assert len(everything.select("train", "abnormal")) == 80
+    assert len(everything.select("train", "normal")) == 20
 
 
 def test_known_abnormals_of_uneven_classes():
@@ -235,9 +227,7 @@ def test_mnist_without_a_file_and_without_network(fake_tfds):
 
 
 def test_real_tfds_with_mocked_data():
-    """The real package, in a process of its own (it imports TensorFlow), with random images in place of a
-    download.
-    """
+    """The real package with random images, not a download; in its own process, as it imports TensorFlow."""
     code = """
 import tensorflow_datasets
 from semi_anogan.data import catalog
@@ -290,9 +280,8 @@ def test_elpv_errors(cells, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="labels.csv: cannot be read: No such file"):
         elpv.load(1, root=tmp_path)
     (tmp_path / "labels.csv").write_text("images/a.png 0.0 mono\nimages/b.png zero mono\n")
-    with pytest.raises(
-        DataError, match="row 2: wanted path, probability and type, not 'images/b.png zero mono"
-    ):
+    words = "row 2: wanted path, probability and type, not 'images/b.png zero mono"
+    with pytest.raises(DataError, match=words):
         elpv.load(1, root=tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"pip install semi_anogan\[elpv\]"):
@@ -326,9 +315,7 @@ def test_elpv_of_the_installed_package():
 
 @pytest.fixture(scope="module")
 def categories(tmp_path_factory):
-    """Four categories of 12, 8, 12 and 3 images, and 30 of clutter; only the first 10 of a category are to be
-    used.
-    """
+    """Four categories of 12, 8, 12 and 3 images, of which the first 10 are to be used, and 30 of clutter."""
     root = tmp_path_factory.mktemp("caltech") / "256_ObjectCategories"
     for number, name, count in (
         (1, "ak47", 12),
@@ -365,11 +352,8 @@ def test_caltech256_named_categories(categories):
     ]
     hidden = [e.path for e in train if e.mislabelled]
     known, outliers = ([e.path for e in dataset.select(split, "abnormal")] for split in ("train", "test"))
-    assert (len(hidden), len(known), len(outliers)) == (
-        2,
-        6,
-        10,
-    )  # 0.2 / 0.8 * 10 = 2.5 -> 2; outliers are half
+    # 0.2 / 0.8 * 10 = 2.5 -> 2; outliers are half.
+    assert (len(hidden), len(known), len(outliers)) == (2, 6, 10)
     assert len(set(hidden + known + outliers)) == 18
     assert all(path.startswith("257.clutter/") for path in hidden + known + outliers)
     assert dataset.read_image(train[0]).shape == (6, 8, 3)
@@ -386,21 +370,15 @@ def test_caltech256_test_set_does_not_depend_on_the_training_options(categories)
 
 
 def test_caltech256_random_categories_are_full_ones(categories):
-    chosen = [
-        {
-            e.path[:3]
-            for e in caltech256.load(1, categories, inlier_count=1, images_per_class=10, seed=seed).select(
-                "train"
-            )
-        }
-        for seed in range(8)
-    ]
-    assert {"001"} in chosen and {"056"} in chosen and all(c in ({"001"}, {"056"}) for c in chosen)
-    both = caltech256.load(1, categories, inlier_count=2, images_per_class=10)
-    assert {e.path[:3] for e in both.select("train")} == {"001", "056"}
-    with pytest.raises(
-        DataError, match="data.inlier_count: 3, but .* has 2 categories of at least 10 images"
-    ):
+    def chosen(count, seed=0):
+        dataset = caltech256.load(1, categories, inlier_count=count, images_per_class=10, seed=seed)
+        return {e.path[:3] for e in dataset.select("train")}
+
+    single = [chosen(1, seed) for seed in range(8)]
+    assert {"001"} in single and {"056"} in single and all(c in ({"001"}, {"056"}) for c in single)
+    assert chosen(2) == {"001", "056"}
+    words = "data.inlier_count: 3, but .* has 2 categories of at least 10 images"
+    with pytest.raises(DataError, match=words):
         caltech256.load(1, categories, inlier_count=3, images_per_class=10)
 
 
@@ -430,11 +408,12 @@ def test_caltech256_wrong_folder(tmp_path):
             caltech256.load(1, root)
 
 
-def test_importing_the_package_is_cheap():
-    code = (
-        "import sys, semi_anogan.data; "
-        "print([m for m in ('tensorflow', 'tensorflow_datasets', 'keras', 'jax', 'sklearn', 'scipy', 'matplotlib') "
-        "if m in sys.modules])"
-    )
+def test_importing_the_catalog_is_cheap():
+    code = """
+import sys
+from semi_anogan.data import catalog, listing, splits
+heavy = ("tensorflow", "tensorflow_datasets", "keras", "jax", "sklearn", "scipy", "matplotlib")
+print([name for name in heavy if name in sys.modules])
+"""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

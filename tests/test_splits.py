@@ -41,9 +41,8 @@ def test_the_seed_decides_and_nothing_else():
     data = dataset(normal=100, abnormal=100)
     first, again, other = split(data, 0.2, seed=1), split(data, 0.2, seed=1), split(data, 0.2, seed=2)
     assert first == again
-    assert (
-        first.held_out_normal != other.held_out_normal and first.held_out_abnormal != other.held_out_abnormal
-    )
+    assert first.held_out_normal != other.held_out_normal
+    assert first.held_out_abnormal != other.held_out_abnormal
     # The choice is at random, not the first or last rows; normal and abnormal ones are not drawn alike.
     held = [int(e.path[1:]) for e in first.held_out_normal]
     assert held not in (list(range(20)), list(range(80, 100)))
@@ -74,7 +73,6 @@ def test_at_least_two_normal_images_are_held_out_and_two_are_left():
 
 @pytest.mark.parametrize("share", [0, 1, -0.2, 20])
 def test_errors_name_key_and_value(share):
-    with pytest.raises(
-        DataError, match=rf"calibration\.hold_out_share must be between 0 and 1, got {share}$"
-    ):
+    words = rf"calibration\.hold_out_share must be between 0 and 1, got {share}$"
+    with pytest.raises(DataError, match=words):
         split(dataset(10), share, seed=0)

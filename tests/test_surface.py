@@ -1,3 +1,5 @@
+"""Rendered surfaces: fixed by their seed, with exact masks, and no trivial score that tells the defects."""
+
 import math
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 
 from semi_anogan.benchmarks.baselines import classical as baselines
 from semi_anogan.data.sources import surface
+from semi_anogan.data.sources.surface_defects import MIN_CHANGE
 from semi_anogan.errors import DataError
 
 
@@ -55,7 +58,7 @@ def test_mask_is_exact(defect, finish, size, channels):
         image, mask = surface.render(1, index, size, finish, defect, channels)
         assert not empty.any() and mask.dtype == bool
         np.testing.assert_array_equal(image[~mask], flawless[~mask])
-        assert np.abs(image - flawless)[mask].min() >= surface.MIN_CHANGE
+        assert np.abs(image - flawless)[mask].min() >= MIN_CHANGE
 
 
 def test_defects_stand_out_from_the_texture():
@@ -111,9 +114,8 @@ def test_default_groups():
     assert len(images) == 1028  # no image occurs twice, so none is in both splits
     for example in data.examples:
         assert data.read_mask(example).any() == (example.abnormal or example.mislabelled)
-        assert (
-            example.mask is not None
-        ) == example.abnormal  # what a hidden defect's path says would give it away
+        # A hidden defect has no path of a mask, which would give it away.
+        assert (example.mask is not None) == example.abnormal
 
 
 def test_contamination_and_abnormal_count():
@@ -130,7 +132,7 @@ def test_contamination_and_abnormal_count():
 
 def test_finishes_are_selected():
     data = surface.load(1, seed=2, finishes=("cast",), **_counts(test_normal=3))
-    for i, example in enumerate(data.examples):
+    for example in data.examples:
         np.testing.assert_array_equal(data.read_image(example), surface.render(2, example.key, 64, "cast")[0])
 
 
@@ -153,9 +155,8 @@ def test_bad_settings_are_named(settings, message):
 
 
 def test_bad_defect_is_named():
-    with pytest.raises(
-        DataError, match="defect must be one of scratch, pit, stain, dent or None, got 'rust'"
-    ):
+    words = "defect must be one of scratch, pit, stain, dent or None, got 'rust'"
+    with pytest.raises(DataError, match=words):
         surface.render(0, 0, 64, "cast", "rust")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from semi_anogan.data import synthetic
+from semi_anogan.data import synthetic, synthetic_kinds
 from semi_anogan.data.synthetic import KINDS, MASK_CHANGE, MAX_SHARE, MIN_CONTRAST, MIN_PIXELS, synthesise
 
 SHAPES = [(32, 32, 1), (28, 28, 1), (64, 64, 1), (256, 192, 3)]
@@ -13,9 +13,8 @@ EIGHT = np.ones((3, 3))  # pixels that touch at a corner belong together
 
 def texture(shape, seed=0, spread=0.15):
     noise = np.random.default_rng(seed).normal(0, spread, shape)
-    return np.clip(noise, -0.5, 0.5).astype(
-        np.float32
-    )  # so far from -1 and 1 that a jittered patch is not clipped
+    # So far from -1 and 1 that a piece is not clipped where its contrast and brightness change.
+    return np.clip(noise, -0.5, 0.5).astype(np.float32)
 
 
 def flat(shape, value=0.0):
@@ -91,7 +90,7 @@ def test_where_nothing_shows_a_strong_blob_does(monkeypatch, image):
         calls.append(1)
         return image + np.float32(0.04)
 
-    monkeypatch.setitem(synthetic._DRAW, "scar", invisible)
+    monkeypatch.setitem(synthetic_kinds.DRAW, "scar", invisible)
     for seed in range(40):
         calls.clear()
         result, mask = synthesise(image, image, np.random.default_rng(seed), ("scar",))
@@ -102,7 +101,7 @@ def test_where_nothing_shows_a_strong_blob_does(monkeypatch, image):
 
 
 def test_a_defect_that_covers_too_much_is_drawn_again(monkeypatch):
-    monkeypatch.setitem(synthetic._DRAW, "scar", lambda image, other, rng: image + np.float32(0.5))
+    monkeypatch.setitem(synthetic_kinds.DRAW, "scar", lambda image, other, rng: image + np.float32(0.5))
     image = texture((32, 32, 1))
     for result, mask in draws(image, ("scar", "scratch"), 20):
         assert_as_promised(image, result, mask)
@@ -114,7 +113,7 @@ def test_a_defect_that_undoes_another_or_does_not_show_beside_it_is_not_taken(mo
     spot[4:8, 4:8] = 0.5
     for second in (lambda drawn: image, lambda drawn: drawn + np.float32(0.03) * (drawn != 0)):
         monkeypatch.setitem(
-            synthetic._DRAW,
+            synthetic_kinds.DRAW,
             "scar",
             lambda drawn, other, rng, second=second: second(drawn) if drawn.any() else spot,
         )
@@ -174,7 +173,7 @@ def test_one_to_three_defects_of_the_kinds_asked_for(monkeypatch):
         return draw
 
     for kind in KINDS:
-        monkeypatch.setitem(synthetic._DRAW, kind, square(kind))
+        monkeypatch.setitem(synthetic_kinds.DRAW, kind, square(kind))
     image = flat((32, 32, 1))
     counts = {int(mask.sum()) // size**2 for _, mask in draws(image, ("scar", "blob", "perlin"), 60)}
     assert counts == {1, 2, 3} and set(drawn) == {"scar", "blob", "perlin"}
@@ -222,9 +221,7 @@ def test_only_perlin_takes_from_the_other_image(kind):
     ],
 )
 def test_defects_grow_with_the_image(kind, low, high, spread):
-    """The mean share of the pixels is alike at each size, but for lines, which are a pixel wide in small
-    images.
-    """
+    """The mean share of the pixels is alike at each size, but for lines, a pixel wide in small images."""
     shares = []
     for side in (32, 64, 256):
         image = texture((side, side, 1), spread=0.05)
@@ -232,31 +229,30 @@ def test_defects_grow_with_the_image(kind, low, high, spread):
     assert low < min(shares) and max(shares) < min(high, spread * min(shares)), shares
 
 
-def test_cut_paste_is_a_patch_of_the_image_up_to_brightness_and_contrast():
+def test_cut_paste_is_a_piece_of_the_image_up_to_brightness_and_contrast():
     image = texture((32, 32, 1))
     found = 0
     for result, (rows, columns) in single_pieces(draws(image, ("cut_paste",), 80)):
-        patch = result[rows, columns, 0]
-        if np.mean(patch != image[rows, columns, 0]) < 0.85 or patch.size > 0.16 * 32**2:
-            continue  # two patches that overlap
-        windows = np.lib.stride_tricks.sliding_window_view(image[..., 0], patch.shape).reshape(-1, patch.size)
+        piece = result[rows, columns, 0]
+        if np.mean(piece != image[rows, columns, 0]) < 0.85 or piece.size > 0.16 * 32**2:
+            continue  # two pieces that overlap
+        windows = np.lib.stride_tricks.sliding_window_view(image[..., 0], piece.shape).reshape(-1, piece.size)
         centred = windows - windows.mean(1, keepdims=True)
-        wanted = patch.ravel() - patch.mean()
+        wanted = piece.ravel() - piece.mean()
         contrast = centred @ wanted / (centred**2).sum(1)
         errors = np.abs(contrast[:, None] * centred - wanted)
-        errors[:, (patch == image[rows, columns, 0]).ravel()] = (
-            0  # set back, as they changed less than MASK_CHANGE
-        )
+        # Pixels that changed less than MASK_CHANGE were set back.
+        errors[:, (piece == image[rows, columns, 0]).ravel()] = 0
         best = errors.max(1).argmin()
         assert errors[best].max() < 2 * MASK_CHANGE
         assert 0.8 < contrast[best] < 1.2
-        assert abs(patch.mean() - windows[best].mean()) < 0.17
-        assert 0.25 < patch.shape[0] / patch.shape[1] < 4 and patch.size > 0.015 * 32**2
+        assert abs(piece.mean() - windows[best].mean()) < 0.17
+        assert 0.25 < piece.shape[0] / piece.shape[1] < 4 and piece.size > 0.015 * 32**2
         found += 1
     assert found >= 15
 
 
-def test_cut_paste_patches_are_rectangles():
+def test_cut_paste_pieces_are_rectangles():
     image = texture((64, 64, 1))
     filled = [
         np.mean(result[box] != image[box]) for result, box in single_pieces(draws(image, ("cut_paste",), 60))
@@ -277,9 +273,8 @@ def test_scar_is_thin_straight_and_turned():
     for _, mask in draws(image, ("scar",), 60):
         assert mask.mean() < 3 * (0.4 * side + 2) * (0.05 * side + 2) / side**2
         solid = ndimage.binary_closing(np.pad(mask, 3), EIGHT, 2)
-        assert (
-            ndimage.binary_erosion(solid, EIGHT, 5).sum() <= 0.1 * solid.sum()
-        )  # 11 pixels wide only at crossings
+        wide = ndimage.binary_erosion(solid, EIGHT, 5).sum()
+        assert wide <= 0.1 * solid.sum()  # 11 pixels wide only at crossings
         labels, count = ndimage.label(solid, EIGHT)
         if count == 1:
             length, width = principal_lengths(solid)
@@ -292,9 +287,7 @@ def test_scar_is_thin_straight_and_turned():
 
 
 def test_scar_takes_its_pixels_from_elsewhere_in_the_image():
-    """On the flat left half of an image, scars show the stripes of its right half: darker and brighter
-    pixels.
-    """
+    """On the flat left half of an image, scars show the dark and bright stripes of its right half."""
     image = flat((128, 128, 1))
     image[:, 64:, 0] = np.where(np.arange(64) % 8 < 4, -0.4, 0.4)
     striped = 0
@@ -373,9 +366,8 @@ def test_shade_covers_a_large_part_by_one_factor_and_lets_the_texture_through():
     for result, mask in draws(image, ("shade",), 400):
         ratio = ((result + 1) / (image + 1))[..., 0]
         inside = ndimage.binary_erosion(mask, EIGHT, 8)
-        if (
-            ndimage.label(mask, EIGHT)[1] == 1 and inside.sum() > 200 and np.ptp(ratio[inside]) < 1e-4
-        ):  # one shade, a hard border
+        one = ndimage.label(mask, EIGHT)[1] == 1
+        if one and inside.sum() > 200 and np.ptp(ratio[inside]) < 1e-4:  # one shade, a hard border
             factors.append(ratio[inside].mean())
             sizes.append(mask.mean())
     assert len(factors) > 50 and np.median(sizes) > 0.08
@@ -389,11 +381,8 @@ def test_shade_covers_a_large_part_by_one_factor_and_lets_the_texture_through():
         ((), ("cut_paste", "scratch", "blob"), ("scar", "perlin")),
         (("crack", "shade"), ("crack", "shade"), ("scar", "perlin")),
         (("scar", "blob"), ("scar", "blob"), ("perlin",)),
-        (
-            ("perlin", "scar", "crack"),
-            ("perlin", "scar", "crack"),
-            ("scar", "perlin"),
-        ),  # rather these than none
+        # Rather these than none.
+        (("perlin", "scar", "crack"), ("perlin", "scar", "crack"), ("scar", "perlin")),
     ],
 )
 def test_kinds_of_the_config(chosen, training, calibration):
@@ -423,10 +412,8 @@ def test_perlin_shows_the_other_texture_turned():
         if inside.sum() < 50:
             continue
         values = result[..., 0]
-        down = np.abs(np.roll(values, -2, 0) - values)[
-            inside
-        ].mean()  # two rows on, half a period of the other image
-        across.append(down)
+        # From two rows further on, half a period of the other image.
+        across.append(np.abs(np.roll(values, -2, 0) - values)[inside].mean())
         assert np.abs(change).max() > MIN_CONTRAST
     assert len(across) >= 10 and np.median(across) > 0.2
 

@@ -9,11 +9,8 @@ from semi_anogan.data import tiles
 def test_positions_by_hand():
     assert tiles.positions(8, 8) == [0]
     assert tiles.positions(12, 8) == [0, 4]
-    assert tiles.positions(13, 8) == [
-        0,
-        2,
-        5,
-    ]  # a third tile, so that the overlap stays at least 4: spread evenly
+    # A third tile, so that the overlap stays at least 4: spread evenly.
+    assert tiles.positions(13, 8) == [0, 2, 5]
     assert tiles.positions(16, 8, overlap=0.0) == [0, 8]
     assert tiles.positions(17, 8, overlap=0.0) == [0, 4, 9]
     assert tiles.positions(10, 8, overlap=0.75) == [0, 2]

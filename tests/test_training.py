@@ -18,16 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.tiny_runs import (
-    ENVIRONMENT,
-    ROOT,
-    finish,
-    newest_checkpoint,
-    start,
-    steps_done,
-    tiny_config,
-    train_command,
-)
+from helpers.processes import ONE_THREAD, ROOT, finish, start
+from helpers.tiny_runs import newest_checkpoint, steps_done, tiny_config, train_command
 from semi_anogan import train
 from semi_anogan.data.batches import Batches
 from semi_anogan.errors import ConfigError, DataError, RunError
@@ -268,7 +260,7 @@ def test_no_known_abnormal_images_is_plain_anogan_to_the_bit(tmp_path):
     # The steps in a process of one thread: with several, sums may be taken in another order.
     command = f"import pathlib, test_training as t; t.assert_alpha_counts_for_nothing(pathlib.Path({str(tmp_path / 'one')!r}))"
     done = subprocess.run(
-        [sys.executable, "-c", command], cwd=ROOT / "tests", env=ENVIRONMENT, capture_output=True, text=True
+        [sys.executable, "-c", command], cwd=ROOT / "tests", env=ONE_THREAD, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 
@@ -392,7 +384,7 @@ def test_settings_that_only_the_model_or_the_backend_knows(tmp_path, key, value,
 )
 def test_the_command_refuses_unknown_keys_and_values_of_another_kind(tmp_path, key, value, told):
     command = train_command(tmp_path / "run", {key: value})
-    done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=ONE_THREAD, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and all(part in line for part in told)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from semi_anogan.data import image_files
 from semi_anogan.data import images as image_io
 from semi_anogan.errors import DataError
 
@@ -39,7 +40,7 @@ def of_folder(folder: str) -> Iterator[str]:
 
 def _image_files(folder: str) -> list[str]:
     files = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
-    return sorted(f for f in files if f.lower().endswith(image_io.SUFFIXES))
+    return sorted(f for f in files if f.lower().endswith(image_files.SUFFIXES))
 
 
 class Frame(NamedTuple):
@@ -73,8 +74,8 @@ def of_stream(stream) -> Iterator[Frame]:
         width, height, most = map(int, fields)
         if (
             not 0 < most < 65536
-            or min(width, height) < image_io.MIN_SIDE
-            or width * height > image_io.MAX_PIXELS
+            or min(width, height) < image_files.MIN_SIDE
+            or width * height > image_files.MAX_PIXELS
         ):
             raise DataError(f"{name}: {width} x {height} pixels up to {most} cannot be used")
         kind, channels = np.dtype(">u2" if most > 255 else "u1"), 1 if magic == b"P5" else 3

@@ -1,4 +1,4 @@
-"""Training batches as a pure function of (seed, images seen): so a run resumes exactly from two numbers."""
+"""Training batches, a pure function of (seed, images seen): a run resumes exactly from two numbers."""
 
 import numpy as np
 
@@ -125,12 +125,15 @@ class Batches:
     def batch(self, images_seen: int, batch_size: int, attempt: int = 0) -> dict[str, np.ndarray]:
         """The batch that begins when `images_seen` normal images have been seen.
 
-        Returns: images float32 [N + A + S, H, W, C], normal, known abnormal and synthetic ones; labels [N + A
-          + S], 0, 1 and 2;
-        latents [N, latent_size] from N(0, 1); mix [N, 1, 1, 1] from U(0, 1); and, if asked for, masks float32
-        [N + A + S, H, W, 1],
-        augment [N + A + S, D] and augment_generated [N, D] from U(0, 1), as SemiAnoGAN.unpack takes them.
-        `attempt` changes all but the order.
+        Another `attempt` changes everything random but the order of the images.
+
+        Returns: what SemiAnoGAN.unpack takes, for N normal, A known abnormal and S synthetic images:
+          images: float32 [N + A + S, H, W, C], in this order.
+          labels: [N + A + S], 0, 1 and 2.
+          latents: [N, latent_size] from N(0, 1).
+          mix: [N, 1, 1, 1] from U(0, 1).
+          masks: if asked for, float32 [N + A + S, H, W, 1].
+          augment, augment_generated: if asked for, [N + A + S, D] and [N, D] from U(0, 1).
         """
         rng = np.random.default_rng([self.seed, attempt, images_seen])
         counts = [batch_size, self.abnormal_size(batch_size), self.synthetic_size(batch_size)]
@@ -164,12 +167,7 @@ class Batches:
         if mask is None or not mask.any():
             mask = np.ones((side, side), bool)
         if self.shift_px:
-            reach = self.shift_px * side // self.store.resolution
-            corner = rng.integers(0, 2 * reach + 1, size=2)
-            moved = _window(np.pad(mask, reach, mode="edge"), corner, side)
-            if moved.any():  # else the defect would be moved out of the image
-                image = _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, side)
-                mask = moved
+            image, mask = self._shift(image, mask, rng)
         for axis, name in enumerate("vh"):
             if name in self.flips and rng.random() < 0.5:
                 image, mask = np.flip(image, axis), np.flip(mask, axis)
@@ -177,8 +175,18 @@ class Batches:
             image, mask = np.rot90(image), np.rot90(mask)
         return image, mask
 
+    def _shift(self, image: np.ndarray, mask: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+        """Moves both at random, unless that would move the defect out of the image."""
+        side = self.store.image_size
+        reach = self.shift_px * side // self.store.resolution
+        corner = rng.integers(0, 2 * reach + 1, size=2)
+        moved = _window(np.pad(mask, reach, mode="edge"), corner, side)
+        if not moved.any():
+            return image, mask
+        return _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, side), moved
+
     def _synthetic(self, rng) -> tuple[np.ndarray, np.ndarray]:
-        """As `_augment`: a normal image with synthetic defects."""
+        """(image, mask) as from `_augment`, of a normal image with synthetic defects drawn in."""
         image, other = (self._augment(self.normal[rng.integers(len(self.normal))], rng)[0] for _ in range(2))
         return synthesise(image, other, rng, self.synthetic_kinds)
 
@@ -195,6 +203,7 @@ class Batches:
 
 
 def _window(image: np.ndarray, corner, side: int) -> np.ndarray:
+    """The square of `side` pixels whose first pixel is `corner`, (top, left)."""
     top, left = corner
     return image[top : top + side, left : left + side]
 

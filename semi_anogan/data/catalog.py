@@ -1,4 +1,4 @@
-"""The catalogue of data sources: `load(name, channels, **options)` gives every one of them as a `Dataset`."""
+"""The data sources by name: `load(name, channels, **options)` gives any of them as a `Dataset`."""
 
 import dataclasses
 import difflib

@@ -11,16 +11,16 @@ from semi_anogan.progress import shown
 def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20):
     """Reads image and mask of each example, under a progress bar.
 
-    Raises: DataError that says of each bad file what is wrong with it; of more than `most` how many there
+    Raises: DataError that says what is wrong with each bad file, the first `most` of them, and how many there
       are.
     """
-    others = concurrent.futures.ThreadPoolExecutor()
+    pool = concurrent.futures.ThreadPoolExecutor()
     try:
         found = list(
-            shown(others.map(lambda e: _problem(dataset, e), examples), len(examples), "files checked")
+            shown(pool.map(lambda e: _problem(dataset, e), examples), len(examples), "files checked")
         )
     finally:
-        others.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
     problems = [problem for problem in found if problem]
     if len(problems) == 1:
         raise DataError(problems[0])

@@ -20,8 +20,7 @@ class Example:
       mask: path of the pixel mask relative to data.root, or None.
       key: what the source needs to find the image again (an index, say); opaque to everyone else.
       mislabelled: True where the source itself hid an abnormal image among the normal ones. Only for reports
-        and
-        tests, never for training.
+        and tests, never for training.
       reviewed: True where a person has looked at the image and given the label.
     """
 

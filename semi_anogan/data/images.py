@@ -1,8 +1,7 @@
-"""Image files to arrays and back: the only module that knows pixel ranges.
+"""Images as arrays: the only module that knows the ranges of pixels.
 
 Inside the package an image is float32 [H, W, C] in [-1, 1] with C = 1 (grey) or 3 (RGB), and -1 is black.
-What a file
-holds comes to that as follows:
+What a file holds comes to that as follows:
 
 - 8 bits a channel: x / 127.5 - 1. 16-bit grey: x / 32767.5 - 1, always the full scale, whatever values occur.
 - Float TIFF: values in [0, 1], else an error; a range is never guessed from the values.
@@ -11,45 +10,16 @@ holds comes to that as follows:
 - EXIF orientation is applied. Of several frames or pages (GIF, TIFF) the first is taken.
 """
 
-import contextlib
 import os
-import stat
-from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from semi_anogan.errors import DataError
-
-MAX_PIXELS = 100_000_000
-MIN_SIDE = 4
-# Pillow tries every decoder it has if not told which; some of them start other programs (EPS) or are of no
-# use here.
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
-# What counts as an image where a folder is listed.
-SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".gif",
-    ".pgm",
-    ".ppm",
-    ".pbm",
-    ".pnm",
-    ".jp2",
-)
+from semi_anogan.data.image_files import MAX_PIXELS, ImageError, decoded, opened
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values for images stored on their side
 _EXIF_ORIENTATION = 0x0112
-
-
-class ImageError(DataError):
-    """An image file that cannot be used; the message names the file, the reason and the value found."""
 
 
 def read_image(path: str | os.PathLike, channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -66,19 +36,18 @@ def read_image(path: str | os.PathLike, channels: int, max_pixels: int = MAX_PIX
     Raises:
       ImageError: missing, unreadable, empty, truncated, not an image, smaller than 4 x 4 or too large.
     """
-    with _decoded(path, max_pixels) as image:
+    with decoded(path, max_pixels) as image:
         pixels = _values(image, path)
     pixels = to_channels(pixels, channels)
-    return np.clip(
-        pixels, -1.0, 1.0, out=pixels
-    )  # rounding may have left the range; in place, as images can be large
+    # Rounding may have left the range. In place, as images can be large.
+    return np.clip(pixels, -1.0, 1.0, out=pixels)
 
 
 def read_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a pixel mask: every pixel that is not black (not zero, in whatever the file's range is) is
-    abnormal.
+    """Reads a pixel mask: every pixel that is not black is abnormal.
 
-    In palette images it is the colour that counts and not its number; transparent pixels are black.
+    Black is zero in whatever the file's range is. In palette images it is the colour that counts and not its
+    number; transparent pixels are black.
 
     Returns:
       bool [H, W], True where abnormal.
@@ -86,7 +55,7 @@ def read_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarr
     Raises:
       ImageError: as in `read_image`.
     """
-    with _decoded(path, max_pixels) as image:
+    with decoded(path, max_pixels) as image:
         pixels = np.asarray(image) if _is_deep(image) else _values(image, path) > -1.0
     return pixels != 0 if pixels.ndim == 2 else pixels.any(axis=-1)
 
@@ -97,7 +66,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     Raises:
       ImageError: as in `read_image`, as far as the header tells.
     """
-    with _opened(path, MAX_PIXELS) as image:
+    with opened(path, MAX_PIXELS) as image:
         width, height = image.size
         # Pillow gives the size of a TIFF as already turned upright.
         on_its_side = (
@@ -107,9 +76,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """[H, W, 1 or 3] -> [H, W, channels]: grey by ITU-R BT.601 luma, or grey repeated; same range and dtype
-    float32.
-    """
+    """[H, W, 1 or 3] -> float32 [H, W, channels]: grey by ITU-R BT.601 luma, or grey repeated; same range."""
     have = image.shape[-1]
     if image.ndim != 3 or have not in (1, 3) or channels not in (1, 3):
         raise ValueError(
@@ -123,8 +90,9 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def in_colour(image: np.ndarray, least: float = 0.02) -> bool:
-    """Whether the channels of an image [H, W, 3] in [-1, 1] differ, by `least` of the range on the mean over
-    its pixels.
+    """Whether the channels of an image [H, W, 3] in [-1, 1] differ.
+
+    least: by how much on the mean over the pixels, as a share of the range.
     """
     return float(np.ptp(image, axis=-1).mean()) > 2 * least
 
@@ -140,12 +108,11 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes [H, W, C] (any C) to float32 [height, width, C]; exactly the same values if the size is the
-    same.
+    """Resizes [H, W, C] (any C) to float32 [height, width, C].
 
     Each axis on its own: enlarged bilinearly (half-pixel centres), reduced by a whole factor through block
-      means, which
-    is what the networks' own downscaling does, and reduced otherwise by an antialiased triangle filter.
+    means, which is what the networks' own downscaling does, and reduced otherwise by an antialiased triangle
+    filter. The values stay exactly the same if the size does.
     """
     return _resize(image, height, width, block_means=True)
 
@@ -163,8 +130,9 @@ def gaussian(sigma_px: float) -> np.ndarray:
 
 
 def smooth_map(anomaly_map: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Gaussian smoothing of [H, W]; at the border only pixels inside the image count. As scores.smooth,
-    without Keras.
+    """Gaussian smoothing of [H, W]; at the border only pixels inside the image count.
+
+    The same as scoring.maps.smooth, without Keras.
     """
     if sigma_px <= 0:
         return anomaly_map
@@ -196,56 +164,6 @@ def _resize(image: np.ndarray, height: int, width: int, block_means: bool) -> np
     return out
 
 
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
-    """A Pillow image whose header has been read and checked; whatever goes wrong inside comes out as
-    ImageError.
-    """
-    path = os.fspath(path)
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{path}: is a folder, not an image file")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{path}: is not a regular file")
-        if status.st_size == 0:
-            raise ImageError(f"{path}: empty file (0 bytes)")
-        # By file object, because by name Pillow maps some TIFF files into memory, and then garbles those on
-        # their side.
-        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            if width < MIN_SIDE or height < MIN_SIDE:
-                raise ImageError(f"{path}: {width} x {height} pixels, smaller than {MIN_SIDE} x {MIN_SIDE}")
-            if width * height > max_pixels:
-                raise ImageError(
-                    f"{path}: {width} x {height} pixels, more than the limit of {max_pixels} pixels"
-                )
-            yield image
-    except ImageError:
-        raise
-    except FileNotFoundError:
-        reason = "link to a file that does not exist" if os.path.islink(path) else "no such file"
-        raise ImageError(f"{path}: {reason}") from None
-    except PermissionError:
-        raise ImageError(f"{path}: permission denied") from None
-    except Image.UnidentifiedImageError:
-        raise ImageError(
-            f"{path}: not a readable {', '.join(FORMATS)} image, it {_beginning(path)}"
-        ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{path}: too many pixels, the limit is {max_pixels}: {error}") from None
-    except Exception as error:  # Pillow's decoders raise almost anything on broken files
-        raise ImageError(f"{path}: cannot be decoded: {type(error).__name__}: {error}") from error
-
-
-@contextlib.contextmanager
-def _decoded(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
-    """The first frame, decoded and upright."""
-    with _opened(path, max_pixels) as image:
-        image.load()
-        yield ImageOps.exif_transpose(image)
-
-
 def _is_deep(image: Image.Image) -> bool:
     """Whether a pixel is one number of more than 8 bits (modes I;16 and its byte orders, I and F)."""
     return image.mode[0] in "IF"
@@ -258,12 +176,10 @@ def _values(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
         top = 1.0 if image.mode == "F" else 65535.0
         low, high = raw.min(), raw.max()
         if not (low >= 0 and high <= top):  # written so that NaN fails too
-            kind = (
-                "float values must lie in [0, 1]"
-                if image.mode == "F"
-                else "integer values must lie in [0, 65535]"
-            )
-            raise ImageError(f"{os.fspath(path)}: pixel values from {low} to {high}; {kind}")
+            wanted = "float values must lie in [0, 1]"
+            if image.mode != "F":
+                wanted = "integer values must lie in [0, 65535]"
+            raise ImageError(f"{os.fspath(path)}: pixel values from {low} to {high}; {wanted}")
         return (raw.astype(np.float32) / np.float32(top / 2) - np.float32(1.0))[..., None]
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"), np.float32)
@@ -271,11 +187,3 @@ def _values(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
     grey = image.mode in ("1", "L")
     pixels = from_uint8(np.asarray(image.convert("L" if grey else "RGB")))
     return pixels[..., None] if grey else pixels
-
-
-def _beginning(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return f"begins with {file.read(12)!r}"
-    except OSError as error:
-        return f"cannot be read: {error}"

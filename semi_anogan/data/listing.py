@@ -1,10 +1,10 @@
-"""Listing image files: those in a folder, those a CSV file names, and what one argument of a command means."""
+"""Lists image files: those in a folder, those a CSV file names, and those one argument of a command means."""
 
 import csv
 import os
 import re
 
-from semi_anogan.data import images
+from semi_anogan.data.image_files import SUFFIXES
 from semi_anogan.errors import DataError
 
 
@@ -13,9 +13,8 @@ def list_inputs(path: str, root: str | None = None) -> list[str]:
 
     Args:
       path: an image file (any name); a folder (every file below it with an image suffix); or a .csv file with
-        a column
-        path. Files are not opened, and rows of a CSV file may name files that do not exist: that is found on
-        reading.
+        a column path. Files are not opened, and rows of a CSV file may name files that do not exist: that is
+        found on reading.
       root: folder the CSV file's paths are relative to; by default the folder of the CSV file.
 
     Raises:
@@ -25,9 +24,7 @@ def list_inputs(path: str, root: str | None = None) -> list[str]:
     if os.path.isdir(path):
         files = [os.path.join(path, name) for name in images_below(path)]
         if not files:
-            raise DataError(
-                f"{path}: no image files below this folder (looked for {' '.join(images.SUFFIXES)})"
-            )
+            raise DataError(f"{path}: no image files below this folder (looked for {' '.join(SUFFIXES)})")
         return files
     if path.lower().endswith(".csv"):
         root = os.path.dirname(path) if root is None else os.fspath(root)
@@ -44,14 +41,20 @@ def image_names(folder: str) -> list[str]:
 
 
 def csv_rows(path: str, columns: tuple[str, ...], errors: str = "strict") -> list[tuple[int, dict[str, str]]]:
-    """(line number, {column: stripped text}) of each row that is not blank; `columns` must exist and path be
-    filled. errors: as for open.
+    """(line number, {column: stripped text}) of each row of a CSV file that is not blank.
+
+    Args:
+      path: the file: UTF-8, commas, a header.
+      columns: must exist, the column path among them, which must be filled in every row.
+      errors: what to do with bytes that are not UTF-8, as for open.
+
+    Raises:
+      DataError: unreadable, not CSV, a column or value missing, or no rows.
     """
     rows = []
     try:
-        with open(
-            path, encoding="utf-8-sig", errors=errors, newline=""
-        ) as file:  # -sig: Excel writes a byte order mark
+        # -sig: Excel writes a byte order mark.
+        with open(path, encoding="utf-8-sig", errors=errors, newline="") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
             absent = [name for name in columns if name not in header]
@@ -62,14 +65,10 @@ def csv_rows(path: str, columns: tuple[str, ...], errors: str = "strict") -> lis
                 )
             line = reader.line_num + 1
             for cells in reader:
-                row = {name: cell.strip() for name, cell in zip(header, cells)}
+                # A row may be shorter or longer than the header.
+                row = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
                 if any(row.values()):
-                    if any(name not in row for name in columns):
-                        raise DataError(
-                            f"{path}: row {line}: {len(cells)} values for {len(header)} columns: {cells}"
-                        )
-                    if not row["path"]:
-                        raise DataError(f"{path}: row {line}: the path is empty")
+                    _check_row(f"{path}: row {line}", header, columns, cells, row)
                     rows.append((line, row))
                 line = reader.line_num + 1  # a quoted cell may span lines
     except OSError as error:
@@ -83,6 +82,13 @@ def csv_rows(path: str, columns: tuple[str, ...], errors: str = "strict") -> lis
     return rows
 
 
+def _check_row(where: str, header: list[str], columns: tuple[str, ...], cells: list[str], row: dict) -> None:
+    if any(name not in row for name in columns):
+        raise DataError(f"{where}: {len(cells)} values for {len(header)} columns: {cells}")
+    if not row["path"]:
+        raise DataError(f"{where}: the path is empty")
+
+
 def images_below(folder: str) -> list[str]:
     """Image files at any depth, relative to folder with forward slashes, in natural order."""
     found = []
@@ -94,14 +100,14 @@ def images_below(folder: str) -> list[str]:
 
 
 def subfolders(folder: str) -> list[str]:
+    """Names of the folders directly in a folder, in natural order; none if the folder does not exist."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    return sorted(
-        (n for n in names if not n.startswith(".") and os.path.isdir(os.path.join(folder, n))), key=_natural
-    )
+    found = [n for n in names if not n.startswith(".") and os.path.isdir(os.path.join(folder, n))]
+    return sorted(found, key=_natural)
 
 
 def _is_image_name(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(images.SUFFIXES)
+    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
 def _natural(name: str) -> tuple:

@@ -8,8 +8,9 @@ from semi_anogan.errors import DataError
 
 
 def read(path) -> dict[str, str]:
-    """Path -> "normal" or "abnormal" of the rows of a CSV file that have a label; a run's suspicious.csv,
-    say, filled in.
+    """Path -> "normal" or "abnormal", of the rows of a CSV file that have a label.
+
+    The file may be a run's suspicious.csv, say, filled in.
 
     Raises: DataError naming the file, the row and the value.
     """
@@ -19,7 +20,8 @@ def read(path) -> dict[str, str]:
         name, label = row["path"], row["label"]
         if label not in ("", NORMAL, ABNORMAL):
             raise DataError(
-                f"{path}: row {line}: label {label!r} is not {NORMAL} or {ABNORMAL}, nor empty for an image not looked at"
+                f"{path}: row {line}: label {label!r} is not {NORMAL} or {ABNORMAL}, "
+                "nor empty for an image not looked at"
             )
         if label and labels.setdefault(name, label) != label:
             raise DataError(

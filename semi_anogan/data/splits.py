@@ -1,4 +1,4 @@
-"""Holds out training images for the score statistics and the threshold, so that test images decide nothing."""
+"""Holds out training images for score statistics and threshold, so that test images decide nothing."""
 
 import dataclasses
 
@@ -8,8 +8,8 @@ from semi_anogan.config import check_ranges
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.errors import DataError
 
-# Of the known abnormal images: fewer say too little about the components' weights, more gain less there than
-# they would in training.
+# Held-out known abnormal images: fewer say too little about the components' weights, and more would help the
+# weights less than they help training.
 MIN_HELD_OUT_ABNORMAL, MAX_HELD_OUT_ABNORMAL = 8, 12
 
 
@@ -32,9 +32,11 @@ class Splits:
 def split(dataset: Dataset, hold_out_share: float, seed: int) -> Splits:
     """Seeded split of the training examples.
 
-    `hold_out_share` of the normal images is held out, and of the known abnormal ones too where that leaves at
-    least 8 of them to
-    hold out, but at most 12; with fewer known, all of them train. DataError without enough normal images.
+    `hold_out_share` of the normal images is held out. Of the known abnormal ones the same share is, but at
+    most 12; where that would be fewer than 8, all of them train.
+
+    Raises:
+      DataError: hold_out_share out of range, or too few normal images.
     """
     check_ranges("calibration", hold_out_share=hold_out_share)
     normal, abnormal = dataset.select("train", NORMAL), dataset.select("train", ABNORMAL)
@@ -60,22 +62,27 @@ def _part(examples: list[Example], count: int, seed: list[int]) -> tuple[list[Ex
 
 
 def apply_labels(splits: Splits, labels: dict[str, str], path) -> Splits:
-    """The splits with the labels that a person gave. What was held out stays held out, so that a finished training
-    still fits.
+    """The splits with labels that a person gave; labelled images are `reviewed`.
 
-    Of the held-out images found abnormal those beyond what `split` would hold out are known ones to train
-    with, and all are while
-    they are too few to hold out. Labelled images are `reviewed`.
+    What was held out stays held out, so that a finished training still fits. Abnormal images are the
+    exception: of those held out, the ones beyond what `split` would hold out train as known ones, and all of
+    them do where they are too few to hold out.
 
-    Raises: DataError for a path that is no training image, or where too few normal ones are left; `path` is
-      the file that is named.
+    Args:
+      splits: with the labels of the source.
+      labels: of some of the training images.
+      path: the file that errors name.
+
+    Raises:
+      DataError: a path that is no training image, or too few normal images left.
     """
     trained, held_out = splits.normal + splits.abnormal, splits.held_out_normal + splits.held_out_abnormal
     unknown = sorted(set(labels) - {e.path for e in trained + held_out})
     if unknown:
         kind = "a test image" if unknown[0] in {e.path for e in splits.test} else "no image of this data"
         raise DataError(
-            f"{path}: {unknown[0]!r} is {kind}; only training images can be reviewed ({len(unknown)} such paths)"
+            f"{path}: {unknown[0]!r} is {kind}; only training images can be reviewed "
+            f"({len(unknown)} such paths)"
         )
 
     def labelled(examples: list[Example]) -> list[Example]:
@@ -86,7 +93,8 @@ def apply_labels(splits: Splits, labels: dict[str, str], path) -> Splits:
     abnormal, held_out_abnormal = ([e for e in part if e.abnormal] for part in (trained, held_out))
     if len(normal) < 2 or len(held_out_normal) < 2:
         raise DataError(
-            f"{path}: leaves {len(normal)} normal images to train with and {len(held_out_normal)} held out; 2 each are needed"
+            f"{path}: leaves {len(normal)} normal images to train with and {len(held_out_normal)} held out; "
+            "2 each are needed"
         )
     count = min(len(held_out_abnormal), MAX_HELD_OUT_ABNORMAL)
     count = count if count >= MIN_HELD_OUT_ABNORMAL else 0

@@ -4,8 +4,9 @@ import numpy as np
 
 
 def positions(length: int, side: int, overlap: float = 0.5) -> list[int]:
-    """Where tiles of `side` pixels begin along `length` >= side pixels: evenly spread, overlapping by at
-    least that share.
+    """Where tiles of `side` pixels begin along `length` pixels, evenly spread.
+
+    They overlap by at least the share `overlap`; `length` must be `side` or more.
     """
     if length < side:
         raise ValueError(f"an image side of {length} pixels is smaller than a tile of {side}")
@@ -31,8 +32,7 @@ def stitch(tiles: np.ndarray, height: int, width: int, overlap: float = 0.5) -> 
     """The inverse of `cut` for maps: [T, side, side, ...] -> [H, W, ...].
 
     Each tile's weight falls linearly towards its border, so that a map changes from one tile to the next
-    without an edge;
-    tiles that agree are reproduced exactly.
+    without an edge. Tiles that agree are reproduced exactly.
     """
     side = tiles.shape[1]
     ramp = np.minimum(np.arange(side) + 1.0, side - np.arange(side))

@@ -14,8 +14,7 @@ def write_all(folder: str | os.PathLike) -> dict[str, tuple[pathlib.Path, str]]:
 
     Returns:
       {kind: (path, expected)}, expected being "ok" or "error". The good ones show 16 x 12 pixels (width x
-      height),
-      except "exif_rotated", which is stored like that and shows 12 x 16.
+      height), except "exif_rotated", which is stored like that and shows 12 x 16.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,13 +54,8 @@ def png(width: int, height: int, pixels: bytes) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(pixels))
-        + chunk(b"IEND", b"")
-    )
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
 def _write_unreadable(path: pathlib.Path, content: bytes) -> None:

@@ -1,11 +1,13 @@
 """What test_jax.py needs of the JAX backend, in a process where TensorFlow cannot be imported.
 
-python jax_worker.py FOLDER: reads FOLDER/given (checkpoint of TensorFlow) and FOLDER/inputs.npz; writes
-FOLDER/run, a
-whole run, and FOLDER/results.npz. Keys: outputs/N of the given checkpoint's averaged networks; loss/NAME and
-step/NNNN
-of one more step from it; augmented/N images and masks; run_outputs/N of the run's; fit/NAME, fit_change,
-fit_seed_change of a `fit`.
+python -m helpers.jax_worker FOLDER: reads FOLDER/given (checkpoint of TensorFlow) and FOLDER/inputs.npz;
+writes FOLDER/run, a whole run, and FOLDER/results.npz. Its keys are:
+
+- outputs/N: of the averaged networks of the given checkpoint;
+- loss/NAME, step/NNNN: of one more step from it;
+- augmented/N: images and masks;
+- run_outputs/N: of the averaged networks of the run;
+- fit/NAME, fit_change, fit_seed_change: of a `fit`.
 """
 
 import os
@@ -28,14 +30,14 @@ sys.meta_path.insert(0, Blocked)
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from tiny_runs import AUGMENTED, augment_draws, averaged_outputs, tiny_config  # noqa: E402
 
+from helpers.tiny_runs import AUGMENTED, augment_draws, averaged_outputs, tiny_config  # noqa: E402
 from semi_anogan import train  # noqa: E402
 from semi_anogan.backend import Trainer, make_strategy  # noqa: E402
 from semi_anogan.config import AUGMENTATIONS  # noqa: E402
 from semi_anogan.networks.augmentation import augment  # noqa: E402
 from semi_anogan.runs import build, checkpoint  # noqa: E402
-from semi_anogan.runs import folder as run_folder
+from semi_anogan.runs import folder as run_folder  # noqa: E402
 from semi_anogan.training import loop as training  # noqa: E402
 
 

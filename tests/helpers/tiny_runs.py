@@ -1,15 +1,12 @@
-"""The smallest run there is, as a config, as a command and as a process; shared by the tests of whole
-trainings.
-"""
+"""The smallest run there is, as a config and as a command, and what such a run has made."""
 
-import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
+from helpers.processes import ROOT
+
 TINY = {
     "model.resolution": 8,
     "model.filters_base": 64,
@@ -23,18 +20,11 @@ TINY = {
     "search.candidates": 16,
     "search.batch_size": 10,
 }
-# One thread, so that sums are taken in the same order in each run; and nothing inherited that changes the
-# run.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-ENVIRONMENT = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-ENVIRONMENT.pop("TF_CONFIG", None)
 AUGMENTED = {"objective__augment": "color,translation,cutout"}  # for tiny_config
 
 
 def tiny_config(**changes):
-    """configs/smoke.py with TINY and further changes by flattened key, dots written as __ where they are
-    keywords.
-    """
+    """configs/smoke.py with TINY and further changes: model__resolution=4 sets model.resolution."""
     from semi_anogan.configs.smoke import get_config
 
     config = get_config()
@@ -53,22 +43,6 @@ def train_command(workdir, changes=(), program=("-m", "semi_anogan.train")) -> l
         *overrides,
         f"--workdir={workdir}",
     ]
-
-
-def start(command, log, **environment) -> subprocess.Popen:
-    """Starts a command whose output, both streams, is appended to the file `log`."""
-    with open(log, "ab") as file:
-        return subprocess.Popen(
-            command, stdout=file, stderr=file, env={**ENVIRONMENT, **environment}, cwd=ROOT
-        )
-
-
-def finish(process: subprocess.Popen, timeout_s: float = 300) -> int:
-    """Waits for a process, which is killed when it takes too long; its exit code."""
-    try:
-        return process.wait(timeout_s)
-    finally:
-        process.kill()
 
 
 def steps_done(folder) -> int:
@@ -90,8 +64,9 @@ def augment_draws(inputs) -> np.ndarray:
 
 
 def averaged_outputs(model, inputs) -> list[np.ndarray]:
-    """Images, logits, features and evidence of the averaged networks for inputs["latents"] and
-    inputs["images"].
+    """Images, logits, features and evidence of the averaged networks.
+
+    The images are for inputs["latents"], the rest is for inputs["images"].
     """
     from semi_anogan.backend import compile_function
 

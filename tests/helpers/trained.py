@@ -1,32 +1,6 @@
-"""Small models and detectors, and a command as a process."""
-
-import os
-import pathlib
-import subprocess
-import sys
+"""Small models and detectors, made without any training."""
 
 import numpy as np
-
-ROOT = pathlib.Path(__file__).parent.parent.parent
-ENVIRONMENT = {
-    **os.environ,
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "OMP_NUM_THREADS": "1",
-    "KERAS_BACKEND": "tensorflow",
-}
-ENVIRONMENT.pop("TF_CONFIG", None)
-
-
-def command(module: str, *arguments) -> subprocess.CompletedProcess:
-    """Runs python -m semi_anogan.MODULE; streams are captured as text."""
-    return subprocess.run(
-        [sys.executable, "-m", f"semi_anogan.{module}", *map(str, arguments)],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 def tiny_model(**changes):
@@ -76,10 +50,11 @@ def stand_in_calibration(threshold: float = 0.5):
 def stand_in_detector(layers=None, components=None, channels=1, resolution=8, batch_size=4, **settings):
     """A real Detector around stand-in functions of a batch [B, R, R, C] instead of networks and search.
 
-    layers: -> [B, R, R, 1], by default the image's mean over its channels; also the difference. components:
-      -> [B, 4], by
-    default four times the layers' mean. Map center 0, scale 1, no smoothing; calibrated as
-    stand_in_calibration says.
+    Map center 0, scale 1, no smoothing; calibrated as stand_in_calibration says.
+
+    Args:
+      layers: -> [B, R, R, 1], by default the image's mean over its channels; also the difference.
+      components: -> [B, 4], by default four times the layers' mean.
     """
     import types
 

@@ -1,6 +1,4 @@
-"""python worker_weights.py OUTPUT.npz [semi_anogan.train's arguments]: the command, which also keeps its own
-weights.
-"""
+"""The train command, which also keeps its own weights: python worker_weights.py OUTPUT.npz ARGUMENTS."""
 
 import runpy
 import sys

@@ -1,3 +1,1 @@
-"""One file for each source of images. What all sources share lies above; nothing here knows how images are
-used.
-"""
+"""The sources of images, one file each (surface in three); nothing here knows how images are used."""

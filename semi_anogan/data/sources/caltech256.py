@@ -1,13 +1,10 @@
-"""Caltech-256 (Griffin et al. 2007) as an outlier detection task: a few categories are normal, clutter is
-abnormal.
+"""Caltech-256 (Griffin et al. 2007): a few of its categories are normal, clutter is abnormal.
 
 The set-up is that of R-graph (You et al. 2017) and ALOCC (Sabokrou et al. 2018), which Kimura & Yanagihara
-(2018)
-follow: 1, 3 or 5 inlier categories, the first 150 images of each, and outliers from category 257.clutter that
-make up
-half of the images under test. That set-up holds no inliers back from learning. Here they are divided: the
-first images
-of each category are for training and the others for testing, so that figures are not comparable one to one.
+(2018) follow: 1, 3 or 5 inlier categories, the first 150 images of each, and outliers from category
+257.clutter that make up half of the images under test. That set-up holds no inliers back from learning. Here
+they are divided: the first images of each category are for training and the others for testing, so that
+figures are not comparable one to one.
 """
 
 import os
@@ -38,8 +35,7 @@ def load(
     """Loads the images from the folder layout of the official archive.
 
     Test outliers, known abnormal and contaminating images are different clutter images, dealt out in this
-    order from
-    one seeded shuffle: the test set does not depend on the other two.
+    order from one seeded shuffle: the test set does not depend on the other two.
 
     Args:
       channels: 1 or 3.
@@ -74,20 +70,14 @@ def load(
             f"{root}: {', '.join(chosen)} give {len(train)} training and {len(test)} test images; "
             "both must be more than none"
         )
-    clutter = [f"{folders[CLUTTER]}/{name}" for name in image_names(os.path.join(root, folders[CLUTTER]))]
-    clutter = np.random.default_rng([seed, 1]).permutation(clutter).tolist()
     outlier_count = round(outlier_share / (1 - outlier_share) * len(test))
     hidden_count = round(contamination / (1 - contamination) * len(train))
-    known_count = len(clutter) - outlier_count - hidden_count if abnormal_count is None else abnormal_count
-    if known_count < 0 or outlier_count + known_count + hidden_count > len(clutter):
-        raise DataError(
-            f"{root}: {folders[CLUTTER]} has {len(clutter)} images; testing takes {outlier_count}, "
-            f"data.contamination {hidden_count}, and data.abnormal_count is {abnormal_count!r}"
-        )
-    outliers, rest = clutter[:outlier_count], clutter[outlier_count:]
-    known, hidden = rest[:known_count], set(rest[known_count : known_count + hidden_count])
+    outliers, known, hidden = _dealt_clutter(
+        root, folders[CLUTTER], outlier_count, abnormal_count, hidden_count, seed
+    )
     # Shuffled, so that the contaminating images do not all stand at the end.
     shuffled = np.random.default_rng([seed, 2]).permutation(train + sorted(hidden)).tolist()
+    hidden = set(hidden)
     examples = [Example(name, "train", NORMAL, mislabelled=name in hidden) for name in shuffled]
     examples += [Example(name, "train", ABNORMAL) for name in known]
     examples += [Example(name, "test", NORMAL) for name in test]
@@ -95,10 +85,24 @@ def load(
     return file_dataset("caltech256", root, examples, channels)
 
 
+def _dealt_clutter(
+    root: str, folder: str, outlier_count: int, abnormal_count: int | None, hidden_count: int, seed: int
+) -> tuple[list[str], list[str], list[str]]:
+    """Clutter images for testing, known ones and contaminating ones, from one seeded shuffle."""
+    clutter = [f"{folder}/{name}" for name in image_names(os.path.join(root, folder))]
+    clutter = np.random.default_rng([seed, 1]).permutation(clutter).tolist()
+    known_count = len(clutter) - outlier_count - hidden_count if abnormal_count is None else abnormal_count
+    if known_count < 0 or outlier_count + known_count + hidden_count > len(clutter):
+        raise DataError(
+            f"{root}: {folder} has {len(clutter)} images; testing takes {outlier_count}, "
+            f"data.contamination {hidden_count}, and data.abnormal_count is {abnormal_count!r}"
+        )
+    outliers, rest = clutter[:outlier_count], clutter[outlier_count:]
+    return outliers, rest[:known_count], rest[known_count : known_count + hidden_count]
+
+
 def _category_folders(root: str) -> tuple[str, dict[str, str]]:
-    """The folder of the categories, and {name: folder} in the order of their numbers, such as "ak47":
-    "001.ak47".
-    """
+    """The folder of the categories, and {"ak47": "001.ak47", ...} in the order of their numbers."""
     inner = os.path.join(root, "256_ObjectCategories")
     root = inner if os.path.isdir(inner) else root
     names = sorted(os.listdir(root)) if os.path.isdir(root) else []

@@ -1,6 +1,4 @@
-"""Turning a classification data set into an anomaly detection one: some classes are normal, the rest
-abnormal.
-"""
+"""Classification data for anomaly detection: some classes are normal, the rest abnormal."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -65,14 +63,11 @@ def split_classes(
 ) -> list[Example]:
     """Chooses the examples.
 
-    Training gets every training image of the normal classes, and hidden among them (`mislabelled`, in index
-    order like
-    the rest) round(c / (1 - c) * n) images of the other classes, so that they make up the share c =
-    contamination;
-    then the known abnormal images, other ones, spread evenly over the other classes. With the same seed a
-    smaller
-    abnormal_count chooses the first of a larger one, so that runs can be compared. The test split is used
-    whole.
+    Training gets the n training images of the normal classes. Hidden among them (`mislabelled`, in index
+    order like the rest) are round(c / (1 - c) * n) images of the other classes, so that these make up the
+    share c = contamination. The known abnormal images are other ones, spread evenly over the other classes.
+    With the same seed a smaller abnormal_count chooses the first of a larger one, so that runs can be
+    compared. The test split is used whole.
 
     Args:
       name: prefix of the paths.
@@ -121,13 +116,12 @@ def split_classes(
 
 
 def parse_classes(normal_classes, names: Mapping[int, str]) -> list[int]:
-    """Numbers of the classes meant by a number, a name, a string such as "0,4" or "cat,dog", or a list of
-    these.
+    """Numbers of the classes that a setting means.
 
     A string that is the name of a class means that class, whatever its number.
 
     Args:
-      normal_classes: what was asked for.
+      normal_classes: a number, a name, a string such as "0,4" or "cat,dog", or a list of these.
       names: number and name of every class.
 
     Raises:

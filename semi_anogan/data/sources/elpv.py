@@ -1,9 +1,8 @@
-"""ELPV: electroluminescence images of solar cells, 300 x 300 grey (Buerhop-Lutz et al. 2018; Deitsch et al.
-2019).
+"""ELPV: electroluminescence images of solar cells (Buerhop-Lutz et al. 2018; Deitsch et al. 2019).
 
-The images come from the PyPI package elpv-dataset and stay where it puts them (licence CC BY-NC-SA 4.0). Its
-file
-data/labels.csv gives each cell the probability that it is defective: 0, 1/3, 2/3 or 1.
+The images, 300 x 300 grey, come from the PyPI package elpv-dataset and stay where it puts them (licence
+CC BY-NC-SA 4.0). Its file data/labels.csv gives each cell the probability that it is defective: 0, 1/3, 2/3
+or 1.
 """
 
 import importlib.util
@@ -28,19 +27,15 @@ def load(
 ) -> Dataset:
     """Loads the cells by a manifest, or splits them.
 
-    The split: cells of probability 0 are normal and those of probability 1 abnormal; after a seeded shuffle
-      the first
-    `test_normal` and `test_abnormal` of them are for testing and the rest for training. Cells of probability
-    1/3 go
-    to training as normal ones: some are defective, which is real label noise (about a fifth of the normal
-      training
-    images, 295 of 1403). Cells of probability 2/3 are not used.
+    The split: cells of probability 0 are normal and those of probability 1 abnormal. After a seeded shuffle
+    the first `test_normal` and `test_abnormal` of them are for testing and the rest for training. Cells of
+    probability 1/3 go to training as normal ones: some are defective, which is real label noise (about a
+    fifth of the normal training images, 295 of 1403). Cells of probability 2/3 are not used.
 
     Args:
       channels: 1 or 3.
       path: CSV manifest (see `manifest.load_manifest`) with paths such as images/cell0001.png; the options
-        after
-        abnormal_count then have no effect.
+        after abnormal_count then have no effect.
       root: folder that holds labels.csv and images/; by default the installed package's.
       abnormal_count: how many known abnormal training images to use, first ones first; None: all (415).
       uncertain: whether the cells of probability 1/3 are used.
@@ -86,18 +81,17 @@ def package_root() -> str:
 
 
 def _read_labels(path: str) -> list[tuple[str, float]]:
-    """(image path, probability of a defect) per cell; the file is "images/cell0001.png  1.0  mono" line by
-    line.
-    """
-    cells, number, line = [], 0, ""
+    """(image path, probability of a defect) per cell, from lines like "images/cell0001.png  1.0  mono"."""
+    cells, row, line = [], 0, ""
     try:
         with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+            for line in file:
+                row += 1
                 if line.strip():
                     name, probability, _ = line.split()
                     cells.append((name, float(probability)))
     except ValueError:
-        raise DataError(f"{path}: row {number}: wanted path, probability and type, not {line!r}") from None
+        raise DataError(f"{path}: row {row}: wanted path, probability and type, not {line!r}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     return cells

@@ -16,7 +16,8 @@ LAYOUTS = """
      train/<defect>/*.png          optional: known abnormal images to learn from
      test/good/*.png               normal test images
      test/<defect>/*.png           abnormal test images
-     ground_truth/<defect>/*.png   optional: their masks, <name>_mask.png or <name>.png for test/<defect>/<name>.png
+     ground_truth/<defect>/*.png   optional: their masks, <name>_mask.png or <name>.png \
+for test/<defect>/<name>.png
   B  normal/*.png                  split by file name into training and test images
      abnormal/*.png                likewise; those that fall to training are the known abnormal ones"""
 
@@ -29,8 +30,7 @@ def load_manifest(
     Args:
       channels: 1 or 3.
       path: CSV file (UTF-8, commas, a header) with the columns path, split ("train" or "test"), label
-        ("normal" or
-        "abnormal") and optionally mask (an image file; pixels that are not black are abnormal).
+        ("normal" or "abnormal") and optionally mask (an image file; pixels that are not black are abnormal).
       root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
         they are.
       abnormal_count: how many of the known abnormal training images to use, first rows first. None: all.
@@ -68,18 +68,15 @@ def load_folder(
     """Loads a folder laid out like MVTec AD, or one with the folders normal and abnormal (see `LAYOUTS`).
 
     Hidden files and files without an image suffix are left out; the order is by name, with numbers by value.
-    In the
-    first layout the known abnormal images of several defects take turns, so that a small abnormal_count has
-    some of
-    each. Masks are looked up for test images only.
+    In the first layout the known abnormal images of several defects take turns, so that a small
+    abnormal_count has some of each. Masks are looked up for test images only.
 
     Args:
       channels: 1 or 3.
       root: the folder.
       abnormal_count: how many of the known abnormal training images to use, in that order. None: all.
       test_share: second layout only: share of the images that becomes test images. An image's split depends
-        on its
-        name and the seed alone, so adding images never moves others from one split to the other.
+        on its name and the seed alone, so adding images never moves others from one split to the other.
       seed: seed of that split.
 
     Raises:
@@ -148,6 +145,7 @@ def file_dataset(name: str, root: str, examples: list[Example], channels: int) -
 
 
 def _example(where: str, row: dict[str, str]) -> Example:
+    """The example of one row of a manifest; `where` names the row in errors."""
     for column, allowed in (("split", ("train", "test")), ("label", (NORMAL, ABNORMAL))):
         if row[column] not in allowed:
             raise DataError(f"{where}: {column} {row[column]!r} is not one of {', '.join(allowed)}")
@@ -160,6 +158,8 @@ def _example(where: str, row: dict[str, str]) -> Example:
 
 
 def _mvtec_examples(root: str) -> list[Example]:
+    """The examples of layout A."""
+
     def listed(split: str, kind: str) -> list[str]:
         return [f"{split}/{kind}/{name}" for name in image_names(os.path.join(root, split, kind))]
 
@@ -171,21 +171,28 @@ def _mvtec_examples(root: str) -> list[Example]:
     examples += [Example(path, "train", ABNORMAL) for path in itertools.chain(*in_turn) if path]
     examples += [Example(path, "test", NORMAL) for path in listed("test", "good")]
     for kind in defects("test"):
-        paths, masks = listed("test", kind), image_names(os.path.join(root, "ground_truth", kind))
-        by_stem = {
-            os.path.splitext(name)[0].removesuffix("_mask"): f"ground_truth/{kind}/{name}" for name in masks
-        }
-        found = [by_stem.get(os.path.splitext(os.path.basename(path))[0]) for path in paths]
-        without = [path for path, mask in zip(paths, found) if mask is None]
-        if masks and without:  # half of the masks would silently give half of the pixel metrics
-            raise DataError(
-                f"{root}: ground_truth/{kind} has no mask for {len(without)} images, the first is "
-                f"{without[0]}"
-            )
-        examples += [Example(path, "test", ABNORMAL, mask) for path, mask in zip(paths, found)]
+        paths = listed("test", kind)
+        masks = _mvtec_masks(root, kind, paths)
+        examples += [Example(path, "test", ABNORMAL, mask) for path, mask in zip(paths, masks, strict=True)]
     return examples
 
 
+def _mvtec_masks(root: str, kind: str, paths: list[str]) -> list[str | None]:
+    """The mask of each test image of one defect; None for all where the data has none for this defect."""
+    names = image_names(os.path.join(root, "ground_truth", kind))
+    by_stem = {
+        os.path.splitext(name)[0].removesuffix("_mask"): f"ground_truth/{kind}/{name}" for name in names
+    }
+    masks = [by_stem.get(os.path.splitext(os.path.basename(path))[0]) for path in paths]
+    without = [path for path, mask in zip(paths, masks, strict=True) if mask is None]
+    if names and without:  # half of the masks would silently give half of the pixel metrics
+        raise DataError(
+            f"{root}: ground_truth/{kind} has no mask for {len(without)} images, the first is {without[0]}"
+        )
+    return masks
+
+
 def _hashed_split(name: str, test_share: float, seed: int) -> str:
+    """The split that a hash of name and seed decides."""
     digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
     return "test" if int.from_bytes(digest[:8], "big") / 2**64 < test_share else "train"

@@ -10,8 +10,8 @@ from semi_anogan.data.sources.classes import class_dataset
 from semi_anogan.errors import DataError
 
 HINT = (
-    "Without it, set data.path to a file in Keras layout (an npz with x_train, y_train, x_test, y_test), such as "
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+    "Without it, set data.path to a file in Keras layout (an npz with x_train, y_train, x_test, y_test), "
+    "such as https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 )
 
 
@@ -32,8 +32,7 @@ def load(
       normal_classes: the normal digits: one, a list, or a string such as "0,4".
       contamination: share in [0, 1) of the images given to training as normal that are other digits in truth.
       abnormal_count: how many known abnormal images training gets, spread evenly over the other digits, none
-        of them
-        among the contaminating ones; None: all.
+        of them among the contaminating ones; None: all.
       seed: chooses the contaminating and the known abnormal images.
       root: without path: folder where TensorFlow Datasets keeps the data, by default its own.
 
@@ -56,11 +55,12 @@ def load(
         abnormal_count=abnormal_count,
         seed=seed,
         class_names=[str(digit) for digit in range(10)],
-        prepare=lambda image: np.pad(image, ((2, 2), (2, 2), (0, 0))),
-    )  # [28, 28, 1] -> [32, 32, 1]
+        prepare=lambda image: np.pad(image, ((2, 2), (2, 2), (0, 0))),  # [28, 28, 1] -> [32, 32, 1]
+    )
 
 
 def _read_npz(path: str) -> tuple[tuple, tuple]:
+    """(images [N, 28, 28, 1], labels [N]) of training and of testing, from a file in Keras layout."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("x_train", "y_train", "x_test", "y_test")}
@@ -68,13 +68,8 @@ def _read_npz(path: str) -> tuple[tuple, tuple]:
         raise DataError(f"{path}: not in Keras layout: {error.args[0]}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (
-        ValueError,
-        EOFError,
-        TypeError,
-        IndexError,
-        zipfile.BadZipFile,
-    ):  # numpy's own text advises pickle
+    except (ValueError, EOFError, TypeError, IndexError, zipfile.BadZipFile):
+        # Not numpy's own text, which advises pickle.
         raise DataError(f"{path}: cannot be read as an npz file of plain arrays") from None
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]

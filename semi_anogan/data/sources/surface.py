@@ -1,12 +1,9 @@
 """Rendered machined surfaces with micro defects and exact pixel masks: the embedded default data set.
 
 A part is described in coordinates of the unit square, so the same (seed, index) shows the same kind of part
-at every
-size: a larger render adds finer detail, and a defect keeps its share of the picture. Every image has random
-streams of
-its own, so no image depends on how many others there are. Finish, exposure, lighting and contrast vary from
-image to
-image, which keeps brightness and contrast from giving the label away.
+at every size: a larger render adds finer detail, and a defect keeps its share of the picture. Every image has
+random streams of its own, so no image depends on how many others there are. Finish, exposure, lighting and
+contrast vary from image to image, which keeps brightness and contrast from giving the label away.
 """
 
 import functools
@@ -20,19 +17,15 @@ from semi_anogan.data.sources.surface_defects import DEFECTS
 from semi_anogan.data.sources.surface_textures import brushed, cast, generator, ground
 from semi_anogan.errors import DataError
 
-FINISHES = ("brushed", "ground", "cast")
+_TEXTURES = {"brushed": brushed, "ground": ground, "cast": cast}
+FINISHES = tuple(_TEXTURES)
 SIZE_RANGE = (16, 1024)
 
-_SURFACE_LIMIT = (
-    0.8  # flawless surfaces stay inside +-this, so that a bright or dark defect is never clipped away
-)
+# Flawless surfaces stay inside +-this, so that a bright or dark defect is never clipped away.
+_SURFACE_LIMIT = 0.8
 _TINT_LIMIT = 0.06
-_PARAMETERS, _CAMERA, _DEFECT, _CONTAMINATION = (
-    0,
-    3,
-    4,
-    5,
-)  # random streams of an image; 1 and 2 are those of its texture
+# Random streams of an image; 1 and 2 are those of its texture.
+_PARAMETERS, _CAMERA, _DEFECT, _CONTAMINATION = 0, 3, 4, 5
 _FIRST_INDEX = {
     ("train", NORMAL): 0,
     ("train", ABNORMAL): 10**6,
@@ -63,8 +56,7 @@ def load(
       size: height and width in pixels, 16 to 1024.
       train_normal, train_abnormal, test_normal, test_abnormal: number of images in each group.
       contamination: share of the normal training images, 0 to 1, that secretly show a defect
-        (mislabelled=True). The
-        images that a smaller share contaminates are among those of a larger one.
+        (mislabelled=True). The images that a smaller share contaminates are among those of a larger one.
       abnormal_count: how many of the train_abnormal images are used, first ones first; None means all.
       finishes: the finishes that occur, of FINISHES.
 
@@ -82,21 +74,26 @@ def load(
         ("test", NORMAL): test_normal,
         ("test", ABNORMAL): test_abnormal,
     }
-    for (split, label), count in counts.items():
-        if not 0 <= count < 10**6:
-            raise DataError(f"surface: {split}_{label} must be 0 to 999999, got {count!r}")
-    if not 0.0 <= contamination <= 1.0:
-        raise DataError(f"surface: contamination must be 0 to 1, got {contamination!r}")
+    _check_counts(counts, contamination, abnormal_count)
     if abnormal_count is not None:
-        if not 0 <= abnormal_count <= train_abnormal:
-            raise DataError(
-                f"surface: abnormal_count must be 0 to train_abnormal={train_abnormal}, "
-                f"got {abnormal_count!r}"
-            )
         counts["train", ABNORMAL] = abnormal_count
-
     order = generator(seed, 0, _CONTAMINATION).permutation(train_normal)
     hidden = set(order[: round(contamination * train_normal)].tolist())
+    examples, parts = _described(counts, finishes, hidden)
+
+    def draw(example):
+        return render(seed, example.key, size, *parts[example.key], channels)
+
+    return Dataset(
+        "surface", tuple(examples), lambda example: draw(example)[0], lambda example: draw(example)[1]
+    )
+
+
+def _described(counts, finishes, hidden) -> tuple[list[Example], dict[int, tuple[str, str | None]]]:
+    """The examples in order, and finish and defect (or None) of each part by its index.
+
+    counts: of the images, by (split, label). hidden: numbers of the normal training images with a defect.
+    """
     examples, parts = [], {}
     for (split, label), count in counts.items():
         for i in range(count):
@@ -107,13 +104,7 @@ def load(
             parts[index] = finish, (DEFECTS[i // len(finishes) % len(DEFECTS)] if defective else None)
             mask = f"{path}.mask" if label == ABNORMAL else None
             examples.append(Example(path, split, label, mask, key=index, mislabelled=mislabelled))
-
-    def draw(example):
-        return render(seed, example.key, size, *parts[example.key], channels)
-
-    return Dataset(
-        "surface", tuple(examples), lambda example: draw(example)[0], lambda example: draw(example)[1]
-    )
+    return examples, parts
 
 
 def render(
@@ -122,8 +113,7 @@ def render(
     """Renders one part.
 
     The same part with and without its defect differs in the pixels of the mask and in no others, in each of
-    them by
-    MIN_CHANGE or more.
+    them by MIN_CHANGE or more.
 
     Args:
       seed, index: which part; both non-negative.
@@ -134,8 +124,7 @@ def render(
 
     Returns:
       The image, float32 [size, size, channels] in [-1, 1], and the mask, bool [size, size]: True on a share
-      of the
-      pixels within AREA_RANGE, or nowhere without a defect.
+      of the pixels within AREA_RANGE, or nowhere without a defect.
 
     Raises:
       DataError: a setting is out of range.
@@ -149,22 +138,15 @@ def render(
     contrast = math.exp(rng.uniform(math.log(0.06), math.log(0.12)))  # standard deviation of the texture
     x, y = _pixel_grid(size)
 
-    texture = {"brushed": brushed, "ground": ground, "cast": cast}[finish](
-        seed, index, size, x, y, lay, light
-    )
-    texture *= contrast
+    texture = contrast * _TEXTURES[finish](seed, index, size, x, y, lay, light)
     surface = _illumination(rng, x, y, light) + texture
-    surface += (
-        rng.uniform(0.2, 0.35)
-        * contrast
-        * generator(seed, index, _CAMERA).standard_normal(surface.shape, np.float32)
-    )
+    noise = generator(seed, index, _CAMERA).standard_normal(surface.shape, np.float32)
+    surface += rng.uniform(0.2, 0.35) * contrast * noise
     surface = _SURFACE_LIMIT * np.tanh(surface / _SURFACE_LIMIT)
     mask = np.zeros(surface.shape, bool)
     if defect is not None:
-        mask, change = surface_defects.draw(
-            generator(seed, index, _DEFECT), defect, x, y, texture, contrast, lay, light
-        )
+        defect_rng = generator(seed, index, _DEFECT)
+        mask, change = surface_defects.draw(defect_rng, defect, x, y, texture, contrast, lay, light)
         surface = np.clip(surface + change, _TINT_LIMIT - 1, 1 - _TINT_LIMIT)
     image = surface[..., None]
     if channels == 3:
@@ -173,6 +155,7 @@ def render(
 
 
 def _check(size, channels, finishes):
+    """DataError for a setting that both functions share and that is out of range."""
     if not isinstance(size, (int, np.integer)) or not SIZE_RANGE[0] <= size <= SIZE_RANGE[1]:
         raise DataError(
             f"surface: size must be an integer from {SIZE_RANGE[0]} to {SIZE_RANGE[1]}, got {size!r}"
@@ -182,6 +165,20 @@ def _check(size, channels, finishes):
     unknown = [finish for finish in finishes if finish not in FINISHES]
     if unknown or not finishes:
         raise DataError(f"surface: finishes must be of {', '.join(FINISHES)}, got {unknown or finishes!r}")
+
+
+def _check_counts(counts, contamination, abnormal_count):
+    """DataError for a number of images that is out of range."""
+    for (split, label), count in counts.items():
+        if not 0 <= count < 10**6:
+            raise DataError(f"surface: {split}_{label} must be 0 to 999999, got {count!r}")
+    if not 0.0 <= contamination <= 1.0:
+        raise DataError(f"surface: contamination must be 0 to 1, got {contamination!r}")
+    known = counts["train", ABNORMAL]
+    if abnormal_count is not None and not 0 <= abnormal_count <= known:
+        raise DataError(
+            f"surface: abnormal_count must be 0 to train_abnormal={known}, got {abnormal_count!r}"
+        )
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,8 +1,7 @@
 """Defects of machined surfaces.
 
-Each has a field that grows from its centre or line; the pixels of its mask are the ones with the smallest
-values, as many as its
-area asks for, so that the area is exact at every size.
+Each has a field that grows from its centre or line. The pixels of its mask are the ones with the smallest
+values, as many as its area asks for, so that the area is exact at every size.
 """
 
 import math
@@ -13,24 +12,28 @@ DEFECTS = ("scratch", "pit", "stain", "dent")
 AREA_RANGE = (0.0005, 0.01)  # share of the pixels that a defect covers
 MIN_CHANGE = 0.04  # a defect changes every pixel of its mask by at least this much (of a range of 2)
 
-_STRENGTH = (
-    4.8,
-    2.5,
-)  # contrast of the smallest and the largest defect, in standard deviations of the texture
+# Contrast of the smallest and the largest defect, in standard deviations of the texture.
+_STRENGTH = (4.8, 2.5)
 
 
 def draw(rng, kind, x, y, texture, contrast, lay, light):
-    """(mask, bool [size, size]; change of the surface, float32 [size, size], 0 outside the mask).
+    """Draws one defect.
 
-    Args: kind: one of DEFECTS; x, y: pixel centres in the unit square, [size, size] each; texture: of the
-      surface, likewise, times
-      contrast, its standard deviation; lay, light: directions of the tool marks and of the light, in radians.
+    Args:
+      rng: decides everything random.
+      kind: one of DEFECTS.
+      x, y: pixel centres in the unit square, [size, size] each.
+      texture: of the surface, [size, size].
+      contrast: standard deviation of the texture.
+      lay, light: directions of the tool marks and of the light, in radians.
+
+    Returns:
+      The mask, bool [size, size], and the change of the surface, float32 [size, size], 0 outside the mask.
     """
-    size = x.shape[0]
+    area = x.shape[0] ** 2
     share = math.exp(rng.uniform(*np.log(AREA_RANGE)))
-    pixels = np.clip(
-        round(share * size**2), math.ceil(AREA_RANGE[0] * size**2), math.floor(AREA_RANGE[1] * size**2)
-    )
+    fewest, most = math.ceil(AREA_RANGE[0] * area), math.floor(AREA_RANGE[1] * area)
+    pixels = np.clip(round(share * area), fewest, most)
     field, profile = (_scratch if kind == "scratch" else _blob)(rng, kind, share, x, y, lay, light)
     inside = np.argpartition(field, pixels - 1, axis=None)[:pixels]
     depth = field.ravel()[inside] / max(field.ravel()[inside].max(), 1e-6)  # 0 at the centre, 1 at the edge
@@ -49,6 +52,9 @@ def draw(rng, kind, x, y, texture, contrast, lay, light):
     mask.ravel()[inside] = True
     changes.ravel()[inside] = change
     return mask, changes
+
+
+# Each returns (field [size, size], profile); profile(pixels inside, their depth) says how much these change.
 
 
 def _scratch(rng, kind, share, x, y, lay, light):
@@ -72,7 +78,7 @@ def _scratch(rng, kind, share, x, y, lay, light):
 
 
 def _blob(rng, kind, share, x, y, lay, light):
-    """A rounded patch of uneven outline: a pit, a stain or a dent."""
+    """A rounded spot of uneven outline: a pit, a stain or a dent."""
     centre_x, centre_y = rng.uniform(0.08, 0.92, 2)
     dx, dy = x - centre_x, y - centre_y
     turn, stretch = rng.uniform(0, math.pi), math.sqrt(rng.uniform(1, 2.2 if kind == "stain" else 1.5))

@@ -1,16 +1,18 @@
 """Textures of machined surfaces: brushed, ground and cast, from random streams of each part's own.
 
-A function of (seed, index, size, x, y, lay, light): which part; pixels on a side; the pixel centres in the
-unit square, [size, size]
-each; the direction of the tool marks and that of the light, in radians. Returns [size, size] of standard
-deviation near 1.
+Each is a function of
+- seed, index: which part;
+- size: pixels on a side;
+- x, y: the pixel centres in the unit square, [size, size] each;
+- lay, light: the directions of the tool marks and of the light, in radians.
+It returns [size, size] of standard deviation near 1.
 """
 
 import math
 
 import numpy as np
 
-FIRST_LAYER, SECOND_LAYER = 1, 2  # random streams of a part; the others are in data/surface.py
+FIRST_LAYER, SECOND_LAYER = 1, 2  # random streams of a part; the others are in surface.py
 
 
 def generator(seed: int, index: int, stream: int) -> np.random.Generator:
@@ -61,9 +63,7 @@ def _lines(rng, u, v, size, first, slope, stretch):
 
 
 def _noise(rng, u, v, cells_u, cells_v):
-    """Smooth random field: normal values at the corners of cells, blended. u and v lie in [-1, 1]; [size,
-    size].
-    """
+    """Smooth random field [size, size]: normal values at the corners of cells, blended; u, v in [-1, 1]."""
     rows, columns = 2 * cells_u + 2, 2 * cells_v + 2
     corners = rng.standard_normal((rows, columns), np.float32).ravel()
     u, v = (u + 1) * cells_u, (v + 1) * cells_v

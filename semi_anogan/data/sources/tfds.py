@@ -1,6 +1,4 @@
-"""Any image classification set of TensorFlow Datasets, by name: some of its classes are normal, the rest
-abnormal.
-"""
+"""Any image classification set of TensorFlow Datasets, by name, of which some classes are normal."""
 
 import numpy as np
 
@@ -20,7 +18,9 @@ def load(
     train_split: str = "train",
     test_split: str = "test",
 ) -> Dataset:
-    """Loads a data set into memory (as uint8; take "train[:10000]" as the split where that is too much).
+    """Loads a data set into memory, as uint8.
+
+    Where that is too much, take "train[:10000]", say, as the split.
 
     Args:
       channels: 1 or 3.
@@ -65,21 +65,7 @@ def load_arrays(
     Raises:
       DataError: as in `load`; `hint` is added where the data cannot be had.
     """
-    try:
-        import tensorflow_datasets
-    except ImportError as error:
-        raise DataError(
-            f"{dataset}: needs tensorflow-datasets, which cannot be imported: {error}. {hint}"
-        ) from error
-    try:
-        builder = tensorflow_datasets.builder(dataset, data_dir=root)
-        builder.download_and_prepare()
-    except Exception as error:  # anything from a wrong name to no network
-        reason = str(error).strip().split("\n")[0]
-        raise DataError(
-            f"{dataset}: TensorFlow Datasets cannot provide it: {type(error).__name__}: "
-            f"{reason.rstrip('.')}. {hint}".strip()
-        ) from error
+    tensorflow_datasets, builder = _prepared(dataset, root, hint)
     image_key, label_key = builder.info.supervised_keys or ("image", "label")
     features = dict(builder.info.features)
     names = getattr(features.get(label_key), "names", None)
@@ -105,3 +91,23 @@ def load_arrays(
         return [image for image, _ in rows], np.array([label for _, label in rows], np.int64)
 
     return read(train_split), read(test_split), list(names)
+
+
+def _prepared(dataset: str, root: str | None, hint: str) -> tuple:
+    """(the package tensorflow_datasets, the builder of the data set, which is now on disk)."""
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise DataError(
+            f"{dataset}: needs tensorflow-datasets, which cannot be imported: {error}. {hint}"
+        ) from error
+    try:
+        builder = tensorflow_datasets.builder(dataset, data_dir=root)
+        builder.download_and_prepare()
+    except Exception as error:  # anything from a wrong name to no network
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"{dataset}: TensorFlow Datasets cannot provide it: {type(error).__name__}: "
+            f"{reason.rstrip('.')}. {hint}".strip()
+        ) from error
+    return tensorflow_datasets, builder
