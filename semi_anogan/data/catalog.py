@@ -28,8 +28,8 @@ def load(name: str, channels: int, reviewed: str | None = None, **options) -> Da
     Args:
       name: a key of `SOURCES`.
       channels: channels of the images that `Dataset.read_image` returns, 1 or 3.
-      reviewed: CSV file of labels that a person gave training images; they replace the source's when the images are
-        split. None for none.
+      reviewed: CSV file of labels that a person gave training images; they replace the source's when the
+        images are split.
       **options: the source's own options, documented at its function; None means "not given".
 
     Raises:

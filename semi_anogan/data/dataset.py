@@ -50,7 +50,7 @@ class Dataset:
       in_colour: Example -> whether its file shows colour, whatever read_image makes of it; False where that
         is not known.
       from_files: whether each example has a file of its own, which may be damaged.
-      labels, labels_file: what a person said of training images, by path, and the file that says it; "" without.
+      labels, labels_file: what a person said of training images, by path, and in which file; "" without.
     """
 
     name: str
