@@ -34,13 +34,15 @@ class EdgeDetector(AnySize):
       batch: images searched at once, one of the exported sizes; None for the largest. It does not change the
         scores.
       threads: of the CPU engines; None for all cores.
-      budget_ms: time for one image, from its decoded pixels to its components; the search then ends early
-        where it must.
+      budget_ms: time for one image, from its decoded pixels to its components. The search ends early where it
+        must.
       providers: execution providers of ONNX Runtime; None for the CPU's.
 
-    Attributes: bundle; threshold: an image is abnormal if its score is above; search_steps: for each image
-      measured and not
-      yet taken from it, the steps its search took (the fewest of its tiles).
+    Attributes:
+      bundle.
+      threshold: an image is abnormal if its score is above.
+      search_steps: the steps that the search of each measured image took (the fewest of its tiles). Who reads
+        them takes them away.
 
     Raises: BundleError naming the file that is damaged or missing, or what the bundle does not have.
     """
@@ -64,12 +66,8 @@ class EdgeDetector(AnySize):
         self.batch_size = batch
         self.budget_ms = budget_ms
         images = values["images"]
-        self.channels, self.resolution, self.image_size = (
-            images["channels"],
-            images["resolution"],
-            images["image_size"],
-        )
-        self.tile = images["tile"]
+        self.channels, self.tile = images["channels"], images["tile"]
+        self.resolution, self.image_size = images["resolution"], images["image_size"]
         self.calibration = Calibration.from_dict(values["calibration"])
         self.map_sigma_px = values["map"]["sigma_px"]
         self.programs = load_programs(self.bundle, engine, precision, batch, threads, providers)
@@ -77,9 +75,8 @@ class EdgeDetector(AnySize):
         if values["search"] is not None:
             self.search = Search(self.programs["encode"], self.programs["search_step"], values["search"])
         self.search_steps: collections.deque[int] = collections.deque()
-        self._shares: collections.deque[float] = (
-            collections.deque()
-        )  # of its image's budget, for each tile that waits
+        # Of its image's budget, for each tile that waits.
+        self._shares: collections.deque[float] = collections.deque()
         self._budget = self._score_seconds = 0.0
         if budget_ms is not None:
             self._warm_up()
@@ -87,10 +84,9 @@ class EdgeDetector(AnySize):
     def _warm_up(self):
         """So that the first images do not pay for what engines do once, and the time of a step is known."""
         budget, self.budget_ms = self.budget_ms, None
+        images = np.zeros((self.batch_size, self.image_size, self.image_size, self.channels), np.float32)
         for _ in range(2):
-            self._measure(
-                np.zeros((self.batch_size, self.image_size, self.image_size, self.channels), np.float32)
-            )
+            self._measure(images)
         self.budget_ms = budget
 
     @property
@@ -132,7 +128,8 @@ class EdgeDetector(AnySize):
         shares = sum(self._shares.popleft() for _ in images)
         self._budget = 0.0 if self.budget_ms is None else shares * self.budget_ms / 1000
         rows = super()._run(images)
-        return [(*row, steps) for row, steps in zip(rows, self._steps)]
+        # Not strict: the steps are those of a whole batch, which the images may not fill.
+        return [(*row, steps) for row, steps in zip(rows, self._steps, strict=False)]
 
     def _assemble(self, size, working_size, count, outputs):
         self.search_steps.append(int(min(row[-1] for row in outputs[:count])))
