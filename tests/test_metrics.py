@@ -129,7 +129,7 @@ def test_pixel_metrics_against_references():
     assert result["pixel_auroc"] == pytest.approx(roc_auc_score(truth, everything), abs=1e-4)
 
     regions = []
-    for anomaly_map, mask in zip(maps, masks):
+    for anomaly_map, mask in zip(maps, masks, strict=True):
         labels, count = ndimage.label(mask, np.ones((3, 3)))
         regions += [np.sort(anomaly_map[labels == k + 1]) for k in range(count)]
     assert metrics.regions == len(regions) > 5
