@@ -131,10 +131,10 @@ def _fixed(x, batch: int | None, *shape):
 
 def _judged(detector) -> Callable:
     """(components, map layers) -> what score returns of them."""
-    final = detector.verdict()
+    verdict = detector.verdict()
 
     def judged(components, layers):
-        score, _, anomaly_map, raw_map = final(components, layers)
+        score, _, anomaly_map, raw_map = verdict(components, layers)
         return {"components": components, "score": score, "anomaly_map": anomaly_map, "raw_map": raw_map}
 
     return judged

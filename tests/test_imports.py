@@ -31,7 +31,6 @@ LEVELS = (
 KNOWN = {
     ("benchmarks.review", "evaluate"),
     ("benchmarks.suites.suite", "cli"),
-    ("evaluation.report.figures", "evaluation.report.page"),
     ("export.runtime.tensorrt", "export.runtime.engines"),
 }
 
