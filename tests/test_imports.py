@@ -29,7 +29,6 @@ LEVELS = (
 
 # Imports that break these rules and are still to go: (importer, imported).
 KNOWN = {
-    ("benchmarks.review", "evaluate"),
     ("benchmarks.suites.suite", "cli"),
     ("export.runtime.tensorrt", "export.runtime.engines"),
 }
