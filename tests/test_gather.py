@@ -37,7 +37,7 @@ def test_the_report_shows_what_training_draws(smoke_data):
     """Each drawn image differs in part from one of three normal ones; none where training draws none."""
     config, dataset, splits = smoke_data
     config = config.copy_and_resolve_references()
-    config.data.flips = ""
+    config.batches.flips = ""
     side = max(config.model.resolution, config.features.resolution if config.features.name else 0)
     originals = [images.resize(dataset.read_image(e), side, side) for e in splits.normal[:3]]
     drawn = gather.synthetic_images(config, dataset, splits.normal[:3], TRAINING_KINDS)
