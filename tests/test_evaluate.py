@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from helpers.processes import command
-from helpers.trained import stand_in_calibration, stand_in_detector
+from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import evaluate
 from semi_anogan.data import images
 from semi_anogan.data.dataset import Dataset, Example
@@ -165,7 +165,7 @@ def evaluated(tmp_path, smoke_data, dataset, **settings):
     test = dataset.select("test")
     training = dataset.select("train")
     splits = Splits(training[:2], [], training[2:], [], test)
-    detector = stand_in_detector(**{"map_sigma_px": 0.0, **settings})
+    detector = StandInDetector(**settings)
     progress = {
         "seconds": 12.34,
         "history": {"images_seen": [1, 2], "generator_loss": [1.0, 0.5], "fade": [0, 1]},
@@ -220,19 +220,19 @@ def test_abnormal_images_without_a_mask_do_not_count_as_normal_pixels(tmp_path, 
 
 def test_pixel_differences_are_counted_by_label(smoke_data):
     dataset = dataset_of({"n": 0.1, "abnormal1": 0.9, "abnormal2": 0.9})
-    measured = evaluate.measure(stand_in_detector(), dataset, dataset.select("test"))
+    measured = evaluate.measure(StandInDetector(), dataset, dataset.select("test"))
     edges = evaluate.DIFFERENCE_EDGES
     for label, value, count in (("normal", 0.1, 64), ("abnormal", 0.9, 128)):
         histogram = measured.pixel_differences[label]
         assert histogram.sum() == count
         at = int(np.flatnonzero(histogram)[0])
         assert histogram[at] == count and edges[at] - 1e-6 <= value <= edges[at + 1] + 1e-6
-    beyond = evaluate.measure(stand_in_detector(lambda x: x + 5), dataset, dataset.select("test"))
+    beyond = evaluate.measure(StandInDetector(lambda x: x + 5), dataset, dataset.select("test"))
     assert beyond.pixel_differences["normal"][-1] == 64  # more than the last edge counts with the last
 
 
 def test_what_the_calibration_warns_of_is_printed_and_reported(tmp_path, smoke_data, capsys):
-    warned = dataclasses.replace(stand_in_calibration(), warnings=("9 held-out images are few",))
+    warned = dataclasses.replace(CALIBRATION, warnings=("9 held-out images are few",))
     evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.9}), calibration=warned)
     assert "note: 9 held-out images are few\n" in capsys.readouterr().out
     assert "9 held-out images are few" in (tmp_path / "report.html").read_text()
@@ -273,9 +273,12 @@ def test_gallery_is_searched_together(tmp_path, smoke_data):
     """
     values = {f"n{i}": i / 10 for i in range(4)} | {f"abnormal{i}": 0.6 + i / 20 for i in range(4)}
     calls = []
-    detector = stand_in_detector()
-    measure = detector._measure
-    evaluated(tmp_path, smoke_data, dataset_of(values), _measure=lambda x: calls.append(len(x)) or measure(x))
+
+    def components(batch):
+        calls.append(len(batch))
+        return np.repeat(batch.mean(axis=(1, 2)), 4, axis=1)
+
+    evaluated(tmp_path, smoke_data, dataset_of(values), components=components)
     assert calls == [4] * 5
 
 
@@ -295,7 +298,7 @@ def test_images_are_read_one_by_one(tmp_path, smoke_data):
         return picture
 
     dataset = dataclasses.replace(dataset_of({f"n{i}": 0.0 for i in range(200)}), read_image=image)
-    measured = evaluate.measure(stand_in_detector(batch_size=8), dataset, dataset.select("test"))
+    measured = evaluate.measure(StandInDetector(batch_size=8), dataset, dataset.select("test"))
     assert len(measured.scores) == 200 and most[0] <= 8 + 3
 
 
