@@ -1,64 +1,60 @@
-"""python -m semi_anogan.export: writes a finished run as a bundle for an edge device or a server, or checks
-one.
-"""
+"""python -m semi_anogan.export: writes a finished run as a bundle for devices and servers, or checks one."""
 
 import sys
 
 from absl import flags
 
 from semi_anogan import cli
-from semi_anogan.export.write import FORMATS, PRECISIONS
+from semi_anogan.errors import UserError
+from semi_anogan.export import write
+from semi_anogan.files import told_writing
 
 
 def main(argv) -> int:
-    """Exports a run: python -m semi_anogan.export --workdir=RUN --formats=saved_model,onnx,tflite,tensorrt
-    --output=BUNDLE
+    """Writes a bundle, or checks one.
 
-    Checks a bundle again: python -m semi_anogan.export --check=BUNDLE [--workdir=RUN]; with the run, also its
-      AUROC on the
-    run's test images with every format. The exit code is 1 where something differs by more than the
-    tolerance.
+    python -m semi_anogan.export --workdir=RUN --formats=saved_model,onnx,tflite,tensorrt --output=BUNDLE
+    python -m semi_anogan.export --check=BUNDLE [--workdir=RUN]
+
+    With the run, the check also compares the AUROC on the run's test images with every format. The exit code
+    is 1 where something differs by more than the tolerance.
     """
     del argv
-    if flags.FLAGS.check:
-        return _check()
+    return _check() if flags.FLAGS.check else _export()
+
+
+def _export() -> int:
     for name in ("workdir", "output"):
         if not getattr(flags.FLAGS, name):
             _refuse(f"--{name} is needed; --help lists the options")
-    formats, precisions = _among("formats", FORMATS), _among("precision", PRECISIONS)
+    formats, precisions = _among("formats", write.FORMATS), _among("precision", write.PRECISIONS)
     if "float32" not in precisions:
         _refuse(f"--precision must name float32, got {','.join(precisions)}: the others are held against it")
     batches = _batches()
     cli.load_framework()
-    from semi_anogan.errors import RunError
-    from semi_anogan.export import images, write
-    from semi_anogan.export.runtime.bundle import BundleError
+    from semi_anogan.export import images
     from semi_anogan.runs import folder as run_folder
-    from semi_anogan.scoring.detector import load_detector
+    from semi_anogan.scoring.detector import Detector
 
     _needs_tensorflow()
-    detector = load_detector(flags.FLAGS.workdir, batch_size=min(batches))
+    detector = Detector.load(flags.FLAGS.workdir, batch_size=min(batches))
     if flags.FLAGS.prune:
         detector = detector.pruned()
     config = run_folder.load_config(flags.FLAGS.workdir)
-    pictures = images.representative(detector, config, flags.FLAGS.images)
-    try:
-        with cli.quiet(write.ExportError, BundleError, OSError):
-            output = flags.FLAGS.output
-            lines = write.export(detector, config.to_dict(), pictures, output, formats, batches, precisions)
-    except OSError as error:
-        raise RunError(str(error)) from error
-    print("\n".join([*lines, f"bundle: {flags.FLAGS.output}"]))
+    pictures, output = images.representative(detector, config, flags.FLAGS.images), flags.FLAGS.output
+    with cli.quiet(UserError), told_writing(output, write.ExportError):
+        lines = write.export(detector, config.to_dict(), pictures, output, formats, batches, precisions)
+    print("\n".join([*lines, f"bundle: {output}"]))
     return 0
 
 
 def _check() -> int:
     cli.load_framework()
     from semi_anogan.export import parity
-    from semi_anogan.export.runtime.bundle import Bundle, BundleError
+    from semi_anogan.export.runtime.bundle import Bundle
 
     bundle = Bundle(flags.FLAGS.check)
-    with cli.quiet(BundleError):
+    with cli.quiet(UserError):
         results = parity.check(bundle)
     print(parity.table(results))
     if flags.FLAGS.workdir:
@@ -68,11 +64,8 @@ def _check() -> int:
         print(auroc.table(compared))
         results += compared
     failed = sum(r["passed"] is False for r in results)
-    print(
-        f"{flags.FLAGS.check}: {failed} of {len(results)} checks failed"
-        if failed
-        else f"{flags.FLAGS.check}: all checks passed"
-    )
+    verdict = f"{failed} of {len(results)} checks failed" if failed else "all checks passed"
+    print(f"{flags.FLAGS.check}: {verdict}")
     return int(failed > 0)
 
 
@@ -97,10 +90,9 @@ def _batches() -> list[int]:
 def _needs_tensorflow():
     import keras
 
-    if keras.backend.backend() != "tensorflow":
-        _refuse(
-            f"export needs KERAS_BACKEND=tensorflow, got {keras.backend.backend()}; checkpoints are the same for both"
-        )
+    found = keras.backend.backend()
+    if found != "tensorflow":
+        _refuse(f"export needs KERAS_BACKEND=tensorflow, got {found}; checkpoints are the same for both")
 
 
 def _refuse(text: str):
@@ -111,17 +103,19 @@ def _refuse(text: str):
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "run folder of a finished training")
     flags.DEFINE_string("output", None, "folder of the bundle; one that is there is replaced")
-    flags.DEFINE_list("formats", list(FORMATS), f"what to write, of {','.join(FORMATS)}")
+    flags.DEFINE_list("formats", list(write.FORMATS), f"what to write, of {','.join(write.FORMATS)}")
     flags.DEFINE_list("batch", ["1", "8"], "batch sizes that ONNX, TFLite and TensorRT are written for")
     flags.DEFINE_list(
         "precision",
         ["float32"],
-        "float32, and where wanted float16 (ONNX, TFLite, TensorRT), int8 (TFLite: weights) and int8_full (TFLite: all)",
+        "float32, and where wanted float16 (ONNX, TFLite, TensorRT), int8 (TFLite: weights) "
+        "and int8_full (TFLite: all)",
     )
     flags.DEFINE_bool(
         "prune",
         False,
-        "leave out what has no weight in the score, the search too where none of its components has; scores stay the same",
+        "leave out what has no weight in the score, the search too where none of its components has; "
+        "scores stay the same",
     )
     flags.DEFINE_string(
         "images",

@@ -6,82 +6,70 @@ import numpy as np
 
 from semi_anogan.errors import RunError
 from semi_anogan.evaluation import metrics
+from semi_anogan.export.parity import why_not_here
 from semi_anogan.export.runtime.bundle import Bundle
 from semi_anogan.export.runtime.detector import EdgeDetector
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.scoring.detector import load_detector
+from semi_anogan.scoring.detector import Detector
 
 # Most that the image AUROC may differ from the model's, by precision.
 TOLERANCES = {"float32": 0.001, "float16": 0.005, "int8": 0.01, "int8_full": 0.01}
 
 
 def compare(bundle: Bundle, workdir) -> list[dict]:
-    """One row for each format and precision, at its largest batch: image AUROC, the model's, and time per
-    image.
+    """A row for the model and one for each format and precision: image AUROC and time per image.
+
+    A format is taken at its largest batch; one whose engine cannot run here is left out.
 
     Raises: RunError where the run cannot be loaded or its test images are all of one kind.
     """
     config = run_folder.load_config(workdir)
     dataset, splits, _ = build.load_data(config)
-    detector = load_detector(workdir)
+    detector = Detector.load(workdir)
     abnormal = np.array([e.abnormal for e in splits.test])
     if abnormal.all() or not abnormal.any():
         raise RunError(f"{workdir}: its test images are all of one kind, which gives no AUROC")
 
-    def scores(of) -> tuple[np.ndarray, float]:
+    def scored(by) -> dict:
+        """The scores of a detector, with their AUROC and the time they took."""
         begun = time.perf_counter()
-        values = [of.judge(m)[0] for m in of.measure(dataset.read_image(e) for e in splits.test)]
-        return np.array(values), (time.perf_counter() - begun) / len(values)
+        values = [by.judge(m)[0] for m in by.measure(dataset.read_image(e) for e in splits.test)]
+        seconds, scores = (time.perf_counter() - begun) / len(values), np.array(values)
+        auroc = metrics.image_metrics(abnormal, scores)["image_auroc"]
+        return {"scores": scores, "auroc": auroc, "seconds": seconds, "batch": by.batch_size}
 
-    expected, seconds = scores(detector)
-    own = metrics.image_metrics(abnormal, expected)["image_auroc"]
-    rows = [
-        {
-            "format": "keras",
-            "precision": "float32",
-            "batch": detector.batch_size,
-            "auroc": own,
-            "seconds": seconds,
-            "difference": 0.0,
-            "score_difference": 0.0,
-            "tolerance": 0.0,
-            "passed": True,
-        }
-    ]
+    own = scored(detector)
+    rows = [_row(own, own, {"format": "keras", "precision": "float32"}, 0.0)]
     for engine, precision in dict.fromkeys((p["format"], p["precision"]) for p in bundle.values["programs"]):
-        if engine == "tensorrt" and _cannot_run():
+        if why_not_here(engine):
             continue
-        edge = EdgeDetector(bundle, engine, precision)
-        found, seconds = scores(edge)
-        auroc = metrics.image_metrics(abnormal, found)["image_auroc"]
-        difference, tolerance = abs(auroc - own), TOLERANCES[precision]
-        rows.append(
-            {
-                "format": engine,
-                "precision": precision,
-                "batch": edge.batch_size,
-                "auroc": auroc,
-                "seconds": seconds,
-                "difference": difference,
-                "score_difference": float(np.abs(found - expected).max() / np.abs(expected).max()),
-                "tolerance": tolerance,
-                "passed": bool(difference <= tolerance),
-            }
-        )
+        found = scored(EdgeDetector(bundle, engine, precision))
+        rows.append(_row(found, own, {"format": engine, "precision": precision}, TOLERANCES[precision]))
     return rows
 
 
-def _cannot_run() -> str | None:
-    from semi_anogan.export.runtime.tensorrt import why_not
-
-    return why_not()
+def _row(found: dict, own: dict, of: dict, tolerance: float) -> dict:
+    """What was found with an engine beside what the model's own scores give."""
+    difference = abs(found["auroc"] - own["auroc"])
+    most = np.abs(found["scores"] - own["scores"]).max() / np.abs(own["scores"]).max()
+    return {
+        **of,
+        "batch": found["batch"],
+        "auroc": found["auroc"],
+        "seconds": found["seconds"],
+        "difference": difference,
+        "score_difference": float(most),
+        "tolerance": tolerance,
+        "passed": bool(difference <= tolerance),
+    }
 
 
 def table(rows: list[dict]) -> str:
     """The rows as lines of text."""
     lines = [
-        f"{'format':10} {'precision':10} {'batch':>5} {'image AUROC':>11} {'difference':>10} {'scores':>8} {'ms/image':>8}"
+        f"{'format':10} {'precision':10} {'batch':>5} {'image AUROC':>11} {'difference':>10} {'scores':>8} "
+        f"{'ms/image':>8}"
     ]
     for r in rows:
         lines.append(

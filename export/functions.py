@@ -9,8 +9,9 @@ from keras import ops
 
 
 class Function(NamedTuple):
-    """A function of tensors by name. inputs, outputs: name -> shape, whose first size is the batch; all are
-    float32.
+    """A function of tensors by name.
+
+    Attributes: inputs, outputs: name -> shape without the batch size, which comes first; all are float32.
     """
 
     name: str
@@ -20,13 +21,11 @@ class Function(NamedTuple):
 
     def concrete(self, batch: int | None):
         """Its tf.function traced for a batch size, None for any."""
-        specs = {
-            name: tf.TensorSpec(_of_batch(name, shape, batch), tf.float32, name)
+        specs = [
+            tf.TensorSpec(_of_batch(name, shape, batch), tf.float32, name)
             for name, shape in self.inputs.items()
-        }
-        return tf.function(
-            self.call, autograph=False, input_signature=list(specs.values())
-        ).get_concrete_function()
+        ]
+        return tf.function(self.call, autograph=False, input_signature=specs).get_concrete_function()
 
     def shapes(self, batch: int) -> dict[str, dict[str, tuple]]:
         """{"inputs": ..., "outputs": ...} for a batch size."""
@@ -43,116 +42,138 @@ def _of_batch(name: str, shape: tuple, batch: int | None) -> tuple:
 def exported(detector, batch: int | None) -> dict[str, Function]:
     """The functions of a calibrated Detector by name, for a batch size (None: any, for a SavedModel).
 
-    Where no component needs the search there is only `score`:
-      encode: images -> latents [N, restarts, L] where the searches start, features [N, F] of the images
-        (where the search compares any)
-      search_step: images, features, latents, moment, velocity [N, L], step [1] -> new_latents, new_moment,
-        new_velocity, loss [N]
-      score: images, latents -> components [N, K], score [N], anomaly_map [N, R, R], raw_map (before its
-        smoothing),
-        reconstruction [N, R, R, C]
+    encode: images -> latents [N, restarts, L] where the searches start, features [N, F] of the images (where
+      the search compares any).
+    search_step: images, features, latents, moment, velocity [N, L], step [1] -> new_latents, new_moment,
+      new_velocity, loss [N].
+    score: images, latents -> components [N, K], score [N], anomaly_map [N, R, R], raw_map (before its
+      smoothing), reconstruction [N, R, R, C].
+
+    Where no component needs the search there is only score, of images.
     """
-    graph, final = detector.graph, detector.final()
-    side, resolution, channels = detector.image_size, detector.resolution, detector.channels
-    picture = (side, side, channels)
-    maps = {
-        "components": (len(detector.names),),
-        "score": (),
-        "anomaly_map": (resolution,) * 2,
-        "raw_map": (resolution,) * 2,
-    }
-
-    def fixed(x, *shape):
-        # The first operation of each function: what follows has known shapes, without which gradients do not
-        # export.
-        return tf.reshape(x, (-1 if batch is None else batch, *shape))
-
-    def judged(components, layers):
-        score, _, anomaly_map, raw_map = final(components, layers)
-        return {"components": components, "score": score, "anomaly_map": anomaly_map, "raw_map": raw_map}
-
     if detector.search is None:
+        functions = [_score_without_search(detector, batch)]
+    else:
+        shapes = [tuple(f.shape[1:]) for f in _features_of_zeros(detector)]
+        functions = [
+            _encode(detector, batch, shapes),
+            _search_step(detector, batch, shapes),
+            _score(detector, batch),
+        ]
+    return {function.name: function for function in functions}
 
-        def score(images):
-            return judged(*graph.measure(fixed(images, *picture)))
 
-        return {"score": Function("score", score, {"images": picture}, maps)}
-
-    search = detector.search
-    shapes = [tuple(f.shape[1:]) for f in _features_of_zeros(detector)]
-    sizes = [math.prod(shape) for shape in shapes]
-    length = search.generator.latent_size
-    features = {"features": (sum(sizes),)} if shapes else {}
+def _encode(detector, batch: int | None, feature_shapes: list[tuple]) -> Function:
+    picture, length = _picture(detector), detector.search.generator.latent_size
+    sizes, restarts = [math.prod(shape) for shape in feature_shapes], detector.search.restarts
 
     def encode(images):
-        latents, found = graph.start(fixed(images, *picture))
-        flat = [
-            tf.reshape(f, (-1 if batch is None else batch, size))
-            for f, size in zip(found, sizes, strict=True)
-        ]
+        latents, found = detector.graph.start(_fixed(images, batch, *picture))
+        flat = [_fixed(f, batch, size) for f, size in zip(found, sizes, strict=True)]
         return {
-            "latents": fixed(latents, search.restarts, length),
+            "latents": _fixed(latents, batch, restarts, length),
             **({"features": tf.concat(flat, 1)} if flat else {}),
         }
 
-    def step(images, flat, latents, moment, velocity, index):
-        parts = tf.split(fixed(flat, sum(sizes)), sizes, axis=1) if sizes else []
-        found = [fixed(part, *shape) for part, shape in zip(parts, shapes, strict=True)]
-        latents, moment, velocity = (fixed(x, length) for x in (latents, moment, velocity))
-        index = tf.reshape(index, ())
-        names = ("new_latents", "new_moment", "new_velocity", "loss")
-        moved = graph.search_step(fixed(images, *picture), found, latents, moment, velocity, index)
-        return dict(zip(names, moved, strict=True))
+    outputs = {"latents": (restarts, length), **_flat_features(sizes)}
+    return Function("encode", encode, {"images": picture}, outputs)
+
+
+def _search_step(detector, batch: int | None, feature_shapes: list[tuple]) -> Function:
+    picture, length = _picture(detector), detector.search.generator.latent_size
+    sizes = [math.prod(shape) for shape in feature_shapes]
+    state = {"latents": (length,), "moment": (length,), "velocity": (length,)}
+    moved = {**{f"new_{name}": shape for name, shape in state.items()}, "loss": ()}
 
     def search_step(images, features, latents, moment, velocity, step_index):
-        return step(images, features, latents, moment, velocity, step_index)
+        parts = tf.split(_fixed(features, batch, sum(sizes)), sizes, axis=1) if sizes else []
+        found = [_fixed(part, batch, *shape) for part, shape in zip(parts, feature_shapes, strict=True)]
+        latents, moment, velocity = (_fixed(x, batch, length) for x in (latents, moment, velocity))
+        index = tf.reshape(step_index, ())
+        images = _fixed(images, batch, *picture)
+        values = detector.graph.search_step(images, found, latents, moment, velocity, index)
+        return dict(zip(moved, values, strict=True))
 
     def search_step_of_images(images, latents, moment, velocity, step_index):
-        return step(images, None, latents, moment, velocity, step_index)
+        return search_step(images, None, latents, moment, velocity, step_index)
+
+    inputs = {"images": picture, **_flat_features(sizes), **state, "step": (1,)}
+    return Function("search_step", search_step if sizes else search_step_of_images, inputs, moved)
+
+
+def _score(detector, batch: int | None) -> Function:
+    picture, length = _picture(detector), detector.search.generator.latent_size
+    resolution, channels = detector.resolution, detector.channels
+    judged = _judged(detector)
 
     def score(images, latents):
-        components, layers, reconstruction, _ = graph.measure(fixed(images, *picture), fixed(latents, length))
+        images, latents = _fixed(images, batch, *picture), _fixed(latents, batch, length)
+        components, layers, reconstruction, _ = detector.graph.score(images, latents)
         return {**judged(components, layers), "reconstruction": reconstruction}
 
-    state = {"latents": (length,), "moment": (length,), "velocity": (length,)}
-    moved = {**{f"new_{name}": (length,) for name in state}, "loss": ()}
+    outputs = {**_scores_and_maps(detector), "reconstruction": (resolution, resolution, channels)}
+    return Function("score", score, {"images": picture, "latents": (length,)}, outputs)
+
+
+def _score_without_search(detector, batch: int | None) -> Function:
+    picture, judged = _picture(detector), _judged(detector)
+
+    def score(images):
+        return judged(*detector.graph.score(_fixed(images, batch, *picture)))
+
+    return Function("score", score, {"images": picture}, _scores_and_maps(detector))
+
+
+def _fixed(x, batch: int | None, *shape):
+    """x with a known shape: without one the gradients of what follows do not export."""
+    return tf.reshape(x, (-1 if batch is None else batch, *shape))
+
+
+def _judged(detector) -> Callable:
+    """(components, map layers) -> what score returns of them."""
+    verdict = detector.verdict()
+
+    def judged(components, layers):
+        score, _, anomaly_map, raw_map = verdict(components, layers)
+        return {"components": components, "score": score, "anomaly_map": anomaly_map, "raw_map": raw_map}
+
+    return judged
+
+
+def _picture(detector) -> tuple[int, int, int]:
+    return detector.image_size, detector.image_size, detector.channels
+
+
+def _scores_and_maps(detector) -> dict[str, tuple]:
+    side = detector.resolution
     return {
-        "encode": Function(
-            "encode", encode, {"images": picture}, {"latents": (search.restarts, length), **features}
-        ),
-        "search_step": Function(
-            "search_step",
-            search_step if sizes else search_step_of_images,
-            {"images": picture, **features, **state, "step": (1,)},
-            moved,
-        ),
-        "score": Function(
-            "score",
-            score,
-            {"images": picture, "latents": (length,)},
-            {**maps, "reconstruction": (resolution, resolution, channels)},
-        ),
+        "components": (len(detector.names),),
+        "score": (),
+        "anomaly_map": (side, side),
+        "raw_map": (side, side),
     }
 
 
-def detect(detector):
-    """images [N, S, S, C] -> score, label (0 or 1), anomaly_map, with the whole search inside, batch by
-    batch.
-    """
-    side = detector.image_size
-
-    def call(images):
-        images = tf.ensure_shape(images, (None, side, side, detector.channels))
-        found = detector(images)
-        return {"score": found.scores, "label": tf.cast(found.labels, tf.int32), "anomaly_map": found.maps}
-
-    spec = tf.TensorSpec((None, side, side, detector.channels), tf.float32, "images")
-    return tf.function(call, autograph=False, input_signature=[spec])
+def _flat_features(sizes: list[int]) -> dict[str, tuple]:
+    return {"features": (sum(sizes),)} if sizes else {}
 
 
 def _features_of_zeros(detector) -> list:
+    """The features that the search compares, of one image; none where it compares none."""
     if detector.search.feature_weight == 0:
         return []
-    return detector.search.features(
-        ops.zeros((1, detector.resolution, detector.resolution, detector.channels))
-    )
+    side = detector.resolution
+    return detector.search.features(ops.zeros((1, side, side, detector.channels)))
+
+
+def detect(detector):
+    """images [N, S, S, C] -> score, label (0 or 1), anomaly_map; the search is inside, batch by batch."""
+    shape = (None, *_picture(detector))
+
+    def call(images):
+        images = tf.ensure_shape(images, shape)
+        found = detector(images)
+        return {"score": found.scores, "label": tf.cast(found.labels, tf.int32), "anomaly_map": found.maps}
+
+    spec = tf.TensorSpec(shape, tf.float32, "images")
+    return tf.function(call, autograph=False, input_signature=[spec])

@@ -1,24 +1,23 @@
-"""Images for the parity check and for the ranges of 8-bit values: normal ones of the run's training data, or
-a folder's.
-"""
+"""Images for the parity check and for the ranges of 8-bit values: normal training images, or a folder's."""
 
 import itertools
 
 import numpy as np
 
+from semi_anogan.data.images import read_image
+from semi_anogan.data.listing import list_inputs
+from semi_anogan.runs import build
+
 COUNT = 32
 
 
 def representative(detector, config, path: str | None) -> np.ndarray:
-    """[M, S, S, C] as the detector's model takes them, M at most COUNT: evenly from the files of `path`, else
-    training images.
+    """[M, S, S, C] as the detector's model takes them, M at most COUNT.
+
+    path: their files, taken evenly; None for normal training images of the run's configuration.
 
     Raises: DataError where there are none.
     """
-    from semi_anogan.data.images import read_image
-    from semi_anogan.data.listing import list_inputs
-    from semi_anogan.runs import build
-
     if path:
         images = (read_image(p, detector.channels) for p in _evenly(list_inputs(path)))
     else:

@@ -1,8 +1,7 @@
 """Whether every exported format says what the Keras model says, on the same images and latents.
 
-The model's own values are computed once, at the export, and travel with the bundle (parity.npz); so a bundle
-can be checked
-again where TensorFlow is not installed, on the device itself.
+The model's own values are computed once, at the export, and travel with the bundle (parity.npz). So a bundle
+can be checked again where TensorFlow is not installed, on the device itself.
 """
 
 import numpy as np
@@ -10,41 +9,32 @@ import numpy as np
 from semi_anogan.export.runtime.bundle import Bundle
 from semi_anogan.export.runtime.engines import load_programs
 from semi_anogan.export.runtime.search import Search
+from semi_anogan.whole_batches import batch_rows, in_whole_batches
 
 FILE = "parity.npz"
 COUNT = 8  # images
-# steps before the one that is compared: at the very first, Adam takes the sign of gradients that may be 0 but
-# for rounding
+# Steps before the one that is compared: at the very first, Adam takes the sign of gradients that may be 0 but
+# for rounding.
 WARM = 3
-BETA_1 = 0.9
+BETA_1 = 0.9  # of LatentSearch's Adam
 
-# Largest difference allowed, relative in the root mean square over all values, by precision:
-# start: latents where the search starts, and features; step: all that search_step returns; gradient: of one
-# step, computed back
-# from the moment; score: score and components, with the same latents; map: maps and reconstruction, likewise;
-# search: score
-#   after the full search of the format's own, of seven in eight images.
+# Largest difference allowed, relative in the root mean square over all values, by precision.
+#   start: latents where the search starts, and features.
+#   step: all that search_step returns.
+#   gradient: of one step, computed back from the moment.
+#   score: score and components, with the same latents.
+#   map: maps and reconstruction, likewise.
+#   search: score after the full search of the format's own, of seven in eight images.
 # Gradient and map allow more in float32: a gradient changes with the sign of differences that may be 0 but
 # for rounding, and a map divides by the spread of normal pixels, which is tiny where a background never
 # changes. For 8 bits these bounds only catch a file that is broken; what 8 bits cost is the AUROC, which
-# `--check --workdir` compares (export/evaluation.py).
+# `--check --workdir` compares (export/auroc.py).
 TOLERANCES = {
     "float32": {"start": 1e-4, "step": 1e-4, "gradient": 1e-3, "score": 1e-4, "map": 1e-3, "search": 1e-3},
     "float16": {"start": 1e-2, "step": 3e-2, "gradient": 1e-1, "score": 2e-2, "map": 5e-2, "search": 0.15},
     "int8": {"start": 0.2, "step": 0.2, "gradient": 0.6, "score": 0.3, "map": 0.5, "search": 0.5},
     "int8_full": {"start": 0.6, "step": 1e-4, "gradient": 1e-3, "score": 1.5, "map": 1.5, "search": 1.5},
 }
-
-
-def in_batches(detector, function, *arrays) -> np.ndarray:
-    """function of batches of the detector's batch_size, one after the other; the last is filled up. Outputs
-    joined again.
-    """
-    count, size, outputs = len(arrays[0]), detector.batch_size, []
-    for start in range(0, count, size):
-        rows = np.arange(start, start + size) % count
-        outputs.append(np.asarray(function(*(a[rows] for a in arrays))))
-    return np.concatenate(outputs)[:count]
 
 
 def reference(detector, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,7 +62,7 @@ def reference(detector, images: np.ndarray) -> dict[str, np.ndarray]:
     for index in range(WARM + 1):
         out = run("search_step", {**fixed, **state, "step": np.float32([index])})
         state = {name: out[f"new_{name}"] for name in state}
-    latents = in_batches(detector, detector.search_of, images)
+    latents = in_whole_batches(detector.search_of, detector.batch_size, images)
     values["search/out/score"] = run("score", {"images": images, "latents": latents})["score"]
     return values
 
@@ -80,40 +70,52 @@ def reference(detector, images: np.ndarray) -> dict[str, np.ndarray]:
 def check(bundle: Bundle) -> list[dict]:
     """Every format and precision of a bundle against the model's values.
 
-    Returns a list of {"format", "precision", "batch", "what", "difference", "tolerance", "passed"}; passed is
-    None, with a "note",
-    where the engine cannot run here.
+    Returns: a list of {"format", "precision", "batch", "what", "difference", "tolerance", "passed"}. Where an
+      engine cannot run here, passed is None, and "note" says why.
     """
     with np.load(bundle.folder / FILE, allow_pickle=False) as file:
         values = {name: file[name] for name in file.files}
     bundle.read(FILE)
     results = _saved_model(bundle, values) if (bundle.folder / "saved_model").is_dir() else []
-    seen = {(p["format"], p["precision"], p["batch"]): None for p in bundle.values["programs"]}
-    for engine, precision, batch in seen:
+    programs = bundle.values["programs"]
+    for engine, precision, batch in dict.fromkeys(
+        (p["format"], p["precision"], p["batch"]) for p in programs
+    ):
         row = {"format": engine, "precision": precision, "batch": batch}
-        if engine == "tensorrt":
-            from semi_anogan.export.runtime.tensorrt import why_not
-
-            if reason := why_not():
-                results.append({**row, "what": "all", "passed": None, "note": reason})
-                continue
-        programs = load_programs(bundle, engine, precision, batch)
-        calls = {name: _in_chunks(program, batch) for name, program in programs.items()}
-        differences = _differences(calls, values)
-        if "search_step" in programs:
-            search = Search(programs["encode"], programs["search_step"], bundle.values["search"])
-            differences["search"] = relative_of_most(
-                _searched(search, calls["score"], values, batch), values["search/out/score"]
-            )
+        if reason := why_not_here(engine):
+            results.append({**row, "what": "all", "passed": None, "note": reason})
+            continue
+        differences = _differences_of_engine(bundle, values, engine, precision, batch)
         results += [_judged(row, what, difference) for what, difference in differences.items()]
     return results
 
 
-def _searched(search: Search, score, values: dict, batch: int) -> np.ndarray:
-    """Scores of all M images after a format's own search."""
-    images = {"images": values["encode/in/images"]}
-    latents = _chunked(lambda a: {"latents": search(a["images"])[0]}, images, batch)
-    return score({**images, **latents})["score"]
+def why_not_here(engine: str) -> str | None:
+    """Why an engine cannot run on this machine; None where it can.
+
+    Asked of TensorRT only: the others need no more than a package, whose absence load_programs tells.
+    """
+    if engine != "tensorrt":
+        return None
+    from semi_anogan.export.runtime import tensorrt
+
+    return tensorrt.why_not()
+
+
+def _differences_of_engine(
+    bundle: Bundle, values: dict, engine: str, precision: str, batch: int
+) -> dict[str, float]:
+    """Relative difference of each kind, for an engine's programs and for its own search."""
+    programs = load_programs(bundle, engine, precision, batch)
+    calls = {name: _in_chunks(program, batch) for name, program in programs.items()}
+    differences = _differences(calls, values)
+    if "search_step" in programs:
+        search = Search(programs["encode"], programs["search_step"], bundle.values["search"])
+        images = {"images": values["encode/in/images"]}
+        latents = _in_chunks(lambda a: {"latents": search(a["images"])[0]}, batch)(images)
+        found = calls["score"]({**images, **latents})["score"]
+        differences["search"] = relative_of_most(found, values["search/out/score"])
+    return differences
 
 
 def _differences(calls: dict, values: dict) -> dict[str, float]:
@@ -187,8 +189,8 @@ def relative_of_most(found: np.ndarray, expected: np.ndarray, left_out: float = 
     """`relative` without the share of the images that differ most.
 
     Adam's first steps have the size of the learning rate however small the gradient is. Where that is about
-    0, rounding decides its sign,
-    and the search of that image takes another way, as it does in TensorFlow with another number of threads.
+    0, rounding decides its sign, and the search of that image takes another way, as it does in TensorFlow
+    with another number of threads.
     """
     if found.shape != expected.shape or not np.isfinite(found).all():
         return float("inf")
@@ -197,17 +199,17 @@ def relative_of_most(found: np.ndarray, expected: np.ndarray, left_out: float = 
 
 
 def _in_chunks(program, batch: int):
-    return lambda inputs: _chunked(program, inputs, batch)
+    """A program of one batch size as a function of any number of inputs; `step` is the same for all."""
 
+    def call(inputs: dict) -> dict[str, np.ndarray]:
+        count = max(len(a) for name, a in inputs.items() if name != "step")
+        outputs = [
+            program({name: a if name == "step" else a[rows] for name, a in inputs.items()})
+            for rows in batch_rows(count, batch)
+        ]
+        return {name: np.concatenate([o[name] for o in outputs])[:count] for name in outputs[0]}
 
-def _chunked(call, inputs: dict, batch: int) -> dict[str, np.ndarray]:
-    """call of batches of inputs [M, ...], the last filled up; `step` is the same for all."""
-    count = max(len(a) for name, a in inputs.items() if name != "step")
-    outputs = []
-    for start in range(0, count, batch):
-        rows = np.arange(start, start + batch) % count
-        outputs.append(call({name: a if name == "step" else a[rows] for name, a in inputs.items()}))
-    return {name: np.concatenate([o[name] for o in outputs])[:count] for name in outputs[0]}
+    return call
 
 
 def table(results: list[dict]) -> str:
@@ -218,7 +220,6 @@ def table(results: list[dict]) -> str:
         if r["passed"] is None:
             lines.append(f"{head} not run: {r['note']}")
         else:
-            lines.append(
-                f"{head} {r['difference']:10.1e} {r['tolerance']:10.1e} {'ok' if r['passed'] else 'FAILED'}"
-            )
+            verdict = "ok" if r["passed"] else "FAILED"
+            lines.append(f"{head} {r['difference']:10.1e} {r['tolerance']:10.1e} {verdict}")
     return "\n".join(lines)

@@ -9,14 +9,16 @@ import semi_anogan
 from semi_anogan.errors import UserError
 from semi_anogan.export import parity
 from semi_anogan.export.runtime.bundle import NAME, Bundle, file_entries, write_values
+from semi_anogan.whole_batches import in_whole_batches
 
 FORMATS = ("saved_model", "onnx", "tflite", "tensorrt")
 PRECISIONS = ("float32", "float16", "int8", "int8_full")
 
 
 class ExportError(UserError, RuntimeError):
-    """An export that cannot be done or whose result differs from the model; the message says which file or
-    value.
+    """An export that cannot be done, or whose result differs from the model.
+
+    The message says which file or value.
     """
 
 
@@ -24,15 +26,15 @@ def export(detector, config: dict, images: np.ndarray, output, formats, batches,
     """Writes a calibrated Detector as a bundle and checks it.
 
     Args:
-      detector: with batch_size = the smallest of `batches`; config: of its run, as a dict.
+      detector: with batch_size = the smallest of `batches`.
+      config: of its run, as a dict.
       images: [M, S, S, C] as the model takes them, for the parity check and the 8-bit ranges.
       output: folder; where there is one it must be empty or a bundle, which is replaced.
       formats, batches, precisions: among FORMATS; sizes; among PRECISIONS.
 
     Returns: lines that say what was written and checked.
     Raises: ExportError where the output cannot be used or a format differs from Keras by more than its
-      tolerance; the files then
-      stay in OUTPUT.failed.
+      tolerance; the files then stay in OUTPUT.failed.
     """
     output = pathlib.Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir()) and not (output / NAME).exists()):
@@ -76,9 +78,8 @@ def _write_formats(detector, images, folder, formats, batches, precisions) -> tu
     if "tflite" in formats:
         from semi_anogan.export.formats import tflite
 
-        programs += tflite.write(
-            detector, batches, precisions, folder / "tflite", _representative(detector, images)
-        )
+        representative = _representative(detector, images)
+        programs += tflite.write(detector, batches, precisions, folder / "tflite", representative)
     return programs, notes
 
 
@@ -87,10 +88,8 @@ def _representative(detector, images: np.ndarray) -> dict[str, dict[str, np.ndar
     inputs = {"images": images}
     if detector.search is None:
         return {"score": inputs}
-    return {
-        "encode": inputs,
-        "score": {**inputs, "latents": parity.in_batches(detector, detector.search_of, images)},
-    }
+    latents = in_whole_batches(detector.search_of, detector.batch_size, images)
+    return {"encode": inputs, "score": {**inputs, "latents": latents}}
 
 
 def description(detector, config: dict) -> dict:
@@ -99,6 +98,7 @@ def description(detector, config: dict) -> dict:
     if detector.search is not None:
         names = ("iterations", "learning_rate", "patience", "restarts", "feature_weight", "seed")
         search = {**{n: getattr(detector.search, n) for n in names}, **detector.search.CONSTANTS}
+    grey = detector.channels == 1
     return {
         "package_version": semi_anogan.__version__,
         "components": list(detector.names),
@@ -106,13 +106,12 @@ def description(detector, config: dict) -> dict:
             "image_size": detector.image_size,
             "resolution": detector.resolution,
             "channels": detector.channels,
-            "colour": "grey, ITU-R BT.601 luma of colour images"
-            if detector.channels == 1
-            else "RGB, grey images repeated",
+            "colour": "grey, ITU-R BT.601 luma of colour images" if grey else "RGB, grey images repeated",
             "dtype": "float32",
             "range": [-1.0, 1.0],
             "from_uint8": "x / 127.5 - 1",
-            "resize": "each axis: block means where the size is divided by a whole number, else antialiased bilinear",
+            "resize": "each axis: block means where the size is divided by a whole number, "
+            "else antialiased bilinear",
             "tile": detector.tile,
             "tile_overlap": 0.5,
         },

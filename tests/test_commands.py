@@ -1,4 +1,4 @@
-"""README's commands and Python, run as written; and the promises of the command line."""
+"""Commands and Python of README and the guide, run as written; and the promises of the command line."""
 
 import os
 import re
@@ -10,7 +10,12 @@ import pytest
 from helpers.processes import PATH, ROOT
 
 README = (ROOT / "README.md").read_text()
-TESTED = re.findall(r"<!-- tested -->\n```(\w+)\n(.*?)```", README, re.S)
+GUIDE = (ROOT / "docs/guide.md").read_text()
+# (language, text) of the blocks that are run: README's first, then the guide's, which go on from them.
+IN_README, IN_GUIDE = (
+    re.findall(r"<!-- tested -->\n```(\w+)\n(.*?)```", document, re.S) for document in (README, GUIDE)
+)
+TESTED = IN_README + IN_GUIDE
 ENVIRONMENT = {**os.environ, "PATH": PATH, "KERAS_BACKEND": "tensorflow"}
 
 
@@ -40,8 +45,9 @@ def folder(tmp_path_factory):
     return path, done
 
 
-def test_readme_shows_commands_and_python():
-    assert [language for language, _ in TESTED] == ["bash", "python", "python", "python"]
+def test_readme_shows_commands_and_python_and_the_guide_more():
+    assert [language for language, _ in IN_README] == ["bash", "python"]
+    assert [language for language, _ in IN_GUIDE] == ["python", "python"]
 
 
 def test_readmes_commands_run(folder):
@@ -66,7 +72,8 @@ def test_readmes_commands_run(folder):
         assert (path / "runs/smoke" / name).exists(), name
 
 
-def test_readmes_python_runs(folder):
+def test_python_of_readme_and_guide_runs(folder):
+    """As one program: a later block uses names of the earlier ones."""
     path, _ = folder
     program = "\n".join(text for language, text in TESTED if language == "python")
     program += (

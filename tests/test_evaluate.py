@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from helpers.evaluated import dataset_of
 from helpers.processes import command
 from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import evaluate
-from semi_anogan.data import images
-from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.splits import Splits
-from semi_anogan.data.synthetic import TRAINING_KINDS
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.runs import folder as run_folder
 
@@ -146,21 +144,6 @@ def test_report_holds_the_figures(again):
 # With stand-in networks: an image's score is its mean, its map is the image itself
 
 
-def dataset_of(values, masks=None):
-    """Test images of one value each, {path: value}; abnormal where the path says so."""
-    examples = [Example(p, "test", "abnormal" if "abnormal" in p else "normal") for p in values]
-    training = [Example(f"train/{n}", "train", "normal", mislabelled=n == 0) for n in range(4)]
-
-    def image(example):
-        pixels = np.full((8, 8, 1), values.get(example.path, 0.0), np.float32)
-        mask = (masks or {}).get(example.path)
-        if mask is not None:  # the value is where the mask is
-            pixels = np.where(mask[..., None], pixels, np.float32(0))
-        return pixels
-
-    return Dataset("made up", (*examples, *training), image, lambda e: (masks or {}).get(e.path))
-
-
 def evaluated(tmp_path, smoke_data, dataset, **settings):
     test = dataset.select("test")
     training = dataset.select("train")
@@ -196,16 +179,13 @@ def test_metrics_by_hand(tmp_path, smoke_data):
 
 
 def test_pixel_metrics_by_hand(tmp_path, smoke_data):
-    """One defect of 4 pixels at 0.9; of the 124 normal pixels the 64 of the other image are at 0.95, the rest
-    at 0.
-    """
+    """A defect of 4 pixels at 0.9; of 124 normal pixels 64 (the other image) are at 0.95, the rest at 0."""
     mask = np.zeros((8, 8), bool)
     mask[2:4, 2:4] = True
     found = evaluated(tmp_path, smoke_data, dataset_of({"n": 0.95, "abnormal": 0.9}, {"abnormal": mask}))
     assert found["pixel_auroc"] == pytest.approx(60 / 124)
-    assert found["pixel_aupro"] == pytest.approx(
-        0.0, abs=1e-6
-    )  # found only beyond a false-positive rate of 64 / 124
+    # Found only beyond a false-positive rate of 64 / 124.
+    assert found["pixel_aupro"] == pytest.approx(0.0, abs=1e-6)
     found = evaluated(tmp_path, smoke_data, dataset_of({"n": 0.1, "abnormal": 0.9}, {"abnormal": mask}))
     assert found["pixel_auroc"] == 1.0 and found["pixel_aupro"] == pytest.approx(1.0)
 
@@ -216,19 +196,6 @@ def test_abnormal_images_without_a_mask_do_not_count_as_normal_pixels(tmp_path, 
     values = {"n": 0.1, "abnormal": 0.5, "abnormal without": 0.9}
     found = evaluated(tmp_path, smoke_data, dataset_of(values, {"abnormal": mask}))
     assert found["pixel_auroc"] == 1.0
-
-
-def test_pixel_differences_are_counted_by_label(smoke_data):
-    dataset = dataset_of({"n": 0.1, "abnormal1": 0.9, "abnormal2": 0.9})
-    measured = evaluate.measure(StandInDetector(), dataset, dataset.select("test"))
-    edges = evaluate.DIFFERENCE_EDGES
-    for label, value, count in (("normal", 0.1, 64), ("abnormal", 0.9, 128)):
-        histogram = measured.pixel_differences[label]
-        assert histogram.sum() == count
-        at = int(np.flatnonzero(histogram)[0])
-        assert histogram[at] == count and edges[at] - 1e-6 <= value <= edges[at + 1] + 1e-6
-    beyond = evaluate.measure(StandInDetector(lambda x: x + 5), dataset, dataset.select("test"))
-    assert beyond.pixel_differences["normal"][-1] == 64  # more than the last edge counts with the last
 
 
 def test_what_the_calibration_warns_of_is_printed_and_reported(tmp_path, smoke_data, capsys):
@@ -268,8 +235,9 @@ def test_no_test_images_is_an_error(tmp_path, smoke_data):
 
 
 def test_gallery_is_searched_together(tmp_path, smoke_data):
-    """8 images for the gallery are 2 batches of 4, not one each; the test's 8 images are 2 more, and the
-    first is searched before the clock starts.
+    """8 images for the gallery are 2 batches of 4, not one each.
+
+    The test's 8 images are 2 more, and the first is searched before the clock starts.
     """
     values = {f"n{i}": i / 10 for i in range(4)} | {f"abnormal{i}": 0.6 + i / 20 for i in range(4)}
     calls = []
@@ -282,36 +250,16 @@ def test_gallery_is_searched_together(tmp_path, smoke_data):
     assert calls == [4] * 5
 
 
-def test_images_are_read_one_by_one(tmp_path, smoke_data):
-    """Of 200 test images never more than a batch and a few are held."""
-    import weakref
-
-    alive, most = weakref.WeakSet(), [0]
-
-    class Picture(np.ndarray):
-        __hash__ = object.__hash__
-
-    def image(example):
-        picture = np.zeros((8, 8, 1), np.float32).view(Picture)
-        alive.add(picture)
-        most[0] = max(most[0], len(alive))
-        return picture
-
-    dataset = dataclasses.replace(dataset_of({f"n{i}": 0.0 for i in range(200)}), read_image=image)
-    measured = evaluate.measure(StandInDetector(batch_size=8), dataset, dataset.select("test"))
-    assert len(measured.scores) == 200 and most[0] <= 8 + 3
-
-
 def test_a_full_disk_is_a_run_error(tmp_path, smoke_data, monkeypatch):
     import errno
     import os
 
-    from semi_anogan.evaluation.report import page as report
+    from semi_anogan.evaluation.report import page
 
-    def full(folder, page):
+    def full(folder, report):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "report.html"))
 
-    monkeypatch.setattr(report, "write_report", full)
+    monkeypatch.setattr(page, "write_report", full)
     with pytest.raises(RunError, match="report.html: cannot be written: No space left"):
         evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.2}))
 
@@ -328,34 +276,3 @@ def test_synthetic_defects_weigh_the_score_only_beside_known_ones(smoke_data):
         changed = (image != dataset.read_image(example)).mean()
         assert 0 < changed <= 0.5
     assert list(read_synthetic(config, dataset, dataclasses.replace(splits, abnormal=[]))) == []
-
-
-def test_the_report_shows_what_training_draws(smoke_data):
-    """Of three normal images each drawn one differs from one of them, in part; none where training draws
-    none.
-    """
-    config, dataset, splits = smoke_data
-    config = config.copy_and_resolve_references()
-    config.data.flips = ""
-    side = max(config.model.resolution, config.features.resolution if config.features.name else 0)
-    originals = [images.resize(dataset.read_image(e), side, side) for e in splits.normal[:3]]
-    drawn = evaluate._synthetic(config, dataset, splits.normal[:3], TRAINING_KINDS)
-    assert len(drawn) == 7
-    for image in drawn:
-        assert 0 < min((image != original).mean() for original in originals) <= 0.5
-    config.objective.synthetic_weight = 0.0
-    assert evaluate._synthetic(config, dataset, splits.normal[:3], TRAINING_KINDS) == []
-
-
-@pytest.mark.parametrize(
-    "values, said",
-    [
-        ([0.9] * 10 + [0.02] * 5, "differ from each other by 2% of what normal images do"),
-        ([0.02] * 10 + [0.9] * 5 + [None] * 3, None),  # not at the end; None: rows of the patches' training
-        ([0.1, None], "by 10%"),
-        ([], None),
-    ],
-)
-def test_a_collapsed_generator_is_said(values, said):
-    found = evaluate._collapse({"variety": values} if values else {})
-    assert [said in text for text in found] == ([True] if said else [])

@@ -1,4 +1,4 @@
-"""A bundle that is not what was exported is refused, by the name of the file and before an engine reads it."""
+"""A bundle that is not what was exported is refused, by the file's name and before an engine reads it."""
 
 import json
 import os

@@ -18,11 +18,12 @@ from helpers.exported import BATCH
 from helpers.processes import ENVIRONMENT, ROOT, command
 
 _DEVICES = tempfile.TemporaryDirectory(prefix="semi_anogan_devices_")
-RUN = """
+REFUSED = ("tensorflow", "keras", "jax", "ml_collections", "absl", "sklearn", "scipy", "matplotlib")
+RUN = f"""
 import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "keras", "jax", "ml_collections", "absl", "sklearn", "scipy", "matplotlib"):
+        if name.split(".")[0] in {REFUSED}:
             raise ImportError("refused: " + name)
 sys.meta_path.insert(0, Refuse())
 from semi_anogan.export.runtime.__main__ import main

@@ -29,9 +29,7 @@ LEVELS = (
 
 # Imports that break these rules and are still to go: (importer, imported).
 KNOWN = {
-    ("benchmarks.review", "evaluate"),
     ("benchmarks.suites.suite", "cli"),
-    ("evaluation.report.figures", "evaluation.report.page"),
     ("export.runtime.tensorrt", "export.runtime.engines"),
 }
 

@@ -1,4 +1,4 @@
-"""The HTML report: self-contained, the right numbers, escaped text, and a sentence where a part is missing."""
+"""The HTML report: self-contained, the right numbers, escaped text, a sentence where a part is missing."""
 
 import base64
 import html
@@ -12,75 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semi_anogan.evaluation.report import figures as report_plots
-from semi_anogan.evaluation.report.page import (
-    GalleryItem,
-    Report,
-    SuspiciousImage,
-    choose_gallery,
-    write_report,
-)
-
-ABNORMAL = np.array([False, False, False, False, True, True, True])
-SCORES = np.array([0.1, 0.2, 0.3, 2.5, 0.4, 3.0, 4.0])
-NASTY = 'parts/<script>alert(1)</script>&"x".png'
-
-
-def _item(group="miss", path="a.png", abnormal=True, mask=None, size=8, map_value=1.0):
-    defect = np.zeros((size, size), np.float32)
-    defect[2, 3] = map_value
-    return GalleryItem(
-        path,
-        abnormal,
-        0.4,
-        group,
-        np.zeros((size, size, 1), np.float32),
-        np.zeros((size, size, 1), np.float32),
-        defect,
-        defect,
-        mask,
-    )
-
-
-def _full() -> Report:
-    mask = np.zeros((8, 8), bool)
-    mask[2, 3] = True
-    steps = np.arange(0, 1000, 100)
-    return Report(
-        title="Parts <A> & B",
-        metrics={
-            "image_auroc": 0.91666,
-            "image_average_precision": 0.9,
-            "image_f1_max": 0.8,
-            "threshold": 1.0,
-            "image_false_alarm_rate": 0.25,
-            "image_recall": 2 / 3,
-            "pixel_auroc": 0.987,
-            "pixel_aupro": 0.876,
-            "components": {"residual": 0.75},
-            "train_seconds": 12.5,
-        },
-        paths=[NASTY] * 7,
-        abnormal=ABNORMAL,
-        scores=SCORES,
-        threshold=1.0,
-        config={"data": {"name": "folder", "root": None}, "schedule": {"batch_sizes": (16, 8)}, "seed": 3},
-        components=np.stack([SCORES, -SCORES], 1),
-        component_names=["residual", "inverse"],
-        pixel_differences={"normal": np.array([90, 10, 0]), "abnormal": np.array([50, 30, 20])},
-        pixel_difference_edges=np.array([0, 0.5, 1, 2]),
-        gallery=[_item("typical normal", abnormal=False), _item("miss", NASTY, mask=mask)],
-        history={"generator_loss": (steps, np.exp(-steps / 500)), "odd $name_": (steps, np.full(10, np.nan))},
-        suspicious=[
-            SuspiciousImage("train/7.png", 5.25, True, np.zeros((200, 100, 3))),
-            SuspiciousImage("train/8.png", 5.0, False),
-            SuspiciousImage("train/9.png", 4.5),
-        ],
-        synthetic=[np.zeros((16, 16, 1)), np.ones((16, 16, 1))],
-        synthetic_kinds=("crack", "shade"),
-        hidden_abnormal=4,
-        warnings=["few images <60>"],
-    )
+from helpers.evaluated import NASTY, SCORES, full_report, gallery_item
+from semi_anogan.evaluation.report.contents import Report
+from semi_anogan.evaluation.report.figures import FIGURES
+from semi_anogan.evaluation.report.page import write_report
 
 
 class _Page(html.parser.HTMLParser):
@@ -106,7 +41,7 @@ class _Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    path = write_report(folder, _full())
+    path = write_report(folder, full_report())
     assert path == folder / "report.html"
     return folder, path.read_text(encoding="utf-8")
 
@@ -123,7 +58,7 @@ def test_page_is_self_contained(full):
 
 def test_plots_are_written_and_embedded(full):
     folder, text = full
-    assert {p.stem for p in (folder / "plots").iterdir()} == set(report_plots.FIGURES)
+    assert {p.stem for p in (folder / "plots").iterdir()} == set(FIGURES)
     for name in ("scores", "roc", "precision_recall", "pixel_differences", "history"):
         assert base64.b64encode((folder / "plots" / f"{name}.png").read_bytes()).decode() in text
 
@@ -152,8 +87,7 @@ def test_numbers_are_those_given(full):
         assert words in text, words
     # Confusion at 1.0: normal 3 passed, 1 alarm; abnormal 1 passed, 2 alarms.
     assert re.search(r"normal\s+3 1\s+abnormal 1 2", text)
-    # 12 pairs: 0.4 loses only to 2.5 -> 11/12, and 1/12 for the component that runs the other way; best
-    # first.
+    # 12 pairs: 0.4 loses only to 2.5 -> 11/12; 1/12 for the component that runs the other way. Best first.
     assert re.search(r"residual 0\.917 0\.25 3 inverse 0\.083 -0\.25 -3", text)
 
 
@@ -173,10 +107,8 @@ def test_suspicious_training_images(full):
     )
     assert text.count("in truth") == 2
     picture = re.search(r'<img src="data:image/png;base64,([^"]+)" alt="train/7.png">', full[1]).group(1)
-    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (
-        96,
-        192,
-    )  # of 100 x 200: large enough to judge by
+    size = Image.open(io.BytesIO(base64.b64decode(picture))).size
+    assert size == (96, 192)  # of 100 x 200: large enough to judge by
 
 
 def test_synthetic_defects_are_shown_with_their_kinds(full):
@@ -196,7 +128,7 @@ def test_gallery_rows_come_in_group_order(full):
     ("search", "mask", "columns"), [(True, True, 5), (True, False, 4), (False, True, 3), (False, False, 2)]
 )
 def test_gallery_pictures_stand_in_one_row(tmp_path, search, mask, columns):
-    item = _item(mask=np.eye(8, dtype=bool) if mask else None)
+    item = gallery_item(mask=np.eye(8, dtype=bool) if mask else None)
     if not search:
         item.reconstruction = item.difference = None
     report = Report("Rows", {}, ["a.png", "b.png"], [True, False], [0.4, 0.2], threshold=0.5, gallery=[item])
@@ -247,7 +179,7 @@ def test_no_image_at_all(tmp_path):
 
 
 def test_gallery_without_masks(tmp_path):
-    report = Report("No masks", {}, ["a"], [True], [1.0], gallery=[_item()])
+    report = Report("No masks", {}, ["a"], [True], [1.0], gallery=[gallery_item()])
     text = _Page(write_report(tmp_path, report).read_text(encoding="utf-8")).text
     assert "No pixel masks were given" in text and "green line" not in text
 
@@ -260,14 +192,14 @@ def test_abnormal_image_without_mask_beside_one_with(tmp_path):
         ["a"],
         [True],
         [1.0],
-        gallery=[_item(mask=mask), _item(), _item("false alarm", abnormal=False)],
+        gallery=[gallery_item(mask=mask), gallery_item(), gallery_item("false alarm", abnormal=False)],
     )
     text = _Page(write_report(tmp_path, report).read_text(encoding="utf-8")).text
     assert text.count("no mask given") == 1 and text.count("no defect") == 1
 
 
 def test_a_second_report_leaves_no_plot_of_the_first(tmp_path):
-    write_report(tmp_path, _full())
+    write_report(tmp_path, full_report())
     write_report(tmp_path, Report("Bare", {}, ["a"], [False], [1.0]))
     assert [p.stem for p in (tmp_path / "plots").iterdir()] == ["scores"]
 
@@ -277,89 +209,25 @@ def test_a_second_report_leaves_no_plot_of_the_first(tmp_path):
     [
         ({"paths": ["a"]}, "1 paths but 7 scores"),
         ({"scores": np.where(np.arange(7) == 3, np.nan, SCORES)}, "score 3 is nan"),
-        ({"gallery": [_item("nice")]}, "nice"),
+        ({"gallery": [gallery_item("nice")]}, "nice"),
     ],
 )
 def test_bad_reports(tmp_path, change, message):
-    report = _full()
+    report = full_report()
     for name, value in change.items():
         setattr(report, name, value)
     with pytest.raises(ValueError, match=message):
         write_report(tmp_path, report)
 
 
-def test_choose_gallery_by_hand():
-    # index      0    1    2    3    4    5    6    7    8    9
-    scores = [0.1, 0.2, 0.3, 0.9, 2.5, 1.5, 0.4, 0.0, 3.0, 5.0]
-    abnormal = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1], bool)
-    # Normal passed: 0..3, median 0.25, nearest 1 (0.05) and 2 (0.05). Alarms 4, 5. Misses 7, 6. Found 8, 9:
-    # median 4.
-    assert choose_gallery(abnormal, scores, 1.0, count=2) == [
-        (7, "miss"),
-        (6, "miss"),
-        (4, "false alarm"),
-        (5, "false alarm"),
-        (8, "typical abnormal"),
-        (9, "typical abnormal"),
-        (1, "typical normal"),
-        (2, "typical normal"),
-    ]
-    assert choose_gallery(abnormal, scores, 1.0, count=1)[0] == (7, "miss")
-    only_normal = choose_gallery(np.zeros(3, bool), np.zeros(3), 1.0, count=2)
-    assert only_normal == [(0, "typical normal"), (1, "typical normal")]
-    assert choose_gallery(np.zeros(0, bool), np.zeros(0), 1.0) == []
-
-
-def test_gallery_tiles():
-    mask = np.zeros((8, 8), bool)
-    mask[2, 3] = True
-    faint = _item(map_value=0.25)
-    rows, (low, high) = report_plots.gallery_rows([_item(mask=mask), faint])
-    assert low == 0.0 and high == pytest.approx(np.quantile(_item().anomaly_map, 0.999))
-    strong, weak = rows[0]["arrays"], rows[1]["arrays"]
-    assert (strong["input"] == 128).all()  # 0 of [-1, 1]
-    # Where the map is at its median the image shows through unchanged; at the defect both are coloured,
-    # unlike.
-    assert (np.delete(strong["anomaly map"].reshape(64, 3), 2 * 8 + 3, axis=0) == 128).all()
-    assert not np.array_equal(strong["anomaly map"][2, 3], weak["anomaly map"][2, 3])
-    # The two share one difference scale: 255 at the top, a quarter of it at 255 * sqrt(1/4).
-    assert strong["difference"][2, 3, 0] == 255
-    assert abs(int(weak["difference"][2, 3, 0]) - 255 * np.sqrt(0.25 / high)) < 2
-    # The outline surrounds the defect pixel and leaves it as it was.
-    outline = (strong["mask"] == [0, 220, 120]).all(-1)
-    assert outline[1:4, 2:5].sum() == 8 and outline.sum() == 8 and not outline[2, 3]
-    assert weak["mask"] is None
-
-
-def test_large_tiles_shrink_and_keep_a_small_defect_outlined():
-    mask = np.zeros((1024, 512), bool)
-    mask[700, 300] = True
-    item = _item(size=8)
-    item.input = item.reconstruction = np.full((1024, 512, 3), -1.0, np.float32)
-    item.mask = mask
-    (row,), _ = report_plots.gallery_rows([item])
-    assert {a.shape for a in row["arrays"].values()} == {(256, 128, 3)}
-    assert (row["arrays"]["mask"] == [0, 220, 120]).all(-1)[170:180, 70:80].any()
-
-
-def test_figures_draw_the_data():
-    drawn = report_plots.figures(_full(), ABNORMAL, SCORES, [])
-    roc = drawn["roc"].axes[0].lines
-    assert [len(line.get_xdata()) for line in roc][1] > 2
-    np.testing.assert_allclose([roc[2].get_xdata()[0], roc[2].get_ydata()[0]], [0.25, 2 / 3])
-    point = drawn["precision_recall"].axes[0].lines[2]
-    np.testing.assert_allclose([point.get_xdata()[0], point.get_ydata()[0]], [2 / 3, 2 / 3])
-    assert drawn["scores"].axes[0].lines[0].get_xdata() == [1.0, 1.0]  # the threshold
-    shares = [patch.get_data().values for patch in drawn["pixel_differences"].axes[0].patches]
-    np.testing.assert_allclose(shares, [[0.9, 0.1, 0.0], [0.5, 0.3, 0.2]])
-    assert drawn["pixel_differences"].axes[0].get_yscale() == "log"
-
-
 def test_no_pyplot_state_and_no_heavy_import(tmp_path):
     code = (
         "import sys, numpy as np\n"
-        "from semi_anogan import metrics, calibration, events\n"
-        "from semi_anogan.report import Report, write_report\n"
+        "from semi_anogan.evaluation import metrics, results\n"
+        "from semi_anogan.scoring import calibration\n"
+        "from semi_anogan.training import events\n"
+        "from semi_anogan.evaluation.report.contents import Report\n"
+        "from semi_anogan.evaluation.report.page import write_report\n"
         "heavy = {'matplotlib', 'sklearn', 'scipy', 'jinja2', 'tensorboard', 'tensorflow', 'keras', 'PIL'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         f"write_report({str(tmp_path)!r}, Report('t', {{}}, ['a', 'b'], [False, True], [0.0, 1.0]))\n"

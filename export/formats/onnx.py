@@ -1,4 +1,4 @@
-"""ONNX: standard operators that TensorRT's parser takes, a file for each function, batch size and precision."""
+"""ONNX: operators that TensorRT's parser takes, a file for each function, batch size and precision."""
 
 import contextlib
 import importlib.resources
@@ -35,13 +35,8 @@ def write(detector, batches, precisions, folder: pathlib.Path) -> list[dict]:
                 operators = check(data, path.name)
                 path.write_bytes(data)
                 entry = {"format": "onnx", "precision": precision, "function": name, "batch": batch}
-                entry |= {
-                    "path": f"{folder.name}/{path.name}",
-                    **function.shapes(batch),
-                    "opset": OPSET,
-                    "operators": operators,
-                }
-                entries.append(entry)
+                entry |= {"path": f"{folder.name}/{path.name}", **function.shapes(batch)}
+                entries.append({**entry, "opset": OPSET, "operators": operators})
     return entries
 
 
@@ -58,8 +53,9 @@ def convert(function, batch: int) -> onnx.ModelProto:
 
 
 def check(data: bytes, where: str) -> list[str]:
-    """The operators of a serialized model. RuntimeError if it is not valid, cannot be loaded, or TensorRT
-    would not take it.
+    """The operators of a serialized model.
+
+    Raises: RuntimeError if it is not valid, cannot be loaded, or TensorRT would not take it.
     """
     model = onnx.load_from_string(data)
     operators = sorted({node.op_type for node in model.graph.node})
@@ -81,28 +77,20 @@ def check(data: bytes, where: str) -> list[str]:
 
 def tensorrt_operators() -> set[str]:
     """The operators in tensorrt_operators.txt."""
-    text = (
-        importlib.resources.files("semi_anogan.export.formats").joinpath("tensorrt_operators.txt").read_text()
-    )
+    folder = importlib.resources.files("semi_anogan.export.formats")
+    text = folder.joinpath("tensorrt_operators.txt").read_text()
     return {word for line in text.splitlines() if not line.startswith("#") for word in line.split()}
 
 
 def with_float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose convolutions and matrix products are float16, weights included; everything else stays
-    float32.
+    """A copy whose convolutions and matrix products are float16, weights included; the rest stays float32.
 
     Losses, Adam and the small differences that anomalies are need more than float16 has; the products are the
-    time. The types
-    stand in the file, as TensorRT 11 wants them; inputs and outputs are float32.
+    time. The types stand in the file, as TensorRT 11 wants them; inputs and outputs are float32.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())
     graph = model.graph
-    constants = {t.name: t for t in graph.initializer}
-    constants |= {
-        n.output[0]: n.attribute[0].t
-        for n in graph.node
-        if n.op_type == "Constant" and n.attribute[0].name == "value"
-    }
+    constants = _constants(graph)
     halves, nodes = {}, []  # name -> its float16 name
 
     def half(name: str) -> str:
@@ -112,9 +100,7 @@ def with_float16(model: onnx.ModelProto) -> onnx.ModelProto:
                 value = onnx.numpy_helper.to_array(constants[name]).astype(np.float16)
                 graph.initializer.append(onnx.numpy_helper.from_array(value, halves[name]))
             else:
-                nodes.append(
-                    onnx.helper.make_node("Cast", [name], [halves[name]], to=onnx.TensorProto.FLOAT16)
-                )
+                nodes.append(_cast(name, halves[name], onnx.TensorProto.FLOAT16))
         return halves[name]
 
     for node in graph.node:
@@ -122,9 +108,28 @@ def with_float16(model: onnx.ModelProto) -> onnx.ModelProto:
             inputs = [half(name) if name else name for name in node.input]
             output, product = node.output[0], f"{node.output[0]}__product"
             node.input[:], node.output[:] = inputs, [product]
-            nodes += [node, onnx.helper.make_node("Cast", [product], [output], to=onnx.TensorProto.FLOAT)]
+            nodes += [node, _cast(product, output, onnx.TensorProto.FLOAT)]
         else:
             nodes.append(node)
+    _replace(graph, nodes)
+    return model
+
+
+def _constants(graph) -> dict[str, onnx.TensorProto]:
+    constants = {t.name: t for t in graph.initializer}
+    return constants | {
+        n.output[0]: n.attribute[0].t
+        for n in graph.node
+        if n.op_type == "Constant" and n.attribute[0].name == "value"
+    }
+
+
+def _cast(name: str, to: str, kind: int) -> onnx.NodeProto:
+    return onnx.helper.make_node("Cast", [name], [to], to=kind)
+
+
+def _replace(graph, nodes: list):
+    """Gives a graph these nodes, without the constants that none of them reads."""
     used = {name for node in nodes for name in node.input}
     kept_nodes = [
         onnx.NodeProto.FromString(n.SerializeToString())
@@ -136,7 +141,6 @@ def with_float16(model: onnx.ModelProto) -> onnx.ModelProto:
         del field[:]
         field.extend(values)
     del graph.value_info[:]  # said the types from before
-    return model
 
 
 def _quiet() -> onnxruntime.SessionOptions:

@@ -1,5 +1,6 @@
-"""SavedModel: encode, search_step and score for any batch, and detect with the whole search, for
-tf.saved_model.load alone.
+"""SavedModel: encode, search_step and score for any batch, and detect with the whole search.
+
+tf.saved_model.load alone is enough to run it.
 """
 
 import pathlib
@@ -10,9 +11,7 @@ from semi_anogan.export import functions
 
 
 def write(detector, folder: pathlib.Path):
-    """Writes FOLDER with the signatures encode, search_step, score and detect; detect is also
-    serving_default.
-    """
+    """Writes FOLDER with the signatures encode, search_step, score and detect, the default one."""
     concrete = {name: f.concrete(None) for name, f in functions.exported(detector, None).items()}
     concrete["detect"] = functions.detect(detector).get_concrete_function()
     save(concrete, folder, default="detect")

@@ -1,6 +1,6 @@
-"""TensorRT: engines of TensorRT for RTX built ahead of time without a GPU; of TensorRT where it and a GPU
-are; else a script.
+"""TensorRT: engines built from the ONNX files of a bundle, or scripts that build them on the device.
 
+Engines of TensorRT for RTX are built ahead of time, without a GPU; those of TensorRT where it and a GPU are.
 The ONNX files are strongly typed: float16 stands in the file itself, so one way of building serves TensorRT
 10 and 11.
 """
@@ -8,9 +8,13 @@ The ONNX files are strongly typed: float16 stands in the file itself, so one way
 import importlib
 import pathlib
 
+from semi_anogan.export.runtime import cuda
 from semi_anogan.export.runtime import tensorrt as runtime
 
-_TRTEXEC = "trtexec --onnx={onnx} --saveEngine={engine} --versionCompatible --timingCacheFile=tensorrt/timing.cache --skipInference"
+_TRTEXEC = (
+    "trtexec --onnx={onnx} --saveEngine={engine} --versionCompatible "
+    "--timingCacheFile=tensorrt/timing.cache --skipInference"
+)
 # What the two differ in: TensorRT 11 knows no other than strongly typed networks.
 _FLAGS = {"10": " --stronglyTyped", "11": ""}
 
@@ -18,8 +22,8 @@ _FLAGS = {"10": " --stronglyTyped", "11": ""}
 def write(folder: pathlib.Path, programs: list[dict]) -> tuple[list[dict], list[str]]:
     """Builds engines of the ONNX programs with what is installed, and writes the build scripts.
 
-    Returns: (entries for bundle.json, notes on what was not built and why). RuntimeError where a parser
-      refuses an ONNX file.
+    Returns: (entries for bundle.json, notes on what was not built and why).
+    Raises: RuntimeError where a parser refuses an ONNX file.
     """
     (folder / "tensorrt").mkdir()
     onnx_programs = [p for p in programs if p["format"] == "onnx"]
@@ -35,7 +39,8 @@ def write(folder: pathlib.Path, programs: list[dict]) -> tuple[list[dict], list[
         path.write_text(script(onnx_programs, version))
         path.chmod(0o755)
     notes.append(
-        "engines of TensorRT are built on the device: tensorrt/build_tensorrt_10.sh or build_tensorrt_11.sh of the bundle"
+        "engines of TensorRT are built on the device: "
+        "tensorrt/build_tensorrt_10.sh or build_tensorrt_11.sh of the bundle"
     )
     return entries, notes
 
@@ -46,7 +51,7 @@ def why_not(flavour: str) -> str | None:
         importlib.import_module(flavour)
     except ImportError as error:
         return f"{flavour} is not installed ({error})"
-    if flavour == "tensorrt" and (reason := runtime.no_gpu()):
+    if flavour == "tensorrt" and (reason := cuda.no_gpu()):
         return f"TensorRT builds on a GPU only, and {reason}"
     return None
 
@@ -54,25 +59,17 @@ def why_not(flavour: str) -> str | None:
 def build_program(folder: pathlib.Path, program: dict, flavour: str) -> dict:
     """Builds the engine of one ONNX program; returns its entry."""
     trt = importlib.import_module(flavour)
-    path = f"tensorrt/{runtime.engine_name(program, flavour)}"
     cache = folder / "tensorrt" / "timing.cache" if flavour == "tensorrt" else None
     data, capabilities = build(trt, (folder / program["path"]).read_bytes(), program["path"], cache)
-    (folder / path).write_bytes(data)
-    kept = {key: program[key] for key in ("precision", "function", "batch", "inputs", "outputs")}
-    return {
-        "format": "tensorrt",
-        **kept,
-        "path": path,
-        "flavour": flavour,
-        "version": trt.__version__,
-        "compute_capabilities": capabilities,
-        "onnx": program["path"],
-    }
+    entry = runtime.engine_entry(program, flavour, trt.__version__, capabilities)
+    (folder / entry["path"]).write_bytes(data)
+    return entry
 
 
 def parse(trt, data: bytes, where: str):
-    """(builder, network, parser) of an ONNX file. RuntimeError with the parser's reasons where it refuses the
-    file.
+    """(builder, network, parser) of an ONNX file.
+
+    Raises: RuntimeError with the parser's reasons where it refuses the file.
     """
     builder = trt.Builder(runtime.logger(trt))
     flag = trt.NetworkDefinitionCreationFlag
@@ -85,24 +82,23 @@ def parse(trt, data: bytes, where: str):
 
 
 def build(trt, data: bytes, where: str, cache: pathlib.Path | None = None) -> tuple[bytes, list[str]]:
-    """(serialized engine, compute capabilities it is for) of an ONNX file; cache: file of timings, kept
-    between builds.
+    """(serialized engine, compute capabilities it is for) of an ONNX file.
+
+    cache: file of timings, kept between builds.
     """
     builder, network, parser = parse(trt, data, where)
     config = builder.create_builder_config()
-    capabilities = []
     if trt.__name__ == "tensorrt_rtx":
+        # Without SM75: Turing would have to have engines of its own.
         capabilities = sorted(n for n in dir(trt.ComputeCapability) if n.startswith("SM") and n != "SM75")
-        config.num_compute_capabilities = len(
-            capabilities
-        )  # Turing (SM75) would have to have engines of its own
+        config.num_compute_capabilities = len(capabilities)
         for index, name in enumerate(capabilities):
             config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
     else:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
         timings = cache.read_bytes() if cache.exists() else b""
         config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False)
-        capabilities = [runtime.Cuda().capability()]
+        capabilities = [cuda.Cuda().capability()]
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise RuntimeError(f"{where}: {trt.__name__} {trt.__version__} cannot build an engine of it")
@@ -113,13 +109,13 @@ def build(trt, data: bytes, where: str, cache: pathlib.Path | None = None) -> tu
 
 
 def script(programs: list[dict], version: str) -> str:
-    """A shell script that builds the engines on the device with trtexec of TensorRT 10 or 11, and adds them
-    to bundle.json.
-    """
+    """A shell script that builds the engines with trtexec of TensorRT 10 or 11, for the device."""
     lines = [
         "#!/usr/bin/env bash",
-        f"# Builds the engines of this bundle with TensorRT {version} on the device they are for, and adds them to bundle.json.",
-        "# An engine runs on the GPU and the TensorRT it was built with; --versionCompatible also allows later TensorRT versions.",
+        f"# Builds the engines of this bundle with TensorRT {version} on the device they are for, "
+        "and adds them to bundle.json.",
+        "# An engine runs on the GPU and the TensorRT it was built with; "
+        "--versionCompatible also allows later TensorRT versions.",
         "set -euo pipefail",
         'cd "$(dirname "$0")/.."',
         'export PATH="$PATH:/usr/src/tensorrt/bin"  # where JetPack puts trtexec',

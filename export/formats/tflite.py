@@ -1,5 +1,6 @@
-"""TFLite: builtin operators only, a file for each function and precision, of at most FILE_BATCH images;
-larger batches run it on their parts.
+"""TFLite: builtin operators only, a file for each function and precision.
+
+A file takes at most FILE_BATCH images; a larger batch runs it on its parts.
 """
 
 import pathlib
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from semi_anogan.export import functions
 from semi_anogan.export.formats.saved_model import save
+from semi_anogan.whole_batches import batch_rows
 
 # The search's gradients span many orders of magnitude, and a step is as good as the gradient's sign: 8 bits
 # for all do not do.
@@ -22,39 +24,42 @@ FILE_BATCH = 4
 def write(
     detector, batches, precisions, folder: pathlib.Path, representative: dict[str, dict[str, np.ndarray]]
 ) -> list[dict]:
-    """Writes FOLDER/NAME_bN[_PRECISION].tflite, N images each; returns the entries for bundle.json, of which
-    several may share a file.
+    """Writes FOLDER/NAME_bN[_PRECISION].tflite, N images each; several entries may share a file.
 
-    precisions: of "float32", "float16", "int8" (weights of 8 bits, activations as they come), "int8_full"
-      (both, by the representative
-      set); representative: function -> inputs by name [M, ...], for int8_full.
+    Args:
+      precisions: of "float32", "float16", "int8" (weights of 8 bits, activations as they come), "int8_full"
+        (both, by the representative set).
+      representative: function -> inputs by name [M, ...], for int8_full.
+
+    Returns: the entries for bundle.json.
     """
     folder.mkdir(parents=True)
     entries = []
     for part in sorted({file_batch(batch) for batch in batches}):
         exported = functions.exported(detector, part)
+        of_part = [batch for batch in batches if file_batch(batch) == part]
         with tempfile.TemporaryDirectory() as saved:
             save({name: f.concrete(part) for name, f in exported.items()}, pathlib.Path(saved))
             for precision in precisions:
                 for name, function in exported.items():
-                    used = "float32" if precision == "int8_full" and name in FLOAT_IN_INT8_FULL else precision
-                    path = folder / f"{name}_b{part}{'' if used == 'float32' else '_' + used}.tflite"
-                    if not path.exists():
-                        path.write_bytes(
-                            convert(saved, name, used, samples(representative.get(name, {}), part))
-                        )
-                    entry = {
-                        "format": "tflite",
-                        "precision": precision,
-                        "function": name,
-                        "path": f"{folder.name}/{path.name}",
-                    }
-                    for batch in batches:
-                        if file_batch(batch) == part:
-                            entries.append(
-                                {**entry, "batch": batch, "file_batch": part, **function.shapes(batch)}
-                            )
+                    path = _write_file(saved, name, precision, part, folder, representative)
+                    entry = {"format": "tflite", "precision": precision, "function": name, "path": path}
+                    entries += [
+                        {**entry, "batch": batch, "file_batch": part, **function.shapes(batch)}
+                        for batch in of_part
+                    ]
     return entries
+
+
+def _write_file(
+    saved: str, name: str, precision: str, part: int, folder: pathlib.Path, representative: dict
+) -> str:
+    """Writes one function of a SavedModel, unless its file is there; returns the path in the bundle."""
+    used = "float32" if precision == "int8_full" and name in FLOAT_IN_INT8_FULL else precision
+    path = folder / f"{name}_b{part}{'' if used == 'float32' else '_' + used}.tflite"
+    if not path.exists():
+        path.write_bytes(convert(saved, name, used, samples(representative.get(name, {}), part)))
+    return f"{folder.name}/{path.name}"
 
 
 def file_batch(batch: int) -> int:
@@ -63,8 +68,9 @@ def file_batch(batch: int) -> int:
 
 
 def convert(saved_model: str, signature: str, precision: str, representative=()) -> bytes:
-    """One signature of a SavedModel as a TFLite file. RuntimeError where it needs more than the builtin
-    operators.
+    """One signature of a SavedModel as a TFLite file.
+
+    Raises: RuntimeError where it needs more than the builtin operators.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, signature_keys=[signature])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -87,5 +93,4 @@ def convert(saved_model: str, signature: str, precision: str, representative=())
 def samples(arrays: dict[str, np.ndarray], batch: int) -> list[dict[str, np.ndarray]]:
     """Whole batches of arrays [M, ...] by name; the last one is filled up with what comes first."""
     count = len(next(iter(arrays.values()), ()))
-    rows = [np.arange(start, start + batch) % count for start in range(0, count, batch)]
-    return [{name: array[r] for name, array in arrays.items()} for r in rows]
+    return [{name: array[rows] for name, array in arrays.items()} for rows in batch_rows(count, batch)]

@@ -1,5 +1,6 @@
-"""Moves a graph from [N, H, W, C] to [N, C, H, W], the layout of ONNX's convolutions; tf2onnx changes it
-around every convolution.
+"""Moves a graph from [N, H, W, C] to [N, C, H, W], the layout of ONNX's convolutions.
+
+tf2onnx changes the layout before and after every convolution.
 """
 
 import numpy as np
@@ -7,35 +8,10 @@ import numpy as np
 from semi_anogan.export.onnx_rewrite.graph import Graph, attributes
 
 TO_FIRST, TO_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
-_ELEMENTWISE = {
-    "Abs",
-    "Add",
-    "Cast",
-    "Clip",
-    "Div",
-    "Equal",
-    "Exp",
-    "Greater",
-    "GreaterOrEqual",
-    "LeakyRelu",
-    "Less",
-    "LessOrEqual",
-    "Log",
-    "Max",
-    "Min",
-    "Mul",
-    "Neg",
-    "Not",
-    "Pow",
-    "Relu",
-    "Sigmoid",
-    "Sign",
-    "Sqrt",
-    "Sub",
-    "Sum",
-    "Tanh",
-    "Where",
-}
+_ELEMENTWISE = frozenset(
+    "Abs Add Cast Clip Div Equal Exp Greater GreaterOrEqual LeakyRelu Less LessOrEqual Log Max Min Mul Neg "
+    "Not Pow Relu Sigmoid Sign Sqrt Sub Sum Tanh Where".split()
+)
 _REDUCTIONS = {"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"}
 
 
@@ -54,8 +30,9 @@ def layout_change(graph: Graph, node) -> list[int] | None:
 
 
 def move(graph: Graph):
-    """Computes everything after a convolution with channels first, as far as its operators allow; what lies
-    before one, as before.
+    """Computes everything after a convolution with channels first, as far as its operators allow.
+
+    What lies before the first convolution stays as it is.
     """
     first = {}  # name of a value with channels last -> that of the same with channels first
 
@@ -83,46 +60,44 @@ def move(graph: Graph):
 
 
 def _moved(graph: Graph, node, first: dict) -> str | None:
-    """The value of a node with channels first, of inputs with channels first; None where that is not known to
-    be possible.
+    """The value of a node with channels first, of inputs with channels first.
+
+    None where that is not known to be possible.
     """
     shape, settings = graph.shape(node.output[0]), attributes(node)
     if shape is None:
         return None
-    if node.op_type in _ELEMENTWISE and len(shape) == 4:
-        inputs = [_first(graph, name, first) for name in node.input]
-        return None if any(i is None for i in inputs) else graph.add(node.op_type, *inputs, **settings)
-    if node.op_type == "Concat" and len(shape) == 4:
-        inputs = [_first(graph, name, first) for name in node.input]
-        return (
-            None
-            if any(i is None for i in inputs)
-            else graph.add("Concat", *inputs, axis=TO_FIRST.index(settings["axis"] % 4))
-        )
-    if (
-        node.op_type == "Slice"
-        and len(shape) == 4
-        and len(node.input) == 3
-        and set(node.input[1:]) <= set(graph.constants)
-    ):
-        return graph.add(
-            "Slice", first[node.input[0]], *(graph.constants[name][TO_FIRST] for name in node.input[1:])
-        )
-    if node.op_type == "Tile" and len(shape) == 4 and node.input[1] in graph.constants:
-        return graph.add("Tile", first[node.input[0]], graph.constants[node.input[1]][TO_FIRST])
     if node.op_type in _REDUCTIONS:
-        by_input = len(node.input) == 2
-        axes = graph.constants.get(node.input[1]) if by_input else settings.get("axes")
-        if axes is None or node.input[0] not in first:
+        return _moved_reduction(graph, node, settings, first)
+    if len(shape) != 4:
+        return None
+    if node.op_type in _ELEMENTWISE or node.op_type == "Concat":
+        inputs = [_first(graph, name, first) for name in node.input]
+        if any(i is None for i in inputs):
             return None
-        axes = sorted(TO_FIRST.index(axis % 4) for axis in axes)
-        keeps = settings.get("keepdims", 1)
-        if not axes or not keeps and axes != [1, 2, 3]:  # the order of the axes that stay would be another
-            return None
-        if by_input:
-            return graph.add(node.op_type, first[node.input[0]], np.int64(axes), keepdims=keeps)
-        return graph.add(node.op_type, first[node.input[0]], axes=axes, keepdims=keeps)
+        if node.op_type == "Concat":
+            settings = {"axis": TO_FIRST.index(settings["axis"] % 4)}
+        return graph.add(node.op_type, *inputs, **settings)
+    if node.op_type == "Slice" and len(node.input) == 3 and set(node.input[1:]) <= set(graph.constants):
+        bounds = [graph.constants[name][TO_FIRST] for name in node.input[1:]]
+        return graph.add("Slice", first[node.input[0]], *bounds)
+    if node.op_type == "Tile" and node.input[1] in graph.constants:
+        return graph.add("Tile", first[node.input[0]], graph.constants[node.input[1]][TO_FIRST])
     return None
+
+
+def _moved_reduction(graph: Graph, node, settings: dict, first: dict) -> str | None:
+    by_input = len(node.input) == 2
+    axes = graph.constants.get(node.input[1]) if by_input else settings.get("axes")
+    if axes is None or node.input[0] not in first:
+        return None
+    axes = sorted(TO_FIRST.index(axis % 4) for axis in axes)
+    keeps = settings.get("keepdims", 1)
+    if not axes or not keeps and axes != [1, 2, 3]:  # the order of the axes that stay would be another
+        return None
+    if by_input:
+        return graph.add(node.op_type, first[node.input[0]], np.int64(axes), keepdims=keeps)
+    return graph.add(node.op_type, first[node.input[0]], axes=axes, keepdims=keeps)
 
 
 def _first(graph: Graph, name: str, first: dict) -> str | np.ndarray | None:
@@ -132,13 +107,11 @@ def _first(graph: Graph, name: str, first: dict) -> str | np.ndarray | None:
     shape = graph.shape(name)
     if shape is None:
         return None
-    if name not in graph.constants and set(shape[-3:]) <= {1}:
-        return name
     if name in graph.constants:
         value = graph.constants[name]
-        return (
-            np.ascontiguousarray(value.reshape((1,) * (4 - value.ndim) + shape).transpose(TO_FIRST))
-            if value.size > 1
-            else value.reshape(())
-        )
+        if value.size == 1:
+            return value.reshape(())
+        return np.ascontiguousarray(value.reshape((1,) * (4 - value.ndim) + shape).transpose(TO_FIRST))
+    if set(shape[-3:]) <= {1}:  # one value for each image: the same in both layouts
+        return name
     return graph.add("Transpose", name, perm=TO_FIRST) if len(shape) == 4 else None

@@ -10,13 +10,16 @@ from onnx import helper, numpy_helper
 class Graph:
     """A copy of a model of static shapes.
 
-    Attributes: model; constants: name -> array; makers, readers: name -> the node that makes it, those that
-      read it; outputs: of the
-    model; floats: names of float32 values.
-
     A rule is a function of (graph, node) that gives None, or the name of a value that the node's only output
-    is to be replaced by,
-    made with `add`. What nothing reads any more is removed, so a rule may match nodes that others read too.
+    is to be replaced by, made with `add`. What nothing reads any more is removed, so a rule may match nodes
+    that others read too.
+
+    Attributes:
+      model.
+      constants: name -> array.
+      makers, readers: name -> the node that makes it, those that read it.
+      outputs: names of the model's outputs.
+      floats: names of float32 values.
     """
 
     def __init__(self, model: onnx.ModelProto):
@@ -30,38 +33,43 @@ class Graph:
         self._index()
 
     def apply(self, *rules, once: bool = False):
-        """The first rule that fits, at every node in order, until none fits any more; once: at every node of
-        now only.
+        """The first rule that fits, at every node in order, until none fits any more.
+
+        once: goes through the nodes once only.
         """
         changed = True
         while changed:
             changed, nodes, renamed = False, [], {}
             for node in list(self.model.graph.node):
                 node.input[:] = [renamed.get(name, name) for name in node.input]
-                for rule in rules:
-                    self._added = []
-                    value = rule(self, node)
-                    if value is None:
-                        continue
-                    made = self._added[-1:] if self._added and self._added[-1].output[0] == value else []
-                    if made:
-                        made[0].output[0] = node.output[0]
-                        self.makers[node.output[0]] = made[0]
-                    elif node.output[0] in self.outputs:
-                        continue
-                    else:
-                        renamed[node.output[0]] = value
+                if any(self._applied(rule, node, renamed) for rule in rules):
                     nodes.extend(self._added)
                     changed = True
-                    break
                 else:
                     nodes.append(node)
             self._replace(nodes)
             changed = changed and not once
 
+    def _applied(self, rule, node, renamed: dict[str, str]) -> bool:
+        """Whether a rule replaces a node: by the nodes in _added, or by a value that is there (`renamed`)."""
+        self._added = []
+        value = rule(self, node)
+        if value is None:
+            return False
+        output = node.output[0]
+        if self._added and self._added[-1].output[0] == value:
+            self._added[-1].output[0] = output
+            self.makers[output] = self._added[-1]
+        elif output in self.outputs:  # must keep its name
+            return False
+        else:
+            renamed[output] = value
+        return True
+
     def add(self, operator: str, *inputs, **attributes) -> str:
-        """Another node, for the rule that runs; the name of its output. inputs: names, or arrays that become
-        constants.
+        """Another node, for the rule that runs; returns the name of its output.
+
+        inputs: names, or arrays that become constants.
         """
         name = self._unique(operator)
         names = [i if isinstance(i, str) else self.constant(i) for i in inputs]
@@ -87,12 +95,10 @@ class Graph:
         if node.op_type == "Neg":
             return -1.0, node.input[0]
         if node.op_type == "Mul":
+            shape = self.shape(node.output[0])
             for c, x in (node.input, node.input[::-1]):
-                if (
-                    self.scalar(c) is not None
-                    and x not in self.constants
-                    and self.shape(x) == self.shape(node.output[0]) is not None
-                ):
+                is_factor = self.scalar(c) is not None and x not in self.constants
+                if is_factor and shape is not None and self.shape(x) == shape:
                     return self.scalar(c), x
         return None, ""
 
@@ -102,8 +108,9 @@ class Graph:
         return node if node is not None and node.op_type in operators else None
 
     def chain(self, name: str, *operators) -> list[str] | None:
-        """[name, first input of its maker, first input of that one's maker, ...] where the makers are these
-        operators.
+        """[name, first input of its maker, first input of that one's maker, ...].
+
+        None where the makers are not these operators.
         """
         names = [name]
         for operator in operators:
@@ -121,11 +128,8 @@ class Graph:
         return len(self.readers[name]) == 1 and name not in self.outputs
 
     def _unique(self, stem: str) -> str:
-        name = next(
-            n
-            for i in range(len(self._names), len(self._names) * 2 + 2)
-            if (n := f"{stem}__{i}") not in self._names
-        )
+        numbers = range(len(self._names), len(self._names) * 2 + 2)
+        name = next(n for i in numbers if (n := f"{stem}__{i}") not in self._names)
         self._names.add(name)
         return name
 

@@ -1,5 +1,6 @@
-"""The same ONNX model in operators that engines have fast code for; tf2onnx takes TensorFlow's graph as it
-is.
+"""The same ONNX model in operators that engines have fast code for.
+
+tf2onnx takes TensorFlow's graph as it is.
 """
 
 import math
@@ -11,23 +12,19 @@ from semi_anogan.export.onnx_rewrite import channels_first, image_sizes
 from semi_anogan.export.onnx_rewrite.channels_first import TO_FIRST, TO_LAST
 from semi_anogan.export.onnx_rewrite.graph import Graph, attributes
 
-# times a number, clipped: its sign, at the price of two quick operators; wrong only for numbers below 1e-30
+# Times a number, clipped: its sign, at the price of two quick operators. Wrong only for numbers below 1e-30.
 _HUGE = 1e30
 _MODERATE = 1e-2, 1e2  # factors that may go into a kernel: it stays in the range of float16
-_TRUTHS = (
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "Not",
-)  # operators whose values are 0 or 1
+# Operators whose values are 0 or 1.
+_TRUTHS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not")
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with the same values up to rounding, from the rules below; its element-wise operators have
-    channels first where
-    convolutions are near, so that there is nothing to transpose between them."""
+    """A copy with the same values up to rounding, from the rules below.
+
+    Its element-wise operators have channels first where convolutions are near, so that there is nothing to
+    transpose between them.
+    """
     graph = Graph(model)
     rules = (
         image_sizes.mean_of_pixels,
@@ -57,8 +54,9 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _without_zero(graph, node):
-    """x of x + 0, also where the 0 is a constant 0 times a truth value; the gradients of `maximum` are full
-    of them.
+    """x of x + 0, also where the 0 is a constant 0 times a truth value.
+
+    The gradients of `maximum` are full of them.
     """
     if node.op_type not in ("Add", "Sum") or len(node.input) != 2:
         return None
@@ -80,13 +78,9 @@ def _uniform_constant(graph, node):
         return None
     for i, (name, other) in enumerate((node.input, node.input[::-1])):
         value = graph.constants.get(name)
-        if (
-            value is not None
-            and value.ndim
-            and value.size
-            and (value == value.flat[0]).all()
-            and graph.shape(other) == shape
-        ):
+        if value is None or not value.ndim or not value.size:
+            continue
+        if (value == value.flat[0]).all() and graph.shape(other) == shape:
             inputs = list(node.input)
             inputs[i] = value.flat[0].reshape(())
             return graph.add(node.op_type, *inputs)
@@ -104,22 +98,16 @@ def _without_tile(graph, node):
     for tiled, x in (node.input, node.input[::-1]):
         small = graph.makers[tiled].input[0] if graph.maker(tiled, "Tile") else None
         sizes, shape = graph.shape(small) if small else None, graph.shape(x)
-        if (
-            sizes
-            and shape
-            and shape == graph.shape(node.output[0])
-            and all(s in (1, t) for s, t in zip(sizes, graph.shape(tiled), strict=True))
-        ):
+        if not sizes or not shape or shape != graph.shape(node.output[0]):
+            continue
+        if all(s in (1, t) for s, t in zip(sizes, graph.shape(tiled), strict=True)):
             return graph.add("Mul", small, x)
     return None
 
 
 def _product_of_constants(graph, node):
-    if (
-        node.op_type != "Mul"
-        or not set(node.input) <= set(graph.constants)
-        or node.output[0] in graph.outputs
-    ):
+    of_constants = set(node.input) <= set(graph.constants)
+    if node.op_type != "Mul" or not of_constants or node.output[0] in graph.outputs:
         return None
     a, b = (graph.constants[name] for name in node.input)
     return graph.constant(a * b) if (a * b).size == max(a.size, b.size) else None
@@ -141,12 +129,9 @@ def _scale_of_smaller(graph, node):
     for small, name in (node.input, node.input[::-1]):
         c, x = graph.scaled(graph.makers.get(name))
         sizes = graph.shape(small), graph.shape(x)
-        if (
-            c is not None
-            and small not in graph.constants
-            and None not in sizes
-            and math.prod(sizes[0]) < math.prod(sizes[1])
-        ):
+        if c is None or small in graph.constants or None in sizes:
+            continue
+        if math.prod(sizes[0]) < math.prod(sizes[1]):
             return graph.add("Mul", graph.add("Mul", small, np.float32(c)), x)
     return None
 
@@ -155,19 +140,17 @@ def _scale_of_smaller(graph, node):
 
 
 def _turned_convolution(graph, node):
-    """The gradient of a convolution of stride 1, a transposed one: a convolution with the kernel turned by
-    180 degrees, its inputs
-    and outputs exchanged."""
+    """The gradient of a convolution of stride 1, a transposed one, as a convolution.
+
+    Its kernel is turned by 180 degrees, with inputs and outputs exchanged.
+    """
     if node.op_type != "ConvTranspose" or node.input[1] not in graph.constants:
         return None
     a, kernel = attributes(node), graph.constants[node.input[1]]  # [inputs, outputs, H, W]
     ones = [*a.get("strides", [1]), *a.get("dilations", [1]), a.get("group", 1)]
-    if (
-        set(ones) != {1}
-        or a.get("auto_pad", b"NOTSET") != b"NOTSET"
-        or any(a.get("output_padding", []))
-        or "output_shape" in a
-    ):
+    if set(ones) != {1} or a.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return None
+    if any(a.get("output_padding", [])) or "output_shape" in a:
         return None
     sides = kernel.shape[2:]
     pads = [side - 1 - pad for side, pad in zip([*sides] * 2, a.get("pads", [0, 0, 0, 0]), strict=True)]
@@ -181,12 +164,9 @@ def _scaled_kernel(graph, node):
     """c times a convolution: a convolution with c times the kernel."""
     c, name = graph.scaled(node)
     made = graph.maker(name, "Conv")
-    if (
-        made is None
-        or not _MODERATE[0] <= abs(c) <= _MODERATE[1]
-        or not graph.alone(name)
-        or not set(made.input[1:]) <= set(graph.constants)
-    ):
+    if made is None or not _MODERATE[0] <= abs(c) <= _MODERATE[1]:
+        return None
+    if not graph.alone(name) or not set(made.input[1:]) <= set(graph.constants):
         return None
     weights = [graph.constants[w] * np.float32(c) for w in made.input[1:]]
     return graph.add("Conv", made.input[0], *weights, **attributes(made))
@@ -197,14 +177,14 @@ def _scaled_input(graph, node):
     c, x = graph.scaled(graph.makers.get(node.input[0])) if node.op_type == "Conv" else (None, "")
     if c is None or not _MODERATE[0] <= abs(c) <= _MODERATE[1] or node.input[1] not in graph.constants:
         return None
-    return graph.add(
-        "Conv", x, graph.constants[node.input[1]] * np.float32(c), *node.input[2:], **attributes(node)
-    )
+    kernel = graph.constants[node.input[1]] * np.float32(c)
+    return graph.add("Conv", x, kernel, *node.input[2:], **attributes(node))
 
 
 def _clip(graph, node):
-    """min(max(x, a), b) with constants a and b: Clip, which ONNX Runtime computes inside the convolution
-    before it.
+    """min(max(x, a), b) with constants a and b: Clip.
+
+    ONNX Runtime computes it inside the convolution before it.
     """
     if node.op_type != "Min" or len(node.input) != 2:
         return None
@@ -214,9 +194,8 @@ def _clip(graph, node):
             continue
         for x, lower in (inner.input, inner.input[::-1]):
             if graph.scalar(lower) is not None and x not in graph.constants:
-                return graph.add(
-                    "Clip", x, *(np.reshape(graph.constants[bound], ()) for bound in (lower, upper))
-                )
+                bounds = [np.reshape(graph.constants[bound], ()) for bound in (lower, upper)]
+                return graph.add("Clip", x, *bounds)
     return None
 
 
@@ -238,26 +217,18 @@ def _sign(graph, node):
     sign = graph.maker(name, "Sign")
     if sign is None or not graph.alone(name):
         return None
-    return graph.add(
-        "Clip",
-        graph.add("Mul", sign.input[0], np.float32(np.copysign(_HUGE, c))),
-        np.float32(-abs(c)),
-        np.float32(abs(c)),
-    )
+    huge = graph.add("Mul", sign.input[0], np.float32(np.copysign(_HUGE, c)))
+    return graph.add("Clip", huge, np.float32(-abs(c)), np.float32(abs(c)))
 
 
 def _without_change(graph, node):
     """A Reshape to the same shape and two layout changes that cancel are nothing."""
-    if (
-        node.op_type == "Reshape"
-        and graph.shape(node.output[0]) is not None
-        and graph.shape(node.input[0]) == graph.shape(node.output[0])
-    ):
+    shape = graph.shape(node.output[0])
+    if node.op_type == "Reshape" and shape is not None and graph.shape(node.input[0]) == shape:
         return node.input[0]
     change = channels_first.layout_change(graph, node)
     before = graph.makers.get(node.input[0]) if change else None
-    undone = before is not None and sorted([change, channels_first.layout_change(graph, before) or []]) == [
-        TO_LAST,
-        TO_FIRST,
-    ]
-    return before.input[0] if undone else None
+    if before is None:
+        return None
+    changes = sorted([change, channels_first.layout_change(graph, before) or []])
+    return before.input[0] if changes == [TO_LAST, TO_FIRST] else None

@@ -1,9 +1,8 @@
 """python -m semi_anogan.export.runtime: scores images with a bundle, on a device without TensorFlow.
 
-  --input=FILE|FOLDER|CSV           scores these and ends
-  --input=FOLDER --watch            also each image that appears in the folder later, until interrupted
-  --input=- [--watch]               frames of a camera: PGM or PPM images, one after the other, on standard
-  input
+  --input=FILE|FOLDER|CSV    scores these and ends
+  --input=FOLDER --watch     also each image that appears in the folder later, until interrupted
+  --input=- [--watch]        frames of a camera: PGM or PPM images, one after the other, on standard input
 
 --output gets scores.csv and maps/ as `python -m semi_anogan.score` writes them. The exit code is 3 where an
 image could not be read.
@@ -16,9 +15,9 @@ import sys
 
 import numpy as np
 
-from semi_anogan.errors import DataError
+from semi_anogan import files
+from semi_anogan.errors import RunError, UserError
 from semi_anogan.export.runtime import frames
-from semi_anogan.export.runtime.bundle import BundleError
 from semi_anogan.export.runtime.detector import EdgeDetector
 from semi_anogan.export.runtime.engines import ENGINES
 from semi_anogan.scoring import files as score_files
@@ -29,22 +28,25 @@ def main(arguments=None) -> int:
     options = _options(arguments)
     try:
         inputs, name, read = _source(options)
-        batch = options.batch or (1 if options.watch or options.budget_ms or options.input == "-" else None)
-        detector = EdgeDetector(
-            options.bundle,
-            options.engine,
-            options.precision,
-            batch,
-            options.threads,
-            options.budget_ms,
-            options.providers.split(",") if options.providers else None,
-        )
-        return _score(detector, inputs, name, read, options)
-    except (BundleError, DataError) as error:
+        detector = _detector(options)
+        with files.told_writing(options.output, RunError):
+            return _score(detector, inputs, name, read, options)
+    except (UserError, OSError) as error:  # OSError: an engine's library that cannot be loaded
         print(f"error: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"error: {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
     return 1
+
+
+def _detector(options) -> EdgeDetector:
+    one_by_one = options.watch or options.budget_ms or options.input == "-"
+    return EdgeDetector(
+        options.bundle,
+        options.engine,
+        options.precision,
+        options.batch or (1 if one_by_one else None),
+        options.threads,
+        options.budget_ms,
+        options.providers.split(",") if options.providers else None,
+    )
 
 
 def _source(options):
@@ -59,16 +61,18 @@ def _source(options):
 
 
 def _score(detector: EdgeDetector, inputs, name, read, options) -> int:
-    seconds, taken, extra = [], [], {}
+    """Scores the inputs into the output folder and tells what was done; returns the exit code."""
+    seconds, steps = [], []  # of the images that could be read
+    extra = {}
     if detector.budget_ms and detector.search:
-        # In the order of the outcomes; one without an image has none.
-        extra["search_steps"] = lambda o: "" if o.error is not None else taken[-1]
+        # Asked in the order of the outcomes; one without an image has no steps.
+        extra["search_steps"] = lambda outcome: "" if outcome.error is not None else steps[-1]
 
-    def timed(outcomes):
+    def followed(outcomes):
         for count, outcome in enumerate(outcomes, 1):
             if outcome.error is None:
                 seconds.append(outcome.seconds)
-                taken.append(detector.search_steps.popleft())
+                steps.append(detector.search_steps.popleft())
             if options.watch:
                 value = outcome.error or f"{outcome.score:.6g} {'abnormal' if outcome.abnormal else 'normal'}"
                 print(f"{outcome.path}: {value}", flush=True)
@@ -76,29 +80,37 @@ def _score(detector: EdgeDetector, inputs, name, read, options) -> int:
             if count == options.limit:
                 return
 
-    failed = 0
+    failed, output = 0, pathlib.Path(options.output)
     try:
         outcomes = score_files.scored(detector, inputs, read, name)
-        failed = score_files.write(timed(outcomes), pathlib.Path(options.output), options.maps, extra)
+        failed = score_files.write(followed(outcomes), output, options.maps, extra)
     except KeyboardInterrupt:
         print("interrupted; what was scored is written", file=sys.stderr)
-    print(
-        f"{len(seconds)} images scored, {failed} with errors: {pathlib.Path(options.output) / 'scores.csv'}"
-    )
+    print(f"{len(seconds)} images scored, {failed} with errors: {output / 'scores.csv'}")
     if seconds:
-        p50, p95, p99 = np.percentile(np.array(seconds) * 1000, (50, 95, 99))
-        what = f"{options.engine} {options.precision}, batch {detector.batch_size}"
-        print(
-            f"latency of an image, from reading it to its map ({what}): p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms"
-        )
+        _tell_latency(detector, seconds, options)
     if seconds and extra:
-        most = detector.search.iterations
-        fewer = sum(t < most for t in taken)
-        print(
-            f"budget of {detector.budget_ms:g} ms: {fewer} of {len(taken)} images were searched with fewer than {most} steps "
-            f"(column search_steps; median {np.median(taken):g}); their scores differ from those of the whole search"
-        )
+        _tell_budget(detector, steps)
     return 3 if failed else 0
+
+
+def _tell_latency(detector: EdgeDetector, seconds: list[float], options):
+    p50, p95, p99 = np.percentile(np.array(seconds) * 1000, (50, 95, 99))
+    what = f"{options.engine} {options.precision}, batch {detector.batch_size}"
+    print(
+        f"latency of an image, from reading it to its map ({what}): "
+        f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms"
+    )
+
+
+def _tell_budget(detector: EdgeDetector, steps: list[int]):
+    most = detector.search.iterations
+    fewer = sum(taken < most for taken in steps)
+    print(
+        f"budget of {detector.budget_ms:g} ms: {fewer} of {len(steps)} images were searched with fewer than "
+        f"{most} steps (column search_steps; median {np.median(steps):g}); "
+        "their scores differ from those of the whole search"
+    )
 
 
 def _options(arguments):

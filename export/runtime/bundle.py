@@ -1,12 +1,11 @@
-"""bundle.json: what a bundle holds, and the check that its files are what was exported. numpy and the
-standard library only.
-"""
+"""bundle.json: what a bundle holds, and the check that its files are what was exported."""
 
 import hashlib
 import json
 import os
 import pathlib
 
+from semi_anogan import files
 from semi_anogan.errors import UserError
 
 FORMAT = 2  # of bundle.json; 1 knew no file_batch
@@ -21,8 +20,7 @@ class Bundle:
     """An exported run.
 
     Every file is compared with its size and SHA-256 in bundle.json when the bundle is opened, and again when
-    it is read for an
-    engine, which is given the very bytes that were compared.
+    it is read for an engine, which is given the very bytes that were compared.
 
     Args: folder: what `python -m semi_anogan.export --output` wrote.
 
@@ -108,8 +106,9 @@ class Bundle:
 
 
 def read_values(path: pathlib.Path) -> dict:
-    """The content of bundle.json; BundleError where it is missing, of a newer version, or not as it was
-    written.
+    """The content of bundle.json.
+
+    Raises: BundleError where it is missing, of a newer version, or not as it was written.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -138,13 +137,11 @@ def digest_of(values: dict) -> str:
 
 
 def write_values(path: pathlib.Path, values: dict):
-    """Writes bundle.json with its digest, atomically."""
+    """Writes bundle.json with its digest, atomically; BundleError where it cannot be written."""
     values = json.loads(json.dumps({**values, "format": FORMAT}))
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(
-        json.dumps({**values, "digest": digest_of(values)}, indent=1) + "\n", encoding="utf-8"
-    )
-    os.replace(temporary, path)
+    text = json.dumps({**values, "digest": digest_of(values)}, indent=1) + "\n"
+    with files.atomically(path, BundleError) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def file_entries(folder: pathlib.Path) -> list[dict]:

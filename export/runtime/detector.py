@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semi_anogan.data import images as image_io
 from semi_anogan.export.runtime.bundle import Bundle, BundleError
 from semi_anogan.export.runtime.engines import load_programs
 from semi_anogan.export.runtime.search import Search
-from semi_anogan.scoring.base_detector import AnySize, Measurement
+from semi_anogan.scoring.base_detector import BaseDetector, Preparation
 from semi_anogan.scoring.calibration import Calibration
 
 
@@ -23,7 +22,7 @@ class EdgeDetection(NamedTuple):
     maps: list[np.ndarray]
 
 
-class EdgeDetector(AnySize):
+class EdgeDetector(BaseDetector):
     """Scores images with an exported run, with numpy, Pillow and one engine.
 
     Args:
@@ -34,13 +33,15 @@ class EdgeDetector(AnySize):
       batch: images searched at once, one of the exported sizes; None for the largest. It does not change the
         scores.
       threads: of the CPU engines; None for all cores.
-      budget_ms: time for one image, from its decoded pixels to its components; the search then ends early
-        where it must.
+      budget_ms: time for one image, from its decoded pixels to its components. The search ends early where it
+        must.
       providers: execution providers of ONNX Runtime; None for the CPU's.
 
-    Attributes: bundle; threshold: an image is abnormal if its score is above; search_steps: for each image
-      measured and not
-      yet taken from it, the steps its search took (the fewest of its tiles).
+    Attributes:
+      bundle.
+      threshold: an image is abnormal if its score is above.
+      search_steps: the steps that the search of each measured image took (the fewest of its tiles). Who reads
+        them takes them away.
 
     Raises: BundleError naming the file that is damaged or missing, or what the bundle does not have.
     """
@@ -61,25 +62,17 @@ class EdgeDetector(AnySize):
             batch = max(self.bundle.batches(engine, precision), default=1)
         if budget_ms is not None and budget_ms <= 0:
             raise BundleError(f"budget_ms must be above 0, got {budget_ms!r}")
-        self.batch_size = batch
+        preparation = Preparation(**{key: values["images"][key] for key in Preparation.__annotations__})
+        calibration = Calibration.from_dict(values["calibration"])
+        super().__init__(preparation, batch, values["map"]["sigma_px"], calibration)
         self.budget_ms = budget_ms
-        images = values["images"]
-        self.channels, self.resolution, self.image_size = (
-            images["channels"],
-            images["resolution"],
-            images["image_size"],
-        )
-        self.tile = images["tile"]
-        self.calibration = Calibration.from_dict(values["calibration"])
-        self.map_sigma_px = values["map"]["sigma_px"]
         self.programs = load_programs(self.bundle, engine, precision, batch, threads, providers)
         self.search = None
         if values["search"] is not None:
             self.search = Search(self.programs["encode"], self.programs["search_step"], values["search"])
         self.search_steps: collections.deque[int] = collections.deque()
-        self._shares: collections.deque[float] = (
-            collections.deque()
-        )  # of its image's budget, for each tile that waits
+        # Of its image's budget, for each tile that waits.
+        self._shares: collections.deque[float] = collections.deque()
         self._budget = self._score_seconds = 0.0
         if budget_ms is not None:
             self._warm_up()
@@ -87,15 +80,10 @@ class EdgeDetector(AnySize):
     def _warm_up(self):
         """So that the first images do not pay for what engines do once, and the time of a step is known."""
         budget, self.budget_ms = self.budget_ms, None
+        images = np.zeros((self.batch_size, self.image_size, self.image_size, self.channels), np.float32)
         for _ in range(2):
-            self._measure(
-                np.zeros((self.batch_size, self.image_size, self.image_size, self.channels), np.float32)
-            )
+            self._measure_batch(images)
         self.budget_ms = budget
-
-    @property
-    def threshold(self) -> float:
-        return self.calibration.threshold
 
     def __call__(self, images: Iterable[np.ndarray]) -> EdgeDetection:
         """Scores images, each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size."""
@@ -104,13 +92,10 @@ class EdgeDetector(AnySize):
         values, labels, maps = zip(*results, strict=True) if results else ((), (), ())
         return EdgeDetection(np.array(values, np.float32), np.array(labels, bool), list(maps))
 
-    def judge(self, measurement: Measurement) -> tuple[float, bool, np.ndarray]:
-        """(score, label, anomaly map [H, W] at the image's own size) of one measured image."""
-        score = float(self.calibration.score(measurement.components[None])[0])
-        anomaly_map = image_io.smooth_map(measurement.layers[..., 0], self.map_sigma_px)
-        return score, score > self.calibration.threshold, image_io.resize_map(anomaly_map, *measurement.size)
+    def _combined(self, layers: np.ndarray) -> np.ndarray:
+        return layers[..., 0]  # the exported graph has combined them
 
-    def _measure(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _measure_batch(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """Components [B, K], the map before its smoothing [B, R, R, 1] and, with search, reconstructions."""
         begun, inputs = time.perf_counter(), {"images": images}
         self._steps = np.zeros(len(images), np.int64)
@@ -132,7 +117,8 @@ class EdgeDetector(AnySize):
         shares = sum(self._shares.popleft() for _ in images)
         self._budget = 0.0 if self.budget_ms is None else shares * self.budget_ms / 1000
         rows = super()._run(images)
-        return [(*row, steps) for row, steps in zip(rows, self._steps)]
+        # Not strict: the steps are those of a whole batch, which the images may not fill.
+        return [(*row, steps) for row, steps in zip(rows, self._steps, strict=False)]
 
     def _assemble(self, size, working_size, count, outputs):
         self.search_steps.append(int(min(row[-1] for row in outputs[:count])))

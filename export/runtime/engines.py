@@ -1,4 +1,4 @@
-"""ONNX Runtime and LiteRT behind one interface: arrays by name in, arrays by name out."""
+"""The engines behind one interface: arrays by name in, arrays by name out."""
 
 import concurrent.futures
 import os
@@ -7,6 +7,7 @@ import queue
 import numpy as np
 
 from semi_anogan.export.runtime.bundle import Bundle, BundleError
+from semi_anogan.export.runtime.program import Program
 
 ENGINES = ("onnx", "tflite", "tensorrt")
 INSTALL = {  # what to install where the engine is missing
@@ -18,97 +19,52 @@ INSTALL = {  # what to install where the engine is missing
 
 def load_programs(
     bundle: Bundle, engine: str, precision: str, batch: int, threads: int | None = None, providers=None
-) -> dict:
-    """The exported functions of a bundle by name ("score", and with search "encode" and "search_step"), ready
-    to call.
+) -> dict[str, Program]:
+    """The exported functions of a bundle by name: "score", and with search "encode" and "search_step".
 
-    Args: engine: one of ENGINES; precision, batch: what was exported; threads: of the CPU engines, None for
-      all cores;
+    Args:
+      engine: one of ENGINES.
+      precision, batch: what was exported.
+      threads: of the CPU engines, None for all cores.
       providers: execution providers of ONNX Runtime, None for the CPU's.
+
     Raises: BundleError for what the bundle does not have, a file whose inputs and outputs are not those in
-      bundle.json, or
-      an engine that is not installed.
+      bundle.json, or an engine that is not installed.
     """
     if engine not in ENGINES:
         raise BundleError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    threads = threads or (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
     names = ["score"] if bundle.values["search"] is None else ["encode", "search_step", "score"]
     flavour = None
     if engine == "tensorrt":
         from semi_anogan.export.runtime import tensorrt
 
         flavour = tensorrt.flavour()
-    entries = [bundle.program(engine, precision, name, batch, flavour) for name in names]
-    programs = {}
-    for name, entry in zip(names, entries, strict=True):
-        where, data = str(bundle.folder / entry["path"]), bundle.read(entry["path"])
-        try:
-            if engine == "onnx":
-                programs[name] = OnnxProgram(data, entry, where, threads, providers)
-            elif engine == "tflite":
-                programs[name] = TfliteProgram(data, entry, where, threads)
-            else:
-                programs[name] = tensorrt.TensorrtProgram(data, entry, where)
-        except ImportError as error:
-            raise BundleError(
-                f"engine {engine!r} is not installed ({error}): install {INSTALL[engine]}"
-            ) from error
-    return programs
+    # All are looked up before the first is loaded: what the bundle does not have is told at once.
+    entries = {name: bundle.program(engine, precision, name, batch, flavour) for name in names}
+    try:
+        return {
+            name: _program(bundle, entry, threads or _cores(), providers) for name, entry in entries.items()
+        }
+    except ImportError as error:
+        raise BundleError(
+            f"engine {engine!r} is not installed ({error}): install {INSTALL[engine]}"
+        ) from error
 
 
-class Program:
-    """One exported function.
+def _program(bundle: Bundle, entry: dict, threads: int, providers) -> Program:
+    where, data = str(bundle.folder / entry["path"]), bundle.read(entry["path"])
+    if entry["format"] == "onnx":
+        return OnnxProgram(data, entry, where, threads, providers)
+    if entry["format"] == "tflite":
+        return TfliteProgram(data, entry, where, threads)
+    from semi_anogan.export.runtime import tensorrt
 
-    Attributes: inputs, outputs: name -> shape, as in bundle.json.
-    """
-
-    def __init__(self, entry: dict, where: str):
-        self.inputs = {name: tuple(shape) for name, shape in entry["inputs"].items()}
-        self.outputs = {name: tuple(shape) for name, shape in entry["outputs"].items()}
-        self.where = where
-
-    def check(self, inputs: dict[str, tuple], outputs: dict[str, tuple], dtypes):
-        """BundleError unless the engine found these names and shapes in the file, and float32 everywhere."""
-        for kind, found, expected in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
-            if found != expected:
-                raise BundleError(f"{self.where}: has the {kind} {found}, bundle.json says {expected}")
-        if set(dtypes) - {"float32"}:
-            raise BundleError(
-                f"{self.where}: inputs and outputs must be float32, it has {', '.join(sorted(set(dtypes)))}"
-            )
-
-    def checked_inputs(self, inputs: dict) -> dict[str, np.ndarray]:
-        """The arrays as float32; ValueError for names or shapes that the function does not take."""
-        arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in inputs.items()}
-        shapes = {name: array.shape for name, array in arrays.items()}
-        if shapes != self.inputs:
-            raise ValueError(f"{self.where}: takes {self.inputs}, got {shapes}")
-        return arrays
-
-    def steps(self, fixed: dict, latents: np.ndarray) -> "Steps":
-        """Of search_step: the steps of one search, from these latents; fixed: the inputs that stay."""
-        return Steps(self, fixed, latents)
+    return tensorrt.TensorrtProgram(data, entry, where)
 
 
-class Steps:
-    """The steps of one search with the state in arrays of the host. Attribute latents: after the last step."""
-
-    def __init__(self, program: Program, fixed: dict, latents: np.ndarray):
-        self._program, self._fixed, self.latents = program, fixed, latents
-        self._moment = self._velocity = np.zeros_like(latents)
-
-    def __call__(self, index: int) -> np.ndarray:
-        """Moves the latents; returns the loss [N] they had before."""
-        state = {"latents": self.latents, "moment": self._moment, "velocity": self._velocity}
-        out = self._program({**self._fixed, **state, "step": np.float32([index])})
-        self.latents, self._moment, self._velocity = (
-            out["new_latents"],
-            out["new_moment"],
-            out["new_velocity"],
-        )
-        return out["loss"]
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 class OnnxProgram(Program):
@@ -143,8 +99,9 @@ class OnnxProgram(Program):
 
 
 class TfliteProgram(Program):
-    """A function under LiteRT, with its XNNPACK delegate. A batch is divided among interpreters of the file,
-    which takes fewer images.
+    """A function under LiteRT, with its XNNPACK delegate.
+
+    A file takes at most a few images; a batch is divided among interpreters of the file, one on each core.
     """
 
     def __init__(self, data: bytes, entry: dict, where: str, threads: int):
@@ -170,32 +127,26 @@ class TfliteProgram(Program):
             (signature,) = interpreter.get_signature_list()
             runner = interpreter.get_signature_runner(signature)
             inputs, outputs = runner.get_input_details(), runner.get_output_details()
-        except Exception as error:
+        except Exception as error:  # LiteRT has several kinds of errors for a file it cannot use
             raise BundleError(f"{self.where}: LiteRT refuses it: {error}") from error
         dtypes = [np.dtype(d["dtype"]).name for d in [*inputs.values(), *outputs.values()]]
-        shapes = [
-            {name: tuple(int(s) for s in d["shape"]) for name, d in details.items()}
-            for details in (inputs, outputs)
-        ]
-        # The file's shapes as they are for the whole batch.
-        self.check(
-            *(
-                {n: s if n == "step" or not s else (s[0] * self._parts, *s[1:]) for n, s in found.items()}
-                for found in shapes
-            ),
-            dtypes,
-        )
+        self.check(self._of_batch(inputs), self._of_batch(outputs), dtypes)
         self._inputs = {name: d["index"] for name, d in inputs.items()}
         self._outputs = {name: d["index"] for name, d in outputs.items()}
         return interpreter
 
+    def _of_batch(self, details: dict) -> dict[str, tuple]:
+        """The shapes in the file as they are for the whole batch."""
+        shapes = {name: tuple(int(size) for size in d["shape"]) for name, d in details.items()}
+        return {
+            name: shape if name == "step" or not shape else (shape[0] * self._parts, *shape[1:])
+            for name, shape in shapes.items()
+        }
+
     def __call__(self, inputs: dict) -> dict[str, np.ndarray]:
         inputs = self.checked_inputs(inputs)
-        found = list(
-            (self._pool.map if self._pool else map)(
-                lambda index: self._run(inputs, index), range(self._parts)
-            )
-        )
+        mapped = self._pool.map if self._pool else map
+        found = list(mapped(lambda index: self._run(inputs, index), range(self._parts)))
         return {name: np.concatenate([part[name] for part in found]) for name in self._outputs}
 
     def _run(self, inputs: dict, index: int) -> dict[str, np.ndarray]:

@@ -15,8 +15,7 @@ POLL_SECONDS = 0.1
 
 
 def of_folder(folder: str) -> Iterator[str]:
-    """Paths of the image files in a folder and below, those that are there and then those that appear;
-    without end.
+    """Paths of the image files in a folder and below: those there, then those that appear, without end.
 
     A file counts when its size has not changed between two looks, so that one being written is not read too
     early.
@@ -57,8 +56,7 @@ class Frame(NamedTuple):
 
 
 def of_stream(stream) -> Iterator[Frame]:
-    """Frames of a binary stream of PGM (P5) and PPM (P6) images, one after the other, as ffmpeg's image2pipe
-    writes them.
+    """Frames of a binary stream of PGM (P5) and PPM (P6) images, as ffmpeg's image2pipe writes them.
 
     Raises: DataError naming the frame where the stream holds something else or ends within a frame.
     """
@@ -72,11 +70,8 @@ def of_stream(stream) -> Iterator[Frame]:
         if not all(f.isdigit() for f in fields):
             raise DataError(f"{name}: width, height and maximum must be numbers, got {fields}")
         width, height, most = map(int, fields)
-        if (
-            not 0 < most < 65536
-            or min(width, height) < image_files.MIN_SIDE
-            or width * height > image_files.MAX_PIXELS
-        ):
+        fits = min(width, height) >= image_files.MIN_SIDE and width * height <= image_files.MAX_PIXELS
+        if not fits or not 0 < most < 65536:
             raise DataError(f"{name}: {width} x {height} pixels up to {most} cannot be used")
         kind, channels = np.dtype(">u2" if most > 255 else "u1"), 1 if magic == b"P5" else 3
         size = width * height * channels * kind.itemsize

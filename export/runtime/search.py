@@ -1,5 +1,6 @@
-"""The latent search on the host: exported steps in a loop, with LatentSearch's early stop, best latents and
-restarts.
+"""The latent search on the host: exported steps in a loop.
+
+Early stop, best latents and restarts are those of semi_anogan.networks.latent_search.LatentSearch.
 """
 
 import time
@@ -8,23 +9,21 @@ import numpy as np
 
 
 class Search:
-    """Images -> latents, as semi_anogan.latent_search.LatentSearch finds them.
+    """Images -> latents, as LatentSearch finds them.
 
     Args: encode, search_step: the exported functions; settings: the section `search` of bundle.json.
     """
 
     def __init__(self, encode, search_step, settings: dict):
         self._encode, self._step = encode, search_step
-        self.iterations, self.patience, self.restarts = (
-            settings[k] for k in ("iterations", "patience", "restarts")
-        )
+        self.iterations, self.patience = settings["iterations"], settings["patience"]
+        self.restarts = settings["restarts"]
         self._step_seconds = 0.0
 
     def __call__(self, images: np.ndarray, deadline: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(latents [N, L] of the lowest loss seen, steps [N] of which they are the result).
 
-        deadline: time.perf_counter() by which to be done; the search then ends with the best latents found so
-          far.
+        deadline: time.perf_counter() by which to be done, with the best latents found until then.
         """
         start = self._encode({"images": images})
         fixed = {"images": images, **{name: value for name, value in start.items() if name != "latents"}}

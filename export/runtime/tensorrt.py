@@ -1,14 +1,13 @@
-"""TensorRT and TensorRT for RTX: images, features, latents and moments stay on the device, and a CUDA graph
+"""TensorRT and TensorRT for RTX as engines of a bundle.
+
+Images, features, latents and moments stay on the device between the steps of a search, and a CUDA graph
 replays each step.
 
-CUDA is called through the driver's own library, so that nothing is needed beside numpy and TensorRT.
-
-python -m semi_anogan.export.runtime.tensorrt --bundle=BUNDLE adds engines that trtexec built on the device to
-bundle.json.
+python -m semi_anogan.export.runtime.tensorrt --bundle=BUNDLE adds engines that trtexec built on the device
+to bundle.json.
 """
 
 import argparse
-import ctypes
 import importlib
 import pathlib
 import sys
@@ -16,13 +15,11 @@ import sys
 import numpy as np
 
 from semi_anogan.export.runtime.bundle import NAME, Bundle, BundleError, file_entries, write_values
-from semi_anogan.export.runtime.engines import Program, Steps
+from semi_anogan.export.runtime.cuda import Cuda, no_gpu
+from semi_anogan.export.runtime.program import Program, Steps
 
-FLAVOURS = (
-    "tensorrt",
-    "tensorrt_rtx",
-)  # the modules' names; the first that is installed and in the bundle is used
-_RELAXED = 2  # capture mode: other calls of this thread, TensorRT's own, are allowed
+# The modules' names; the first that is installed and in the bundle is used.
+FLAVOURS = ("tensorrt", "tensorrt_rtx")
 
 
 def flavour() -> str | None:
@@ -43,19 +40,27 @@ def why_not() -> str | None:
     return no_gpu()
 
 
-def no_gpu() -> str | None:
-    """Why there is no GPU; None where there is one."""
-    try:
-        Cuda()
-    except BundleError as error:
-        return str(error)
-    return None
-
-
 def engine_name(program: dict, flavour: str) -> str:
     """File name of a program's engine."""
     precision = "" if program["precision"] == "float32" else f"_{program['precision']}"
-    return f"{program['function']}_b{program['batch']}{precision}{'.rtx' if flavour == 'tensorrt_rtx' else ''}.engine"
+    suffix = ".rtx.engine" if flavour == "tensorrt_rtx" else ".engine"
+    return f"{program['function']}_b{program['batch']}{precision}{suffix}"
+
+
+def engine_entry(program: dict, flavour: str, version: str, capabilities: list[str]) -> dict:
+    """What bundle.json says of the engine of an ONNX program.
+
+    version: of the TensorRT that built it; capabilities: compute capabilities that it runs on.
+    """
+    return {
+        "format": "tensorrt",
+        **{key: program[key] for key in ("precision", "function", "batch", "inputs", "outputs")},
+        "path": f"tensorrt/{engine_name(program, flavour)}",
+        "flavour": flavour,
+        "version": version,
+        "compute_capabilities": capabilities,
+        "onnx": program["path"],
+    }
 
 
 _loggers = {}
@@ -64,99 +69,6 @@ _loggers = {}
 def logger(trt):
     """The one logger of a flavour; TensorRT wants it to live as long as everything made with it."""
     return _loggers.setdefault(trt.__name__, trt.Logger(trt.Logger.ERROR))
-
-
-class Cuda:
-    """What is used of the CUDA driver, on its first device: memory, a stream, graphs. BundleError where there
-    is none.
-    """
-
-    def __init__(self):
-        try:
-            self._lib = ctypes.CDLL("libcuda.so.1")
-        except OSError as error:
-            raise BundleError(f"there is no NVIDIA driver ({error})") from error
-        device, context, stream = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p()
-        self._call("cuInit", 0)
-        self._call("cuDeviceGet", ctypes.byref(device), 0)
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
-        self._call("cuCtxSetCurrent", context)
-        self._call("cuStreamCreate", ctypes.byref(stream), 1)  # not blocking for the default stream
-        self._device, self.stream = device, stream.value
-
-    def _call(self, name: str, *arguments):
-        status = getattr(self._lib, name)(*arguments)
-        if status:
-            raise BundleError(f"CUDA: {name} failed with error {status}")
-
-    def capability(self) -> str:
-        """Compute capability of the device, as SM87."""
-        major, minor = ctypes.c_int(), ctypes.c_int()
-        self._call("cuDeviceGetAttribute", ctypes.byref(major), 75, self._device)
-        self._call("cuDeviceGetAttribute", ctypes.byref(minor), 76, self._device)
-        return f"SM{major.value}{minor.value}"
-
-    def allocate(self, size: int) -> int:
-        """Address of new memory on the device."""
-        address = ctypes.c_uint64()
-        self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(max(size, 4)))
-        return address.value
-
-    def free(self, address: int):
-        self._call("cuMemFree_v2", ctypes.c_uint64(address))
-
-    def upload(self, address: int, array: np.ndarray):
-        pointer = array.ctypes.data_as(ctypes.c_void_p)
-        self._call(
-            "cuMemcpyHtoDAsync_v2",
-            ctypes.c_uint64(address),
-            pointer,
-            ctypes.c_size_t(array.nbytes),
-            self._stream(),
-        )
-
-    def download(self, array: np.ndarray, address: int):
-        pointer = array.ctypes.data_as(ctypes.c_void_p)
-        self._call(
-            "cuMemcpyDtoHAsync_v2",
-            pointer,
-            ctypes.c_uint64(address),
-            ctypes.c_size_t(array.nbytes),
-            self._stream(),
-        )
-
-    def copy(self, to: int, source: int, size: int):
-        """From device to device."""
-        addresses = ctypes.c_uint64(to), ctypes.c_uint64(source)
-        self._call("cuMemcpyDtoDAsync_v2", *addresses, ctypes.c_size_t(size), self._stream())
-
-    def clear(self, address: int, size: int):
-        self._call(
-            "cuMemsetD8Async",
-            ctypes.c_uint64(address),
-            ctypes.c_ubyte(0),
-            ctypes.c_size_t(size),
-            self._stream(),
-        )
-
-    def wait(self):
-        """Until everything on the stream is done."""
-        self._call("cuStreamSynchronize", self._stream())
-
-    def captured(self, work):
-        """A function that replays what `work` puts on the stream."""
-        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
-        self._call("cuStreamBeginCapture_v2", self._stream(), _RELAXED)
-        try:
-            work()
-        finally:
-            self._call("cuStreamEndCapture", self._stream(), ctypes.byref(graph))
-        self._call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_uint64(0))
-        self._call("cuGraphDestroy", graph)
-        return lambda: self._call("cuGraphLaunch", executable, self._stream())
-
-    def _stream(self):
-        return ctypes.c_void_p(self.stream)
 
 
 class TensorrtProgram(Program):
@@ -172,10 +84,8 @@ class TensorrtProgram(Program):
         self._engine = trt.Runtime(logger(trt)).deserialize_cuda_engine(data)
         if self._engine is None:
             made = f"{entry['flavour']} {entry['version']} for {', '.join(entry['compute_capabilities'])}"
-            raise BundleError(
-                f"{where}: {trt.__name__} {trt.__version__} on this GPU ({self.cuda.capability()}) refuses it; "
-                f"it was built with {made}"
-            )
+            here = f"{trt.__name__} {trt.__version__} on this GPU ({self.cuda.capability()})"
+            raise BundleError(f"{where}: {here} refuses it; it was built with {made}")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         shapes = {name: tuple(self._engine.get_tensor_shape(name)) for name in names}
         inputs = {n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT}
@@ -199,8 +109,9 @@ class TensorrtProgram(Program):
             raise BundleError(f"{self.where}: TensorRT cannot run it")
 
     def launch(self, work=None):
-        """Runs the computation, or `work` with it inside: the first time as it is, since engines allocate
-        then; later as a graph.
+        """Runs the computation, or `work` with it inside.
+
+        The first time as it is, since engines allocate memory then; later as a CUDA graph.
         """
         work = work or self.enqueue
         if self._replay is None:
@@ -237,15 +148,15 @@ class TensorrtProgram(Program):
 
 
 class DeviceSteps(Steps):
-    """The steps of one search with the state on the device: a step brings back no more than the loss and the
-    latents.
+    """The steps of one search with the state on the device.
+
+    A step brings back no more than the loss and the latents.
     """
 
     def __init__(self, program: TensorrtProgram, fixed: dict, latents: np.ndarray):
         self._program, self.latents = program, latents
-        self._kept = [
-            np.ascontiguousarray(a, np.float32) for a in (*fixed.values(), latents)
-        ]  # until the copies are done
+        # Kept until the copies to the device are done.
+        self._kept = [np.ascontiguousarray(a, np.float32) for a in (*fixed.values(), latents)]
         program.set(dict(zip([*fixed, "latents"], self._kept, strict=True)))
         for name in ("moment", "velocity"):
             program.cuda.clear(program.buffers[name], program.sizes[name])
@@ -268,42 +179,32 @@ class DeviceSteps(Steps):
 def add_engines(folder, version: str, capability: str) -> list[str]:
     """Adds the engines of TensorRT that lie in FOLDER/tensorrt to bundle.json; returns their paths.
 
-    version, capability: of the TensorRT that built them and of the GPU. BundleError where the bundle is
-      damaged or there is none.
+    version, capability: of the TensorRT that built them and of the GPU.
+
+    Raises: BundleError where the bundle is damaged or there are no engines.
     """
     bundle = Bundle(folder)
-    values, added = dict(bundle.values), []
+    values = dict(bundle.values)
     programs = [p for p in values["programs"] if p.get("flavour") != "tensorrt"]
-    for program in [p for p in programs if p["format"] == "onnx"]:
-        path = f"tensorrt/{engine_name(program, 'tensorrt')}"
-        if (bundle.folder / path).is_file():
-            kept = {key: program[key] for key in ("precision", "function", "batch", "inputs", "outputs")}
-            programs.append(
-                {
-                    "format": "tensorrt",
-                    **kept,
-                    "path": path,
-                    "flavour": "tensorrt",
-                    "version": version,
-                    "compute_capabilities": [capability],
-                    "onnx": program["path"],
-                }
-            )
-            added.append(path)
-    if not added:
+    entries = [engine_entry(p, "tensorrt", version, [capability]) for p in programs if p["format"] == "onnx"]
+    entries = [entry for entry in entries if (bundle.folder / entry["path"]).is_file()]
+    if not entries:
         raise BundleError(
-            f"{bundle.folder / 'tensorrt'}: holds no engines; build them with build_tensorrt_10.sh or _11.sh there"
+            f"{bundle.folder / 'tensorrt'}: holds no engines; "
+            "build them with build_tensorrt_10.sh or _11.sh there"
         )
+    added = [entry["path"] for entry in entries]
     listed = {file["path"] for file in values["files"]} | set(added)
     files = [file for file in file_entries(bundle.folder) if file["path"] in listed]
-    write_values(bundle.folder / NAME, {**values, "programs": programs, "files": files})
+    write_values(bundle.folder / NAME, {**values, "programs": [*programs, *entries], "files": files})
     return added
 
 
 def main(arguments=None) -> int:
     """The command that the build scripts end with."""
     parser = argparse.ArgumentParser(
-        prog="python -m semi_anogan.export.runtime.tensorrt", description=__doc__.splitlines()[-1]
+        prog="python -m semi_anogan.export.runtime.tensorrt",
+        description="Adds engines that trtexec built on the device to bundle.json.",
     )
     parser.add_argument("--bundle", required=True, help="folder in whose tensorrt/ the engines were built")
     options = parser.parse_args(arguments)

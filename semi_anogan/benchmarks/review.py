@@ -55,8 +55,8 @@ def reviewed(folder, rounds: int, count: int):
     """Yields (images looked at, abnormal ones among them, metrics on the test images), at first with none
     looked at.
     """
-    from semi_anogan import evaluate
     from semi_anogan.data import review
+    from semi_anogan.evaluation.results import metrics_of, score_test_images
     from semi_anogan.runs import suspicious_csv
     from semi_anogan.training.fit_detector import fit_detector
 
@@ -72,9 +72,7 @@ def reviewed(folder, rounds: int, count: int):
         for done in range(rounds + 1):
             now = review.apply(splits, labels, run_folder.SUSPICIOUS)
             detector = fit_detector(config, temporary, model, dataset, now)
-            values = evaluate.metrics_of(
-                detector, evaluate.measure(detector, dataset, now.test), now, progress
-            )
+            values = metrics_of(detector, score_test_images(detector, dataset, now.test), now, progress)
             yield len(labels), sum(label == "abnormal" for label in labels.values()), values
             if done < rounds:
                 labels |= {

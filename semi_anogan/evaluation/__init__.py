@@ -1,1 +1,1 @@
-"""What test images say of a detector: metrics, measurements, the report. Nothing here changes a detector."""
+"""What test images say of a detector: metrics, results, the report. Nothing here changes a detector."""

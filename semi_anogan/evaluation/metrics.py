@@ -1,4 +1,4 @@
-"""How well scores and anomaly maps separate abnormal from normal: image metrics and streaming pixel metrics."""
+"""How well scores and anomaly maps separate abnormal from normal images and pixels."""
 
 import numpy as np
 
@@ -17,12 +17,12 @@ def image_metrics(
       threshold: where given, an image is labelled abnormal if score > threshold.
 
     Returns:
-      image_auroc (chance that an abnormal image scores above a normal one, ties half),
-      image_average_precision,
-      image_f1_max (largest F1 over all thresholds, a hindsight figure); with a threshold also threshold,
-      image_false_alarm_rate (share of the normal images labelled abnormal) and image_recall (share of the
-      abnormal
-      images labelled abnormal). All in [0, 1]; None where the images of a class it needs are missing.
+      image_auroc: chance that an abnormal image scores above a normal one, ties half.
+      image_average_precision.
+      image_f1_max: largest F1 over all thresholds, a hindsight figure.
+      With a threshold also threshold, image_false_alarm_rate (share of the normal images labelled abnormal)
+      and image_recall (share of the abnormal images labelled abnormal).
+      All but the threshold in [0, 1]; None where the images of a class it needs are missing.
 
     Raises:
       ValueError: lengths differ, or a score is not finite (the message names its index).
@@ -74,17 +74,14 @@ class PixelMetrics:
     """Pixel AUROC and AUPRO over any number of anomaly maps in constant memory.
 
     A map is rounded to float16 (11 significant bits), whose 65,536 bit patterns, put in numeric order, are
-    the bins of
-    the histograms kept here. So both figures are exact for the rounded maps: there is no bin width to choose,
-    and no
-    range to know before the first map. Values outside +-65,504 are clipped. Maps should start near 0: with a
-    large offset (all values near 1,000, say) the rounding would tie unlike pixels.
+    the bins of the histograms kept here. So both figures are exact for the rounded maps: there is no bin
+    width to choose, and no range to know before the first map. Values outside +-65,504 are clipped. Maps
+    should start near 0: with a large offset (all values near 1,000, say) the rounding would tie unlike
+    pixels.
 
     AUPRO: Bergmann et al. 2021 (The MVTec Anomaly Detection Dataset, IJCV), per-region overlap averaged over
-      the
-    connected regions (8 neighbours) of all masks, integrated over pixel false-positive rates from 0 to
-    `fpr_limit` and
-    divided by it. Every pixel outside a mask, those of normal images too, counts as normal.
+    the connected regions (8 neighbours) of all masks, integrated over pixel false-positive rates from 0 to
+    `fpr_limit` and divided by it. Every pixel outside a mask, those of normal images too, counts as normal.
     """
 
     def __init__(self, fpr_limit: float = 0.3):
@@ -94,9 +91,8 @@ class PixelMetrics:
         self.regions = 0
         self._normal = np.zeros(KEYS, np.int64)
         self._abnormal = np.zeros(KEYS, np.int64)
-        self._overlap = np.zeros(
-            KEYS, np.float64
-        )  # summed over regions: (region's pixels in the bin) / (its pixels)
+        # Summed over regions: (region's pixels in the bin) / (its pixels).
+        self._overlap = np.zeros(KEYS, np.float64)
 
     def update(self, anomaly_map: np.ndarray, mask: np.ndarray) -> None:
         """Adds one image.
@@ -153,8 +149,8 @@ class PixelMetrics:
         fpr = np.concatenate([[0.0], np.cumsum(self._normal[used]) / self._normal.sum()])
         pro = np.concatenate([[0.0], np.cumsum(self._overlap[used]) / self.regions])
         inside = fpr <= self.fpr_limit
-        # Where fpr repeats (a vertical step), interpolation must start from the last, highest of the repeated
-        # points.
+        # Where fpr repeats (a vertical step), interpolation must start from the last, the highest, of the
+        # repeated points.
         after = np.count_nonzero(inside)
         area = np.trapezoid(pro[inside], fpr[inside])
         if after < len(fpr):
@@ -165,15 +161,15 @@ class PixelMetrics:
 
 
 def ordered_keys(values: np.ndarray) -> np.ndarray:
-    """uint16 keys in the order of the values rounded to float16: a < b after rounding exactly where key(a) <
-    key(b).
+    """uint16 keys in the order of the values rounded to float16.
+
+    After rounding a < b exactly where key(a) < key(b).
     """
-    half = np.clip(np.asarray(values, np.float32), -HALF_MAX, HALF_MAX).astype(np.float16) + np.float16(
-        0
-    )  # -0 -> 0
+    clipped = np.clip(np.asarray(values, np.float32), -HALF_MAX, HALF_MAX)
+    half = clipped.astype(np.float16) + np.float16(0)  # -0 -> 0
     bits = half.view(np.uint16)
-    # IEEE 754: negative numbers sort backwards by their bits, so flip all of them; positive ones go above
-    # them.
+    # IEEE 754: negative numbers sort backwards by their bits, so all of them are flipped; positive ones go
+    # above.
     return np.where(bits & 0x8000, ~bits, bits | 0x8000).astype(np.uint16)
 
 

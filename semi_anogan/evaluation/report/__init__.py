@@ -1,3 +1,1 @@
-"""The report of a run: its contents, where they come from, figures, pictures and page. No metric is computed
-here.
-"""
+"""The report of a run: its contents, how they are gathered, pictures, figures and page."""

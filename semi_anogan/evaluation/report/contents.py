@@ -1,0 +1,112 @@
+"""What a report is made of, and which test images its gallery shows."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+GROUPS = {
+    "miss": "Misses: abnormal images scored at or below the threshold, lowest score first.",
+    "false alarm": "False alarms: normal images scored above the threshold, highest score first.",
+    "typical abnormal": "Typical abnormal images: found, with scores nearest to the median of those found.",
+    "typical normal": "Typical normal images: passed, with scores nearest to the median of those passed.",
+}
+
+
+@dataclasses.dataclass
+class GalleryItem:
+    """One image of the gallery; the arrays may differ in size, and are shown at the size of the input.
+
+    Attributes:
+      group: a key of GROUPS.
+      input, reconstruction: float [H, W, C] in [-1, 1].
+      difference: float [H, W], >= 0. Without a search it and the reconstruction are None in all items.
+      anomaly_map: float [H, W], higher = more abnormal; finite, as all arrays.
+      mask: bool [H, W] or None.
+    """
+
+    path: str
+    abnormal: bool
+    score: float
+    group: str
+    input: np.ndarray
+    reconstruction: np.ndarray | None
+    difference: np.ndarray | None
+    anomaly_map: np.ndarray
+    mask: np.ndarray | None = None
+
+
+@dataclasses.dataclass
+class SuspiciousImage:
+    """A training image labelled normal that looks abnormal.
+
+    Attributes:
+      score: its suspicion.
+      mislabelled: the truth, or None where it is not known.
+      image: float [H, W, C] in [-1, 1].
+    """
+
+    path: str
+    score: float
+    mislabelled: bool | None = None
+    image: np.ndarray | None = None
+
+
+@dataclasses.dataclass
+class Report:
+    """What the report is made of; every part but the first five may be missing.
+
+    Attributes:
+      metrics: as in metrics.json.
+      paths, abnormal, scores: [N] test images.
+      threshold: None where there is none.
+      components: [N, K] with K component_names.
+      pixel_differences: label -> counts [B] over pixel_difference_edges [B + 1].
+      history: name -> (positions, values) of equal length; history_unit says what a position counts.
+      synthetic: normal training images with synthetic defects of the kinds synthetic_kinds, float [H, W, C]
+        in [-1, 1].
+      hidden_abnormal: number of abnormal images known to be hidden among the normal training images.
+    """
+
+    title: str
+    metrics: dict
+    paths: Sequence[str]
+    abnormal: np.ndarray
+    scores: np.ndarray
+    threshold: float | None = None
+    config: dict = dataclasses.field(default_factory=dict)
+    components: np.ndarray | None = None
+    component_names: Sequence[str] = ()
+    pixel_differences: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    pixel_difference_edges: np.ndarray | None = None
+    gallery: Sequence[GalleryItem] = ()
+    history: dict[str, tuple[Sequence[float], Sequence[float]]] = dataclasses.field(default_factory=dict)
+    history_unit: str = "training images seen"
+    suspicious: Sequence[SuspiciousImage] = ()
+    synthetic: Sequence[np.ndarray] = ()
+    synthetic_kinds: Sequence[str] = ()
+    hidden_abnormal: int | None = None
+    warnings: Sequence[str] = ()
+
+
+def choose_gallery(
+    abnormal: np.ndarray, scores: np.ndarray, threshold: float, count: int = 4
+) -> list[tuple[int, str]]:
+    """Picks up to `count` images for each of GROUPS, in its order; returns (index, group), no index twice."""
+    abnormal, scores = np.asarray(abnormal, bool), np.asarray(scores, np.float64)
+    alarm = scores > threshold
+
+    def first(members: np.ndarray, key: np.ndarray) -> list[int]:
+        index = np.flatnonzero(members)
+        return index[np.argsort(key[index], kind="stable")][:count].tolist()
+
+    def typical(members: np.ndarray) -> list[int]:
+        return first(members, np.abs(scores - np.median(scores[members]))) if members.any() else []
+
+    chosen = {
+        "miss": first(abnormal & ~alarm, scores),
+        "false alarm": first(~abnormal & alarm, -scores),
+        "typical abnormal": typical(abnormal & alarm),
+        "typical normal": typical(~abnormal & ~alarm),
+    }
+    return [(index, group) for group in GROUPS for index in chosen[group]]

@@ -1,0 +1,130 @@
+"""Gathers what the report of a run shows."""
+
+import numpy as np
+
+from semi_anogan.config import words
+from semi_anogan.data import images as image_io
+from semi_anogan.data.batches import Batches, ImageStore
+from semi_anogan.data.synthetic import training_kinds
+from semi_anogan.evaluation.report.contents import GalleryItem, Report, SuspiciousImage, choose_gallery
+from semi_anogan.evaluation.results import DIFFERENCE_EDGES, Results
+from semi_anogan.runs import build, suspicious_csv
+from semi_anogan.runs import folder as run_folder
+
+LEAST_VARIETY = 0.3  # of the generated images, below which the report warns
+
+
+def report_of_run(
+    config, folder, detector, dataset, splits, history: dict, results: Results, metrics: dict
+) -> Report:
+    """The report of a run's test images.
+
+    Args: config, folder, detector, dataset, splits: of the run; history: the training's; results: of the test
+      images; metrics: of the results.
+    """
+    searched = detector.search is not None
+    chosen = choose_gallery(results.abnormal, results.scores, detector.threshold)
+    kinds = training_kinds(words(config.batches.synthetic_kinds))
+    return Report(
+        title=f"{config.name}: {dataset.name}",
+        metrics=metrics,
+        paths=[e.path for e in splits.test],
+        abnormal=results.abnormal,
+        scores=results.scores,
+        threshold=detector.threshold,
+        config=config.to_dict(),
+        components=results.components,
+        component_names=detector.names,
+        pixel_differences=results.pixel_differences if searched else {},
+        pixel_difference_edges=DIFFERENCE_EDGES,
+        gallery=gallery_items(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
+        suspicious=suspicious_images(folder / run_folder.SUSPICIOUS, dataset),
+        history=curves(history),
+        synthetic=synthetic_images(config, dataset, splits.normal, kinds),
+        synthetic_kinds=kinds,
+        hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
+        warnings=[*detector.calibration.warnings, *(collapse_warnings(history) if searched else [])],
+    )
+
+
+def gallery_items(detector, dataset, chosen) -> list[GalleryItem]:
+    """The items of (example, group) pairs, searched together: one alone costs as much as a batch."""
+    items = []
+    images = (dataset.read_image(example) for example, _ in chosen)
+    for (example, group), measurement in zip(chosen, detector.measure(images), strict=True):
+        score, _, anomaly_map = detector.judge(measurement)
+        items.append(
+            GalleryItem(
+                path=example.path,
+                abnormal=example.abnormal,
+                score=score,
+                group=group,
+                input=image_io.to_channels(dataset.read_image(example), detector.channels),
+                reconstruction=measurement.reconstruction,
+                difference=measurement.difference,
+                anomaly_map=np.maximum(anomaly_map, 0.0),
+                mask=dataset.read_mask(example),
+            )
+        )
+    return items
+
+
+def suspicious_images(path, dataset, most: int = 20) -> list[SuspiciousImage]:
+    """The "normal" training images that look most abnormal, for a person to check.
+
+    path: of the run's suspicious.csv.
+    """
+    examples = {e.path: e for e in dataset.examples}
+    known = any(e.mislabelled for e in dataset.examples)  # else the source does not know the truth
+    rows = [
+        (examples[name], value) for name, value in suspicious_csv.read_highest(path, most) if name in examples
+    ]
+    return [
+        SuspiciousImage(e.path, value, e.mislabelled if known else None, dataset.read_image(e))
+        for e, value in rows
+    ]
+
+
+def synthetic_images(config, dataset, normal, kinds, count: int = 7) -> list[np.ndarray]:
+    """Normal training images with synthetic defects, as training draws them where it does."""
+    if not config.objective.synthetic_weight:
+        return []
+    store = ImageStore(dataset, config.model.resolution, config.images.tile, 0, build.image_size(config))
+    batches = Batches(
+        store,
+        normal,
+        [],
+        1,
+        flips=config.batches.flips,
+        seed=config.seed,
+        synthetic_share=1.0,
+        synthetic_kinds=kinds,
+    )
+    return list(batches.batch(0, count)["images"][count:])
+
+
+def curves(history: dict) -> dict[str, tuple]:
+    """name -> (images seen, values) of the training's losses and the generator's variety."""
+    found = {}
+    for name, values in history.items():
+        if name.endswith("_loss") or name in ("penalty", "variety"):
+            pairs = [
+                (seen, v) for seen, v in zip(history["images_seen"], values, strict=True) if v is not None
+            ]
+            found[name] = tuple(zip(*pairs, strict=True))
+    return found
+
+
+def collapse_warnings(history: dict) -> list[str]:
+    """A sentence where the generator draws nearly the same image whatever its latents.
+
+    That goes by the mean of the last figures of the training.
+    """
+    last = [v for v in history.get("variety", ()) if v is not None][-5:]
+    if not last or np.mean(last) >= LEAST_VARIETY:
+        return []
+    return [
+        f"the generator has collapsed: its images differ from each other by {np.mean(last):.0%} of what "
+        "normal images do, so reconstructions, residual and search say little; train longer "
+        "(schedule.total_kimages), or leave the search out (score.components)"
+    ]
