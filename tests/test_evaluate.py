@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn_metrics
 
 from helpers.evaluated import dataset_of
 from helpers.processes import command
-from helpers.trained import stand_in_calibration, stand_in_detector
+from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import evaluate
 from semi_anogan.data.splits import Splits
 from semi_anogan.errors import DataError, RunError
@@ -148,7 +148,7 @@ def evaluated(tmp_path, smoke_data, dataset, **settings):
     test = dataset.select("test")
     training = dataset.select("train")
     splits = Splits(training[:2], [], training[2:], [], test)
-    detector = stand_in_detector(**{"map_sigma_px": 0.0, **settings})
+    detector = StandInDetector(**settings)
     progress = {
         "seconds": 12.34,
         "history": {"images_seen": [1, 2], "generator_loss": [1.0, 0.5], "fade": [0, 1]},
@@ -199,7 +199,7 @@ def test_abnormal_images_without_a_mask_do_not_count_as_normal_pixels(tmp_path, 
 
 
 def test_what_the_calibration_warns_of_is_printed_and_reported(tmp_path, smoke_data, capsys):
-    warned = dataclasses.replace(stand_in_calibration(), warnings=("9 held-out images are few",))
+    warned = dataclasses.replace(CALIBRATION, warnings=("9 held-out images are few",))
     evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.9}), calibration=warned)
     assert "note: 9 held-out images are few\n" in capsys.readouterr().out
     assert "9 held-out images are few" in (tmp_path / "report.html").read_text()
@@ -241,9 +241,12 @@ def test_gallery_is_searched_together(tmp_path, smoke_data):
     """
     values = {f"n{i}": i / 10 for i in range(4)} | {f"abnormal{i}": 0.6 + i / 20 for i in range(4)}
     calls = []
-    detector = stand_in_detector()
-    run = detector._measure
-    evaluated(tmp_path, smoke_data, dataset_of(values), _measure=lambda x: calls.append(len(x)) or run(x))
+
+    def components(batch):
+        calls.append(len(batch))
+        return np.repeat(batch.mean(axis=(1, 2)), 4, axis=1)
+
+    evaluated(tmp_path, smoke_data, dataset_of(values), components=components)
     assert calls == [4] * 5
 
 

@@ -10,7 +10,7 @@ import pytest
 from semi_anogan.benchmarks import review as reviewing
 from semi_anogan.data import review
 from semi_anogan.data.dataset import Dataset, Example
-from semi_anogan.data.splits import split
+from semi_anogan.data.splits import apply_labels, split
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.runs import build, suspicious_csv
 
@@ -69,7 +69,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_held_out_images_stay_held_out_and_nothing_is_lost():
     before = splits(hidden={3, 4})
     trained, held = before.normal[0], before.held_out_normal[0]
-    after = review.apply(
+    after = apply_labels(
         before, {trained.path: "abnormal", held.path: "normal", before.normal[1].path: "normal"}, "s.csv"
     )
     assert names(after.abnormal) == {trained.path} and names(after.normal) == names(before.normal) - {
@@ -86,14 +86,14 @@ def test_held_out_images_stay_held_out_and_nothing_is_lost():
 @pytest.mark.parametrize(("found", "held_out"), [(7, 0), (8, 8), (12, 12), (14, 12)])
 def test_of_held_out_images_found_abnormal_eight_to_twelve_stay_held_out(found, held_out):
     before = splits(normal=100, share=0.5)
-    after = review.apply(before, {e.path: "abnormal" for e in before.held_out_normal[:found]}, "s.csv")
+    after = apply_labels(before, {e.path: "abnormal" for e in before.held_out_normal[:found]}, "s.csv")
     assert len(after.held_out_abnormal) == held_out and len(after.abnormal) == found - held_out
     assert len(after.held_out_normal) == 50 - found and after.normal == before.normal
 
 
 def test_a_known_abnormal_image_may_turn_out_normal():
     before = splits(abnormal=3)
-    after = review.apply(before, {"a1": "normal", "a2": "abnormal"}, "s.csv")
+    after = apply_labels(before, {"a1": "normal", "a2": "abnormal"}, "s.csv")
     assert names(after.abnormal) == {"a0", "a2"} and "a1" in names(after.normal)
     assert {e.path: e.mask for e in after.normal + after.abnormal if e.path[0] == "a"} == {
         "a0": "m0",
@@ -105,14 +105,14 @@ def test_a_known_abnormal_image_may_turn_out_normal():
 def test_what_cannot_be_reviewed_is_named():
     for name, kind in (("t1", "a test image"), ("n99", "no image of this data")):
         with pytest.raises(DataError, match=f"s.csv: '{name}' is {kind}"):
-            review.apply(splits(), {name: "abnormal"}, "s.csv")
+            apply_labels(splits(), {name: "abnormal"}, "s.csv")
     with pytest.raises(DataError, match="s.csv: leaves 0 normal images to train with and 6 held out"):
         before = splits()
-        review.apply(before, {e.path: "abnormal" for e in before.normal}, "s.csv")
+        apply_labels(before, {e.path: "abnormal" for e in before.normal}, "s.csv")
 
 
 def test_suspicious_csv_keeps_the_labels_and_lists_what_has_none(tmp_path):
-    after = review.apply(splits(), {"n0": "normal", "n1": "abnormal"}, "s.csv")
+    after = apply_labels(splits(), {"n0": "normal", "n1": "abnormal"}, "s.csv")
     ranked = [
         (e, 10.0 - int(e.path[1:]))
         for e in sorted(after.normal + after.held_out_normal, key=lambda e: int(e.path[1:]))

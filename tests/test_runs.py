@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from semi_anogan.config import default_config
+from semi_anogan.config import MOVED, default_config
 from semi_anogan.errors import RunError
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.scoring.detector import load_detector
+from semi_anogan.scoring.detector import Detector
 
 
 def config(**changes):
@@ -52,16 +52,21 @@ def test_claim_goes_on_with_a_run_of_before_a_key_was_known(tmp_path):
     """It had the default: any other value is a difference."""
     run_folder.claim(tmp_path, config())
     values = run_folder.read_json(tmp_path / "config.json")
-    del values["objective"]["synthetic_kinds"]
+    del values["batches"]["synthetic_kinds"]
     run_folder.write_json(tmp_path / "config.json", values)
     assert run_folder.claim(tmp_path, config()) == []
-    with pytest.raises(RunError, match="objective.synthetic_kinds was '', now 'crack'"):
-        run_folder.claim(tmp_path, config(**{"objective.synthetic_kinds": "crack"}))
+    with pytest.raises(RunError, match="batches.synthetic_kinds was '', now 'crack'"):
+        run_folder.claim(tmp_path, config(**{"batches.synthetic_kinds": "crack"}))
 
 
 def test_claim_accepts_keys_that_decide_nothing(tmp_path):
     run_folder.claim(tmp_path, config())
-    free = {"train.log_steps": 7, "train.checkpoint_kimages": 0.5, "data.cache_megabytes": 1, "name": "other"}
+    free = {
+        "train.log_steps": 7,
+        "train.checkpoint_kimages": 0.5,
+        "images.cache_megabytes": 1,
+        "name": "other",
+    }
     assert set(free) == set(run_folder.FREE_KEYS)
     (tmp_path / "detector.json").touch()
     assert "train.log_steps was 20, now 7" in run_folder.claim(tmp_path, config(**free))
@@ -81,10 +86,8 @@ def test_claim_removes_what_was_fitted_with_other_settings_of_the_detector(tmp_p
 def test_claim_takes_other_reviewed_images_when_the_training_has_finished_only(tmp_path):
     run_folder.claim(tmp_path, config())
     other = config(**{"data.reviewed": "suspicious.csv"})
-    with pytest.raises(
-        RunError,
-        match="data.reviewed was None, now 'suspicious.csv': the images in training change only when it has finished",
-    ):
+    told = "now 'suspicious.csv': the images in training change only when it has finished"
+    with pytest.raises(RunError, match=f"data.reviewed was None, {told}"):
         run_folder.claim(tmp_path, other)
     (tmp_path / "detector.json").touch()
     assert run_folder.claim(tmp_path, other) == ["data.reviewed was None, now 'suspicious.csv'"]
@@ -126,6 +129,92 @@ def test_load_config_of_an_older_run_takes_new_keys_from_the_defaults(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"objective": {"alpha": 0.9}}))
     loaded = run_folder.load_config(tmp_path)
     assert loaded.objective.alpha == 0.9 and loaded.model.resolution == default_config().model.resolution
+
+
+# What a run of an earlier version wrote, and what it is called now.
+EARLIER = {
+    "data": {"tile": True, "cache_megabytes": 7, "flips": "hv", "shift_px": 2},
+    "objective": {
+        "abnormal_share": 0.75,
+        "synthetic_share": 0.125,
+        "synthetic_kinds": "crack",
+        "masks": False,
+        "top_share": 0.02,
+    },
+    "features": {
+        "patches": False,
+        "memory": 50,
+        "memory_trim": 0.1,
+        "likeness": False,
+        "classifier": False,
+        "search": True,
+    },
+    "search": {"batch_size": 5, "iterations": 3},
+}
+NOW = {
+    "images": {"tile": True, "cache_megabytes": 7},
+    "batches": {
+        "flips": "hv",
+        "shift_px": 2,
+        "abnormal_share": 0.75,
+        "synthetic_share": 0.125,
+        "synthetic_kinds": "crack",
+        "masks": False,
+    },
+    "model": {"top_share": 0.02},
+    "features": {"patch_discriminator": False},
+    "parts": {"memory": 50, "memory_trim": 0.1, "likeness": False, "classifier": False},
+    "search": {"pretrained": True, "iterations": 3},
+    "score": {"batch_size": 5},
+}
+
+
+def with_values(values):
+    """The default configuration with these nested values."""
+    made = default_config()
+    made.update(values)
+    return made
+
+
+def test_load_config_takes_old_spellings_of_the_keys(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(EARLIER))
+    assert {f"{section}.{key}" for section, keys in EARLIER.items() for key in keys} >= set(MOVED)
+    assert run_folder.load_config(tmp_path).to_dict() == with_values(NOW).to_dict()
+
+
+def test_claim_goes_on_with_a_run_of_old_spellings(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(EARLIER))
+    (tmp_path / "detector.json").touch()
+    before = path.read_bytes()
+    for values in (NOW, EARLIER):  # who goes on may say it in the old words too
+        assert run_folder.claim(tmp_path, with_values(values)) == []
+    assert path.read_bytes() == before and (tmp_path / "detector.json").exists()
+
+
+def test_claim_names_what_differs_from_a_run_of_old_spellings_as_it_is_called_now(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(EARLIER))
+    other = with_values({**NOW, "batches": {**NOW["batches"], "flips": ""}, "model": {"top_share": 0.01}})
+    with pytest.raises(RunError) as error:
+        run_folder.claim(tmp_path, other)
+    for part in ("batches.flips was 'hv', now ''", "model.top_share was 0.02, now 0.01"):
+        assert part in str(error.value)
+    assert "data.flips" not in str(error.value) and "objective.top_share" not in str(error.value)
+
+
+def test_claim_writes_the_keys_of_now_where_a_run_of_old_spellings_may_change(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(EARLIER))
+    for name in ("detector.json", "metrics.json"):
+        (tmp_path / name).touch()
+    other = with_values({**NOW, "score": {"batch_size": 6}, "images": {"tile": True, "cache_megabytes": 8}})
+    changes = ["images.cache_megabytes was 7, now 8", "score.batch_size was 5, now 6"]
+    assert run_folder.claim(tmp_path, other) == changes
+    written = json.loads(path.read_text())
+    assert (
+        written == other.to_dict() and "flips" not in written["data"] and "memory" not in written["features"]
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]  # it is fitted again
 
 
 @pytest.mark.parametrize(
@@ -242,12 +331,12 @@ def test_load_data_passes_the_options_to_the_source():
 
 def test_a_run_that_has_not_finished_is_told(tmp_path):
     with pytest.raises(RunError, match="config.json: no such file"):
-        load_detector(tmp_path)
+        Detector.load(tmp_path)
     run_folder.claim(tmp_path, config())
     with pytest.raises(
         RunError, match=f"{tmp_path / 'detector.json'}: missing.*train with --workdir={tmp_path}"
     ):
-        load_detector(tmp_path)
+        Detector.load(tmp_path)
     with pytest.raises(RunError, match=f"{tmp_path / 'checkpoints'}: holds no checkpoint"):
         run_folder.read_progress(tmp_path)
 

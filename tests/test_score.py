@@ -17,7 +17,7 @@ from PIL import Image
 
 from helpers import bad_files
 from helpers.processes import command
-from helpers.trained import stand_in_detector
+from helpers.trained import StandInDetector
 from semi_anogan import cli, score
 from semi_anogan.data import images as image_io
 from semi_anogan.data.image_files import ImageError
@@ -247,7 +247,7 @@ def test_output_that_is_a_file_is_named(tmp_path):
     (tmp_path / "output").write_text("")
     for output in (tmp_path / "output", tmp_path / "output" / "below"):
         with pytest.raises(RunError, match=f"{tmp_path}/output.*cannot be written"):
-            score.score(stand_in_detector(), write_images(tmp_path, 1), output)
+            score.score(StandInDetector(), write_images(tmp_path, 1), output)
 
 
 def test_rows_done_before_the_disk_was_full_are_kept(tmp_path, monkeypatch):
@@ -262,7 +262,7 @@ def test_rows_done_before_the_disk_was_full_are_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(score_files, "write_map", on_a_small_disk)
     with pytest.raises(RunError, match="007.png: cannot be written: No space left on device"):
-        score.score(stand_in_detector(), paths, tmp_path / "output")
+        score.score(StandInDetector(), paths, tmp_path / "output")
     rows = rows_of(tmp_path / "output")
     assert [row["path"] for row in rows] == paths[:7]
     assert [float(row["score"]) for row in rows] == pytest.approx([max(0, n / 127.5 - 1) for n in range(7)])
@@ -273,7 +273,7 @@ def test_scores_csv_on_a_full_disk_is_a_run_error(tmp_path):
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "scores.csv").symlink_to("/dev/full")
     with pytest.raises(RunError, match="cannot be written: No space left on device"):
-        score.score(stand_in_detector(), write_images(tmp_path, 3), tmp_path / "output", maps=False)
+        score.score(StandInDetector(), write_images(tmp_path, 3), tmp_path / "output", maps=False)
 
 
 def test_rows_are_on_disk_as_soon_as_they_are_known(tmp_path):
@@ -281,15 +281,13 @@ def test_rows_are_on_disk_as_soon_as_they_are_known(tmp_path):
     written.
     """
     paths, seen = write_images(tmp_path, 12), []
-    detector = stand_in_detector(batch_size=4)
-    measure = detector._measure
 
     def watching(images):
         if (tmp_path / "output" / "scores.csv").exists():
             seen.append(len((tmp_path / "output" / "scores.csv").read_text().splitlines()[1:]))
-        return measure(images)
+        return np.zeros((len(images), 4), np.float32)
 
-    detector._measure = watching
+    detector = StandInDetector(components=watching, batch_size=4)
     score.score(detector, paths, tmp_path / "output", maps=False)
     assert len(seen) == 3 and all(4 * (i - 1) <= rows <= 4 * i for i, rows in enumerate(seen)), seen
 
@@ -302,12 +300,12 @@ def test_errors_stay_at_their_places(tmp_path):
     paths = [bad, bad, *good[:3], bad, *good[3:6], bad, bad, good[6], bad]
     for batch_size in (1, 2, 4, 100):
         assert (
-            score.score(stand_in_detector(batch_size=batch_size), paths, tmp_path / "output", maps=False) == 6
+            score.score(StandInDetector(batch_size=batch_size), paths, tmp_path / "output", maps=False) == 6
         )
         rows = rows_of(tmp_path / "output")
         assert [row["path"] for row in rows] == paths
         assert [row["status"] == "error" for row in rows] == [p == bad for p in paths]
-    assert score.score(stand_in_detector(), [bad] * 3, tmp_path / "output") == 3
+    assert score.score(StandInDetector(), [bad] * 3, tmp_path / "output") == 3
     assert [row["status"] for row in rows_of(tmp_path / "output")] == ["error"] * 3
 
 
@@ -321,7 +319,7 @@ def test_odd_file_names_come_out_as_they_are(tmp_path):
             pathlib.Path(path).write_bytes(pathlib.Path(original).read_bytes())
         except OSError:  # a file system that takes UTF-8 only
             pytest.skip("file system refuses such names")
-    assert score.score(stand_in_detector(), paths, tmp_path / "output") == 0
+    assert score.score(StandInDetector(), paths, tmp_path / "output") == 0
     assert [row["path"] for row in rows_of(tmp_path / "output")] == paths
     assert b"b\xe4d.png" in (tmp_path / "output" / "scores.csv").read_bytes()
     assert (tmp_path / "output" / "maps" / "b\udce4d.png.npy").exists()
@@ -365,7 +363,7 @@ def generated(monkeypatch):
 
 
 def test_at_most_a_batch_of_images_is_in_memory(generated, tmp_path):
-    detector = stand_in_detector(batch_size=8, resolution=32)
+    detector = StandInDetector(batch_size=8, resolution=32)
     assert score.score(detector, [f"{n}" for n in range(500)], tmp_path / "output", maps=False) == 0
     assert len(rows_of(tmp_path / "output")) == 500
     assert 1 <= generated[0] <= 8 + 3
@@ -377,7 +375,7 @@ def test_memory_does_not_grow_with_the_number_of_images(generated, tmp_path, cap
     """
 
     def peak(count):
-        detector = stand_in_detector(batch_size=8, resolution=32)
+        detector = StandInDetector(batch_size=8, resolution=32)
         paths = [f"{n}{'bad' if n % 3 == 0 else ''}" for n in range(count)]
         tracemalloc.start()
         try:
@@ -397,6 +395,6 @@ def test_rate_is_told_where_there_are_enough_images(tmp_path, capsys, count, tol
     paths = [tmp_path / f"{i:02d}.png" for i in range(count)]
     for path in paths:
         Image.fromarray(np.full((8, 8), 100, np.uint8)).save(path)
-    assert score.score(stand_in_detector(batch_size=4), paths, tmp_path / "output") == 0
+    assert score.score(StandInDetector(batch_size=4), paths, tmp_path / "output") == 0
     assert bool(re.search(r"^\d+\.\d images/s after the first 4$", capsys.readouterr().out, re.M)) == told
     assert len(rows_of(tmp_path / "output")) == count

@@ -193,9 +193,7 @@ class Detector(BaseDetector):
         found = dataclasses.replace(
             found, map_center=tuple(map_center.tolist()), map_scale=tuple(map_scale.tolist())
         )
-        calibrated = copy.copy(self)  # shares what is compiled
-        calibrated.calibration = found
-        return calibrated
+        return self._calibrated_as(found)
 
     def fuse(self, held_out: HeldOut, false_alarm_rate: float, trusted: Sequence[str] = ()) -> Calibration:
         """What `calibrate` makes of the components [., K] of held-out images."""
@@ -240,6 +238,13 @@ class Detector(BaseDetector):
         maps = {"map_center": list(c.map_center), "map_scale": list(c.map_scale)}
         return {"format": FORMAT, "calibration": c.to_dict(), **maps}
 
+    def _calibrated_as(self, calibration: Calibration) -> "Detector":
+        """This detector with a calibration, which must be one of its components."""
+        self._check_fits(calibration)
+        calibrated = copy.copy(self)  # shares what is compiled
+        calibrated.calibration = calibration
+        return calibrated
+
     def _check_fits(self, calibration: Calibration):
         """ValueError for the calibration of a detector of other components."""
         lengths = [len(getattr(calibration, name)) for name in ("names", "center", "scale", "weights")]
@@ -248,9 +253,9 @@ class Detector(BaseDetector):
                 f"calibration of {calibration.names} has {lengths} values, expected {self.names}"
             )
         layers = sum(self.graph.layer_counts.values())
-        found = len(calibration.map_center), len(calibration.map_scale)
-        if found != (layers, layers):
-            raise ValueError(f"map_center and map_scale have {found} values, must have {layers} each")
+        center, scale = np.shape(calibration.map_center), np.shape(calibration.map_scale)
+        if center != (layers,) or scale != (layers,):
+            raise ValueError(f"map_center {center} and map_scale {scale} must have {layers} values each")
 
     def _map_weights(self) -> np.ndarray:
         """A component's layers share its weight in the score; all weigh the same where none has any."""
@@ -308,10 +313,12 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
         )
     state = run_folder.read_json(path)
     model = build.load_model(folder, config)
-    parts = _fitted_parts(folder)
+    detector = cls.of_config(config, model, **{**_fitted_parts(folder), **overrides})
+    if "calibration" in overrides:
+        return detector
     try:
-        return cls.of_config(config, model, **{**parts, "calibration": _calibration_of(state), **overrides})
-    except (RunError, KeyError, TypeError, ValueError) as error:
+        return detector._calibrated_as(_calibration_of(state))
+    except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: {error}") from error
 
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from semi_anogan.scoring.base_detector import BaseDetector, Preparation
+from semi_anogan.scoring.calibration import ROBUST_Z_SUM, Calibration
+
 
 def tiny_model(**changes):
     """An untrained SemiAnoGAN of the smallest useful size; the same weights for the same seed."""
@@ -23,72 +26,62 @@ def tiny_model(**changes):
 
 
 COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm")  # without pretrained features
+# score = sum of the components' positive parts over 4; abnormal above 0.5.
+CALIBRATION = Calibration(
+    names=COMPONENTS,
+    center=(0.0,) * 4,
+    scale=(1.0,) * 4,
+    weights=(0.25,) * 4,
+    bias=0.0,
+    clip_low=0.0,
+    clip_high=20.0,
+    method=ROBUST_Z_SUM,
+    threshold=0.5,
+    false_alarm_rate=0.1,
+    normals=10,
+    set_aside=(),
+    abnormals=0,
+    warnings=(),
+)
 
 
-def stand_in_calibration(threshold: float = 0.5):
-    """score = sum of the components' positive parts over 4."""
-    from semi_anogan.scoring.calibration import ROBUST_Z_SUM, Calibration
-
-    return Calibration(
-        names=COMPONENTS,
-        center=(0.0,) * 4,
-        scale=(1.0,) * 4,
-        weights=(0.25,) * 4,
-        bias=0.0,
-        clip_low=0.0,
-        clip_high=20.0,
-        method=ROBUST_Z_SUM,
-        threshold=threshold,
-        false_alarm_rate=0.1,
-        normals=10,
-        trimmed=(),
-        abnormals=0,
-        warnings=(),
-    )
-
-
-def stand_in_detector(layers=None, components=None, channels=1, resolution=8, batch_size=4, **settings):
-    """A real Detector around stand-in functions of a batch [B, R, R, C] instead of networks and search.
-
-    Map center 0, scale 1, no smoothing; calibrated as stand_in_calibration says.
+class StandInDetector(BaseDetector):
+    """A detector with functions of a batch [B, R, R, C] instead of networks and search; no smoothing.
 
     Args:
-      layers: -> [B, R, R, 1], by default the image's mean over its channels; also the difference.
-      components: -> [B, 4], by default four times the layers' mean.
+      layers: -> [B, R, R, 1], the map, by default the image's mean over its channels; also the difference.
+      components: -> [B, 4], by default the layers' mean, four times.
     """
-    import types
 
-    from semi_anogan.scoring.detector import Detector
+    names = COMPONENTS
+    search = "stand-in"
 
-    detector = object.__new__(Detector)
-    layers = layers or (lambda x: x.mean(axis=-1, keepdims=True))
-    components = components or (lambda x: np.repeat(layers(x).mean(axis=(1, 2)), 4, axis=1))
-    model = types.SimpleNamespace(
-        generator=types.SimpleNamespace(resolutions=[2**k for k in range(2, resolution.bit_length())]),
-        sizes={"resolution": resolution, "channels": channels},
-        options={"features": {}},
-        image_size=resolution,
-        patches=None,
-        projected=None,
-        encoder=None,
-    )
-    detector.__dict__.update(
-        model=model,
-        resolution=resolution,
-        channels=channels,
+    def __init__(
+        self,
+        layers=None,
+        components=None,
+        channels=1,
+        resolution=8,
+        batch_size=4,
         tile=False,
         map_sigma_px=0.0,
-        batch_size=batch_size,
-        names=COMPONENTS,
-        search=types.SimpleNamespace(pretrained=None),
-        memory=None,
-        likeness=None,
-        _chosen=(),
-        calibration=stand_in_calibration(),
-        map_center=np.float32([0.0]),
-        map_scale=np.float32([1.0]),
-        _map_weights=lambda: np.float32([1.0]),
-        _measure=lambda x: (components(x), layers(x), x, layers(x)),
-    )
-    detector.__dict__.update(settings)
-    return detector
+        calibration=CALIBRATION,
+    ):
+        preparation = Preparation(channels, resolution, resolution, tile)
+        super().__init__(preparation, batch_size, map_sigma_px, calibration)
+        self._layers = layers or (lambda x: x.mean(axis=-1, keepdims=True))
+        self._components = components or (lambda x: np.repeat(self._layers(x).mean(axis=(1, 2)), 4, axis=1))
+
+    def __call__(self, images):
+        """Scores images as Detector does, but takes whatever `measure` takes."""
+        from semi_anogan.scoring.detector import Detection
+
+        scores, labels, maps = zip(*(self.judge(m) for m in self.measure(images)), strict=True)
+        return Detection(np.array(scores, np.float32), np.array(labels), np.stack(maps))
+
+    def _measure_batch(self, images):
+        layers = self._layers(images)
+        return self._components(images), layers, images, layers
+
+    def _combined(self, layers):
+        return layers[..., 0]

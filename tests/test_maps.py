@@ -1,11 +1,11 @@
-"""Score components and maps, by hand on tiny arrays."""
+"""What the search says of an image, and anomaly maps, by hand on tiny arrays."""
 
 import numpy as np
 import pytest
 from keras import ops
 
-from semi_anogan import components
-from semi_anogan.scoring import maps as scores
+from semi_anogan.components import NAMES, names_where
+from semi_anogan.scoring import maps
 
 
 def tensor(values, *shape):
@@ -22,8 +22,8 @@ def test_components_by_hand():
     latents = tensor([[3, 4], [0, 1]])
     features = [tensor([1, 2, 0, 0], 2, 1, 2, 1), tensor([5, 0], 2, 1, 1, 1)]
     others = [tensor([0, 0, 0, 0], 2, 1, 2, 1), tensor([1, 3], 2, 1, 1, 1)]
-    values, _ = scores.of_search(images, reconstructions, latents, features, others)
-    assert set(values) == set(components.OF_SEARCH) < set(components.COMPONENTS)
+    values, _ = maps.of_search(images, reconstructions, latents, features, others)
+    assert set(values) == set(names_where(needs_search=True)) < set(NAMES)
     np.testing.assert_allclose(numpy(values["residual"]), [2.5 / 4, 0.0], rtol=1e-6)
     # Means 1.5 and 4 of the first image, 0 and 3 of the second.
     np.testing.assert_allclose(numpy(values["feature_distance"]), [2.75, 1.5], rtol=1e-6)
@@ -38,7 +38,7 @@ def test_map_layers_by_hand():
     coarse[0, 0, 1] = [3.0, 0.0, -6.0]
     zeros = [np.zeros_like(fine), np.zeros_like(coarse)]
     features = [tensor(fine), tensor(coarse)]
-    _, layers = scores.of_search(tensor(images), tensor(0 * images), tensor([[0.0]]), features, zeros)
+    _, layers = maps.of_search(tensor(images), tensor(0 * images), tensor([[0.0]]), features, zeros)
     assert set(layers) == {"residual", "feature_distance"}  # the norm of a latent is nowhere in the image
     (residual,), (of_fine, of_coarse) = (
         map(numpy, layers[name]) for name in ("residual", "feature_distance")
@@ -55,9 +55,9 @@ def test_map_layers_by_hand():
 
 def test_to_size_halves_larger_maps():
     layer = tensor(np.arange(16), 1, 4, 4, 1)
-    np.testing.assert_array_equal(numpy(scores.to_size(layer, 4)), numpy(layer))
-    np.testing.assert_allclose(numpy(scores.to_size(layer, 2))[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
-    np.testing.assert_allclose(numpy(scores.to_size(layer, 1)), [[[[7.5]]]])
+    np.testing.assert_array_equal(numpy(maps.to_size(layer, 4)), numpy(layer))
+    np.testing.assert_allclose(numpy(maps.to_size(layer, 2))[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_allclose(numpy(maps.to_size(layer, 1)), [[[[7.5]]]])
 
 
 def test_to_size_interpolates_between_the_centres_of_smaller_ones():
@@ -65,9 +65,9 @@ def test_to_size_interpolates_between_the_centres_of_smaller_ones():
     its way.
     """
     layer = tensor([0.0, 8.0, 0.0, 8.0], 1, 2, 2, 1)
-    np.testing.assert_allclose(numpy(scores.to_size(layer, 4))[0, ..., 0], [[0, 2, 6, 8]] * 4, atol=1e-5)
+    np.testing.assert_allclose(numpy(maps.to_size(layer, 4))[0, ..., 0], [[0, 2, 6, 8]] * 4, atol=1e-5)
     np.testing.assert_allclose(
-        numpy(scores.to_size(tensor([3.0], 1, 1, 1, 1), 8)), np.full((1, 8, 8, 1), 3.0), rtol=1e-6
+        numpy(maps.to_size(tensor([3.0], 1, 1, 1, 1), 8)), np.full((1, 8, 8, 1), 3.0), rtol=1e-6
     )
 
 
@@ -77,7 +77,7 @@ def test_anomaly_map_is_the_weighted_mean_of_the_standardised_layers():
         (np.float32([0.5, 0.5]), [[0.0, 1.0], [1.0, -0.5]]),
         (np.float32([0.25, 0.75]), [[0, 1], [1.5, -0.25]]),
     ):
-        found = numpy(scores.combined(layers, np.float32([1, 10]), np.float32([2, 20]), weights))
+        found = numpy(maps.combined(layers, np.float32([1, 10]), np.float32([2, 20]), weights))
         # Standardised: (0, 0), (1, 1), (0, 2), (-1, 0).
         np.testing.assert_allclose(found[..., 0], [expected], rtol=1e-6)
 
@@ -90,7 +90,7 @@ TOTAL = 1 + 2 * (E1 + E2 + E3)
 def test_smooth_of_one_pixel_by_hand():
     x = np.zeros((1, 15, 15, 1), np.float32)
     x[0, 7, 7] = 1.0
-    found = numpy(scores.smooth(tensor(x), 1.0))[0, :, :, 0]
+    found = numpy(maps.smooth(tensor(x), 1.0))[0, :, :, 0]
     row = np.array([0] * 4 + [E3, E2, E1, 1, E1, E2, E3] + [0] * 4) / TOTAL
     np.testing.assert_allclose(found, np.outer(row, row), rtol=1e-4, atol=1e-7)
     assert found.sum() == pytest.approx(1.0, rel=1e-5)
@@ -99,7 +99,7 @@ def test_smooth_of_one_pixel_by_hand():
 def test_smooth_counts_only_pixels_inside():
     x = np.zeros((1, 20, 20, 1), np.float32)
     x[0, 0, 10] = 1.0
-    found = numpy(scores.smooth(tensor(x), 1.0))[0, :, :, 0]
+    found = numpy(maps.smooth(tensor(x), 1.0))[0, :, :, 0]
     inside = 1 + E1 + E2 + E3  # of the column's weights at the top row
     assert found[0, 10] == pytest.approx(1 / (inside * TOTAL), rel=1e-5)
     assert found[1, 10] == pytest.approx(E1 / ((inside + E1) * TOTAL), rel=1e-5)
@@ -108,16 +108,16 @@ def test_smooth_counts_only_pixels_inside():
 @pytest.mark.parametrize("shape", [(2, 16, 16, 1), (1, 4, 30, 1)])
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.5])
 def test_smooth_keeps_a_constant_up_to_the_border(shape, sigma):
-    np.testing.assert_allclose(numpy(scores.smooth(tensor(np.full(shape, -3.5)), sigma)), -3.5, rtol=1e-5)
+    np.testing.assert_allclose(numpy(maps.smooth(tensor(np.full(shape, -3.5)), sigma)), -3.5, rtol=1e-5)
 
 
 def test_smooth_of_sigma_zero_is_nothing():
     x = tensor(np.random.default_rng(0).standard_normal((1, 5, 5, 1)))
-    np.testing.assert_array_equal(numpy(scores.smooth(x, 0.0)), numpy(x))
-    np.testing.assert_array_equal(numpy(scores.smooth(x, 0)), numpy(x))
+    np.testing.assert_array_equal(numpy(maps.smooth(x, 0.0)), numpy(x))
+    np.testing.assert_array_equal(numpy(maps.smooth(x, 0)), numpy(x))
 
 
 def test_smooth_treats_each_map_on_its_own():
     x = tensor(np.random.default_rng(0).standard_normal((3, 8, 8, 1)))
-    alone = np.concatenate([numpy(scores.smooth(x[i : i + 1], 1.5)) for i in range(3)])
-    np.testing.assert_allclose(numpy(scores.smooth(x, 1.5)), alone, rtol=1e-5, atol=1e-6)
+    alone = np.concatenate([numpy(maps.smooth(x[i : i + 1], 1.5)) for i in range(3)])
+    np.testing.assert_allclose(numpy(maps.smooth(x, 1.5)), alone, rtol=1e-5, atol=1e-6)
