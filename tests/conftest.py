@@ -23,7 +23,7 @@ LONG = (
     "distribution",
     "jax",
     "run_with_features",
-    "patches",
+    "patch_discriminator",
     "update_order",
     "detector",
 )
