@@ -22,7 +22,7 @@ LONG = (
     "distribution",
     "jax",
     "run_with_features",
-    "patches",
+    "patch_discriminator",
     "update_order",
     "detector",
 )

@@ -1,12 +1,13 @@
-"""Calibration: the fused score by hand, the threshold's promise, robustness to mislabelled held-out images."""
+"""Calibration: the score by hand, the threshold's promise, and mislabelled held-out images."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from semi_anogan.scoring.calibration import Calibration, fit
+from semi_anogan.scoring.calibration import Calibration, HeldOut, fit
 from semi_anogan.scoring.threshold import conformal_threshold
 
 
@@ -23,7 +24,7 @@ def test_score_by_hand():
         threshold=0.0,
         false_alarm_rate=0.01,
         normals=9,
-        trimmed=(),
+        set_aside=(),
         abnormals=8,
         warnings=(),
     )
@@ -33,7 +34,7 @@ def test_score_by_hand():
 
 def test_center_scale_and_positive_parts_by_hand():
     normal = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [100.0, 5.0]])
-    calibration = fit(["varies", "constant"], normal, false_alarm_rate=0.5)
+    calibration = fit(["varies", "constant"], HeldOut(normal), false_alarm_rate=0.5)
     assert calibration.center == (2.0, 5.0)
     # |deviations| of the first: 2, 1, 0, 1, 98 -> median 1. The second has the floor 1e-4 * 5 + 1e-6.
     assert calibration.scale == pytest.approx((1.4826, 5.01e-4))
@@ -44,7 +45,7 @@ def test_center_scale_and_positive_parts_by_hand():
 
 
 def test_single_component_keeps_its_order_below_the_center():
-    calibration = fit(["a"], np.arange(30.0)[:, None])
+    calibration = fit(["a"], HeldOut(np.arange(30.0)[:, None]))
     scores = calibration.score(np.arange(30.0)[:, None])
     assert (np.diff(scores) > 0).all()
 
@@ -53,12 +54,12 @@ def test_too_few_images_for_the_rate():
     warnings = []
     assert conformal_threshold(np.arange(60.0), 0.01, warnings) == 59.0
     assert len(warnings) == 1 and "1/61 = 1.64%" in warnings[0] and "1.00%" in warnings[0]
-    assert warnings[0] in fit(["a"], np.arange(60.0)[:, None], false_alarm_rate=0.01).warnings
+    assert warnings[0] in fit(["a"], HeldOut(np.arange(60.0)[:, None]), false_alarm_rate=0.01).warnings
 
 
 def test_json_round_trip_is_exact():
     rng = np.random.default_rng(0)
-    calibration = fit(["a", "b"], rng.normal(size=(50, 2)), rng.normal(size=(9, 2)) + 3)
+    calibration = fit(["a", "b"], HeldOut(rng.normal(size=(50, 2)), rng.normal(size=(9, 2)) + 3))
     again = Calibration.from_dict(json.loads(json.dumps(calibration.to_dict(), allow_nan=False)))
     assert again == calibration and again.method == "logistic_regression"
     components = rng.normal(size=(7, 2))
@@ -73,40 +74,38 @@ def test_regression_uses_good_components_and_drops_wrong_ones():
     rng = np.random.default_rng(1)
     normal = rng.normal(size=(200, 3))
     abnormal = rng.normal(size=(30, 3)) + [3.0, 1.0, -2.0]
-    calibration = fit(["good", "weak", "wrong"], normal, abnormal)
+    calibration = fit(["good", "weak", "wrong"], HeldOut(normal, abnormal))
     assert calibration.method == "logistic_regression" and calibration.abnormals == 30
     good, weak, wrong = calibration.weights
     assert good > weak > wrong == 0
     assert any("wrong" in w and "good" not in w for w in calibration.warnings)
-    recall = (calibration.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > calibration.threshold).mean()
-    plain = fit(["good", "weak", "wrong"], normal)
-    assert (
-        recall > (plain.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > plain.threshold).mean() + 0.1
+    plain = fit(["good", "weak", "wrong"], HeldOut(normal))
+    recall, of_plain = (
+        (c.score(rng.normal(size=(2000, 3)) + [3.0, 1.0, -2.0]) > c.threshold).mean()
+        for c in (calibration, plain)
     )
+    assert recall > of_plain + 0.1
 
 
 def test_a_component_that_adds_next_to_nothing_is_dropped_and_the_others_are_weighed_without_it():
-    """A shift of 0.02 where another component shifts by 3: under 2.5 % of the weights, and a search would be
-    run for it.
-    """
+    """A shift of 0.02, where another component shifts by 3, gets under 2.5 % of the weights."""
     rng = np.random.default_rng(11)
     normal, abnormal = rng.normal(size=(400, 3)), rng.normal(size=(200, 3)) + [3.0, 1.0, 0.0]
     abnormal[:, 2] += 0.02 - abnormal[:, 2].mean() + normal[:, 2].mean()
-    calibration = fit(["good", "weak", "tiny"], normal, abnormal)
+    calibration = fit(["good", "weak", "tiny"], HeldOut(normal, abnormal))
     assert calibration.weights[2] == 0 and any(w.endswith("without: tiny") for w in calibration.warnings)
-    assert calibration.weights[:2] == pytest.approx(
-        fit(["good", "weak"], normal[:, :2], abnormal[:, :2]).weights
-    )
-    strong = fit(["good", "weak", "more"], normal, abnormal + [0.0, 0.0, 1.0])
+    without = fit(["good", "weak"], HeldOut(normal[:, :2], abnormal[:, :2]))
+    assert calibration.weights[:2] == pytest.approx(without.weights)
+    strong = fit(["good", "weak", "more"], HeldOut(normal, abnormal + [0.0, 0.0, 1.0]))
     assert strong.weights[2] > 0
 
 
 def test_few_or_misleading_abnormal_images_give_the_plain_score():
     rng = np.random.default_rng(2)
     normal = rng.normal(size=(100, 2))
-    few = fit(["a", "b"], normal, rng.normal(size=(7, 2)) + 5)
-    assert few == fit(["a", "b"], normal) and few.abnormals == 0
-    lower = fit(["a", "b"], normal, rng.normal(size=(20, 2)) - 5)
+    few = fit(["a", "b"], HeldOut(normal, rng.normal(size=(7, 2)) + 5))
+    assert few == fit(["a", "b"], HeldOut(normal)) and few.abnormals == 0
+    lower = fit(["a", "b"], HeldOut(normal, rng.normal(size=(20, 2)) - 5))
     assert lower.method == "robust_z_sum" and lower.weights == (0.5, 0.5)
     assert any("no component is higher" in w for w in lower.warnings)
 
@@ -116,7 +115,7 @@ def test_positive_parts_beat_the_plain_sum_when_components_are_of_unequal_value(
 
     rng = np.random.default_rng(3)
     shift = np.array([3.0, 0, 0, 0, -1.0])
-    calibration = fit(list("abcde"), rng.normal(size=(200, 5)))
+    calibration = fit(list("abcde"), HeldOut(rng.normal(size=(200, 5))))
     test = np.concatenate([rng.normal(size=(2000, 5)), rng.normal(size=(2000, 5)) + shift])
     truth = np.arange(4000) >= 2000
     plain = (test / calibration.scale).sum(1)
@@ -132,8 +131,7 @@ TAILS = {
 
 
 def _false_alarm_rate(tail, n, contamination, rate, repeats=60) -> float:
-    """Mean false-alarm rate on fresh clean images (from the distribution function, so without sampling
-    noise).
+    """Mean false-alarm rate on fresh clean images, from the distribution function: without sampling noise.
 
     Mislabelled images lie about 5 standard deviations above the 99.9 % quantile of the normal ones.
     """
@@ -143,7 +141,7 @@ def _false_alarm_rate(tail, n, contamination, rate, repeats=60) -> float:
         values = tail.rvs(n, random_state=rng)
         wrong = rng.random(n) < contamination
         values[wrong] = tail.isf(1e-3) + tail.std() * rng.normal(5, 1.5, wrong.sum())
-        fitted = fit(["a"], values[:, None], false_alarm_rate=rate)
+        fitted = fit(["a"], HeldOut(values[:, None]), false_alarm_rate=rate)
         rates.append(tail.sf(fitted.center[0] + fitted.scale[0] * fitted.threshold))
     return float(np.mean(rates))
 
@@ -156,48 +154,51 @@ def test_observed_false_alarm_rate(tail, contamination):
         assert low < _false_alarm_rate(TAILS[tail], n, contamination, rate) < high, (n, rate)
 
 
-def test_without_trimming_the_threshold_would_be_dragged_up():
+def test_mislabelled_images_that_were_not_set_aside_would_drag_the_threshold_up():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(size=160), rng.normal(9, 1.5, size=40)])
     assert conformal_threshold(values, 0.01, []) > 9
-    fitted = fit(["a"], values[:, None], false_alarm_rate=0.01)
-    assert fitted.trimmed == tuple(range(160, 200)) and fitted.normals == 160
+    fitted = fit(["a"], HeldOut(values[:, None]), false_alarm_rate=0.01)
+    assert fitted.set_aside == tuple(range(160, 200)) and fitted.normals == 160
     assert 1.8 < fitted.center[0] + fitted.scale[0] * fitted.threshold < 3.5
     assert any(w.startswith("40 of 200") for w in fitted.warnings)
     # Those that a person has found normal are borne, however high they score.
-    fitted = fit(["a"], values[:, None], false_alarm_rate=0.01, checked=[False] * 190 + [True] * 10)
-    assert fitted.trimmed == tuple(range(160, 190)) and fitted.normals == 170
+    checked = [False] * 190 + [True] * 10
+    fitted = fit(["a"], HeldOut(values[:, None], checked=checked), false_alarm_rate=0.01)
+    assert fitted.set_aside == tuple(range(160, 190)) and fitted.normals == 170
     assert fitted.center[0] + fitted.scale[0] * fitted.threshold > values[190:].min()
 
 
 def test_fused_score_with_contaminated_normals_and_known_abnormals():
     rng = np.random.default_rng(4)
     normal = np.concatenate([rng.normal(size=(180, 3)), rng.normal(size=(20, 3)) + [9, 9, 0]])
-    calibration = fit(
-        ["a", "b", "noise"], normal, rng.normal(size=(20, 3)) + [7, 7, 0], false_alarm_rate=0.05
-    )
-    assert calibration.trimmed == tuple(range(180, 200))
+    held_out = HeldOut(normal, rng.normal(size=(20, 3)) + [7, 7, 0])
+    calibration = fit(["a", "b", "noise"], held_out, false_alarm_rate=0.05)
+    assert calibration.set_aside == tuple(range(180, 200))
     assert 0.02 < (calibration.score(rng.normal(size=(20000, 3))) > calibration.threshold).mean() < 0.1
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("held_out", "rate", "message"),
     [
-        ({"normal": np.zeros((5, 3))}, r"shape \(5, 3\)"),
-        ({"normal": np.array([[0.0, 1.0], [2.0, np.nan]])}, r"'b' of row 1 is nan"),
-        ({"normal": np.zeros((1, 2))}, "at least 2"),
-        ({"normal": np.zeros((5, 2)), "false_alarm_rate": 1.0}, "false_alarm_rate"),
-        ({"normal": np.zeros((5, 2)), "abnormal": np.zeros((5, 1))}, r"shape \(5, 1\)"),
+        (HeldOut(np.zeros((5, 3))), 0.01, r"shape \(5, 3\)"),
+        (HeldOut(np.array([[0.0, 1.0], [2.0, np.nan]])), 0.01, r"'b' of row 1 is nan"),
+        (HeldOut(np.zeros((1, 2))), 0.01, "at least 2 held-out normal images, got 1"),
+        (HeldOut(()), 0.01, "at least 2 held-out normal images, got 0"),
+        (HeldOut(np.zeros((5, 2))), 1.0, "calibration.false_alarm_rate must be between 0 and 1, got 1.0"),
+        (HeldOut(np.zeros((5, 2))), 0.0, "calibration.false_alarm_rate must be between 0 and 1, got 0.0"),
+        (HeldOut(np.zeros((5, 2)), np.zeros((5, 1))), 0.01, r"shape \(5, 1\)"),
+        (HeldOut(np.zeros((5, 2)), synthetic=np.zeros((9, 3))), 0.01, r"shape \(9, 3\)"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_bad_arguments(held_out, rate, message):
     with pytest.raises(ValueError, match=message):
-        fit(["a", "b"], **arguments)
+        fit(["a", "b"], held_out, rate)
 
 
 def test_score_refuses_what_is_not_finite():
     # NaN > threshold is False: a broken image would pass as normal.
-    calibration = fit(["a", "b"], np.random.default_rng(0).normal(size=(30, 2)))
+    calibration = fit(["a", "b"], HeldOut(np.random.default_rng(0).normal(size=(30, 2))))
     with pytest.raises(ValueError, match="'a' of row 1 is inf"):
         calibration.score(np.array([[0.0, 0.0], [np.inf, 0.0]]))
 
@@ -210,7 +211,7 @@ def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(shar
     for _ in range(40):
         hidden = round(share * 150)
         normal = np.concatenate([rng.standard_normal(150 - hidden), 4 + 2 * rng.standard_normal(hidden)])
-        found = fit(["a"], normal[:, None], 4 + 2 * rng.standard_normal((20, 1)), 0.01)
+        found = fit(["a"], HeldOut(normal[:, None], 4 + 2 * rng.standard_normal((20, 1))), 0.01)
         false_alarms.append(np.mean(found.score(rng.standard_normal((4000, 1))) > found.threshold))
         recall.append(np.mean(found.score(4 + 2 * rng.standard_normal((4000, 1))) > found.threshold))
     assert 0.004 < np.mean(false_alarms) < most_false_alarms
@@ -219,104 +220,110 @@ def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(shar
 
 def test_without_abnormal_images_each_group_weighs_the_same():
     normal = np.random.default_rng(0).standard_normal((50, 4))
-    calibration = fit(("a", "b", "c", "d"), normal, groups=(0, 0, 1, 2))
+    calibration = fit(("a", "b", "c", "d"), HeldOut(normal), groups=(0, 0, 1, 2))
     np.testing.assert_allclose(calibration.weights, [1 / 6, 1 / 6, 1 / 3, 1 / 3])
     assert calibration.clip_low == 0 and calibration.bias == 0
 
 
 def test_a_skewed_mean_of_positive_parts_sets_no_clean_image_aside():
-    """The mean of positive parts of which one weighs most is skewed; over 100 clean sets hardly any image is
-    set aside.
-    """
-    trimmed = [
-        len(
-            fit(
-                ("a", "b", "c", "d"),
-                np.random.default_rng(seed).standard_normal((200, 4)),
-                groups=(0, 0, 1, 0),
-            ).trimmed
-        )
-        for seed in range(100)
-    ]
-    assert np.mean(trimmed) < 0.2
+    """One of the positive parts weighs most; over 100 clean sets hardly any image is set aside."""
+    set_aside = []
+    for seed in range(100):
+        normal = np.random.default_rng(seed).standard_normal((200, 4))
+        set_aside.append(len(fit(("a", "b", "c", "d"), HeldOut(normal), groups=(0, 0, 1, 0)).set_aside))
+    assert np.mean(set_aside) < 0.2
 
 
 def test_ignored_components_get_no_weight_however_well_they_tell_the_images_apart():
     rng = np.random.default_rng(0)
     normal, abnormal = rng.standard_normal((100, 3)), rng.standard_normal((9, 3)) + [2.0, 50.0, 2.0]
-    calibration = fit(
-        ("memory", "patches", "likeness"), normal, abnormal, ignored=("discriminator", "patches")
-    )
+    names, ignored = ("memory", "patches", "likeness"), ("discriminator", "patches")
+    calibration = fit(names, HeldOut(normal, abnormal), ignored=ignored)
     assert calibration.weights[1] == 0 and calibration.weights[0] > 0 and calibration.weights[2] > 0
     assert not any("patches" in warning for warning in calibration.warnings)
 
 
 @pytest.mark.parametrize("tail", ["normal", "logistic", "t"])
 def test_the_promised_rate_holds_beside_known_abnormal_images_whatever_the_tail(tail):
-    """No hidden abnormal image, but known ones that overlap the upper tail: taking that tail for hidden ones
-    would double the rate.
-    """
+    """No image is hidden, but known ones overlap the upper tail: to set that aside would double the rate."""
     distribution = {**TAILS, "t": stats.t(5)}[tail]
     rng, rates = np.random.default_rng(8), []
     for _ in range(100):
-        normal = distribution.rvs(280, random_state=rng) / distribution.std()
-        found = fit(["a"], normal[:, None], 4 + 1.7 * rng.standard_normal((26, 1)), 0.01)
-        rates.append(
-            np.mean(
-                found.score(distribution.rvs((2000, 1), random_state=rng) / distribution.std())
-                > found.threshold
-            )
-        )
+        normal = distribution.rvs((280, 1), random_state=rng) / distribution.std()
+        found = fit(["a"], HeldOut(normal, 4 + 1.7 * rng.standard_normal((26, 1))), 0.01)
+        fresh = distribution.rvs((2000, 1), random_state=rng) / distribution.std()
+        rates.append(np.mean(found.score(fresh) > found.threshold))
     assert 0.004 < np.mean(rates) < 0.015
 
 
 def test_what_scores_lower_than_known_abnormal_images_is_not_set_aside():
-    """Twelve unusual normal images lie in a group of their own, below the known defects; eight hidden defects
-    lie among those.
-    """
+    """Twelve unusual normal images lie in a group below the known defects; eight hidden ones among those."""
     rng = np.random.default_rng(0)
     usual, unusual, hidden = rng.standard_normal(180), rng.uniform(8, 10, 12), rng.uniform(18, 22, 8)
     normal, known = np.concatenate([usual, unusual, hidden])[:, None], rng.uniform(17, 23, (12, 1))
-    assert fit(("a",), normal).trimmed == tuple(range(180, 200))  # nothing known: both groups leave a gap
-    calibration = fit(("a",), normal, known)
-    assert calibration.trimmed == tuple(range(192, 200))
-    of_unusual = calibration.score(unusual[:, None])
-    assert (
-        np.sort(of_unusual)[-2]
-        <= calibration.threshold
-        <= of_unusual.max()
-        < calibration.score(hidden[:, None]).min()
-    )
+    # Nothing known: both groups leave a gap.
+    assert fit(("a",), HeldOut(normal)).set_aside == tuple(range(180, 200))
+    calibration = fit(("a",), HeldOut(normal, known))
+    assert calibration.set_aside == tuple(range(192, 200))
+    second, highest = np.sort(calibration.score(unusual[:, None]))[-2:]
+    assert second <= calibration.threshold <= highest < calibration.score(hidden[:, None]).min()
 
 
 def test_components_count_as_far_as_they_agree_with_the_anchor():
-    """Correlations with the anchor by construction: 0.6 and 0.3 in one group, none in another, 0.8 in a
-    third.
-    """
+    """Correlations by construction: 0.6 and 0.3 in one group, less than none in another, 0.8 in a third."""
     rng = np.random.default_rng(10)
     anchor, *noise = np.linalg.qr(rng.standard_normal((4000, 5)))[0].T
     columns = [r * anchor + np.sqrt(1 - r * r) * n for r, n in zip((0.6, 0.3, -0.5, 0.8), noise, strict=True)]
-    normal = np.stack([*columns, anchor], axis=1) * 63.0
-    calibration = fit(("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory")
+    names, held_out = ("a", "b", "c", "d", "memory"), HeldOut(np.stack([*columns, anchor], axis=1) * 63.0)
+    groups = (0, 0, 1, 2, 3)
+    calibration = fit(names, held_out, groups=groups, anchor="memory")
     expected = np.array([0.6 * 0.6 / 0.9, 0.6 * 0.3 / 0.9, 0.0, 0.8, 1.0])
     np.testing.assert_allclose(calibration.weights, expected / expected.sum(), atol=0.03)
     # What is known to find hidden defects agrees by 0.75 at least: c instead of nothing, d as before.
-    calibration = fit(
-        ("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory", trusted=("c", "d")
-    )
+    calibration = fit(names, held_out, groups=groups, anchor="memory", trusted=("c", "d"))
     expected[2] = 0.75
     np.testing.assert_allclose(calibration.weights, expected / expected.sum(), atol=0.03)
     # In a group with a trusted component the others have none.
-    of_b = fit(
-        ("a", "b", "c", "d", "memory"), normal, groups=(0, 0, 1, 2, 3), anchor="memory", trusted=("b",)
-    )
+    of_b = fit(names, held_out, groups=groups, anchor="memory", trusted=("b",))
     expected = np.array([0.0, 0.75, 0.0, 0.8, 1.0])
     np.testing.assert_allclose(of_b.weights, expected / expected.sum(), atol=0.03)
     assert calibration.trusted == ("c", "d") and Calibration.from_dict(calibration.to_dict()) == calibration
 
 
+def test_synthetic_defects_weigh_the_components_alone_or_beside_known_ones():
+    """The synthetic ones show in one component, the known ones in another: together both count the same."""
+    rng = np.random.default_rng(12)
+    normal = rng.normal(size=(300, 3))
+    synthetic = rng.normal(size=(60, 3)) + [3.0, -1.0, -1.0]
+    known = rng.normal(size=(20, 3)) + [-1.0, 3.0, -1.0]
+    names = ("of_synthetic", "of_known", "of_none")
+    alone = fit(names, HeldOut(normal, synthetic=synthetic))
+    assert alone.method == "synthetic_regression" and alone.abnormals == 0
+    assert alone.weights[0] > 0 and alone.weights[1:] == (0, 0) and alone.clip_low == -20.0
+    both = fit(names, HeldOut(normal, known, synthetic))
+    assert both.method == "logistic_regression" and both.abnormals == 20
+    assert both.weights[1] == pytest.approx(both.weights[0], rel=0.25) and both.weights[2] == 0
+    assert any(
+        "the known and synthetic abnormal images apart as well without: of_none" in w for w in both.warnings
+    )
+    few = fit(names, HeldOut(normal, synthetic=synthetic[:7]))  # fewer than min_abnormal
+    assert few == fit(names, HeldOut(normal))
+
+
+def test_what_is_written_has_the_names_of_the_first_version_and_leaves_the_map_out():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(size=40), rng.normal(9, 1.5, size=2)])
+    calibration = fit(["a"], HeldOut(values[:, None]))
+    assert calibration.set_aside == (40, 41)
+    of_map = dataclasses.replace(calibration, map_center=(1.0,), map_scale=(2.0,))
+    written = of_map.to_dict()
+    assert written["trimmed"] == [40, 41]
+    assert not {"set_aside", "map_center", "map_scale"} & set(written)
+    assert Calibration.from_dict(written) == calibration
+
+
 def test_a_calibration_of_an_earlier_version_trusts_no_component():
-    calibration = fit(["a"], np.arange(30.0)[:, None])
+    calibration = fit(["a"], HeldOut(np.arange(30.0)[:, None]))
     values = calibration.to_dict()
     del values["trusted"]
     assert Calibration.from_dict(values) == calibration

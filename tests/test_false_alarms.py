@@ -1,16 +1,16 @@
 """The benchmark of false-alarm rates."""
 
+import types
+
 import numpy as np
 import pytest
 
 from semi_anogan.benchmarks import false_alarms
-from semi_anogan.scoring import calibration
+from semi_anogan.scoring.calibration import HeldOut, fit
 
 
 def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
-    """One component, 30 held-out images 0 to 29: 20 calibrate, the largest of them is the threshold, and what
-    of the rest lies above counts.
-    """
+    """One component, 30 held-out images 0 to 29: 20 calibrate, and the largest of them is the threshold."""
     normal = np.arange(30.0)[:, None]
     components = {
         "normal": normal,
@@ -23,10 +23,10 @@ def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
         "test_abnormal": np.float64([[10.0], [99.0]]),
     }
 
-    def fuse(normal, abnormal, rate, synthetic, known, checked):
-        assert len(normal) == 20 and rate == 0.01
-        np.testing.assert_array_equal(checked, normal[:, 0] < 3)
-        return calibration.fit(["a"], normal, false_alarm_rate=rate)
+    def fuse(held_out, rate):
+        assert len(held_out.normal) == 20 and rate == 0.01
+        np.testing.assert_array_equal(held_out.checked, held_out.normal[:, 0] < 3)
+        return fit(["a"], HeldOut(held_out.normal), rate)
 
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(30)
@@ -40,23 +40,20 @@ def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
 def test_a_finished_run_is_measured_as_it_was_calibrated(smoke_run, smoke_detector):
     """The components that the benchmark takes give the run's own weights and threshold."""
     detector, components = false_alarms.measured(smoke_run)
-    fitted = detector.fuse(
-        components["normal"], components["abnormal"], 0.01, components["synthetic"], components["known"]
-    )
+    held_out = HeldOut(*(components[name] for name in ("normal", "abnormal", "synthetic", "known")))
+    fitted = detector.fuse(held_out, 0.01)
     np.testing.assert_allclose(fitted.weights, smoke_detector.calibration.weights, rtol=1e-3)
     assert fitted.threshold == pytest.approx(smoke_detector.threshold, rel=1e-3, abs=1e-3)
     text = false_alarms.run([str(smoke_run)], [0.05], [0, 1])
-    assert "| smoke" in text or str(smoke_run).split("/")[-1] in text
+    assert f"| {smoke_run.name} | 0.05 |" in text
     assert "2 draws each" in text and "| all |" not in text
 
 
 def test_several_runs_are_summed_up_in_the_last_rows(monkeypatch):
     """By hand: rates 0.1 and 0.3 of one run's two draws, 0.5 and 0.9 of the other's."""
     rates = {("a", 0): 0.1, ("a", 1): 0.3, ("b", 0): 0.5, ("b", 1): 0.9}
-    detector = type(
-        "Detector", (), {"fuse": lambda self: None, "calibration": type("Calibration", (), {"trusted": ()})}
-    )
-    monkeypatch.setattr(false_alarms, "measured", lambda folder: (detector(), folder[-1]))
+    detector = types.SimpleNamespace(fuse=fit, calibration=types.SimpleNamespace(trusted=()))
+    monkeypatch.setattr(false_alarms, "measured", lambda folder: (detector, folder[-1]))
 
     def observed(fuse, components, rate, seed):
         return {"calibrated_on": 20, "held_out": rates[components, seed], "test": 0.0, "recall": 1.0}

@@ -15,14 +15,14 @@ def test_conformal_rank_by_hand(n, rate, expected):
 
 
 def test_plausible_by_hand():
-    # 0..19 has no wide gap; one far value is left out; a second kind of image above the largest share is
-    # kept.
+    # 0..19 has no wide gap; one far value is left out.
     assert plausible(np.arange(20.0)).all()
     assert plausible(np.append(np.arange(30.0), 1000.0)).tolist() == [True] * 30 + [False]
+    # A second kind of image, more than the largest share, is kept.
     assert plausible(np.concatenate([np.arange(20.0), 1000 + np.arange(20.0)])).all()
     assert plausible(np.array([0.0] * 5 + [1e6])).all()  # too few to judge
-    # 12 are enough for a gap, not for the spread: of 17 the last stays, which lies beyond 4.5 spreads but
-    # above no gap; of 31 it goes.
+    # 12 are enough for a gap, not for the spread. The last of 17 lies beyond 4.5 spreads but above no gap: it
+    # stays, and of 31 it goes.
     assert plausible(np.append(np.arange(11.0), 1000.0)).tolist() == [True] * 11 + [False]
     few = np.append(np.linspace(0, 1, 14), [1.6, 2.3, 3.1])
     assert plausible(few).all() and not plausible(np.concatenate([few, np.linspace(0, 1, 14)])).all()
@@ -31,9 +31,7 @@ def test_plausible_by_hand():
 
 @pytest.mark.parametrize(("gap", "kept"), [(0.25, 100), (0.5, 80)])
 def test_a_narrow_gap_below_many_scores_is_none(gap, kept):
-    """The mean excess is 0.44 there: by the product of gap and count alone, 0.18 would be wide enough; three
-    quarters of it are 0.33.
-    """
+    """The mean excess is 0.44, three quarters of it 0.33; gap times count alone would ask for 0.18."""
     scores = np.concatenate([np.linspace(0, 1, 80), 1 + gap + np.linspace(0, 1, 20)])
     assert plausible(scores).sum() == kept
     assert plausible(scores, least_gap=0).sum() == 80

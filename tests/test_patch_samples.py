@@ -3,7 +3,7 @@
 import numpy as np
 
 from semi_anogan.scoring import likeness, memory
-from semi_anogan.scoring.patch_samples import NormalPatches, draw, isolation
+from semi_anogan.scoring.patch_samples import PatchSamples, draw, isolation
 
 
 def features(rng, value=None):
@@ -25,10 +25,9 @@ def test_of_each_image_as_many_patches_are_drawn_and_they_are_its_own():
         assert len(rows(patches.memory)) == 6 and rows(patches.memory) <= rows(memory.patches_of(tile))
         assert rows(patches.likeness) <= rows(likeness.patches_of(tile))
     again = draw(iter(images), seed=3, pool=30)
-    assert all(
-        (a.memory == b.memory).all() and (a.likeness == b.likeness).all()
-        for a, b in zip(drawn, again, strict=True)
-    )
+    for a, b in zip(drawn, again, strict=True):
+        np.testing.assert_array_equal(a.memory, b.memory)
+        np.testing.assert_array_equal(a.likeness, b.likeness)
     other = draw(iter(images), seed=4, pool=30)
     assert any(rows(a.memory) != rows(b.memory) for a, b in zip(drawn, other, strict=True))
 
@@ -37,23 +36,19 @@ def test_patches_of_all_tiles_of_an_image_are_drawn():
     rng = np.random.default_rng(0)
     tiles = [features(rng, 1.0), features(rng, 2.0)]
     (patches,) = draw([tiles], seed=0)
-    assert patches.memory.shape == (32, 7) and patches.likeness.shape == (
-        32,
-        5,
-    )  # 4 x 4 of each; all scales but one: 3 + 4, 2 + 3
+    # 4 x 4 of each tile; the memory has the last two scales, 3 + 4, the likeness all but the last, 2 + 3.
+    assert patches.memory.shape == (32, 7) and patches.likeness.shape == (32, 5)
     assert {1.0, 2.0} == set(np.unique(patches.memory))
 
 
 def test_the_image_unlike_the_others_is_the_most_isolated():
-    """Ten images near 0, the fourth with one patch far off; of new ones one near and one far from all of
-    them.
-    """
+    """Ten images near 0, the fourth with one patch far off; of two new ones one is far from all of them."""
     rng = np.random.default_rng(1)
 
     def image(far=0.0):
         patches = rng.normal(0, 1, (20, 3)).astype(np.float32)
         patches[0] += far
-        return NormalPatches(patches, patches)
+        return PatchSamples(patches, patches)
 
     images = [image(30.0 if i == 3 else 0.0) for i in range(10)]
     found = isolation(images)
