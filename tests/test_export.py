@@ -1,6 +1,4 @@
-"""Export: every format says what the Keras model says, what fails the check fails the export, and the
-command's errors.
-"""
+"""Export: every format says what the Keras model says, a failed check fails it, and the command's errors."""
 
 import json
 import shutil
@@ -145,9 +143,8 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
     names = ("patches", "memory", "likeness", "classifier")
     detector = Detector(model, components=names, batch_size=2)
     drawn = detector.draw(images[:6])
-    detector.remember(
-        drawn, size=20
-    )  # others below: a patch in the memory is at distance 0, but for rounding
+    # Others are scored below: a patch in the memory is at distance 0, but for rounding.
+    detector.remember(drawn, size=20)
     detector.recognise(drawn, [(np.clip(image + 0.5, -1, 1), None) for image in images[6:9]])
     detector.tell_apart(images[:6], np.clip(images[6:9] + 0.5, -1, 1))
     images = images[9:]

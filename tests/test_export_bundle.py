@@ -9,6 +9,7 @@ import pytest
 from helpers.exported import BATCH
 from semi_anogan.export.runtime import Bundle, BundleError, EdgeDetector, engines
 from semi_anogan.export.runtime.bundle import digest_of
+from semi_anogan.export.runtime.tensorrt import add_engines
 
 STEP, SCORE = f"onnx/search_step_b{BATCH}.onnx", "tflite/score_b3.tflite"
 
@@ -132,6 +133,25 @@ def test_changed_between_check_and_use(copied):
     (copied / STEP).write_bytes(b"another")
     with pytest.raises(BundleError, match=STEP):
         bundle.read(STEP)
+
+
+def test_engines_built_on_the_device_are_added(copied):
+    with pytest.raises(BundleError, match="tensorrt: holds no engines"):
+        add_engines(copied, "10.3", "SM87")
+    (copied / f"tensorrt/score_b{BATCH}_float16.engine").write_bytes(b"an engine")
+    onnx = Bundle(copied).program("onnx", "float16", "score", BATCH)
+    assert add_engines(copied, "10.3", "SM87") == [f"tensorrt/score_b{BATCH}_float16.engine"]
+    entry = Bundle(copied).program("tensorrt", "float16", "score", BATCH, "tensorrt")
+    assert entry == {
+        "format": "tensorrt",
+        **{key: onnx[key] for key in ("precision", "function", "batch", "inputs", "outputs")},
+        "path": f"tensorrt/score_b{BATCH}_float16.engine",
+        "flavour": "tensorrt",
+        "version": "10.3",
+        "compute_capabilities": ["SM87"],
+        "onnx": f"onnx/score_b{BATCH}_float16.onnx",
+    }
+    assert Bundle(copied).read(entry["path"]) == b"an engine"
 
 
 def test_what_is_not_there_is_told_with_what_is(bundle_folder):

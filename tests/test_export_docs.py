@@ -1,6 +1,4 @@
-"""docs/export.md's commands and Python, run as written on the smoke run; and the runtime's watching of a
-folder.
-"""
+"""docs/export.md's commands and Python, run as written on the smoke run; and a watched folder."""
 
 import csv
 import pathlib
@@ -138,9 +136,8 @@ def test_a_watched_folder_is_scored_as_files_appear(bundle, test_images, tmp_pat
             images[1].save(watched / "second.png")
             assert "second.png" in process.stdout.readline()
             data = (watched / "second.png").read_bytes()
-            with open(
-                watched / "third.png", "wb"
-            ) as file:  # written slowly: not to be read before it is whole
+            # Written slowly: not to be read before it is whole.
+            with open(watched / "third.png", "wb") as file:
                 file.write(data[:50])
                 file.flush()
                 time.sleep(0.05)

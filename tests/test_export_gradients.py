@@ -1,5 +1,6 @@
-"""Which operations survive export with their gradient, with the installed versions: what the networks avoid,
-and what they use.
+"""Which operations survive export with their gradient, with the installed versions.
+
+The networks avoid those that do not.
 """
 
 import contextlib

@@ -138,9 +138,8 @@ def test_pooling_is_the_mean_of_four_pixels_and_resizing_repeats_them():
     )
 
 
-@pytest.mark.parametrize(
-    ("axis", "scale"), [(2, 0.5), (1, 0.25)]
-)  # a sum is not the mean; with two rows, the wrong axis has the same shape
+# A sum is not the mean; with two rows, the wrong axis has the same shape.
+@pytest.mark.parametrize(("axis", "scale"), [(2, 0.5), (1, 0.25)])
 def test_other_sums_of_pixels_stay(axis, scale):
     nodes = [
         node_of("Reshape", ["x", "rows"], ["a"]),
@@ -196,9 +195,8 @@ def test_the_gradient_of_a_network_has_no_layout_changes_masks_or_tiles_between_
 
 
 def test_the_slope_of_the_leaky_relu_is_one_at_zero_and_its_factor_below():
-    model = converted(
-        slope(lambda x: layers.leaky_relu(x) + 1), 1, 6
-    )  # d sum (y + 1)^2 w / dx = 2 (y + 1) w slope
+    # d sum (y + 1)^2 w / dx = 2 (y + 1) w slope
+    model = converted(slope(lambda x: layers.leaky_relu(x) + 1), 1, 6)
     x = np.float32([[-1e20, -2, -1e-20, 0, 1e-20, 3]])
     new = assert_same(model, x)
     assert {"Clip", "LeakyRelu"} <= set(operators(new)) and not {"Max", "Min"} & set(operators(new))
@@ -255,14 +253,10 @@ def test_constant_factors_go_into_the_kernels():
     }
     x = rng.normal(size=(1, 2, 3, 3)).astype(np.float32)
     assert operators(assert_same(model_of(nodes, x.shape, constants), x)) == {"Conv": 1}
-    assert operators(assert_same(model_of(nodes, x.shape, {**constants, "three": 3e4}), x)) == {
-        "Conv": 1,
-        "Mul": 1,
-    }  # float16 ends before
-    assert operators(assert_same(model_of(nodes, x.shape, constants, ("y", "c")), x)) == {
-        "Conv": 1,
-        "Mul": 1,
-    }  # read elsewhere too
+    too_large = model_of(nodes, x.shape, {**constants, "three": 3e4})  # for float16
+    assert operators(assert_same(too_large, x)) == {"Conv": 1, "Mul": 1}
+    read_elsewhere = model_of(nodes, x.shape, constants, ("y", "c"))
+    assert operators(assert_same(read_elsewhere, x)) == {"Conv": 1, "Mul": 1}
 
 
 def test_factors_go_where_there_are_fewer_values_and_products_repeat_them():
