@@ -21,7 +21,7 @@ TINY = {
     "train.checkpoint_kimages": 0.08,
     "search.iterations": 2,
     "search.candidates": 16,
-    "search.batch_size": 10,
+    "score.batch_size": 10,
 }
 # One thread, so that sums are taken in the same order in each run; and nothing inherited that changes the
 # run.
