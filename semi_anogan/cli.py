@@ -38,6 +38,9 @@ def _parse_flags(argv):
         _refuse(f"{error}; --help lists the options")
     except (AttributeError, KeyError) as error:
         _refuse_key(error)
+    except OSError as error:  # of --config, whose keys are looked up here where some are given
+        given = [a.partition("=")[2] for a in argv if a.startswith("--config=")]
+        _refuse_file(given[-1] if given else "", error)
 
 
 def define_config(text: str):
@@ -56,17 +59,11 @@ def define_config(text: str):
 
 def config_of(holder):
     """The configuration of define_config's flag; a file that cannot be loaded ends the command."""
-    path = config_flags.get_config_filename(flags.FLAGS[holder.name])
-    if not os.path.isfile(path.split(":")[0]):
-        _refuse(
-            f"--config: {path}: no such file here, nor a configuration that is installed; "
-            f"installed are {', '.join(installed_configs())}"
-        )
     try:
         holder.value.lock()  # ml_collections keeps a failure to itself until the configuration is used
         return holder.value
     except OSError as error:
-        _refuse(f"--config: {' '.join(str(error).split())}")
+        _refuse_file(config_flags.get_config_filename(flags.FLAGS[holder.name]), error)
 
 
 def arranged(argv: list[str], told: bool = False) -> list[str]:
@@ -101,13 +98,22 @@ def _config_path(path: str) -> str:
     """The path, or the installed configuration that NAME, NAME.py or configs/NAME.py means else."""
     given = pathlib.Path(path)
     installed = config_folder() / f"{given.stem}.py"
-    meant = str(given.parent) in (".", "configs") and given.suffix in ("", ".py") and installed.is_file()
-    return str(installed) if meant and not given.is_file() else path
+    meant = str(given.parent) in (".", "configs") and given.suffix in ("", ".py")
+    return str(installed) if meant and given.stem in installed_configs() and not given.is_file() else path
 
 
 def _refuse_key(error: Exception):
     keys = ", ".join(a.split("=")[0] for a in sys.argv[1:] if a.startswith("--config."))
     _refuse(f"{' '.join(str(error).replace(chr(92) + 'n', ' ').split())} (in {keys})")
+
+
+def _refuse_file(path: str, error: OSError):
+    if os.path.isfile(path.split(":")[0]):
+        _refuse(f"--config: {' '.join(str(error).split())}")
+    _refuse(
+        f"--config: {path}: no such file here, nor a configuration that is installed; "
+        f"installed are {', '.join(installed_configs())}"
+    )
 
 
 def _refuse(text: str):

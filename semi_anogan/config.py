@@ -4,6 +4,7 @@ A default and a range stand here alone: the classes that take a setting read bot
   only, but for `default_config`, so that an edge device needs no more.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -257,10 +258,31 @@ def default_config():
     import ml_collections
     from ml_collections.config_dict import placeholder
 
+    config = ml_collections.ConfigDict()
+    config.name = "surface"  # names the run folder when --workdir is not given
+    config.seed = 0
+    for section, keys in SECTIONS.items():
+        config[section] = _section_class()()
+        for name, key in keys.items():
+            config[section][name] = placeholder(key.kind) if key.kind else key.default
+    for section in SECTIONS:
+        old = {o.split(".")[1]: new.split(".") for o, new in MOVED.items() if o.startswith(f"{section}.")}
+        config[section].hand_on({o: (config[s], name) for o, (s, name) in old.items()})
+    return config.lock()
+
+
+@functools.cache  # configurations are equal only if their sections are of one class
+def _section_class():
+    import ml_collections
+
     class Section(ml_collections.ConfigDict):
         """A section that hands old spellings of its keys on to where they are now."""
 
         _moved = {}
+
+        def hand_on(self, moved: dict):
+            """moved: old spelling -> (section, key) where it is now."""
+            object.__setattr__(self, "_moved", moved)
 
         def __setitem__(self, key, value):
             section, name = self._moved.get(key, (self, key))
@@ -274,17 +296,11 @@ def default_config():
             section, name = self._moved.get(key, (self, key))
             return super(Section, section).get_type(name)
 
-    config = ml_collections.ConfigDict()
-    config.name = "surface"  # names the run folder when --workdir is not given
-    config.seed = 0
-    for section, keys in SECTIONS.items():
-        config[section] = Section()
-        for name, key in keys.items():
-            config[section][name] = placeholder(key.kind) if key.kind else key.default
-    for section in SECTIONS:
-        old = {o.split(".")[1]: new.split(".") for o, new in MOVED.items() if o.startswith(f"{section}.")}
-        object.__setattr__(config[section], "_moved", {o: (config[s], name) for o, (s, name) in old.items()})
-    return config.lock()
+        def __setstate__(self, state):  # of copy.deepcopy
+            super().__setstate__(state)
+            self.hand_on(state["_moved"])
+
+    return Section
 
 
 def flat(values: dict, prefix: str = "") -> dict:

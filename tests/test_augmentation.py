@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from test_model import EAGER, batch, compiled, images_of, logits_by_hand, softplus
+from test_model import EAGER, MIXTURE_ALONE, batch, compiled, images_of, logits_by_hand, softplus
 
 from helpers.trained import tiny_model
 from semi_anogan.backend import input_gradients
-from semi_anogan.networks.augmentation import DRAWS, augment, kinds_of
+from semi_anogan.networks.augmentation import DRAWS, augment
 
 BRIGHTNESS, SATURATION, CONTRAST, ROWS, COLUMNS, HOLE_ROW, HOLE_COLUMN = range(DRAWS)
 
@@ -23,14 +23,6 @@ def draws(count=1, **values):
 def augmented(images, kinds, of=None, masks=None):
     moved, moved_masks = augment(images, draws(len(images)) if of is None else of, kinds, masks)
     return np.asarray(moved), None if moved_masks is None else np.asarray(moved_masks)
-
-
-def test_kinds_of():
-    assert kinds_of("") == () and kinds_of("cutout, color") == ("cutout", "color")
-    with pytest.raises(
-        ValueError, match="objective.augment must be made of color, translation, cutout, got 'colour'"
-    ):
-        kinds_of("colour")
 
 
 @pytest.mark.parametrize("kinds", [(), ("color", "translation")])
@@ -132,7 +124,7 @@ def test_losses_are_those_of_augmented_images_by_hand():
     logits, _, generated = logits_by_hand(model, changed)
     generated = augmented(generated, kinds, data["augment_generated"])[0]
     on_generated = np.asarray(model.discriminator(generated, weights=np.ones(6, np.float32))[0])
-    discriminator_loss, generator_loss, _ = model.losses(*model.unpack(data))
+    discriminator_loss, generator_loss, _ = model.losses(model.unpack(data))
     expected = (
         softplus(-logits[:6]).mean() + 0.5 * softplus(on_generated).mean() + 0.5 * softplus(logits[6:]).mean()
     )
@@ -142,12 +134,12 @@ def test_losses_are_those_of_augmented_images_by_hand():
 
 def test_draws_are_made_where_the_batch_brings_none():
     model = compiled(augment="color")
-    of_images, of_generated = model.unpack(batch())[-1]
+    of_images, of_generated = model.unpack(batch()).augmentation
     assert np.asarray(of_images).shape == (8, DRAWS) and np.asarray(of_generated).shape == (6, DRAWS)
     assert 0 <= np.asarray(of_images).min() < 0.1 < 0.9 < np.asarray(of_images).max() < 1
-    assert compiled().unpack(batch())[-1] is None
+    assert compiled().unpack(batch()).augmentation is None
     model = tiny_model()
-    model.compile(augment="color,translation", run_eagerly=EAGER)
+    model.compile(augment="color,translation", **MIXTURE_ALONE, run_eagerly=EAGER)
     before = np.array(model.generator.dense.kernel)
     model.fit(images_of(8), batch_size=4, verbose=0)
     assert np.abs(np.array(model.generator.dense.kernel) - before).max() > 1e-5

@@ -388,5 +388,5 @@ def test_batches_leave_the_stored_images_alone():
 def test_errors_name_the_value():
     with pytest.raises(ValueError, match="at least one normal image"):
         numbered(normal=0).batches()
-    with pytest.raises(ValueError, match=r"data\.flips.*'hx'"):
+    with pytest.raises(ValueError, match=r"batches\.flips.*'hx'"):
         numbered().batches(flips="hx")

@@ -103,7 +103,8 @@ def test_no_checkpoint_is_no_error(tmp_path):
 
 
 def test_the_last_two_are_kept(tmp_path):
-    (tmp_path / "step_00000001.tmp").write_bytes(b"left by a process that was killed")
+    for name in ("step_00000001.npz.tmp", "step_00000001.tmp"):  # the second as earlier versions named it
+        (tmp_path / name).write_bytes(b"left by a process that was killed")
     (tmp_path / "step_notes.npz").write_bytes(b"not ours")
     save_steps(tmp_path, 1, 2, 30, 100)
     assert [p.name for p in checkpoint.steps(tmp_path)] == ["step_00000030.npz", "step_00000100.npz"]
@@ -212,14 +213,19 @@ def half_written(file, **arrays):
 
 
 @pytest.mark.parametrize(
-    "name, function", [("os.replace", no_space), ("os.fsync", no_space), ("np.savez", half_written)]
+    "name, function",
+    [
+        ("files.os.replace", no_space),
+        ("files.os.fsync", no_space),
+        ("runs.checkpoint.np.savez", half_written),
+    ],
 )
 def test_failed_write_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, name, function):
     (earlier,) = save_steps(tmp_path, 1)
     raw = earlier.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(f"semi_anogan.runs.checkpoint.{name}", function)
-        with pytest.raises(CheckpointError, match=r"step_00000002\.npz: cannot write.*No space left"):
+        patch.setattr(f"semi_anogan.{name}", function)
+        with pytest.raises(CheckpointError, match=rf"step_00000002\.npz: cannot be written: No space left"):
             save_steps(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == [earlier.name] and earlier.read_bytes() == raw
     assert checkpoint.restore_latest(tmp_path, empty())["step"] == 1
@@ -227,9 +233,9 @@ def test_failed_write_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, name,
     assert checkpoint.latest_progress(tmp_path)["step"] == 2
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_file(tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path):
     (tmp_path / "checkpoints").write_text("a file is in the way")
-    with pytest.raises(CheckpointError, match=r"checkpoints/step_00000001\.npz: cannot write"):
+    with pytest.raises(CheckpointError, match=r"checkpoints: cannot be written: File exists"):
         save_steps(tmp_path / "checkpoints", 1)
 
 

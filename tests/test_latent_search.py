@@ -41,8 +41,8 @@ class LinearDiscriminator:
 
 
 def linear_search(**settings):
-    settings = {"iterations": 10, "candidates": 8, "feature_weight": 0.25, "learning_rate": 0.1, **settings}
-    return LatentSearch(LinearGenerator(), LinearDiscriminator(), **settings)
+    given = {"iterations": 10, "candidates": 8, "feature_weight": 0.25, "learning_rate": 0.1, "patience": 20}
+    return LatentSearch(LinearGenerator(), LinearDiscriminator(), **{**given, **settings})
 
 
 def images_of(latents, matrix=MATRIX):
@@ -160,7 +160,7 @@ def test_large_images_are_compared_at_16_pixels():
 
 
 def test_candidates_are_at_least_the_restarts():
-    search = linear_search(candidates=0, restarts=4)
+    search = linear_search(candidates=1, restarts=4)
     assert search.candidates.shape == (4, 3)
     starts = np.asarray(search.start(images_of(draw(1))))[0]
     assert sorted(starts.tolist()) == sorted(search.candidates.tolist())
@@ -359,6 +359,7 @@ def test_weights_stay_as_they_are(networks, own_images):
         ({"feature_weight": float("nan")}, ["search.feature_weight", "nan"]),
         ({"iterations": -1}, ["search.iterations", "-1"]),
         ({"restarts": 0}, ["search.restarts", "0"]),
+        ({"candidates": 0}, ["search.candidates", "0"]),
         ({"patience": -2}, ["search.patience", "-2"]),
     ],
 )
@@ -366,3 +367,34 @@ def test_bad_settings_are_named(settings, words):
     with pytest.raises(ValueError) as caught:
         linear_search(**settings)
     assert all(word in str(caught.value) for word in words)
+
+
+# The search of a model
+
+
+def test_of_model_takes_the_averages_and_starts_where_init_says():
+    model = tiny_model(encoder=True)
+    search = LatentSearch.of_model(model, iterations=3, candidates=4, seed=5)
+    assert search.generator is model.generator_average
+    assert search.discriminator is model.discriminator_average
+    assert search.encoder is model.encoder and search.pretrained is None
+    assert (search.iterations, search.candidates.shape, search.seed) == (3, (4, 8), 5)
+    assert LatentSearch.of_model(model, init="candidates", candidates=4).encoder is None
+    assert LatentSearch.of_model(tiny_model(), init="encoder", candidates=4).encoder is None  # it has none
+
+
+def test_of_model_adds_the_pretrained_features_up_to_stride_8():
+    features = {"name": "efficientnet_lite0", "resolution": 16, "patch_discriminator": False}
+    model = tiny_model(encoder=True, features=features)
+    assert LatentSearch.of_model(model).pretrained is None
+    search = LatentSearch.of_model(model, pretrained=True)
+    images = np.random.default_rng(0).uniform(-1, 1, (1, 8, 8, 1)).astype(np.float32)
+    found, own = search.features(images), model.discriminator_average(images)[1]
+    assert [f.shape[1:] for f in found[len(own) :]] == [(2, 2, 24), (1, 1, 40)]  # strides 4 and 8
+    without = LatentSearch.of_model(tiny_model(encoder=True), pretrained=True)
+    assert without.pretrained is None  # the model has no pretrained features
+
+
+def test_of_model_names_an_unknown_init():
+    with pytest.raises(ValueError, match="search.init must be one of encoder, candidates, got 'noise'"):
+        LatentSearch.of_model(tiny_model(), init="noise")

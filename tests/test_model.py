@@ -10,9 +10,11 @@ from keras import ops
 from helpers.trained import tiny_model
 from semi_anogan.networks import objective
 from semi_anogan.networks.augmentation import DRAWS
-from semi_anogan.networks.model import SemiAnoGAN
+from semi_anogan.networks.model import Averaged, SemiAnoGAN
 
 EAGER = keras.backend.backend() == "tensorflow"  # JAX knows no steps that are not traced
+# Neither synthetic images nor trimming, and averages that are slower than the configuration's.
+MIXTURE_ALONE = {"average_decay": 0.995, "synthetic_weight": 0.0, "trim_share": 0.0}
 LOGS = {
     "discriminator_loss",
     "generator_loss",
@@ -29,10 +31,12 @@ def images_of(count, seed=0, low=-1.0, high=1.0):
 
 
 def compiled(alpha=0.5, adversarial="non_saturating", seed=0, eager=True, **settings):
-    """A compiled model, with the same weights each time; eager: steps are not traced, which is faster for a
-    few.
+    """A compiled model, with the same weights each time; without further settings its loss is the mixture alone.
+
+    eager: steps are not traced, which is faster for a few.
     """
     model = tiny_model(seed=seed)
+    settings = {**MIXTURE_ALONE, **settings}
     model.compile(alpha=alpha, adversarial=adversarial, **settings, run_eagerly=eager and EAGER)
     return model
 
@@ -85,7 +89,7 @@ def test_losses_are_the_mixture_by_hand(alpha):
     """
     model, data = compiled(alpha, penalty_weight=0.0), batch()
     logits, generated, images = logits_by_hand(model, data)
-    discriminator_loss, generator_loss, logs = model.losses(*model.unpack(data))
+    discriminator_loss, generator_loss, logs = model.losses(model.unpack(data))
     expected = (
         softplus(-logits[:6]).mean()
         + alpha * softplus(generated).mean()
@@ -109,13 +113,13 @@ def test_a_batch_of_one_says_nothing_of_variety():
         "latents": data["latents"][:1],
         "mix": data["mix"][:1],
     }
-    assert set(model.losses(*model.unpack(one))[2]) == LOGS - {"variety"}
+    assert set(model.losses(model.unpack(one))[2]) == LOGS - {"variety"}
 
 
 def test_wasserstein_losses_by_hand():
     model, data = compiled(0.25, "wgan_gp", penalty_weight=0.0), batch()
     logits, generated, _ = logits_by_hand(model, data)
-    discriminator_loss, generator_loss, _ = model.losses(*model.unpack(data))
+    discriminator_loss, generator_loss, _ = model.losses(model.unpack(data))
     expected = (
         -logits[:6].mean()
         + 0.001 * (logits[:6] ** 2).mean()
@@ -148,10 +152,10 @@ def test_r1_penalty_is_on_normal_images_of_the_first_share(monkeypatch):
     data = {**batch(8, 0), "labels": np.float32([0, 1, 0, 0, 1, 0, 0, 0])}
     data["images"] = 0.5 * data["images"]
     norms = numeric_gradient_norms(model, data["images"][:2])
-    discriminator_loss, _, logs = model.losses(*model.unpack(data))
+    discriminator_loss, _, logs = model.losses(model.unpack(data))
     assert float(logs["penalty"]) == pytest.approx(0.5 * norms[0] ** 2, rel=0.05)
-    model.compile(alpha=0.5, penalty_weight=0.0)
-    without = model.losses(*model.unpack(data))[0]
+    model.compile(alpha=0.5, penalty_weight=0.0, **MIXTURE_ALONE)
+    without = model.losses(model.unpack(data))[0]
     assert float(discriminator_loss) == pytest.approx(float(without) + 3 * float(logs["penalty"]), rel=1e-4)
 
 
@@ -301,12 +305,43 @@ def test_unpack_draws_what_is_missing():
 
 def test_averages_begin_at_the_weights():
     model = tiny_model()
-    for average, current in model._average_pairs():
-        np.testing.assert_array_equal(np.asarray(average), np.asarray(current))
+    for network, average in (
+        (model.generator, model.generator_average),
+        (model.discriminator, model.discriminator_average),
+    ):
+        for a, b in zip(weights_of(network), weights_of(average), strict=True):
+            np.testing.assert_array_equal(a, b)
     assert (
         not model.generator_average.trainable_variables
         and not model.discriminator_average.trainable_variables
     )
+
+
+def test_an_average_by_hand():
+    """It starts as a copy of the weights, and moving it keeps `decay` of it; the weights stay as they are."""
+
+    def make(name):
+        return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name=name)
+
+    pair = Averaged(make, "network")
+    assert (pair.trained.name, pair.average.name) == ("network", "network_average")
+    assert pair.trained.trainable_variables and not pair.average.trainable_variables
+    pair.trained.set_weights([np.float32([[1], [2]]), np.float32([3])])
+    pair.start()
+    pair.trained.set_weights([np.float32([[5], [6]]), np.float32([7])])
+
+    def values():
+        return [
+            np.concatenate([w.ravel() for w in weights_of(n)]).tolist() for n in (pair.average, pair.trained)
+        ]
+
+    assert values() == [[1, 2, 3], [5, 6, 7]]
+    pair.move(0.75)  # 3/4 of 1 and 1/4 of 5, and so on
+    assert values() == [[2, 3, 4], [5, 6, 7]]
+    pair.move(1.0)
+    assert values() == [[2, 3, 4], [5, 6, 7]]
+    pair.move(0.0)
+    assert values() == [[5, 6, 7], [5, 6, 7]]
 
 
 def test_averages_by_hand():

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semi_anogan.networks import pretrained
+from semi_anogan.networks.pretrained import efficientnet_lite0
+from semi_anogan.networks.pretrained.efficientnet_lite0 import PretrainedFeatures
+from semi_anogan.networks.pretrained.load import load_features
 
 
 @pytest.mark.parametrize(
@@ -17,7 +19,7 @@ def test_depthwise_equals_tensorflows_own_with_its_gradient(size, stride, side):
     kernel = tf.constant(rng.standard_normal((size, size, 3, 1)), tf.float32)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
-        ours = pretrained.depthwise(x, kernel, stride)
+        ours = efficientnet_lite0.depthwise(x, kernel, stride)
         theirs = tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], "SAME")
         a, b = tf.reduce_sum(tf.sin(ours)), tf.reduce_sum(tf.sin(theirs))
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
@@ -25,7 +27,7 @@ def test_depthwise_equals_tensorflows_own_with_its_gradient(size, stride, side):
 
 
 def test_frozen_features_have_no_variables_and_the_scales_they_say():
-    network = pretrained.load_features()
+    network = load_features()
     network.build()
     assert (
         network.variables == []
@@ -41,7 +43,7 @@ def test_frozen_features_have_no_variables_and_the_scales_they_say():
 
 def test_offsets_start_at_the_imagenet_weights_and_move_them_by_their_scale():
     images = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
-    frozen, tuned = pretrained.PretrainedFeatures(15), pretrained.PretrainedFeatures(15, trainable_blocks=1)
+    frozen, tuned = PretrainedFeatures(15), PretrainedFeatures(15, trainable_blocks=1)
     frozen.build()
     tuned.build()
     names = {"block15/expand", "block15/depthwise", "block15/project"}
@@ -49,7 +51,9 @@ def test_offsets_start_at_the_imagenet_weights_and_move_them_by_their_scale():
     np.testing.assert_allclose(tuned(images)[-1], frozen(images)[-1], atol=1e-5)
     bias = tuned.offsets["block15/project/bias"]
     bias.assign(np.ones(320, np.float32))
-    np.testing.assert_allclose(tuned(images)[-1], frozen(images)[-1] + pretrained.OFFSET_SCALE, atol=1e-5)
+    np.testing.assert_allclose(
+        tuned(images)[-1], frozen(images)[-1] + efficientnet_lite0.OFFSET_SCALE, atol=1e-5
+    )
     for a, b in zip(tuned(images)[:-1], frozen(images)[:-1], strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -69,13 +73,13 @@ def test_offsets_start_at_the_imagenet_weights_and_move_them_by_their_scale():
 )
 def test_refusals_name_the_value(arguments, message):
     with pytest.raises(ValueError, match=message):
-        pretrained.load_features(**arguments)
+        load_features(**arguments)
 
 
 def test_a_model_of_keras_applications_from_a_weights_file(tmp_path):
     whole = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(256, 256, 3))
     whole.save_weights(tmp_path / "small.weights.h5")
-    network = pretrained.load_features("MobileNetV3Small", str(tmp_path / "small.weights.h5"), last_stride=16)
+    network = load_features("MobileNetV3Small", str(tmp_path / "small.weights.h5"), last_stride=16)
     network.build()
     assert network.strides == [4, 8, 16] and network.trainable_variables == []
     found = network(np.zeros((1, 64, 64, 1), np.float32))
@@ -90,8 +94,8 @@ def test_a_model_of_keras_applications_from_a_weights_file(tmp_path):
 def test_features_as_they_were_before_fine_tuning(blocks):
     images = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 1)).astype(np.float32)
     untouched, network = (
-        pretrained.PretrainedFeatures(15)(images),
-        pretrained.PretrainedFeatures(15, trainable_blocks=blocks),
+        PretrainedFeatures(15)(images),
+        PretrainedFeatures(15, trainable_blocks=blocks),
     )
     network.build()
     for number, variable in enumerate(network.trainable_variables):

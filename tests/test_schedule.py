@@ -61,7 +61,7 @@ def test_growth_never_goes_back():
 
 @pytest.mark.parametrize("options", [{"start_resolution": 16}, {"growing_share": 0.0}])
 def test_without_growing_every_step_is_at_full_resolution(options):
-    schedule = Schedule(16, 1.0, decay_share=0.0, **options)
+    schedule = Schedule(16, 1.0, decay_share=0.0, learning_rate=0.001, **options)
     # A batch of 32 needs 8192 pixels, the default limit is far above.
     assert {schedule.stage(n) for n in range(0, 1001, 100)} == {Stage(16, 1.0, 32, 0.001)}
 
@@ -84,6 +84,9 @@ def test_batch_is_never_empty():
         ("start_resolution", 12),
         ("start_resolution", 32),
         ("batch_size", 0),
+        ("batch_pixels", 0),
+        ("learning_rate", 0.0),
+        ("decay_share", 1.1),
     ],
 )
 def test_errors_name_key_and_value(key, value):
@@ -91,20 +94,20 @@ def test_errors_name_key_and_value(key, value):
         Schedule(**{"resolution": 16, "total_kimages": 1.0, key: value})
 
 
-def test_the_patches_follow_the_gan():
-    # 10,000 images of the GAN as before, then 1,000 of the patches; each step 10 of these, so steps are
+def test_the_patch_discriminator_follows_the_gan():
+    # 10,000 images of the GAN as before, then 1,000 of the patch discriminator; each step 10 of these, so steps are
     # hundredths.
     schedule = Schedule(16, 10.0, patch_kimages=1.0, patch_batch_size=10, patch_learning_rate=0.02)
     assert schedule.gan_images == 10000 and schedule.total_images == 11000
     assert schedule.stage(9999).trains == "gan"
     first, middle, last = (schedule.stage(10000 + n) for n in (0, 500, 990))
     assert {(s.resolution, s.fade, s.batch_size, s.trains) for s in (first, middle, last)} == {
-        (16, 1.0, 10, "patches")
+        (16, 1.0, 10, "patch_discriminator")
     }
     assert first.learning_rate == pytest.approx(0.02 * 0.1)  # a tenth of the rise
     assert middle.learning_rate == pytest.approx(0.02 * 0.5)
     assert last.learning_rate == pytest.approx(0.02 * 0.5 * (1 - math.cos(math.pi / 100)))
 
 
-def test_without_patches_the_schedule_ends_with_the_gan():
+def test_without_a_patch_discriminator_the_schedule_ends_with_the_gan():
     assert Schedule(16, 1.0).stage(999).trains == Schedule(16, 1.0).stage(1000).trains == "gan"

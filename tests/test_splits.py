@@ -4,7 +4,7 @@ import pytest
 
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.splits import split
-from semi_anogan.errors import DataError
+from semi_anogan.errors import ConfigError, DataError
 
 
 def dataset(normal, abnormal=0, test=3):
@@ -73,6 +73,6 @@ def test_at_least_two_normal_images_are_held_out_and_two_are_left():
 
 @pytest.mark.parametrize("share", [0, 1, -0.2, 20])
 def test_errors_name_key_and_value(share):
-    words = rf"calibration\.hold_out_share must be between 0 and 1, got {share}$"
-    with pytest.raises(DataError, match=words):
+    told = rf"calibration\.hold_out_share must be between 0 and 1, got {share}$"
+    with pytest.raises(ConfigError, match=told):
         split(dataset(10), share, seed=0)

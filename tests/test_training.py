@@ -60,7 +60,7 @@ def killed_run(folder):
             newest = checkpoint.steps(folder / "checkpoints")[-1]
             content = newest.read_bytes()
             newest.write_bytes(content[: len(content) // 2])
-            newest.with_name("step_00000999.tmp").write_bytes(content[:1000])
+            newest.with_name("step_00000999.npz.tmp").write_bytes(content[:1000])
     return [*codes, whole_run(folder)]
 
 
@@ -320,10 +320,10 @@ def test_other_settings_are_refused_by_name(tmp_path):
     [
         ("objective__alpha", 1.5, ConfigError, r"objective.alpha must be in \(0, 1\], got 1.5"),
         (
-            "objective__synthetic_kinds",
+            "batches__synthetic_kinds",
             "crack,dent",
             ConfigError,
-            "objective.synthetic_kinds must be made of .*crack, shade, got 'crack,dent'",
+            "batches.synthetic_kinds must be made of .*crack, shade, got 'crack,dent'",
         ),
         ("objective__adversarial", "hinge", ConfigError, "objective.adversarial must be .*, got 'hinge'"),
         (
@@ -342,7 +342,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
             "score__components",
             "patches,memory",
             ConfigError,
-            "score.components: the section features switches off patches, memory; at least one must make a map",
+            "score.components: the settings switch off patches, memory; at least one must make a map",
         ),
         (
             "model__resolution",
@@ -352,7 +352,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
         ),
         ("schedule__batch_size", 0, ConfigError, "schedule.batch_size must be at least 1, got 0"),
         ("search__feature_weight", 2.0, ConfigError, r"search.feature_weight must be in \[0, 1\], got 2.0"),
-        ("data__flips", "x", ConfigError, "data.flips must be .*, got 'x'"),
+        ("batches__flips", "x", ConfigError, "batches.flips must be .*, got 'x'"),
         ("data__name", "surfaces", DataError, "'surfaces' is not a data source"),
         ("calibration__hold_out_share", 1.0, ConfigError, "calibration.hold_out_share must be .*, got 1.0"),
     ],

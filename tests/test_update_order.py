@@ -82,12 +82,13 @@ def test_no_update_races_with_a_read(tmp_path, features):
     splits, store = build.load_data(config)[1:]
     build.resolve(config, len(splits.abnormal))
     training = Training(config, tmp_path, splits, store)
-    stages = [(4, "gan"), (8, "gan"), *([(8, "patches")] if features else [])]
+    stages = [(4, "gan"), (8, "gan"), *([(8, "patch_discriminator")] if features else [])]
     for resolution, trains in stages:
         training.model.grow(resolution, trains)
         pairs, updates = unordered(optimized_graph(training.trainer, training.batches.batch(0, 8, 0)))
         assert not pairs
-        trained = training.model.patches if trains == "patches" else training.model.generator
+        model = training.model
+        trained = model.patch_discriminator if trains == "patch_discriminator" else model.generator
         assert updates > 3 * len(trained.trainable_variables)  # two moments, the weight and its average each
 
 

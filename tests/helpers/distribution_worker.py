@@ -23,7 +23,8 @@ def make_model(resolution):
     keras.utils.set_random_seed(0)
     model = SemiAnoGAN(resolution=resolution, latent_size=8, filters_base=64, filters_cap=8)
     # Plain gradient descent: the update is linear in the gradients, which Adam's is not.
-    model.compile(keras.optimizers.SGD(0.01), alpha=0.5, penalty_share=1.0)
+    objective = {"average_decay": 0.995, "synthetic_weight": 0.0, "trim_share": 0.0}
+    model.compile(keras.optimizers.SGD(0.01), alpha=0.5, penalty_share=1.0, **objective)
     model.fade.assign(0.5)
     return model
 

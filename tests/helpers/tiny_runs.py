@@ -18,7 +18,7 @@ TINY = {
     "train.checkpoint_kimages": 0.08,
     "search.iterations": 2,
     "search.candidates": 16,
-    "search.batch_size": 10,
+    "score.batch_size": 10,
 }
 AUGMENTED = {"objective__augment": "color,translation,cutout"}  # for tiny_config
 

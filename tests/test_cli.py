@@ -1,0 +1,164 @@
+"""--config and --config.KEY on the command line: any order, names of files, old spellings, refusals."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from helpers.tiny_runs import ENVIRONMENT
+from semi_anogan import cli
+from semi_anogan.config import MOVED
+
+
+def python(arguments, cwd) -> subprocess.CompletedProcess:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+def test_arguments_are_arranged_with_the_file_first_and_keys_as_they_are_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").touch()
+    arguments = ["--config.data.flips=hv", "--workdir", "w", "--config=own.py", "--config.objective.alpha=1"]
+    expected = [
+        "--config=own.py",
+        "--config.batches.flips=hv",
+        "--workdir",
+        "w",
+        "--config.objective.alpha=1",
+    ]
+    assert cli.arranged(["train", *arguments]) == ["train", *expected]
+    apart = ["--config.features.memory", "5", "--config", "own.py"]
+    assert cli.arranged(["train", *apart]) == ["train", "--config=own.py", "--config.parts.memory", "5"]
+    assert cli.arranged(["train", "--", "--config=own.py"]) == ["train", "--", "--config=own.py"]
+    assert cli.arranged(["train", "--config"]) == ["train", "--config"]  # absl says what is missing
+    assert cli.arranged([]) == []
+
+
+@pytest.mark.parametrize(("old", "new"), MOVED.items())
+def test_old_spellings_on_the_command_line(old, new):
+    assert cli.arranged(["train", f"--config.{old}=1"]) == ["train", f"--config.{new}=1"]
+
+
+@pytest.mark.parametrize(
+    "path", ["folder", "folder.py", "configs/folder.py", "./configs/folder.py", "configs/folder"]
+)
+def test_an_installed_configuration_is_found_by_its_name(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    installed = str(cli.config_folder() / "folder.py")
+    assert cli.arranged(["train", f"--config={path}"], told=True) == ["train", f"--config={installed}"]
+    assert capsys.readouterr().out == f"note: {path} is no file here; taking the installed {installed}\n"
+    assert cli.arranged(["train", f"--config={path}"])[1] == f"--config={installed}"
+    assert capsys.readouterr().out == ""  # told once only
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "my/other/folder.py",
+        "configs/old/folder.py",
+        "/configs/folder.py",
+        "folder.json",
+        "nowhere",
+        "__init__",
+    ],
+)
+def test_another_path_is_left_as_it_is(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.arranged(["train", f"--config={path}"], told=True) == ["train", f"--config={path}"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_that_is_there_comes_before_the_installed_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "folder.py").touch()
+    assert cli.arranged(["train", "--config=configs/folder.py"], told=True)[1] == "--config=configs/folder.py"
+    assert capsys.readouterr().out == ""
+
+
+# Whole commands, which end early
+
+SHOWN = """
+import sys
+from semi_anogan import cli
+config = cli.define_config("shown")
+cli.run(lambda argv: print(cli.config_of(config).to_json()))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config=own.py", "--config.data.size=16", "--config.data.flips=v", "--config.parts.memory=7"],
+        ["--config.data.size=16", "--config.data.flips=v", "--config.features.memory=7", "--config=own.py"],
+        [
+            "--config.batches.flips",
+            "v",
+            "--config",
+            "own.py",
+            "--config.data.size=16",
+            "-config.parts.memory=7",
+        ],
+    ],
+)
+def test_the_order_of_arguments_changes_nothing(arguments, tmp_path):
+    """own.py says another value for one of the three keys, and one of its own in an old spelling."""
+    (tmp_path / "own.py").write_text(
+        "from semi_anogan.config import default_config\n\n\n"
+        "def get_config():\n"
+        "    config = default_config()\n"
+        "    config.data.flips = 'h'\n"
+        "    config.search.batch_size = 5\n"
+        "    return config\n"
+    )
+    done = python(["-c", SHOWN, *arguments], tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = json.loads(done.stdout)
+    assert (config["batches"]["flips"], config["data"]["size"], config["parts"]["memory"]) == ("v", 16, 7)
+    assert config["score"]["batch_size"] == 5 and config["objective"]["alpha"] == 0.5
+    assert not {"flips", "memory"} & {*config["data"], *config["features"]}
+
+
+@pytest.mark.parametrize("name", ["configs/folder.py", "folder"])
+def test_a_command_takes_the_installed_file_and_says_so(name, tmp_path):
+    arguments = ["--config.data.root=missing", f"--config={name}", "--workdir=w"]
+    done = python(["-m", "semi_anogan.train", *arguments], tmp_path)
+    assert done.returncode == 1 and done.stderr == "error: data.root: 'missing' is not a folder\n"
+    installed = cli.config_folder() / "folder.py"
+    assert done.stdout == f"note: {name} is no file here; taking the installed {installed}\n"
+
+
+@pytest.mark.parametrize("path", ["configs/nowhere.py", "my/other/folder.py", "__init__"])
+@pytest.mark.parametrize("others", [[], ["--config.data.root=x"]])
+def test_a_config_file_that_is_nowhere_is_one_line(path, others, tmp_path):
+    done = python(["-m", "semi_anogan.train", *others, f"--config={path}"], tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == (
+        f"error: --config: {path}: no such file here, nor a configuration that is installed; "
+        "installed are caltech256, elpv, folder, mnist, smoke, surface\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--config.data.flips=x", 'batches.flips must be made of the letters "h", "v" and "r", got \'x\''),
+        ("--config.features.memory=-1", "parts.memory must be at least 0, got -1"),
+        ("--config.parts.memory=-1", "parts.memory must be at least 0, got -1"),
+    ],
+)
+def test_a_value_out_of_its_range_is_one_line_under_either_spelling(flag, told, tmp_path):
+    done = python(["-m", "semi_anogan.train", flag, "--workdir=w"], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {told}\n")
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("key", ["data.flisp", "features.memroy", "batches.tile"])
+def test_an_unknown_key_is_one_line_that_names_it(key, tmp_path):
+    done = python(["-m", "semi_anogan.train", f"--config.{key}=1"], tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and f"--config.{key}" in line
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,329 @@
+"""The settings: one table of keys, defaults and ranges, and the old spellings of keys."""
+
+import copy
+import dataclasses
+import importlib
+import inspect
+
+import ml_collections
+import pytest
+
+from semi_anogan import cli
+from semi_anogan.config import MOVED, SECTIONS, Key, check_ranges, default, default_config, flat, words
+from semi_anogan.errors import ConfigError
+from semi_anogan.runs.check_config import check
+
+KEYS = {f"{section}.{name}": key for section, keys in SECTIONS.items() for name, key in keys.items()}
+ANYTHING = Key._field_defaults["holds"]
+
+
+# The table
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_every_key_says_what_it_means_and_has_a_default_in_its_range(name):
+    key = KEYS[name]
+    assert key.about.strip() and key.holds(key.default)
+    assert (key.default is None) == (
+        key.kind is not None
+    )  # a key without a value has a kind, so that it is typed
+    assert key.allowed or key.holds is ANYTHING or key.kind  # a range is told in words
+    assert default(name) == key.default
+
+
+def test_the_configuration_holds_every_key_at_its_default():
+    values = default_config().to_dict()
+    assert (values.pop("name"), values.pop("seed")) == ("surface", 0)
+    assert values == {s: {name: key.default for name, key in keys.items()} for s, keys in SECTIONS.items()}
+    assert default_config() == default_config() and default_config().is_locked
+
+
+def test_the_defaults_and_every_installed_configuration_can_be_run():
+    check(default_config())
+    assert cli.installed_configs() == ["caltech256", "elpv", "folder", "mnist", "smoke", "surface"]
+    for name in cli.installed_configs():
+        check(importlib.import_module(f"semi_anogan.configs.{name}").get_config())
+
+
+def test_words():
+    assert words("") == words(" , ") == () and words("cutout, color") == ("cutout", "color")
+
+
+# Each section's keys are the arguments of what receives it
+
+
+def _receivers():
+    """(section, function, the names that differ there, the defaults that are the function's own)."""
+    from semi_anogan.data.batches import Batches, ImageStore
+    from semi_anogan.data.splits import split
+    from semi_anogan.data.synthetic import TRAINING_KINDS
+    from semi_anogan.networks.latent_search import LatentSearch
+    from semi_anogan.networks.model import FeatureSettings, SemiAnoGAN
+    from semi_anogan.networks.schedule import Schedule
+    from semi_anogan.scoring.detector import Detector
+    from semi_anogan.training.fit_detector import fit_parts
+
+    search = {name: key for name, key in SECTIONS["search"].items() if name not in ("init", "pretrained")}
+    of_model = {name: SECTIONS["search"][name] for name in ("init", "pretrained")}
+    held_out = {"hold_out_share": SECTIONS["calibration"]["hold_out_share"]}
+    false_alarms = {"false_alarm_rate": SECTIONS["calibration"]["false_alarm_rate"]}
+    return [
+        ("objective", SECTIONS["objective"], SemiAnoGAN.compile, {}),
+        # A schedule by itself has no patch discriminator to train.
+        ("schedule", SECTIONS["schedule"], Schedule, {"patch_kimages": 0.0}),
+        ("model", SECTIONS["model"], SemiAnoGAN, {}),
+        # No name, no features; and nothing is fine-tuned where nobody has counted the known images.
+        ("features", SECTIONS["features"], FeatureSettings, {"name": "", "trainable_blocks": 0}),
+        ("search", search, LatentSearch, {}),
+        ("search, of a model", of_model, LatentSearch.of_model, {}),
+        # By themselves batches hold real images only, and the kinds are split into words.
+        (
+            "batches",
+            SECTIONS["batches"],
+            Batches,
+            {"synthetic_share": 0.0, "masks": False, "synthetic_kinds": TRAINING_KINDS},
+        ),
+        ("images", SECTIONS["images"], ImageStore, {}),
+        ("images, of a detector", {"tile": SECTIONS["images"]["tile"]}, Detector, {}),
+        ("score", SECTIONS["score"], Detector, {"components": ()}),  # the text's words
+        ("map", {"map_sigma_px": SECTIONS["map"]["sigma_px"]}, Detector, {}),
+        ("parts", SECTIONS["parts"], fit_parts, {}),
+        ("calibration, of the data", held_out, split, {}),
+        ("calibration, of a detector", false_alarms, Detector.calibrate, {}),
+    ]
+
+
+@pytest.mark.parametrize(("keys", "function", "own"), [pytest.param(*r[1:], id=r[0]) for r in _receivers()])
+def test_a_sections_keys_are_arguments_whose_defaults_stand_in_the_table(keys, function, own):
+    arguments = inspect.signature(function).parameters
+    assert set(keys) <= set(arguments)
+    assert set(own) <= set(keys)
+    for name, key in keys.items():
+        given = arguments[name].default
+        if name in own:
+            assert given == own[name] != key.default
+        else:
+            assert given is inspect.Parameter.empty or given == key.default
+
+
+@pytest.mark.parametrize("section", ["model", "features"])
+def test_the_networks_by_themselves_have_the_tables_defaults(section):
+    from semi_anogan.networks.gan import Discriminator, _GrowingNetwork
+    from semi_anogan.networks.patch_discriminator import PatchDiscriminator
+
+    networks = {"model": (_GrowingNetwork, Discriminator), "features": (PatchDiscriminator,)}
+    named = [
+        (name, argument.default)
+        for network in networks[section]
+        for name, argument in inspect.signature(network).parameters.items()
+        if name in SECTIONS[section] and name != "trainable_blocks"
+    ]
+    assert named and all(value == SECTIONS[section][name].default for name, value in named)
+
+
+def test_the_sections_of_the_model_leave_no_setting_out():
+    from semi_anogan.networks.model import FeatureSettings, SemiAnoGAN
+    from semi_anogan.networks.schedule import Schedule
+
+    def names(function):
+        return set(inspect.signature(function).parameters)
+
+    assert names(SemiAnoGAN.compile) - set(SECTIONS["objective"]) == {"self", "optimizer", "kwargs"}
+    assert {field.name for field in dataclasses.fields(FeatureSettings)} == set(SECTIONS["features"])
+    assert {field.name for field in dataclasses.fields(Schedule)} - set(SECTIONS["schedule"]) == {
+        "resolution"
+    }
+    assert names(SemiAnoGAN) - set(SECTIONS["model"]) == {"features", "encoder", "seed", "kwargs"}
+
+
+def test_the_datas_keys_are_the_catalogues_and_the_options_of_its_sources():
+    from semi_anogan.data import catalog
+
+    options = set()
+    for module, function in catalog.SOURCES.values():
+        source = getattr(importlib.import_module(f"semi_anogan.data.sources.{module}"), function)
+        options |= set(inspect.signature(source).parameters)
+    named = {"name", "reviewed"}
+    assert named <= set(inspect.signature(catalog.load).parameters)
+    assert set(SECTIONS["data"]) - named <= options and not named & options
+    assert all(key.default is None for name, key in SECTIONS["data"].items() if name != "name")
+
+
+# Old spellings
+
+VALUES = {  # another value than the default for each key that has moved
+    "data.tile": True,
+    "data.cache_megabytes": 7,
+    "data.flips": "hv",
+    "data.shift_px": 3,
+    "objective.abnormal_share": 0.75,
+    "objective.synthetic_share": 0.125,
+    "objective.synthetic_kinds": "crack",
+    "objective.masks": False,
+    "objective.top_share": 0.5,
+    "features.patches": False,
+    "features.memory": 12,
+    "features.memory_trim": 0.25,
+    "features.likeness": False,
+    "features.classifier": False,
+    "features.search": True,
+    "search.batch_size": 9,
+}
+
+
+def changed(config) -> dict:
+    """The settings of a configuration that differ from the defaults, by key."""
+    before = flat(default_config().to_dict())
+    return {key: value for key, value in flat(config.to_dict()).items() if before[key] != value}
+
+
+def test_old_spellings_lead_to_keys_that_there_are():
+    assert VALUES.keys() == MOVED.keys()
+    assert not set(MOVED) & set(KEYS) and set(MOVED.values()) <= set(KEYS)
+    assert len(set(MOVED.values())) == len(MOVED)
+
+
+@pytest.mark.parametrize(("old", "value"), VALUES.items())
+def test_an_old_spelling_is_read_and_written_where_the_key_is_now(old, value):
+    new, (section, name) = MOVED[old], old.split(".")
+    in_a_file, at_once, nested = default_config(), default_config(), default_config()
+    setattr(in_a_file[section], name, value)
+    at_once.update_from_flattened_dict({old: value})
+    nested.update({section: {name: value}})
+    of_json = default_config()
+    of_json.update(ml_collections.ConfigDict({section: {name: value}}))
+    for config in (in_a_file, at_once, nested, of_json):
+        assert changed(config) == {new: value}
+        assert getattr(config[section], name) == config[section][name] == value
+        assert name not in config[section].to_dict()
+    assert flat({section: {name: value}}) == {new: value}
+    assert changed(default_config()) == {}  # of another configuration nothing has changed
+
+
+def test_an_old_and_a_new_spelling_are_one_key():
+    config = default_config()
+    config.data.flips = "h"
+    config.batches.flips = "v"
+    assert config.data.flips == config.batches.flips == "v"
+    config.update_from_flattened_dict({"batches.flips": "h", "data.flips": "r"})
+    assert config.batches.flips == "r"
+
+
+def test_a_copy_knows_old_spellings_and_keeps_its_own_values():
+    config = default_config()
+    other = copy.deepcopy(config)
+    assert other == config
+    other.data.flips = "hv"
+    assert (other.batches.flips, config.batches.flips) == ("hv", "") and other != config
+
+
+def test_a_value_of_another_type_is_refused_under_either_spelling():
+    config = default_config()
+    for section in ("data", "batches"):
+        with pytest.raises(TypeError, match="'flips'"):
+            config[section].flips = 3
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [("data", "flisp"), ("batches", "tile"), ("features", "patch"), ("search", "batchsize")],
+)
+def test_an_unknown_key_is_an_error_that_names_it(section, name):
+    config = default_config()
+    with pytest.raises(AttributeError, match=name):
+        setattr(config[section], name, "x")
+    with pytest.raises(AttributeError, match=name):
+        getattr(config[section], name)
+    with pytest.raises((AttributeError, KeyError), match=name):
+        config.update_from_flattened_dict({f"{section}.{name}": "x"})
+    with pytest.raises(KeyError, match=name):
+        config.update({section: {name: "x"}})
+    assert changed(config) == {}
+
+
+# Ranges
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("batches.flips", "hx", 'made of the letters "h", "v" and "r"'),
+        ("batches.shift_px", -1, "at least 0"),
+        ("batches.abnormal_share", 0.0, "above 0"),
+        ("batches.synthetic_share", 1.5, "in (0, 1]"),
+        ("batches.synthetic_kinds", "crack,dent", None),
+        ("images.cache_megabytes", -1, "at least 0"),
+        ("model.resolution", 100, "a power of two from 8 to 1024"),
+        ("model.resolution", 4, "a power of two from 8 to 1024"),
+        ("model.channels", 2, "1 (grey) or 3 (RGB)"),
+        ("model.latent_size", 0, "at least 1"),
+        ("model.top_share", 0.0, "in (0, 1]"),
+        ("features.resolution", 96, "model.resolution times 1, 2, 4, ..."),
+        ("features.trainable_blocks", 17, "0 to 16"),
+        ("features.top_share", 1.01, "in (0, 1]"),
+        ("parts.memory", -1, "at least 0"),
+        ("parts.memory_trim", 1.0, "in [0, 1)"),
+        ("objective.alpha", 0.0, "in (0, 1]"),
+        ("objective.alpha", float("nan"), "in (0, 1]"),
+        ("objective.adversarial", "hinge", "one of non_saturating, wgan_gp"),
+        ("objective.penalty_share", 0.0, "in (0, 1]"),
+        ("objective.synthetic_weight", -0.5, "at least 0"),
+        ("objective.trim_share", 1.0, "in [0, 1)"),
+        ("objective.augment", "color,blur", "made of color, translation, cutout"),
+        ("objective.average_decay", 1.0, "in [0, 1)"),
+        ("schedule.total_kimages", 0.0, "at least 0.001"),
+        ("schedule.start_resolution", 12, "a power of two from 4 to 64"),
+        ("schedule.start_resolution", 128, "a power of two from 4 to 64"),
+        ("schedule.growing_share", 1.0, "in [0, 1)"),
+        ("schedule.batch_size", 0, "at least 1"),
+        ("schedule.learning_rate", 0.0, "above 0"),
+        ("train.distribution", "two", "one of auto, one_device, mirrored, multi_worker"),
+        ("train.log_steps", 0, "at least 1"),
+        ("train.checkpoint_kimages", 0.0, "above 0"),
+        ("score.batch_size", 0, "at least 1"),
+        ("search.init", "noise", "one of encoder, candidates"),
+        ("search.iterations", -1, "at least 0"),
+        ("search.feature_weight", 1.5, "in [0, 1]"),
+        ("search.restarts", 0, "at least 1"),
+        ("calibration.hold_out_share", 1.0, "between 0 and 1"),
+        ("calibration.false_alarm_rate", 0.0, "between 0 and 1"),
+        ("map.sigma_px", -0.5, "at least 0"),
+    ],
+)
+def test_a_value_out_of_its_range_is_named_with_key_and_range(key, value, allowed):
+    config = default_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    told = str(caught.value)
+    assert told.startswith(f"{key} must be {allowed or 'made of '}") and told.endswith(f", got {value!r}")
+
+
+def test_check_ranges_names_the_first_of_a_sections_settings():
+    check_ranges("search", iterations=0, restarts=1)
+    with pytest.raises(ConfigError, match="^search.restarts must be at least 1, got 0$"):
+        check_ranges("search", iterations=5, restarts=0, candidates=0)
+    assert issubclass(ConfigError, ValueError)
+
+
+def test_without_features_their_resolution_does_not_count():
+    config = default_config()
+    config.features.name, config.features.resolution = "", 96
+    check(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"score.components": "memry"}, "score.components must be among residual, .*, got memry"),
+        ({"score.components": "latent_norm,classifier"}, "at least one must make a map"),
+        ({"score.components": "memory", "parts.memory": 0}, "the settings switch off memory; "),
+        ({"score.components": "patches", "features.patches": False}, "the settings switch off patches; "),
+        ({"score.components": "likeness", "features.name": ""}, "the settings switch off likeness; "),
+    ],
+)
+def test_components_that_the_settings_leave_without_a_map_are_named(changes, told):
+    config = default_config()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(ConfigError, match=told):
+        check(config)
