@@ -1,7 +1,7 @@
 """Every setting: its default, its range, what it means. A section holds the arguments of its receiver.
 
 A default and a range stand here alone: the classes that take a setting read both from here. Standard library
-  only, but for `default_config`, so that an edge device needs no more.
+only, but for `default_config`, so that an edge device needs no more.
 """
 
 import functools

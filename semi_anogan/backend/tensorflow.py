@@ -23,7 +23,7 @@ def compile_function(function, model):
     """`function` of tensors as one tf.function; it reads the variables of `model` as they are when called.
 
     XLA only where there is a GPU: on CPU it is several times slower than plain graphs. Several threads may
-      call it at once.
+    call it at once.
     """
     del model  # tf.function captures variables by reference
     return _whatever_memory_is_free(

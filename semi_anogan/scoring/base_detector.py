@@ -16,10 +16,11 @@ from semi_anogan.whole_batches import filled
 class Measurement:
     """What was found for one image, before any statistics of other images come in.
 
-    components float32 [K] in the order of Detector.names (the largest of the tiles where there are several);
-    layers float32 [h, w, S], the map's layers, at the size the generator works at; reconstruction [h, w, C]
-    and difference [h, w] to the image, likewise, or None where no component needs the search;
-    size: the image's own (height, width).
+    Attributes:
+      components: float32 [K] in the order of Detector.names; the largest of the tiles where there are several.
+      layers: float32 [h, w, S], the map's layers, at the size the generator works at.
+      reconstruction, difference: [h, w, C] and [h, w], likewise; None where no component needs the search.
+      size: the image's own (height, width).
     """
 
     components: np.ndarray
@@ -33,9 +34,11 @@ class Measurement:
 class Preparation:
     """From an image of any size to what a model takes of it.
 
-    channels: 1 or 3; resolution: side of the model's maps; image_size: side of the images it takes; tile:
-      whether
-    larger images are cut into overlapping tiles instead of reduced.
+    Attributes:
+      channels: 1 or 3.
+      resolution: side of the model's maps.
+      image_size: side of the images it takes.
+      tile: whether larger images are cut into overlapping tiles, instead of reduced.
     """
 
     channels: int
@@ -72,13 +75,15 @@ class BaseDetector:
     """Measures and judges images of any size; what Detector and the edge runtime share.
 
     A subclass gives `_measure_batch`: images [batch_size, image_size, image_size, channels] -> (components,
-      layers [, reconstructions[, differences]]), as in Measurement with a batch axis; and `_combined`: the
-      layers of one image [h, w, S] -> its map [h, w] before smoothing. `at_once` batches are measured beside
-      each other where a caller lets them overlap, which needs a `_measure_batch` that several threads may
-      call.
+    layers [, reconstructions[, differences]]), as in Measurement with a batch axis; and `_combined`: the
+    layers of one image [h, w, S] -> its map [h, w] before smoothing. `at_once` batches are measured beside
+    each other where a caller lets them overlap, which needs a `_measure_batch` that several threads may call.
 
-    Args: preparation; batch_size: images measured at once; map_sigma_px: Gaussian smoothing of the map, in
-      its pixels; calibration: the Calibration, None for a detector that cannot judge yet.
+    Args:
+      preparation: of the images.
+      batch_size: images measured at once.
+      map_sigma_px: Gaussian smoothing of the map, in its pixels.
+      calibration: the Calibration, None for a detector that cannot judge yet.
     """
 
     at_once = 1

@@ -4,8 +4,8 @@
     threshold
 
 Held-out training images are as noisy as the training data: some "normal" ones may be abnormal. So centre and
-  scale are median and MAD, and scores far off the others are set aside before the threshold is read off
-  (`plausible`).
+scale are median and MAD, and scores far off the others are set aside before the threshold is read off
+(`plausible`).
 """
 
 import dataclasses
@@ -111,13 +111,15 @@ class HeldOut:
 
     Weights and threshold rest on them.
 
-    normal: labelled normal, some may be mislabelled. abnormal: known abnormal images.
-    synthetic: normal images with synthetic defects, which weigh the components beside the abnormal ones.
-    known: where no abnormal image is held out, those that the likeness was fitted to, in its order. They
-      weigh the components that did not train on them; of the likeness counts what the others' discriminant
-      says of each.
-    checked: bool for each normal image, whether it is normal for certain: the threshold bears it, however
-      high it scores. None is by default.
+    Attributes:
+      normal: labelled normal; some may be mislabelled.
+      abnormal: known abnormal images.
+      synthetic: normal images with synthetic defects, which weigh the components beside the abnormal ones.
+      known: where no abnormal image is held out, those that the likeness was fitted to, in its order. They
+        weigh the components that did not train on them; of the likeness counts what the others' discriminant
+        says of each.
+      checked: bool for each normal image, whether it is normal for certain: the threshold bears it, however
+        high it scores. None is by default.
     """
 
     normal: Iterable

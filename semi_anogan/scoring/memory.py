@@ -18,9 +18,9 @@ class Memory:
     """Nearest-patch distances in the features of the last two scales of a pretrained network.
 
     A patch is a position of the finer scale: its features there and, beside them, those of the coarser scale,
-      both averaged over their 3 x 3 neighbourhood, standardised and whitened: reduced to their principal
-      components, each divided by its spread, so that directions in which normal patches hardly vary count as
-      much as those in which they vary most.
+    both averaged over their 3 x 3 neighbourhood, standardised and whitened: reduced to their principal
+    components, each divided by its spread, so that directions in which normal patches hardly vary count as
+    much as those in which they vary most.
 
     Args:
       patches: float32 [K, P], the whitened patches kept.

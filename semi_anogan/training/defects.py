@@ -28,10 +28,12 @@ ENOUGH_FOUND = 3
 class Defects:
     """What is known of defects, before anything is fitted to the features.
 
-    ranked: (example, suspicion) of all images labelled normal, the most suspicious first. found: images that
-      a person found abnormal. trimmed: the training images that look most abnormal. stand_ins: those that
-      stand in for known defects. likeness: the Likeness to the known defects, or to what stands in for them;
-      None without.
+    Attributes:
+      ranked: (example, suspicion) of all images labelled normal, the most suspicious first.
+      found: images that a person found abnormal.
+      trimmed: normal training images that look most abnormal; nothing is learned from them.
+      stand_ins: normal training images that stand in for known defects.
+      likeness: the Likeness to the known defects, or to what stands in for them; None without.
     """
 
     ranked: list[tuple[Example, float]]

@@ -121,8 +121,8 @@ def read_synthetic(config, dataset, splits, most: int = 100):
     """Held-out normal images with synthetic defects of kinds that training does not draw.
 
     None without known abnormal images: what was then trained on synthetic defects alone finds the other
-      synthetic kinds easily, whatever it finds of real ones, and would get the weight (docs/experiments.md,
-      "No known defects").
+    synthetic kinds easily, whatever it finds of real ones, and would get the weight (docs/experiments.md, "No
+    known defects").
     """
     if config.objective.synthetic_weight and splits.abnormal:
         kinds = calibration_kinds(words(config.batches.synthetic_kinds))

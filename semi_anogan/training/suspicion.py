@@ -44,8 +44,8 @@ def rank(
     """All images labelled normal with their suspicion, held-out ones too, the most suspicious first.
 
     The suspicion is the mean of up to three judgements: the scores of the discriminators that known abnormal
-      images trained, the isolation, and the likeness. Each is in robust standard deviations over the images
-      of its part (the training ones score lower as a whole, since the networks know them).
+    images trained, the isolation, and the likeness. Each is in robust standard deviations over the images of
+    its part (the training ones score lower as a whole, since the networks know them).
 
     Args:
       read: (examples, what is shown) -> images; splits: data.splits.Splits.
