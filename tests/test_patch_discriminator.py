@@ -1,5 +1,6 @@
 """The patch discriminator, and a whole model and detector with pretrained features."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -7,38 +8,31 @@ import pytest
 import tensorflow as tf
 
 from semi_anogan.backend import Trainer, make_strategy
-from semi_anogan.config import check, default_config
+from semi_anogan.config import default_config
 from semi_anogan.errors import ConfigError
 from semi_anogan.networks import losses, objective
-from semi_anogan.networks.model import SemiAnoGAN
+from semi_anogan.networks.model import Batch, SemiAnoGAN
 from semi_anogan.networks.patch_discriminator import PatchDiscriminator
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs.build import resolve
+from semi_anogan.runs.check_config import check
+from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.feature_reader import FeatureReader
+from semi_anogan.scoring.memory import Memory
 
-FEATURES = {
-    "name": "efficientnet_lite0",
-    "weights": None,
-    "resolution": 32,
-    "patches": True,
-    "trainable_blocks": 1,
-    "top_share": 0.05,
-    "memory": 20,
-    "likeness": True,
-    "projected": False,
-    "search": False,
-}
+FEATURES = {"name": "efficientnet_lite0", "resolution": 32, "trainable_blocks": 1}
 
 
 def test_the_logit_is_the_bias_less_the_worst_patches():
-    patches = PatchDiscriminator(top_share=0.5)
-    patches.build()
-    patches.bias.assign(2.0)
+    network = PatchDiscriminator(top_share=0.5)
+    network.build()
+    network.bias.assign(2.0)
     evidence = [np.float32([1, 5, 3, -1]).reshape(1, 2, 2, 1), np.float32([7]).reshape(1, 1, 1, 1)]
-    np.testing.assert_allclose(patches.logits(evidence), [2 - (5 + 3) / 2 - 7])
+    np.testing.assert_allclose(network.logits(evidence), [2 - (5 + 3) / 2 - 7])
     where = np.zeros((1, 2, 2, 1), np.float32)
     where[0, 0, 0] = 1  # only the first patch counts; the coarse patch holds it too
-    np.testing.assert_allclose(patches.logits(evidence, where), [2 - 1 - 7])
+    np.testing.assert_allclose(network.logits(evidence, where), [2 - 1 - 7])
 
 
 def test_top_mean_where_nothing_is():
@@ -115,9 +109,10 @@ def test_a_step_trains_every_part(trained):
     assert all(np.isfinite(list(entry.values())).all() for entry in logs)
     assert logs[0]["patch_loss"] > 0 and logs[0]["encoder_loss"] > 0
     changed = {id(v) for v, old in zip(model.variables, before, strict=True) if np.any(np.asarray(v) != old)}
-    for part in (model.encoder.to_latents, model.patches.to_evidence[0], model.patches_average.enter[0]):
+    trained, average = model.patch_discriminator, model.patch_discriminator_average
+    for part in (model.encoder.to_latents, trained.to_evidence[0], average.enter[0]):
         assert id(part.kernel) in changed, part.name
-    assert id(model.patches.features.offsets["block15/project/bias"]) in changed
+    assert id(trained.features.offsets["block15/project/bias"]) in changed
 
 
 def test_the_mixture_by_hand(trained):
@@ -137,7 +132,7 @@ def softplus(x):
 
 
 @pytest.mark.parametrize(
-    "alpha, labels, expected",
+    ("alpha", "labels", "expected"),
     [  # logits 0, 1, -1, 2
         (0.5, (0, 0, 1, 2), (softplus(0) + softplus(-1)) / 2 + (softplus(-1) + 0.25 * softplus(2)) / 1.25),
         (0.5, (0, 0, 1, 1), (softplus(0) + softplus(-1)) / 2 + (softplus(-1) + softplus(2)) / 2),
@@ -146,15 +141,16 @@ def softplus(x):
         (0.5, (0, 0, 0, 0), (softplus(0) + softplus(-1) + softplus(1) + softplus(-2)) / 4),
     ],
 )
-def test_the_loss_of_the_patches_by_hand(alpha, labels, expected):
+def test_the_loss_of_the_patch_discriminator_by_hand(alpha, labels, expected):
     logits = tf.constant([0.0, 1.0, -1.0, 2.0])
     stand_in = types.SimpleNamespace(
-        patches=lambda images, where: (logits, None, None),
+        patch_discriminator=lambda images, where: (logits, None, None),
         objective={"alpha": alpha, "synthetic_weight": 0.25, "trim_share": 0.0},
         sizes={"resolution": 64},
         stage_resolution=32,
     )
-    loss, logs = objective.of_patches(stand_in, None, tf.constant(labels, tf.float32), None)
+    batch = Batch(None, tf.constant(labels, tf.float32), None, None, None, None)
+    loss, logs = objective.of_patch_discriminator(stand_in, batch)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(logs["normal_patch_logit"], 0.5)
 
@@ -171,14 +167,15 @@ def test_each_of_the_two_trainings_moves_its_own_part_only(trained):
             model.generator_average,
             model.discriminator_average,
         ),
-        "patches": (model.patches, model.patches_average),
+        "patch_discriminator": (model.patch_discriminator, model.patch_discriminator_average),
     }
-    for trains, other in (("gan", "patches"), ("patches", "gan")):
+    for trains, other in (("gan", "patch_discriminator"), ("patch_discriminator", "gan")):
         model.grow(16, trains)
         before = {v.path: np.array(v) for v in model.variables}
         logs = Trainer(model, make_strategy("one_device")[0])(model_batch(model, batch))
         moved = {v.path for v in model.variables if np.any(np.asarray(v) != before[v.path])}
-        assert ("patch_loss" in logs, "generator_loss" in logs) == (trains == "patches", trains == "gan")
+        assert ("patch_loss" in logs) == (trains == "patch_discriminator")
+        assert ("generator_loss" in logs) == (trains == "gan")
         for network in parts[trains]:
             assert moved & {v.path for v in network.variables}, network.name
         for network in parts[other]:
@@ -196,43 +193,33 @@ def model_batch(model, batch):
 
 def test_what_is_trained_is_one_of_three():
     model = SemiAnoGAN(resolution=8, latent_size=8, filters_base=64, filters_cap=8)
-    for wrong in ("patches", "generator"):  # it has no patches
+    for wrong in ("patch_discriminator", "generator"):  # it has no patch discriminator
         with pytest.raises(ValueError, match=f"trains must be .*{wrong}"):
             model.grow(8, wrong)
 
 
 def test_the_detector_with_memory_and_without_search(trained):
     model, images, _, _ = trained
-    detector = Detector(model, search={"iterations": 1}, batch_size=4)
-    assert detector.wants("memory") and "memory" not in detector.names
-    detector.remember(detector.draw(images[:6]), size=20)
-    assert detector.names == (
-        "residual",
-        "feature_distance",
-        "discriminator",
-        "latent_norm",
-        "patches",
-        "memory",
-    )
-    detector.calibrate(images[:5], images[6:9], 0.2)
-    quick = Detector(
-        model, batch_size=4, components=("discriminator", "patches", "memory"), memory=detector.memory
-    )
+    drawn = FeatureReader(model, tile=False, batch_size=4).patch_samples(images[:6])
+    memory = Memory.fit([patches.memory for patches in drawn], size=20, seed=0)
+    detector = Detector(model, search={"iterations": 1}, batch_size=4, memory=memory)
+    of_networks = ("residual", "feature_distance", "discriminator", "latent_norm", "patches")
+    assert detector.names == (*of_networks, "memory")
+    calibrated = detector.calibrate(HeldOut(images[:5], images[6:9]), 0.2)
+    assert calibrated.calibration.names == detector.names and calibrated.calibration.normals == 5
+    quick = Detector(model, batch_size=4, components=("discriminator", "patches", "memory"), memory=memory)
     whole, few = next(iter(detector.measure(images[3:4]))), list(quick.measure(images[:4]))[3]
     np.testing.assert_allclose(few.components, whole.components[[2, 4, 5]], rtol=1e-4)
     assert few.reconstruction is None and few.difference is None and whole.difference.shape == (16, 16)
-    assert quick.search is None and few.layers.shape == (
-        16,
-        16,
-        2 + 3 + 1,
-    )  # two resolutions, three strides, the memory
+    # Two resolutions, three strides, the memory.
+    assert quick.search is None and few.layers.shape == (16, 16, 2 + 3 + 1)
     with pytest.raises(ValueError, match="score.components must be among .*, got foo"):
         Detector(model, components=("foo",))
 
 
 def test_map_weights_follow_the_weights_of_the_score(trained):
     model, images, _, _ = trained
-    detector = Detector(model, batch_size=4, components=("discriminator", "patches"))
-    detector.calibrate(images[:5], (), 0.2)
-    object.__setattr__(detector.calibration, "weights", (0.5, 1.5))
+    settings = {"batch_size": 4, "components": ("discriminator", "patches")}
+    fitted = Detector(model, **settings).calibrate(HeldOut(images[:5]), 0.2).calibration
+    detector = Detector(model, **settings, calibration=dataclasses.replace(fitted, weights=(0.5, 1.5)))
     np.testing.assert_allclose(detector._map_weights(), [0.125, 0.125, 0.25, 0.25, 0.25])

@@ -19,7 +19,7 @@ from semi_anogan.scoring.detector import Detector
 FEATURES = {
     "features.name": "efficientnet_lite0",
     "features.resolution": 32,
-    "features.memory": 60,
+    "parts.memory": 60,
     "schedule.total_kimages": 0.064,
     "schedule.patch_kimages": 0.032,
     "schedule.patch_batch_size": 8,
@@ -38,22 +38,30 @@ def finished(tmp_path_factory):
     return folders
 
 
+def calibration_of(folder) -> dict:
+    """The calibration that is written in a run folder."""
+    return json.loads((folder / "detector.json").read_text())["calibration"]
+
+
+def checkpoints_are_the_same(folder, other) -> bool:
+    """Whether nothing was trained between two run folders: names, and the bytes of the newest one."""
+    old, new = (sorted((f / "checkpoints").iterdir()) for f in (folder, other))
+    return [p.name for p in old] == [p.name for p in new] and old[-1].read_bytes() == new[-1].read_bytes()
+
+
 def test_few_known_defects_weigh_what_did_not_train_on_them(finished):
-    fitted = json.loads((finished[3] / "detector.json").read_text())["calibration"]
+    fitted = calibration_of(finished[3])
     weights = dict(zip(fitted["names"], fitted["weights"], strict=True))
     assert set(weights) >= {"discriminator", "patches", "memory", "likeness"}
     assert fitted["method"] == "logistic_regression" and fitted["abnormals"] == 3
     assert weights["discriminator"] == weights["patches"] == 0 and weights["memory"] + weights["likeness"] > 0
     with np.load(finished[3] / "likeness.npz") as file:
-        assert (
-            file["left_out"].shape == (3,)
-            and file["weights0"].shape == (24,)
-            and file["weights2"].shape == (112,)
-        )
+        assert file["left_out"].shape == (3,)
+        assert file["weights0"].shape == (24,) and file["weights2"].shape == (112,)
 
 
 def test_without_known_defects_components_count_as_they_agree_with_the_memory(finished):
-    fitted = json.loads((finished[0] / "detector.json").read_text())["calibration"]
+    fitted = calibration_of(finished[0])
     weights = dict(zip(fitted["names"], fitted["weights"], strict=True))
     assert fitted["method"] == "robust_z_sum" and fitted["abnormals"] == 0
     assert weights["memory"] == max(weights.values()) > 0 and sum(weights.values()) == pytest.approx(1)
@@ -64,10 +72,11 @@ def test_with_many_known_defects_there_is_a_classifier_on_the_features_before_fi
     """What the run's file says, on ImageNet's own features, is the component in scores.csv."""
     assert [(finished[known] / "classifier.npz").exists() for known in (40, 3, 0)] == [True, False, False]
     detector, config = Detector.load(finished[40]), run_folder.load_config(finished[40])
-    assert detector.model.patches_average.features.trainable_blocks > 0 and "classifier" in detector.names
+    assert detector.model.patch_discriminator_average.features.trainable_blocks > 0
+    assert "classifier" in detector.names
     assert all("classifier" not in Detector.load(finished[known]).names for known in (3, 0))
     dataset, splits, _ = build.load_data(config)
-    images = np.stack([detector.cut(dataset.read_image(e))[0] for e in splits.test])
+    images = np.stack([detector.preparation.cut(dataset.read_image(e))[0] for e in splits.test])
     features = [np.asarray(f, np.float64) for f in load_features()(images)]
     pooled = np.concatenate([f.mean((1, 2)) for f in features] + [f.std((1, 2)) for f in features], axis=1)
     with np.load(finished[40] / "classifier.npz") as file:
@@ -79,10 +88,8 @@ def test_with_many_known_defects_there_is_a_classifier_on_the_features_before_fi
 
 @pytest.mark.parametrize("known", [40, 3, 0])
 def test_a_loaded_run_scores_as_the_training_did(finished, known):
-    detector, (dataset, splits, _) = (
-        Detector.load(finished[known]),
-        build.load_data(run_folder.load_config(finished[known])),
-    )
+    detector = Detector.load(finished[known])
+    dataset, splits, _ = build.load_data(run_folder.load_config(finished[known]))
     rows = (finished[known] / "scores.csv").read_text().splitlines()[1:]
     found = [detector.judge(m)[0] for m in detector.measure(dataset.read_image(e) for e in splits.test)]
     np.testing.assert_allclose(found, [float(row.split(",")[2]) for row in rows], rtol=1e-3, atol=1e-3)
@@ -95,9 +102,7 @@ def test_the_end_of_a_run_done_again_says_the_same(finished, tmp_path):
     for name in ("detector.json", "metrics.json", "memory.npz", "likeness.npz"):
         (folder / name).unlink()
     train.run(tiny_config(**{**FEATURES, "data.abnormal_count": 3}), folder)
-    before, after = (
-        json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[3], folder)
-    )
+    before, after = calibration_of(finished[3]), calibration_of(folder)
     assert before["names"] == after["names"]
     np.testing.assert_allclose(after["weights"], before["weights"], rtol=1e-3, atol=1e-6)
     assert after["threshold"] == pytest.approx(before["threshold"], rel=1e-3)
@@ -106,25 +111,18 @@ def test_the_end_of_a_run_done_again_says_the_same(finished, tmp_path):
 def test_settings_of_the_detector_change_without_training_again(finished, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(finished[3], folder)
-    changes = {"data.abnormal_count": 3, "features.memory": 0, "calibration.false_alarm_rate": 0.4}
+    changes = {"data.abnormal_count": 3, "parts.memory": 0, "calibration.false_alarm_rate": 0.4}
     train.run(tiny_config(**{**FEATURES, **changes}), folder)
     assert "calibration.false_alarm_rate was 0.01, now 0.4" in capsys.readouterr().out
-    before, after = (
-        json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[3], folder)
-    )
-    assert (
-        after["names"] == [n for n in before["names"] if n != "memory"]
-        and not (folder / "memory.npz").exists()
-    )
-    assert after["false_alarm_rate"] == 0.4 and run_folder.load_config(folder).features.memory == 0
-    old, new = (sorted((f / "checkpoints").iterdir()) for f in (finished[3], folder))
-    assert [p.name for p in old] == [p.name for p in new] and old[-1].read_bytes() == new[-1].read_bytes()
+    before, after = calibration_of(finished[3]), calibration_of(folder)
+    assert after["names"] == [n for n in before["names"] if n != "memory"]
+    assert not (folder / "memory.npz").exists()
+    assert after["false_alarm_rate"] == 0.4 and run_folder.load_config(folder).parts.memory == 0
+    assert checkpoints_are_the_same(finished[3], folder)
 
 
 def test_reviewed_images_change_the_detector_without_training_again(finished, tmp_path, capsys):
-    """suspicious.csv of the run itself, filled in: the labels stay in it, and the same command with more of
-    them goes on.
-    """
+    """suspicious.csv of the run itself, filled in, from which the same command goes on; the labels stay."""
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder)
     file = folder / "suspicious.csv"
@@ -136,23 +134,17 @@ def test_reviewed_images_change_the_detector_without_training_again(finished, tm
     changes = {"data.abnormal_count": 0, "data.reviewed": str(file)}
     train.run(tiny_config(**{**FEATURES, **changes}), folder)
     said = capsys.readouterr().out
-    assert (
-        f"data.reviewed was None, now {str(file)!r}" in said
-        and f"{file}: 3 images reviewed, 2 of them abnormal" in said
-    )
+    assert f"data.reviewed was None, now {str(file)!r}" in said
+    assert f"{file}: 3 images reviewed, 2 of them abnormal" in said
     labels = {row[0]: row[2] for row in rows[1:4]}
-    assert review.read(file) == labels and not {
-        path for path, _ in suspicious_csv.read_highest(file, 1000)
-    } & set(labels)
-    before, after = (
-        json.loads((f / "detector.json").read_text())["calibration"] for f in (finished[0], folder)
-    )
+    assert review.read(file) == labels
+    assert not {path for path, _ in suspicious_csv.read_highest(file, 1000)} & set(labels)
+    before, after = calibration_of(finished[0]), calibration_of(folder)
     assert before["method"] == after["method"] == "robust_z_sum" and before["threshold"] != after["threshold"]
-    old, new = (sorted((f / "checkpoints").iterdir()) for f in (finished[0], folder))
-    assert [p.name for p in old] == [p.name for p in new] and old[-1].read_bytes() == new[-1].read_bytes()
-    assert all(
-        path not in (folder / "report.html").read_text() for path in labels
-    )  # what has been looked at is not listed again
+    assert checkpoints_are_the_same(finished[0], folder)
+    # What has been looked at is not listed again.
+    report = (folder / "report.html").read_text()
+    assert all(path not in report for path in labels)
 
 
 @pytest.mark.parametrize("name", ["likeness.npz", "memory.npz", "classifier.npz"])
