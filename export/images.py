@@ -23,7 +23,7 @@ def representative(detector, config, path: str | None) -> np.ndarray:
     else:
         dataset, _, _ = build.load_data(config)
         images = (dataset.read_image(e) for e in _evenly(dataset.select("train", "normal")))
-    parts = (detector.cut(image) for image in images)
+    parts = (detector.preparation.cut(image) for image in images)
     return np.stack(list(itertools.islice(itertools.chain.from_iterable(parts), COUNT)))
 
 
