@@ -123,33 +123,40 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
 def test_features_memory_likeness_and_classifier_export(tmp_path):
     """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
     from semi_anogan.networks.model import SemiAnoGAN
+    from semi_anogan.scoring.calibration import HeldOut
+    from semi_anogan.scoring.classifier import Classifier
+    from semi_anogan.scoring.feature_reader import FeatureReader
+    from semi_anogan.scoring.likeness import Likeness
+    from semi_anogan.scoring.memory import Memory
 
     features = {
         "name": "efficientnet_lite0",
         "weights": None,
         "resolution": 32,
-        "patches": True,
+        "patch_discriminator": True,
         "trainable_blocks": 1,
         "top_share": 0.05,
-        "memory": 20,
-        "likeness": True,
         "projected": False,
-        "search": False,
     }
     model = SemiAnoGAN(
         resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=features, seed=1
     )
     images = np.random.default_rng(1).uniform(-1, 1, (24, 32, 32, 1)).astype(np.float32)
     names = ("patches", "memory", "likeness", "classifier")
-    detector = Detector(model, components=names, batch_size=2)
-    drawn = detector.draw(images[:6])
-    # Others are scored below: a patch in the memory is at distance 0, but for rounding.
-    detector.remember(drawn, size=20)
-    detector.recognise(drawn, [(np.clip(image + 0.5, -1, 1), None) for image in images[6:9]])
-    detector.tell_apart(images[:6], np.clip(images[6:9] + 0.5, -1, 1))
-    images = images[9:]
+    reader, brighter = FeatureReader(model, tile=False, batch_size=2), np.clip(images + 0.5, -1, 1)
+    samples = reader.patch_samples(images[:6])
+    detector = Detector(
+        model,
+        components=names,
+        batch_size=2,
+        # Others are scored below: a patch in the memory is at distance 0, but for rounding.
+        memory=Memory.fit([p.memory for p in samples], size=20, seed=0),
+        likeness=Likeness.fit([p.likeness for p in samples], reader.bags([(i, None) for i in brighter[6:9]])),
+        classifier=Classifier.fit(reader.pooled(images[:6]), reader.pooled(brighter[6:9])),
+    )
     assert detector.names == names
-    detector.calibrate(images[:10], np.clip(images[10:] + 0.5, -1, 1), 0.2)
+    detector = detector.calibrate(HeldOut(images[9:19], brighter[19:]), 0.2)
+    images = images[9:]
     write.export(detector, {}, images, tmp_path / "b", ["onnx", "tflite"], [2], ["float32"])
     wanted = detector(images)
     for engine in ("onnx", "tflite"):

@@ -113,11 +113,12 @@ class Detector(BaseDetector):
     def of_config(cls, config, model, **parts) -> "Detector":
         """A detector with a configuration's settings.
 
-        Args: parts: arguments of Detector, memory and the like, or those that replace the configuration's.
+        Args: parts: arguments of Detector, memory and the like, or those that replace the configuration's; of
+          `search` only what it names.
         Raises: RunError for a bad setting.
         """
         settings = {
-            "search": build.search_settings(config),
+            "search": build.search_settings(config, **(parts.pop("search", None) or {})),
             "tile": config.images.tile,
             "map_sigma_px": config.map.sigma_px,
             "batch_size": config.score.batch_size,
