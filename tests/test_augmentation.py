@@ -82,7 +82,7 @@ def test_each_image_by_its_own_draws_and_all_kinds_in_turn():
 
 
 def test_gradient_goes_through():
-    """The augmentation is affine but for the color's means: differences along a direction are the gradient."""
+    """It is affine but for the color's means: differences along a direction are the gradient."""
     images, of = images_of(2), np.random.default_rng(2).random((2, DRAWS), dtype=np.float32)
     kinds, direction = ("color", "translation", "cutout"), images_of(2, seed=5)
     weights = images_of(2, seed=6)

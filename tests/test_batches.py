@@ -229,9 +229,7 @@ def masked(*pixels, shape=(4, 4)):
 
 
 def test_labels_and_masks_of_all_three_kinds():
-    """Normal images and known ones without a mask have all ones, synthetic ones where they differ from a
-    normal image.
-    """
+    """All ones for normal images and known ones without a mask; of synthetic ones, where they differ."""
     mask = masked((1, 2), (1, 3), shape=(8, 8))
     images = {
         "n": np.zeros((8, 8, 1), np.float32),
@@ -292,9 +290,7 @@ def test_synthetic_images_come_from_the_seed_too():
 
 @pytest.mark.parametrize("options", [{"flips": "hvr"}, {"shift_px": 1}, {"flips": "hvr", "shift_px": 1}])
 def test_masks_move_with_their_image(options):
-    """The image is its own mask: dark, bright at the defect. The border is repeated, of the mask as of the
-    image.
-    """
+    """The image, bright at the defect, is its own mask; the border of both is repeated."""
     mask = masked((0, 1), (1, 1), (2, 1), (2, 2))
     images = {"n": flat(-0.5), "a": np.where(mask, 0.5, -0.5).astype(np.float32)[..., None]}
     batches = Source(images, {"a": mask}).batches(abnormal_share=1.0, masks=True, **options)
@@ -321,9 +317,7 @@ def test_a_shift_never_moves_the_defect_out_of_the_image():
 
 
 def test_images_at_the_size_of_the_features():
-    """A store of 8 x 8 pixels for a generator of 4 x 4: twice the shift in pixels, and masks of the same
-    size.
-    """
+    """A store of 8 x 8 pixels for a generator of 4 x 4: twice the shift, and masks of the same size."""
     picture = (np.arange(64, dtype=np.float32) / 64).reshape(8, 8, 1)
     source = Source({"n": picture, "a": flat(0.25)}, {"a": masked((0, 0))})
     batches = source.batches(image_size=8, abnormal_share=1.0, masks=True, shift_px=1)

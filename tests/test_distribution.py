@@ -28,12 +28,10 @@ def variables(results, name) -> list[np.ndarray]:
 
 
 def test_two_replicas_make_the_mean_of_two_single_steps(results):
-    """Every loss term is a mean over the replica's own examples, and the minibatch statistic is the replica's
-    too.
+    """With gradient descent the step on both halves is the mean of the steps on each.
 
-    So with gradient descent the step on both halves is the mean of the steps on each; this holds for weights,
-    moving
-    averages and the running statistic.
+    For every loss term is a mean over the replica's own examples, and so is the minibatch statistic. It holds
+    for weights, moving averages and the running statistic.
     """
     parts = [
         variables(results, name) for name in ("before", "single_a", "single_b", "mirrored", "mirrored_other")
@@ -71,9 +69,7 @@ def free_ports(count):
 
 
 def test_two_processes_train_one_run(tmp_path):
-    """The command twice, told apart by TF_CONFIG only; both keep the same weights, and the first writes the
-    run.
-    """
+    """The command twice, told apart by TF_CONFIG: both keep the same weights, the first writes the run."""
     folder = tmp_path / "run"
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     changes = {

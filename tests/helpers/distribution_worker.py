@@ -1,11 +1,9 @@
-"""One train step and one fit on two logical CPU devices; its own process, as devices are set before
-TensorFlow starts.
+"""One train step and one fit on two logical CPU devices, in a process of its own.
 
-python distribution_worker.py OUTPUT.npz: {single_a, single_b, mirrored}/NNNN are the variables after one step
-on half
-a, on half b and on both halves at once, mirrored_other those of the second replica; loss/... the returned
-losses;
-fit/... the history of `fit`; fit_replica_difference.
+For devices are set before TensorFlow starts. python distribution_worker.py OUTPUT.npz writes
+before/NNNN: the variables before a step; single_a, single_b, mirrored: after one on half a, on half b and on
+both at once; mirrored_other: those of the second replica; loss/...: the returned losses;
+fit/...: the history of `fit`; fit_replicas, fit_replica_difference, fit_change: of its variables.
 """
 
 import sys

@@ -1,11 +1,10 @@
 """What test_jax.py needs of the JAX backend, in a process where TensorFlow cannot be imported.
 
-python jax_worker.py FOLDER: reads FOLDER/given (checkpoint of TensorFlow) and FOLDER/inputs.npz; writes
-FOLDER/run, a
-whole run, and FOLDER/results.npz. Keys: outputs/N of the given checkpoint's averaged networks; loss/NAME and
-step/NNNN
-of one more step from it; augmented/N images and masks; run_outputs/N of the run's; fit/NAME, fit_change,
-fit_seed_change of a `fit`.
+python jax_worker.py FOLDER: reads FOLDER/given (a checkpoint of TensorFlow) and FOLDER/inputs.npz; writes
+FOLDER/run, a whole run, and FOLDER/results.npz with the keys
+outputs/N: of the given checkpoint's averaged networks; loss/NAME, step/NNNN: of one more step from it;
+augmented/N: images and masks; run_outputs/N: of the run's averaged networks;
+fit/NAME, fit_change, fit_seed_change: of a `fit`.
 """
 
 import os
@@ -35,7 +34,7 @@ from semi_anogan.backend import Trainer, make_strategy  # noqa: E402
 from semi_anogan.config import AUGMENTATIONS  # noqa: E402
 from semi_anogan.networks.augmentation import augment  # noqa: E402
 from semi_anogan.runs import build, checkpoint  # noqa: E402
-from semi_anogan.runs import folder as run_folder
+from semi_anogan.runs import folder as run_folder  # noqa: E402
 from semi_anogan.training import loop as training  # noqa: E402
 
 

@@ -1,6 +1,4 @@
-"""The smallest run there is, as a config, as a command and as a process; shared by the tests of whole
-trainings.
-"""
+"""The smallest run there is, as a config, a command and a process, for the tests of whole trainings."""
 
 import os
 import pathlib
@@ -23,8 +21,7 @@ TINY = {
     "search.candidates": 16,
     "score.batch_size": 10,
 }
-# One thread, so that sums are taken in the same order in each run; and nothing inherited that changes the
-# run.
+# One thread, so that sums are taken in the same order in each run; nothing inherited that changes the run.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 ENVIRONMENT = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 ENVIRONMENT.pop("TF_CONFIG", None)
@@ -32,9 +29,7 @@ AUGMENTED = {"objective__augment": "color,translation,cutout"}  # for tiny_confi
 
 
 def tiny_config(**changes):
-    """configs/smoke.py with TINY and further changes by flattened key, dots written as __ where they are
-    keywords.
-    """
+    """configs/smoke.py with TINY and further changes: keys whose dot is written as __."""
     from semi_anogan.configs.smoke import get_config
 
     config = get_config()
@@ -90,9 +85,7 @@ def augment_draws(inputs) -> np.ndarray:
 
 
 def averaged_outputs(model, inputs) -> list[np.ndarray]:
-    """Images, logits, features and evidence of the averaged networks for inputs["latents"] and
-    inputs["images"].
-    """
+    """Images, logits, features and evidence of the averaged networks, for the inputs' latents and images."""
     from semi_anogan.backend import compile_function
 
     def outputs(latents, images):

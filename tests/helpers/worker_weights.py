@@ -1,6 +1,4 @@
-"""python worker_weights.py OUTPUT.npz [semi_anogan.train's arguments]: the command, which also keeps its own
-weights.
-"""
+"""python worker_weights.py OUTPUT.npz [semi_anogan.train's arguments]: it also keeps its own weights."""
 
 import runpy
 import sys
