@@ -129,9 +129,7 @@ def flip_data(raw):
 
 
 def flip_directory(field, value):
-    """A field of the first entry of the archive's directory (APPNOTE.TXT 4.3.12): 8 flags, 10 compression
-    method.
-    """
+    """A field of the archive's first directory entry (APPNOTE.TXT 4.3.12): 8 flags, 10 compression."""
 
     def damage(raw):
         at = raw.index(b"PK\x01\x02") + field
@@ -225,7 +223,7 @@ def test_failed_write_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, name,
     raw = earlier.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(f"semi_anogan.{name}", function)
-        with pytest.raises(CheckpointError, match=rf"step_00000002\.npz: cannot be written: No space left"):
+        with pytest.raises(CheckpointError, match=r"step_00000002\.npz: cannot be written: No space left"):
             save_steps(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == [earlier.name] and earlier.read_bytes() == raw
     assert checkpoint.restore_latest(tmp_path, empty())["step"] == 1

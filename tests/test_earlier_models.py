@@ -1,7 +1,7 @@
 """Models that an earlier version saved: tests/data/before holds two, with all their variables.
 
-model.keras has random values; model_with_features.keras, packed anew, has another constant in each variable.
-The version that saved them called the patch discriminator "patches" and kept the whole section `features` of the
+model.keras has random values; model_with_features.keras, packed anew, another constant in each variable. The
+version that saved them called the patch discriminator "patches", and kept the whole section `features` of the
 configuration with the model.
 """
 

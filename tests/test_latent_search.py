@@ -65,9 +65,7 @@ def loss_and_gradient(image, latent, weight):
 
 
 def adam_by_hand(image, latent, weight, rate, iterations, steps):
-    """Kingma & Ba 2015, algorithm 1, with the rate falling linearly to a tenth; latents and losses at each
-    step.
-    """
+    """Latents and losses at each step of Kingma & Ba 2015, algorithm 1; the rate falls to a tenth."""
     latent = np.asarray(latent, np.float64)
     moment, velocity, latents, found = 0.0, 0.0, [latent], []
     for t in range(1, steps + 1):
@@ -196,9 +194,7 @@ def test_restarts_never_make_it_worse():
 
 
 class Bowl:
-    """One latent, four equal pixels: loss |x - z| without features, whose Adam path overshoots and comes
-    back.
-    """
+    """One latent, four equal pixels: the loss is |x - z|, and Adam's path overshoots and comes back."""
 
     latent_size = 1
     variables = ()
@@ -234,9 +230,7 @@ def bowl_path(target, start, rate, iterations):
 
 
 def stopped_by_hand(target, path, patience):
-    """(best loss, steps) with an early stop: each latent of the path is judged until `patience` in a row were
-    no better.
-    """
+    """(best loss, steps) with an early stop: once `patience` latents of the path in a row were no better."""
     best, stale, steps = np.inf, 0, 0
     for z in path[:-1]:
         loss = abs(z - target)
@@ -248,9 +242,7 @@ def stopped_by_hand(target, path, patience):
 
 
 def test_patience_stops_an_image_whatever_the_others_do():
-    """A stopped image stays as it was while the batch goes on, though its latents would come to a better
-    place later.
-    """
+    """A stopped image stays as it was while the batch goes on, though a better place would come later."""
     rate, iterations, patience = 0.4, 60, 3
     search = bowl_search(iterations=iterations, patience=patience, learning_rate=rate)
     start = float(search.candidates[0, 0])
@@ -292,9 +284,7 @@ def test_an_image_its_own_start_makes_has_nothing_to_improve():
 
 
 def test_creeping_is_no_progress_but_counts():
-    """Each step gains 1e-4 of the loss, less than 1e-3: the image stops, with the best of the latents it has
-    judged.
-    """
+    """Each step gains 1e-4 of the loss, less than 1e-3: the image stops, with the best latents judged."""
     search = bowl_search(iterations=50, patience=6, learning_rate=0.01)
     start = float(search.candidates[0, 0])
     path = bowl_path(start + 100, start, 0.01, 50)

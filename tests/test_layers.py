@@ -24,9 +24,7 @@ def test_leaky_relu_by_hand():
 
 
 def test_leaky_relu_gradients_by_hand():
-    """Of sum(y^2) / 2: slope y = slope^2 x, with slope 1 at 0 and above, else 0.2; of the squared norm of
-    that: 2 slope^4 x.
-    """
+    """Of sum(y^2) / 2 it is slope^2 x, of the squared norm of that 2 slope^4 x; slope is 1 or 0.2."""
     x = ops.convert_to_tensor(np.float32([-5.0, -1e-20, 0.0, 1e-20, 3e8, 2.0]))
 
     def first(x):

@@ -1,6 +1,4 @@
-"""SemiAnoGAN: fit with every form of data, the losses by hand, growth, moving averages, and Keras' own save
-and load.
-"""
+"""SemiAnoGAN: fit with all forms of data, losses by hand, growth, moving averages, Keras' save and load."""
 
 import keras
 import numpy as np
@@ -31,7 +29,7 @@ def images_of(count, seed=0, low=-1.0, high=1.0):
 
 
 def compiled(alpha=0.5, adversarial="non_saturating", seed=0, eager=True, **settings):
-    """A compiled model, with the same weights each time; without further settings its loss is the mixture alone.
+    """A compiled model, with the same weights each time; its loss is the mixture alone, or as set.
 
     eager: steps are not traced, which is faster for a few.
     """
@@ -403,9 +401,7 @@ def test_grow_decides_what_a_step_trains():
 
 
 def test_images_are_brought_to_the_stage():
-    """At 4 x 4: means of 2 x 2 pixels. Fading in 8 x 8 at 0.25: a quarter the image, three quarters those
-    means.
-    """
+    """At 4 x 4 means of 2 x 2 pixels; at 8 x 8 and fade 0.25 a quarter the image, the rest those means."""
     images = images_of(3)
     means = images.reshape(3, 4, 2, 4, 2).mean(axis=(2, 4))[..., None]
     faded = 0.25 * images + 0.75 * means.repeat(2, axis=1).repeat(2, axis=2)

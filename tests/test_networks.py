@@ -158,9 +158,7 @@ def test_untrained_images_vary_about_as_much_as_photographs(resolution):
 
 @pytest.mark.parametrize("resolution, smaller", [(64, 16), (64, 8), (16, 8)])
 def test_detail_counts_from_32_pixels_on_and_at_full_resolution(resolution, smaller):
-    """A contrast ten times as high leaves `detail` as it was: with the image's own kernel at 0 nothing
-    changes.
-    """
+    """Ten times the contrast leaves `detail` as it was: with the image's own kernel at 0 nothing changes."""
     discriminator = with_weights(Discriminator(resolution=resolution, filters_base=64, filters_cap=8))
     images = tensor(2, resolution, resolution, 1)
     kernel = discriminator.get_layer(f"from_image_{resolution}").kernel
@@ -270,9 +268,7 @@ def test_evidence_is_taken_off_the_logit(discriminator):
 
 
 def test_only_evidence_where_asked_for_counts(discriminator):
-    """Of 256 pixels 13 count at 16 x 16, of 64 at 8 x 8 it is 3; the mask holds 4 of the ones, and touches
-    one of the others.
-    """
+    """13 of 256 pixels count at 16 x 16, 3 of 64 at 8 x 8; the mask has 4 of the former, 1 of the latter."""
     images = tensor(2, 16, 16, 3)
     logits, _, evidence = discriminator(images)
     where = np.zeros((2, 16, 16, 1), np.float32)
@@ -317,9 +313,7 @@ def test_encoder_gives_latents_and_has_a_gradient_in_every_layer():
 
 
 def test_evidence_map_says_where(discriminator):
-    """A change of one pixel changes the evidence only around it (but for the unit of `detail`, left out
-    here).
-    """
+    """A change of one pixel changes the evidence only around it (the unit of `detail` is left out here)."""
     images = tensor(1, 16, 16, 3)
     kernel = discriminator.get_layer("from_image_16").kernel
     kernel.assign(numpy(kernel) * np.repeat(np.float32([1, 0]), 3)[:, None])

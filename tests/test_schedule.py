@@ -95,8 +95,8 @@ def test_errors_name_key_and_value(key, value):
 
 
 def test_the_patch_discriminator_follows_the_gan():
-    # 10,000 images of the GAN as before, then 1,000 of the patch discriminator; each step 10 of these, so steps are
-    # hundredths.
+    # 10,000 images of the GAN as before, then 1,000 of the patch discriminator; each step has 10 of these, so
+    # steps are hundredths.
     schedule = Schedule(16, 10.0, patch_kimages=1.0, patch_batch_size=10, patch_learning_rate=0.02)
     assert schedule.gan_images == 10000 and schedule.total_images == 11000
     assert schedule.stage(9999).trains == "gan"

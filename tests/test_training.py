@@ -1,6 +1,4 @@
-"""The training loop: exact resume after any death, stopping, going back when it diverges, and what it
-refuses.
-"""
+"""The training loop: exact resume after any death, stopping, going back on divergence, refusals."""
 
 import concurrent.futures
 import csv
@@ -46,9 +44,7 @@ def whole_run(folder):
 
 
 def killed_run(folder):
-    """The same, killed three times at random; the second time it leaves a damaged and a half-written
-    checkpoint.
-    """
+    """The same, killed three times at random; once it leaves a damaged and a half-written checkpoint."""
     rng, codes = random.Random(6), []
     for low, high in ((0, 20), (25, 50), (55, 80)):
         process = start(train_command(folder), f"{folder}.log")
@@ -258,7 +254,8 @@ def test_no_known_abnormal_images_is_plain_anogan_to_the_bit(tmp_path):
     kernels = [keras.ops.convert_to_numpy(job.model.discriminator.to_logit.kernel) for job in (plain, some)]
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
     # The steps in a process of one thread: with several, sums may be taken in another order.
-    command = f"import pathlib, test_training as t; t.assert_alpha_counts_for_nothing(pathlib.Path({str(tmp_path / 'one')!r}))"
+    call = f"t.assert_alpha_counts_for_nothing(pathlib.Path({str(tmp_path / 'one')!r}))"
+    command = f"import pathlib, test_training as t; {call}"
     done = subprocess.run(
         [sys.executable, "-c", command], cwd=ROOT / "tests", env=ONE_THREAD, capture_output=True, text=True
     )
@@ -266,9 +263,7 @@ def test_no_known_abnormal_images_is_plain_anogan_to_the_bit(tmp_path):
 
 
 def assert_alpha_counts_for_nothing(folder):
-    """Without known abnormal images three steps at alpha 0.5 leave the weights of three at alpha 1, to the
-    bit.
-    """
+    """Without known abnormal images steps at alpha 0.5 leave the weights of those at alpha 1, to the bit."""
     plain = three_steps(folder / "plain", objective__alpha=1.0)
     none = three_steps(folder / "none", objective__alpha=0.5, data__abnormal_count=0)
     for a, b in zip(weights(plain.model), weights(none.model), strict=True):

@@ -29,9 +29,7 @@ def optimized_graph(trainer, batch):
 
 
 def unordered(graph):
-    """(pairs of an update and another access of the same variable of which neither waits for the other,
-    number of updates).
-    """
+    """(pairs of an update and an access of one variable, neither of which waits for the other; updates)."""
     nodes = {node.name: node for node in graph.node}
     inputs = {name: [i.lstrip("^").split(":")[0] for i in node.input] for name, node in nodes.items()}
     before = {}  # name -> itself and all it waits for, as bits
@@ -72,9 +70,7 @@ def unordered(graph):
 
 @pytest.mark.parametrize("features", ["", "efficientnet_lite0"])
 def test_no_update_races_with_a_read(tmp_path, features):
-    """Such a race made two runs differ once in some twenty: the penalty read biases before or after Adam had
-    moved them.
-    """
+    """Such a race made one run in some twenty differ: the penalty read biases before or after Adam's step."""
     from semi_anogan.runs import build
     from semi_anogan.training.loop import Training
 
