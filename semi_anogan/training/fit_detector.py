@@ -95,7 +95,8 @@ def fit_parts(
         parts["memory"] = Memory.fit([p.memory for p in drawn.values()], memory, seed, memory_trim, checked)
     # Of few known defects it learns little, and none are held out that would say how much it is worth.
     if "classifier" in wanted and splits.held_out_abnormal:
-        normal = [e for e in splits.normal if e not in set(defects.trimmed)]
+        trimmed = set(defects.trimmed)
+        normal = [e for e in splits.normal if e not in trimmed]
         of_normal = reader.pooled(read(normal, "features of normal"))
         parts["classifier"] = Classifier.fit(
             of_normal, reader.pooled(read(splits.abnormal, "features of known abnormal"))

@@ -1,0 +1,174 @@
+"""What fit_detector writes to a run folder, and what it leaves there when it is cut off."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from helpers import strange as made_up
+from helpers.strange import example
+from helpers.trained import tiny_model
+from semi_anogan.data import review
+from semi_anogan.data.splits import Splits
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.runs import suspicious_csv
+from semi_anogan.scoring.detector import Detector
+from semi_anogan.training.defects import Defects
+from semi_anogan.training.fit_detector import fit_detector, trusted_components, wanted_parts
+
+FITTED = ("memory.npz", "likeness.npz", "classifier.npz")
+FILES = {*FITTED, "suspicious.csv", "detector.json"}
+
+
+@pytest.fixture(scope="module")
+def known():
+    """A config, a model and data of 24 normal and 6 known abnormal images, 12 and 8 more held out."""
+    config, model, dataset, splits = made_up.make()
+    config.score.components = "discriminator,patches,memory,likeness,classifier"
+    abnormal = made_up.of_known(14)
+    normal = [e for e in splits.normal if not e.mislabelled]
+    return config, model, dataset, Splits(normal[:24], abnormal[:6], normal[24:36], abnormal[6:], [])
+
+
+@pytest.fixture(scope="module")
+def finished(known, tmp_path_factory):
+    """(folder, detector) of an end that nothing disturbed; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, fit_detector(known[0], folder, *known[1:])
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def arrays_of(path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def fill_in(folder, labels):
+    """Writes labels into a suspicious.csv, as a person does."""
+    path = folder / "suspicious.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    rows = [[name, value, labels.get(name, label)] for name, value, label in rows]
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+
+
+def test_each_part_is_written_with_the_calibration_and_the_ranking(known, finished):
+    folder, detector = finished
+    _, _, _, splits = known
+    assert set(files_of(folder)) == FILES
+    for file in FITTED:
+        part = getattr(detector, file.removesuffix(".npz"))
+        found, expected = arrays_of(folder / file), part.arrays()
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value)
+    assert json.loads((folder / "detector.json").read_text()) == detector.state()
+    assert detector.names == ("discriminator", "patches", "memory", "likeness", "classifier")
+    assert detector.calibration.abnormals == 8 and detector.calibration.trusted == ()
+    with open(folder / "suspicious.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["path"] for row in rows} == {e.path for e in splits.normal + splits.held_out_normal}
+    suspicions = [float(row["suspicion"]) for row in rows]
+    assert suspicions == sorted(suspicions, reverse=True) and not any(row["label"] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["memory", "likeness", "classifier"])
+def test_a_part_that_is_no_longer_wanted_is_removed(known, finished, tmp_path, name):
+    """The folder is that of an earlier end with all three; the labels in its suspicious.csv stay."""
+    config, model, dataset, splits = known
+    for file, content in files_of(finished[0]).items():
+        (tmp_path / file).write_bytes(content)
+    labels = {splits.normal[3].path: "normal", splits.held_out_normal[0].path: "abnormal"}
+    fill_in(tmp_path, labels)
+    config = config.copy_and_resolve_references()
+    config.parts[name] = 0 if name == "memory" else False
+    detector = fit_detector(config, tmp_path, model, dataset, splits)
+    assert set(files_of(tmp_path)) == FILES - {f"{name}.npz"}
+    assert name not in detector.names and len(detector.names) == 4
+    assert review.read(tmp_path / "suspicious.csv") == labels
+
+
+def test_without_known_images_held_out_there_is_no_classifier(known, finished, tmp_path):
+    config, model, dataset, splits = known
+    for file, content in files_of(finished[0]).items():
+        (tmp_path / file).write_bytes(content)
+    few = dataclasses.replace(splits, held_out_abnormal=[])
+    detector = fit_detector(config, tmp_path, model, dataset, few)
+    assert set(files_of(tmp_path)) == FILES - {"classifier.npz"} and detector.classifier is None
+    # Each of the six is judged by the likeness to the others.
+    assert detector.calibration.abnormals == 6 and detector.calibration.method == "logistic_regression"
+
+
+def test_without_pretrained_features_only_ranking_and_calibration_are_written(known, tmp_path):
+    config, _, dataset, splits = known
+    config = config.copy_and_resolve_references()
+    config.features.name, config.score.components = "", "discriminator"
+    detector = fit_detector(config, tmp_path, tiny_model(resolution=16), dataset, splits)
+    assert set(files_of(tmp_path)) == {"suspicious.csv", "detector.json"}
+    assert detector.names == ("discriminator",)
+    assert len(suspicious_csv.read_highest(tmp_path / "suspicious.csv", 100)) == 36
+
+
+@pytest.mark.parametrize(("owner", "step"), [(Detector, "calibrate"), (run_folder, "write_json")])
+def test_an_end_that_is_cut_off_leaves_no_finished_run_and_can_be_done_again(
+    known, finished, tmp_path, monkeypatch, owner, step
+):
+    """Whatever step it is cut off at; the labels that a person has filled in outlive it."""
+    config, model, dataset, splits = known
+    earlier = files_of(finished[0])["suspicious.csv"]
+    (tmp_path / "suspicious.csv").write_bytes(earlier)
+    labels = {splits.normal[3].path: "normal"}
+    fill_in(tmp_path, labels)
+
+    def cut_off(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step, cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            fit_detector(config, tmp_path, model, dataset, splits)
+    # Without detector.json a run is not taken for a finished one.
+    left = set(files_of(tmp_path))
+    assert left == (FILES - {"detector.json"} if step == "write_json" else {"suspicious.csv"})
+    assert review.read(tmp_path / "suspicious.csv") == labels
+    again = fit_detector(config, tmp_path, model, dataset, splits)
+    assert set(files_of(tmp_path)) == FILES and review.read(tmp_path / "suspicious.csv") == labels
+    before, after = finished[1].calibration, again.calibration
+    np.testing.assert_allclose(after.weights, before.weights, rtol=1e-3, atol=1e-6)
+    assert after.threshold == pytest.approx(before.threshold, rel=1e-3)
+
+
+def test_parts_are_wanted_where_features_settings_and_components_allow_them(known):
+    config = known[0].copy_and_resolve_references()
+    config.score.components = ""
+    assert wanted_parts(config) == {"memory", "likeness", "classifier"}
+    config.score.components = "patches,memory,likeness"
+    assert wanted_parts(config) == {"memory", "likeness"}
+    config.parts.memory = 0
+    assert wanted_parts(config) == {"likeness"}
+    config.features.name = ""
+    assert wanted_parts(config) == set()
+
+
+@pytest.mark.parametrize(
+    ("weight", "kinds", "stand_ins", "trusted"),
+    [
+        (0.25, "crack", 0, ("patches", "likeness")),
+        (0.25, "crack", 4, ("patches", "likeness")),
+        (0.25, "", 4, ("likeness",)),
+        (0.0, "crack", 4, ("likeness",)),
+        (0.0, "crack", 0, ()),
+        (0.25, "", 0, ()),
+    ],
+)
+def test_what_learned_from_expected_kinds_or_hidden_defects_is_trusted(
+    known, weight, kinds, stand_ins, trusted
+):
+    config = known[0].copy_and_resolve_references()
+    config.objective.synthetic_weight, config.batches.synthetic_kinds = weight, kinds
+    found = Defects([], [], [], [example(str(i)) for i in range(stand_ins)], None)
+    assert trusted_components(config, found) == trusted
