@@ -8,9 +8,7 @@ from semi_anogan.scoring import calibration
 
 
 def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
-    """One component, 30 held-out images 0 to 29: 20 calibrate, the largest of them is the threshold, and what
-    of the rest lies above counts.
-    """
+    """One component, 30 held-out images 0 to 29: the largest of the 20 that calibrate is the threshold."""
     normal = np.arange(30.0)[:, None]
     components = {
         "normal": normal,
@@ -37,9 +35,9 @@ def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
         assert found["recall"] == 0.5 and found["calibrated_on"] == 20
 
 
-def test_a_finished_run_is_measured_as_it_was_calibrated(smoke_run, smoke_detector):
+def test_a_finished_run_is_taken_as_it_was_calibrated(smoke_run, smoke_detector):
     """The components that the benchmark takes give the run's own weights and threshold."""
-    detector, components = false_alarms.measured(smoke_run)
+    detector, components = false_alarms.detector_and_components(smoke_run)
     fitted = detector.fuse(
         components["normal"], components["abnormal"], 0.01, components["synthetic"], components["known"]
     )
@@ -56,7 +54,7 @@ def test_several_runs_are_summed_up_in_the_last_rows(monkeypatch):
     detector = type(
         "Detector", (), {"fuse": lambda self: None, "calibration": type("Calibration", (), {"trusted": ()})}
     )
-    monkeypatch.setattr(false_alarms, "measured", lambda folder: (detector(), folder[-1]))
+    monkeypatch.setattr(false_alarms, "detector_and_components", lambda folder: (detector(), folder[-1]))
 
     def observed(fuse, components, rate, seed):
         return {"calibrated_on": 20, "held_out": rates[components, seed], "test": 0.0, "recall": 1.0}

@@ -1,4 +1,7 @@
-"""Speed of a bundle's formats beside the trained model's own tf.function, one after the other in one process."""
+"""Speed of a bundle's formats beside the trained model's own tf.function, one after the other in one process.
+
+What is timed is one search step (without search: one score) and a whole image.
+"""
 
 import numpy as np
 
@@ -22,10 +25,9 @@ HEADER = [
 
 
 def run(bundle_folder, workdir) -> str:
-    """Markdown: for each batch size of the bundle, one search step (without search: one score) and a whole
-    image, with its
-    preparation, search, fusion and map, of the trained model in TensorFlow and of every CPU engine and
-    precision.
+    """Markdown: for each batch size of the bundle the trained model in TensorFlow and every CPU engine.
+
+    A whole image is timed with its preparation, search, fusion and map.
 
     Raises: RunError where the run or the bundle cannot be used, or they do not belong together.
     """
@@ -46,12 +48,14 @@ def run(bundle_folder, workdir) -> str:
     iterations = f"at most {search['iterations']} iterations of search" if search else "no search"
     size = bundle.values["images"]
     return (
-        f"Machine: {machine()}{_versions()}. Model of {size['resolution']} x {size['resolution']}, images taken at "
-        f"{size['image_size']} x {size['image_size']}, {iterations}; the shortest of several timings.\n\n{table(header, rows)}"
+        f"Machine: {machine()}{_versions()}. Model of {size['resolution']} x {size['resolution']}, "
+        f"images taken at {size['image_size']} x {size['image_size']}, {iterations}; "
+        f"the shortest of several timings.\n\n{table(header, rows)}"
     )
 
 
 def _rows(bundle, workdir) -> list[list]:
+    """The rows of the table: of each batch size TensorFlow first, then each engine and precision."""
     config = run_folder.load_config(workdir)
     dataset, splits, _ = build.load_data(config)
     programs = [p for p in bundle.values["programs"] if p["format"] in ("onnx", "tflite")]
@@ -62,18 +66,17 @@ def _rows(bundle, workdir) -> list[list]:
         detector = load_detector(workdir, batch_size=batch)
         own = _tensorflow_step(detector, batch), _whole(detector, images)
         rows.append([batch, "TensorFlow", "float32", *_beside(own, own)])
-        for engine, precision in dict.fromkeys(
-            (p["format"], p["precision"]) for p in programs if p["batch"] == batch
-        ):
-            rows.append(
-                [batch, engine, precision, *_beside(_engine(bundle, engine, precision, batch, images), own)]
-            )
+        kinds = dict.fromkeys((p["format"], p["precision"]) for p in programs if p["batch"] == batch)
+        for engine, precision in kinds:
+            seconds = _engine(bundle, engine, precision, batch, images)
+            rows.append([batch, engine, precision, *_beside(seconds, own)])
     return rows
 
 
 def _tensorflow_step(detector, batch: int) -> float:
-    """Seconds of one search step of a batch as a tf.function, the arrays staying tensors; without search of
-    one score.
+    """Seconds of one search step of a batch (without search: one score) as a tf.function.
+
+    The arrays stay tensors.
     """
     from keras import ops
 
@@ -88,6 +91,7 @@ def _tensorflow_step(detector, batch: int) -> float:
 
 
 def _engine(bundle, engine: str, precision: str, batch: int, images) -> tuple[float, float]:
+    """Seconds of one program call and of a whole image."""
     from semi_anogan.export.runtime.detector import EdgeDetector
 
     edge = EdgeDetector(bundle, engine, precision, batch)
@@ -107,6 +111,7 @@ def _inputs(shapes: dict) -> dict[str, np.ndarray]:
 
 
 def _beside(seconds: tuple, own: tuple) -> list[float]:
+    """The cells of a row: milliseconds, and how many times as fast as TensorFlow's own."""
     return [figure for s, o in zip(seconds, own, strict=True) for figure in (1e3 * s, o / s)]
 
 

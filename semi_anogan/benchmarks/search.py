@@ -1,6 +1,4 @@
-"""What a longer search brings: the search loss's AUROC after few and after many steps, started by the encoder
-and by candidates.
-"""
+"""What a longer search brings: AUROC of the search loss after few and many steps, by what it starts from."""
 
 import time
 
@@ -25,11 +23,14 @@ HEADER = [
 
 
 def run(folder: str, iterations: list[int], most_images: int) -> str:
-    """Markdown: a row for each start and number of iterations, without early stop, on test images of a
-    finished run.
+    """Markdown: a row for each start and number of iterations, without early stop, on a run's test images.
 
-    Args: most_images: of the test images, half of them normal where there are so many; drawn at random, the
-      same for all rows.
+    Args:
+      folder: of the finished run.
+      iterations: numbers of steps.
+      most_images: of the test images, half of them normal where there are so many; drawn at random, the same
+        for all rows.
+
     Raises: RunError for a folder without a finished run, or one that does not search.
     """
     config = run_folder.load_config(folder)
@@ -44,15 +45,18 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
         if start == "encoder" and encoder is None:
             continue
         for count in iterations:
-            figures = measured(config, model, count, images, abnormal)
+            figures = figures_of(config, model, count, images, abnormal)
             rows.append([start, count, *figures])
             print(f"{start}, {count} iterations: AUROC {figures[0]:.3f}", flush=True)
-    about = f"{np.count_nonzero(~abnormal)} normal and {np.count_nonzero(abnormal)} abnormal test images"
-    return f"Machine: {machine()}. {about}; lambda = {config.search.feature_weight}.\n\n{table(HEADER, rows)}"
+    about = (
+        f"{np.count_nonzero(~abnormal)} normal and {np.count_nonzero(abnormal)} abnormal test images; "
+        f"lambda = {config.search.feature_weight}"
+    )
+    return f"Machine: {machine()}. {about}.\n\n{table(HEADER, rows)}"
 
 
-def measured(config, model, iterations: int, images: list, abnormal: np.ndarray) -> list[float]:
-    """The figures of a row: AUROCs of search loss, residual and feature distance, mean search loss, images/s."""
+def figures_of(config, model, iterations: int, images: list, abnormal: np.ndarray) -> list[float]:
+    """A row from the third column on: three AUROCs, mean search loss, images/s."""
     search = build.search_settings(config, iterations=iterations, patience=0)
     detector = build_detector(config, model, components=OF_SEARCH, search=search)
     list(detector.measure(images[:1]))  # compiles
@@ -67,7 +71,7 @@ def measured(config, model, iterations: int, images: list, abnormal: np.ndarray)
 
 
 def choose(abnormal: list[bool], most: int, seed: int) -> np.ndarray:
-    """Indices of at most `most` images, half of them normal where there are so many of both kinds, in order."""
+    """Indices in order of at most `most` images, half of them normal where there are so many of both."""
     abnormal = np.asarray(abnormal, bool)
     order = np.random.default_rng(seed).permutation(len(abnormal))
     normal, other = order[~abnormal[order]], order[abnormal[order]]
