@@ -32,7 +32,7 @@ def shell(command, cwd, **environment):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder in which README's commands have been run, beside links to configs/ and tests/."""
+    """A folder with the checkout's configs/ and tests/, in which README's commands have been run."""
     path = tmp_path_factory.mktemp("readme")
     for name in ("configs", "tests"):
         (path / name).symlink_to(ROOT / name)
@@ -117,8 +117,8 @@ def test_wrong_settings_are_one_line_that_names_them(flags, words, tmp_path):
 
 def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
     results = tmp_path / "docs" / "results" / "speed.md"
-    options = f"--config={ROOT}/configs/smoke.py --results={results} --iterations=1,2"
-    command = f"python -m semi_anogan.benchmark {options}"
+    command = f"python -m semi_anogan.benchmark --config={ROOT}/configs/smoke.py"
+    command += f" --results={results} --iterations=1,2"
     for _ in range(2):  # the second replaces the section of the first
         result = shell(command, tmp_path)
         assert result.returncode == 0, result.stderr
