@@ -1,65 +1,48 @@
-"""python -m semi_anogan.benchmark: measures speed (default) or detection quality and prints a table.
+"""python -m semi_anogan.benchmark: prints a table of speed (default) or of detection quality.
 
-  --suite=speed   training and search images/s, share of the machine's matrix-product peak, peak memory
-  --suite=large   one step of training and of search at 1024 x 1024
-  --suite=baselines  AUROC of trivial scores on the data of a configuration; with --methods=all, that of the
-  baselines
-  --suite=runs    a table of the metrics of finished run folders (--runs=A,B,...)
-  --suite=false_alarms  the rate a threshold gives beside the one asked for (--rates), of finished run folders
-  (--runs=A,B,...)
-  --suite=review  what a look at the --count most suspicious training images is worth, in --rounds, of
-  finished run folders (--runs=A,B,...)
-  --suite=search  the search loss's AUROC after few and many --iterations, by the encoder's start and without
-  it (--runs=RUN)
-  --suite=export  speed of a bundle's formats (--bundle) beside the model of the run it was exported from
-  (--runs)
-  --suite=alpha   alpha = 1 against alpha < 1 over the contamination of the training data (train flags after
-  --)
-  --suite=mnist|elpv|surface|caltech256 [--fast]  our variants and all baselines on a protocol, into
-  docs/results.md
-  --suite=ablation --config=configs/NAME.py [--fast]  the full method less one thing each
+  --suite=speed         training and search images/s, share of the machine's matrix-product peak, peak memory
+  --suite=large         one step of training and one of search at 1024 x 1024
+  --suite=baselines     AUROC of trivial scores on the data of a configuration; with --methods, of baselines
+  --suite=runs          the metrics of finished run folders (--runs=A,B,...)
+  --suite=false_alarms  the rate a threshold gives beside the one asked for (--rates), of --runs=A,B,...
+  --suite=review        what a look at the --count most suspicious training images is worth, in --rounds, of
+                        --runs=A,B,...
+  --suite=search        AUROC of the search loss after few and many --iterations, from the encoder's start and
+                        without it (--runs=RUN)
+  --suite=export        speed of a bundle's formats (--bundle) beside the run it was exported from (--runs)
+  --suite=picture       a picture of a finished run's report (--runs=RUN), written to --output
+  --suite=alpha         alpha = 1 against alpha < 1 over the contamination of the training data (--train)
 
-The last two train many models, each in a folder under --folder. What is finished there is not run again, so
-that an
-interrupted suite goes on with the same command. --config.KEY=VALUE holds for all their runs.
+The protocols run our variants and all baselines, and write into docs/results/NAME.md:
+
+  --suite=mnist|elpv|surface|caltech256 [--fast]
+  --suite=ablation --config=configs/NAME.py [--fast]   the full method less one thing each
+
+alpha and the protocols train many models, each in a folder under --folder. What is finished there is not
+run again: an interrupted suite goes on with the same command. --config.KEY=VALUE holds for all runs of a
+protocol.
 """
 
 import pathlib
 import sys
+from collections.abc import Callable
+from typing import NamedTuple
 
 from absl import flags
 
 from semi_anogan import cli
+from semi_anogan.benchmarks.suites import protocols
+from semi_anogan.errors import RunError
 
-_PROTOCOLS = ("mnist", "elpv", "surface", "caltech256", "ablation")
-_CONFIG = cli.define_config(
-    "configuration to measure (speed, baselines, ablation), or instead of the protocol's own"
-)
-_SUITE = flags.DEFINE_enum(
-    "suite",
-    "speed",
-    [
-        "speed",
-        "large",
-        "baselines",
-        "runs",
-        "false_alarms",
-        "review",
-        "search",
-        "export",
-        "alpha",
-        *_PROTOCOLS,
-    ],
-    "what to measure",
-)
+_CONFIG = cli.define_config("configuration (speed, baselines, ablation), or instead of the protocol's own")
 _ITERATIONS = flags.DEFINE_list(
-    "iterations", ["10", "40", "100", "500"], "search iterations to measure (speed, search)"
+    "iterations", ["10", "40", "100", "500"], "numbers of search iterations (speed, search)"
 )
 _IMAGES = flags.DEFINE_integer("images", 400, "test images to search (search)", lower_bound=2)
 _RESULTS = flags.DEFINE_string(
     "results",
     None,
-    "Markdown file whose section is replaced, such as docs/results.md: the protocols' default; empty: none",
+    "Markdown file whose section is replaced; default none, protocols: docs/results/NAME.md (empty: none)",
 )
 _SECTION = flags.DEFINE_string(
     "section", None, "name of the section in the results file; default the suite's"
@@ -67,10 +50,11 @@ _SECTION = flags.DEFINE_string(
 _RUNS = flags.DEFINE_string(
     "runs",
     None,
-    "folder of the run folders (alpha: default runs/benchmark; protocols: runs/suite-NAME), or run folders with commas "
-    "between (runs)",
+    "folder of the run folders (alpha: default runs/benchmark; protocols: runs/suite-NAME), or run folders "
+    "with commas between",
 )
 flags.DEFINE_alias("folder", "runs")
+_OUTPUT = flags.DEFINE_string("output", "docs/report.png", "file of the picture (picture)")
 _RATES = flags.DEFINE_list("rates", ["0.01", "0.05"], "false-alarm rates to ask for (false_alarms)")
 _COUNT = flags.DEFINE_integer("count", 20, "suspicious images looked at in a round (review)", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 2, "times that is done (review)", lower_bound=1)
@@ -95,49 +79,36 @@ _CASES = flags.DEFINE_list(
 _VARIANTS = flags.DEFINE_list(
     "variants", None, "methods as in the tables, ours or baselines (protocols); default all"
 )
-_METHODS = flags.DEFINE_list(
-    "methods", None, "baselines to measure, or all (baselines); default the trivial scores"
-)
+_METHODS = flags.DEFINE_list("methods", None, "baselines, or all (baselines); default the trivial scores")
 _STEPS = flags.DEFINE_integer(
     "baseline_steps", 500, "batches the supervised baselines are trained for", lower_bound=1
 )
 
 
 def main(argv):
+    """Runs the suite of --suite; 1 where some runs of a protocol failed."""
     del argv
-    if _SUITE.value in _PROTOCOLS:
-        return _protocol()
-    cli.load_framework()
-    from semi_anogan.benchmarks import alpha, speed, tables
+    name = _SUITE.value
+    if name in protocols.NAMES:
+        return _protocol(name)
+    suite = _SUITES[name]
+    if not all(flags.FLAGS[flag].value for flag in suite.required):
+        raise RunError(f"--suite={name} needs {suite.needs}")
+    if suite.framework:
+        cli.load_framework()
+    _tell(suite.run(), _RESULTS.value, name)
 
-    if _SUITE.value == "speed":
-        text = speed.run(cli.config_of(_CONFIG), [int(i) for i in _ITERATIONS.value])
-    elif _SUITE.value == "large":
-        text = speed.large_step()
-    elif _SUITE.value == "baselines":
-        text = _baselines()
-    elif _SUITE.value == "export":
-        text = _exported()
-    elif _SUITE.value == "false_alarms":
-        text = _false_alarms()
-    elif _SUITE.value == "review":
-        text = _review()
-    elif _SUITE.value == "search":
-        text = _search()
-    elif _SUITE.value == "runs":
-        text = tables.of_runs((_RUNS.value or "runs/benchmark").split(","))
-    else:
-        folder = _RUNS.value or "runs/benchmark"
-        text = alpha.run(
-            folder,
-            pathlib.Path(_RESULTS.value).parent if _RESULTS.value else pathlib.Path(folder),
-            _TRAIN.value,
-            [float(a) for a in _ALPHAS.value],
-            [float(c) for c in _CONTAMINATIONS.value],
-            [int(s) for s in _SEEDS.value or (0, 1, 2)],
-            _JOBS.value or 2,
-        )
-    _tell(text, _RESULTS.value, _SUITE.value)
+
+def _speed() -> str:
+    from semi_anogan.benchmarks import speed
+
+    return speed.run(cli.config_of(_CONFIG), _numbers(_ITERATIONS))
+
+
+def _large() -> str:
+    from semi_anogan.benchmarks import speed
+
+    return speed.large_step()
 
 
 def _baselines() -> str:
@@ -146,103 +117,137 @@ def _baselines() -> str:
 
     config, methods = cli.config_of(_CONFIG), _METHODS.value
     if not methods:
-        return tables.baselines(config)
-    return tables.comparison(
-        config, list(comparison.METHODS) if methods == ["all"] else methods, _RUNS.value, _STEPS.value
-    )
+        return tables.of_trivial_scores(config)
+    names = list(comparison.METHODS) if methods == ["all"] else methods
+    return tables.of_baselines(config, names, _RUNS.value, _STEPS.value)
+
+
+def _finished_runs() -> str:
+    from semi_anogan.benchmarks import tables
+
+    return tables.of_runs((_RUNS.value or "runs/benchmark").split(","))
 
 
 def _false_alarms() -> str:
     from semi_anogan.benchmarks import false_alarms
-    from semi_anogan.errors import RunError
 
-    try:
-        rates = [float(rate) for rate in _RATES.value]
-    except ValueError as error:
-        raise RunError(f"rates: {error}") from None
-    if not _RUNS.value or not all(0 < rate < 1 for rate in rates):
-        raise RunError(
-            f"--suite=false_alarms needs --runs=A,B,... and rates between 0 and 1, got {_RATES.value}"
-        )
-    return false_alarms.run(_RUNS.value.split(","), rates, list(_seeds() or range(10)))
+    rates = _numbers(_RATES, float)
+    if not all(0 < rate < 1 for rate in rates):
+        raise RunError(f"--suite=false_alarms needs {_SUITES['false_alarms'].needs}, got {_RATES.value}")
+    return false_alarms.run(_RUNS.value.split(","), rates, _numbers(_SEEDS) or list(range(10)))
 
 
 def _review() -> str:
-    from semi_anogan.benchmarks import review as reviewing
-    from semi_anogan.errors import RunError
+    from semi_anogan.benchmarks import review
 
-    if not _RUNS.value:
-        raise RunError("--suite=review needs --runs=A,B,..., finished runs")
-    return reviewing.run(_RUNS.value.split(","), _ROUNDS.value, _COUNT.value)
+    return review.run(_RUNS.value.split(","), _ROUNDS.value, _COUNT.value)
 
 
 def _search() -> str:
-    from semi_anogan.benchmarks import search as search_lengths
-    from semi_anogan.errors import RunError
+    from semi_anogan.benchmarks import search
 
-    if not _RUNS.value:
-        raise RunError("--suite=search needs --runs=RUN, a finished run")
-    return search_lengths.run(_RUNS.value, [int(i) for i in _ITERATIONS.value], _IMAGES.value)
+    return search.run(_RUNS.value, _numbers(_ITERATIONS), _IMAGES.value)
 
 
-def _exported() -> str:
-    from semi_anogan.benchmarks import export as exported
-    from semi_anogan.errors import RunError
+def _export() -> str:
+    from semi_anogan.benchmarks import export
 
-    if not (_BUNDLE.value and _RUNS.value):
-        raise RunError(
-            "--suite=export needs --bundle=BUNDLE and --runs=RUN, the run that the bundle was exported from"
-        )
-    return exported.run(_BUNDLE.value, _RUNS.value)
+    return export.run(_BUNDLE.value, _RUNS.value)
 
 
-def _protocol() -> int:
+def _picture() -> str:
+    from semi_anogan.benchmarks import picture
+
+    return picture.run(_RUNS.value, _OUTPUT.value)
+
+
+def _alpha() -> str:
+    from semi_anogan.benchmarks import alpha
+
+    folder = _RUNS.value or "runs/benchmark"
+    return alpha.run(
+        folder,
+        pathlib.Path(_RESULTS.value).parent if _RESULTS.value else pathlib.Path(folder),
+        _TRAIN.value,
+        _numbers(_ALPHAS, float),
+        _numbers(_CONTAMINATIONS, float),
+        _numbers(_SEEDS) or [0, 1, 2],
+        _JOBS.value or 2,
+    )
+
+
+class _Suite(NamedTuple):
+    """run gives Markdown. required: flags without which there is an error that says what the suite needs."""
+
+    run: Callable[[], str]
+    required: tuple[str, ...] = ()
+    needs: str = ""
+    framework: bool = True  # Keras is loaded first, with what it prints kept quiet
+
+
+_SUITES = {
+    "speed": _Suite(_speed),
+    "large": _Suite(_large),
+    "baselines": _Suite(_baselines),
+    "runs": _Suite(_finished_runs),
+    "false_alarms": _Suite(_false_alarms, ("runs",), "--runs=A,B,... and rates between 0 and 1"),
+    "review": _Suite(_review, ("runs",), "--runs=A,B,..., finished runs"),
+    "search": _Suite(_search, ("runs",), "--runs=RUN, a finished run"),
+    "export": _Suite(
+        _export,
+        ("bundle", "runs"),
+        "--bundle=BUNDLE and --runs=RUN, the run that the bundle was exported from",
+    ),
+    "picture": _Suite(_picture, ("runs", "output"), "--runs=RUN, a finished run, and --output=FILE", False),
+    "alpha": _Suite(_alpha),
+}
+_SUITE = flags.DEFINE_enum("suite", "speed", [*_SUITES, *protocols.NAMES], "what is benchmarked")
+
+
+def _protocol(name: str) -> int:
     """Runs a protocol; 1 where some of its runs failed."""
     from ml_collections import config_flags
 
     from semi_anogan.benchmarks.suites import suite
-    from semi_anogan.benchmarks.suites.protocols import SUITES, Selection
 
     cli.config_of(_CONFIG)
-    flag, name = flags.FLAGS["config"], _SUITE.value
-    own = name in SUITES and flag.using_default_value
-    config_file = (
-        str(cli.config_folder() / f"{SUITES[name].config}.py")
-        if own
-        else config_flags.get_config_filename(flag)
-    )
+    flag = flags.FLAGS["config"]
+    if name in protocols.SUITES and flag.using_default_value:
+        config_file = str(cli.config_folder() / f"{protocols.SUITES[name].config}.py")
+    else:
+        config_file = config_flags.get_config_filename(flag)
     title = suite.title(name, config_file)
     folder = _RUNS.value or f"runs/suite-{title}"
-    path = "docs/results.md" if _RESULTS.value is None else _RESULTS.value
-    text, failed = suite.run(
+    done = suite.run(
         name,
         config_file,
         config_flags.get_override_values(flag),
-        Selection(_FAST.value, _CASES.value, _VARIANTS.value, _seeds()),
+        protocols.Selection(_FAST.value, _CASES.value, _VARIANTS.value, tuple(_numbers(_SEEDS)) or None),
         folder,
-        pathlib.Path(path).parent if path else folder,
         _JOBS.value or 1,
         _STEPS.value,
     )
-    _tell(text, path, f"{title}_suite")
-    return int(failed > 0)
+    cli.load_framework()  # only now: the runs were other processes, and the tables name its version
+    path = f"docs/results/{title}.md" if _RESULTS.value is None else _RESULTS.value
+    figure = pathlib.Path(path).parent if path else pathlib.Path(folder)
+    _tell(done.draw_and_tell(figure / f"{title}_suite.png"), path, f"{title}_suite")
+    return int(bool(done.failures))
 
 
-def _seeds() -> tuple[int, ...] | None:
-    from semi_anogan.errors import RunError
-
+def _numbers(flag, kind: type = int) -> list:
+    """The values of a list flag as numbers."""
     try:
-        return tuple(int(seed) for seed in _SEEDS.value) if _SEEDS.value else None
+        return [kind(value) for value in flag.value or ()]
     except ValueError as error:
-        raise RunError(f"seeds: {error}") from None
+        raise RunError(f"{flag.name}: {error}") from None
 
 
 def _tell(text: str, path: str | None, section: str):
     """Prints a result, and writes it to its section of a file if one is named."""
-    from semi_anogan.benchmarks import results
-
     print(text)
     if path:
+        from semi_anogan.benchmarks import results
+
         arguments = (a for a in sys.argv[1:] if not a.startswith(("--results", "--section")))
         command = " ".join(
             ["python -m semi_anogan.benchmark", *(f'"{a}"' if " " in a else a for a in arguments)]

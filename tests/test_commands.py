@@ -119,7 +119,7 @@ def test_wrong_settings_are_one_line_that_names_them(flags, words, tmp_path):
 
 
 def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
-    results = tmp_path / "docs" / "results.md"
+    results = tmp_path / "docs" / "results" / "speed.md"
     command = f"python -m semi_anogan.benchmark --config={ROOT}/configs/smoke.py"
     command += f" --results={results} --iterations=1,2"
     for _ in range(2):  # the second replaces the section of the first

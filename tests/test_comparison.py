@@ -1,4 +1,4 @@
-"""The baselines that need a network, and the measurement of all of them on a configuration."""
+"""The baselines that need a network, and all of them on a configuration."""
 
 import json
 
@@ -101,11 +101,11 @@ def config(toy, monkeypatch):
             "toy", tuple(e for e in pictures if not e.path.startswith("abn") or e in known), pictures.get
         ), 0
 
-    monkeypatch.setattr(comparison.runs, "load_data", load)
+    monkeypatch.setattr(comparison.build, "load_data", load)
     return config
 
 
-def test_run_keeps_what_it_measured(config, tmp_path, capsys):
+def test_run_keeps_its_figures(config, tmp_path, capsys):
     names = ["PCA reconstruction", "5-NN on pixels", "5-NN on features", "logistic regression on features"]
     found = comparison.run(config, names, tmp_path)
     assert list(found) == names and all(v["image_auroc"] > 0.9 for v in found.values())
@@ -115,10 +115,9 @@ def test_run_keeps_what_it_measured(config, tmp_path, capsys):
     values["results"]["5-NN on pixels"]["image_auroc"] = 0.25
     path.write_text(json.dumps(values))
     again = comparison.run(config, names[:2], tmp_path)
-    assert (
-        again["5-NN on pixels"]["image_auroc"] == 0.25 and capsys.readouterr().out == ""
-    )  # not measured again
-    assert "| 5-NN on pixels | 0.25 |" in tables.comparison(config, names[:2], tmp_path, 500)
+    assert again["5-NN on pixels"]["image_auroc"] == 0.25  # not run again
+    assert capsys.readouterr().out == ""
+    assert "| 5-NN on pixels | 0.25 |" in tables.of_baselines(config, names[:2], tmp_path, 500)
     config.seed = 5
     with pytest.raises(RunError, match="not what baselines of these settings write"):
         comparison.run(config, names, tmp_path)
@@ -162,5 +161,5 @@ def test_sides_follow_from_the_training_images(config):
 
 
 def test_trivial_scores_are_still_told(config):
-    text = tables.baselines(config)
+    text = tables.of_trivial_scores(config)
     assert "| mean_brightness | " in text and "| nearest_neighbours | " in text

@@ -37,9 +37,9 @@ def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
         assert found["recall"] == 0.5 and found["calibrated_on"] == 20
 
 
-def test_a_finished_run_is_measured_as_it_was_calibrated(smoke_run, smoke_detector):
+def test_a_finished_run_is_taken_as_it_was_calibrated(smoke_run, smoke_detector):
     """The components that the benchmark takes give the run's own weights and threshold."""
-    detector, components = false_alarms.measured(smoke_run)
+    detector, components = false_alarms.detector_and_components(smoke_run)
     held_out = HeldOut(*(components[name] for name in ("normal", "abnormal", "synthetic", "known")))
     fitted = detector.fuse(held_out, 0.01)
     np.testing.assert_allclose(fitted.weights, smoke_detector.calibration.weights, rtol=1e-3)
@@ -53,7 +53,7 @@ def test_several_runs_are_summed_up_in_the_last_rows(monkeypatch):
     """By hand: rates 0.1 and 0.3 of one run's two draws, 0.5 and 0.9 of the other's."""
     rates = {("a", 0): 0.1, ("a", 1): 0.3, ("b", 0): 0.5, ("b", 1): 0.9}
     detector = types.SimpleNamespace(fuse=fit, calibration=types.SimpleNamespace(trusted=()))
-    monkeypatch.setattr(false_alarms, "measured", lambda folder: (detector, folder[-1]))
+    monkeypatch.setattr(false_alarms, "detector_and_components", lambda folder: (detector, folder[-1]))
 
     def observed(fuse, components, rate, seed):
         return {"calibrated_on": 20, "held_out": rates[components, seed], "test": 0.0, "recall": 1.0}

@@ -28,10 +28,7 @@ LEVELS = (
 )
 
 # Imports that break these rules and are still to go: (importer, imported).
-KNOWN = {
-    ("benchmarks.suites.suite", "cli"),
-    ("export.runtime.tensorrt", "export.runtime.engines"),
-}
+KNOWN = {}
 
 
 def module_name(path):

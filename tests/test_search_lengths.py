@@ -1,6 +1,4 @@
-"""The benchmark of the search's length: the figures of its rows are those of the run's search with so many
-steps.
-"""
+"""The benchmark of the search's length: its rows are the run's search with so many steps."""
 
 import re
 
@@ -28,9 +26,8 @@ def test_rows_are_the_runs_search(smoke_run, smoke_data, capsys):
         ["candidates", "0"],
         ["candidates", "20"],
     ]
-    assert float(rows[1][5]) < float(rows[0][5]) and float(rows[3][5]) < float(
-        rows[2][5]
-    )  # searching lowers the loss
+    losses_of_rows = [float(row[5]) for row in rows]  # searching lowers them
+    assert losses_of_rows[1] < losses_of_rows[0] and losses_of_rows[3] < losses_of_rows[2]
     # The first row by hand: no step, so the encoder's own reconstruction.
     model = Detector.load(smoke_run).model
     images = np.stack([dataset.read_image(e) for e in splits.test])

@@ -1,6 +1,4 @@
-"""The protocols, their runs and tables; the runs themselves are replaced by a function that writes their
-files.
-"""
+"""The protocols, their runs and tables; a function that writes their files replaces the runs themselves."""
 
 import csv
 import json
@@ -13,7 +11,7 @@ import pytest
 from PIL import Image
 
 from semi_anogan.benchmarks.baselines import comparison
-from semi_anogan.benchmarks.suites import jobs as suite_runs
+from semi_anogan.benchmarks.suites import jobs as suite_jobs
 from semi_anogan.benchmarks.suites import suite
 from semi_anogan.benchmarks.suites import tables as suite_tables
 from semi_anogan.benchmarks.suites.protocols import ABLATIONS, SUITES, VARIANTS, Selection, ablation
@@ -33,7 +31,10 @@ METRICS = {
 
 
 def write_run(folder, **changes):
-    """A finished run of four images: residual 1, 2 (normal), 3, 1.5 (abnormal), feature distance 0, 0, 0, 10."""
+    """A finished run of four images, normal, normal, abnormal, abnormal.
+
+    Their residuals are 1, 2, 3, 1.5, their feature distances 0, 0, 0, 10.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"search": {"feature_weight": 0.1}}))
     with open(folder / "scores.csv", "w", newline="") as file:
@@ -46,9 +47,7 @@ def write_run(folder, **changes):
 
 @pytest.fixture
 def launched(monkeypatch):
-    """Replaces the processes; the list of the commands given. A command that contains a text of `failing`
-    fails.
-    """
+    """Replaces the processes: keeps the `commands` given; those that contain a text of `failing` fail."""
     commands = []
 
     def launch(command, folder, threads):
@@ -69,14 +68,16 @@ def launched(monkeypatch):
         return 0
 
     launch.failing = []
-    monkeypatch.setattr(suite_runs, "launch", launch)
+    monkeypatch.setattr(suite_jobs, "launch", launch)
     launch.commands = commands
     return launch
 
 
 def run(name, folder, given=None, config=None, **selection):
+    """(Markdown, number of failures) of a suite whose figure goes to docs/figure.png."""
     config = config or CONFIGS / f"{name}.py"
-    return suite.run(name, str(config), given or {}, Selection(**selection), folder / "runs", folder / "docs")
+    done = suite.run(name, str(config), given or {}, Selection(**selection), folder / "runs")
+    return done.draw_and_tell(folder / "docs/figure.png"), len(done.failures)
 
 
 def rows(text):
@@ -99,7 +100,7 @@ def flags_of(jobs):
 
 def planned(name, given=None, **selection):
     chosen, methods, seeds = Selection(**selection).of(SUITES[name], comparison.METHODS)
-    return suite_runs.plan(chosen, methods, seeds, "runs", "c.py", given or {}, 500)
+    return suite_jobs.plan(chosen, methods, seeds, "runs", "c.py", given or {}, 500)
 
 
 def test_every_setting_is_a_key_of_the_configuration():
@@ -224,7 +225,7 @@ def test_tables_show_means_over_parts_and_seeds(tmp_path, launched):
     assert known["small CNN"]["image AUROC"] == "0.550 ± 0.050" and known["small CNN"]["training, s"] == "7"
     supervised = {name for name, method in comparison.METHODS.items() if method.supervised}
     assert set(known) - set(cases["none known"]) == supervised | {"alpha < 1"}
-    assert (tmp_path / "docs/mnist_suite.png").stat().st_size > 1000 and "![mnist](mnist_suite.png)" in text
+    assert (tmp_path / "docs/figure.png").stat().st_size > 1000 and "![mnist](figure.png)" in text
     assert "mean over digit 0, digit 4. Seeds 0, 1:" in text
 
 
@@ -278,13 +279,13 @@ def test_what_is_trained_alike_takes_over_the_weights(tmp_path, launched):
     """The row without the memory differs from the full method in the detector alone."""
     selection = Selection(seeds=(0,), variants=("without memory", "full", "without alpha"))
     chosen, methods, seeds = selection.of(ablation("surface"), {})
-    jobs = suite_runs.plan(chosen, methods, seeds, tmp_path, "surface.py", {}, 0)
+    jobs = suite_jobs.plan(chosen, methods, seeds, tmp_path, "surface.py", {}, 0)
     assert [job.row for job in jobs] == ["full", "no_alpha", "no_memory"]
     full, _, without = jobs
     assert without.trained == full.folder and full.trained is None
     (full.folder / "checkpoints").mkdir(parents=True)
     (full.folder / "checkpoints/step_00000001.npz").write_bytes(b"weights")
-    suite_runs.run_all(jobs)
+    suite_jobs.run_all(jobs)
     assert (without.folder / "checkpoints/step_00000001.npz").read_bytes() == b"weights"
     assert (without.folder / "config.json").read_bytes() == (full.folder / "config.json").read_bytes()
     assert not (jobs[1].folder / "checkpoints").exists()
@@ -305,24 +306,17 @@ def test_a_failing_run_is_told_and_the_others_are_kept(tmp_path, launched, capsy
 
 
 def test_a_run_without_metrics_has_failed(tmp_path, launched, monkeypatch):
-    monkeypatch.setattr(suite_runs, "launch", lambda command, folder, threads: 0)
+    monkeypatch.setattr(suite_jobs, "launch", lambda command, folder, threads: 0)
     with pytest.raises(RunError, match="no run succeeded"):
         run("surface", tmp_path, fast=True)
 
 
 def test_parallel_runs_share_the_cores(tmp_path, launched, monkeypatch):
-    threads, launch = set(), suite_runs.launch
-    monkeypatch.setattr(suite_runs.os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(suite_runs, "launch", lambda c, f, count: threads.add(count) or launch(c, f, count))
-    arguments = (
-        "surface",
-        str(CONFIGS / "surface.py"),
-        {},
-        Selection(fast=True),
-        tmp_path / "runs",
-        tmp_path,
-    )
-    assert suite.run(*arguments, parallel=4)[1] == 0
+    threads, launch = set(), suite_jobs.launch
+    monkeypatch.setattr(suite_jobs.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(suite_jobs, "launch", lambda c, f, count: threads.add(count) or launch(c, f, count))
+    arguments = "surface", str(CONFIGS / "surface.py"), {}, Selection(fast=True), tmp_path / "runs"
+    assert suite.run(*arguments, parallel=4).failures == {}
     assert threads == {2} and len(launched.commands) == 5
 
 
@@ -331,7 +325,7 @@ def test_ablation(tmp_path, launched):
         "ablation", tmp_path, config=CONFIGS / "elpv.py", given={"data.path": "elpv.csv"}, seeds=(0,)
     )
     assert list(rows(text)["elpv"]) == list(ABLATIONS)
-    assert (tmp_path / "docs/ablation_elpv_suite.png").exists()
+    assert suite.title("ablation", "configs/elpv.py") == "ablation_elpv"
     flags = {command[-1].split("/")[-2]: set(command[4:-1]) for command in launched.commands}
     common, every_component = {"--config.data.path=elpv.csv", "--config.seed=0"}, "--config.score.components="
     assert flags["full"] == common | {every_component}  # configs/elpv.py leaves the search out
@@ -392,7 +386,7 @@ def test_caltech256(categories, tmp_path, launched):
 
 def test_duration():
     seconds = (4.4, 89, 90, 3600, 18300)
-    assert [suite_runs.duration(s) for s in seconds] == ["4 s", "89 s", "2 min", "60 min", "5 h 5 min"]
+    assert [suite_jobs.duration(s) for s in seconds] == ["4 s", "89 s", "2 min", "60 min", "5 h 5 min"]
 
 
 def test_the_command_refuses_and_writes(tmp_path):
@@ -404,6 +398,9 @@ def test_the_command_refuses_and_writes(tmp_path):
         (["--suite=mnist", "--seeds=a"], "seeds: "),
         (["--suite=caltech256"], "error: this suite needs --config.data.root"),
         (["--suite=imagenet"], "imagenet"),
+        (["--suite=review"], "error: --suite=review needs --runs=A,B,..., finished runs"),
+        (["--suite=false_alarms", "--runs=r", "--rates=1"], "rates between 0 and 1, got ['1']"),
+        (["--suite=picture", "--runs=r"], "error: r/plots/roc.png: no such file"),
     ):
         done = benchmark(*arguments)
         assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr
@@ -415,8 +412,8 @@ def test_the_command_refuses_and_writes(tmp_path):
         "--suite=elpv", "--fast", "--cases=none known", "--variants=full", "--config.data.path=e.csv"
     )
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "docs/results.md").read_text()
+    text = (tmp_path / "docs/results/elpv.md").read_text()
     assert "<!-- begin elpv_suite -->\n`python -m semi_anogan.benchmark --suite=elpv" in text
     assert "| full | 0.900 | 0.800 | 0.020 | 0.700 | 100 | 12.3 |" in text and '"--cases=none known"' in text
-    assert (tmp_path / "docs/elpv_suite.png").exists()
-    assert np.array(Image.open(tmp_path / "docs/elpv_suite.png")).std() > 1
+    figure = tmp_path / "docs/results/elpv_suite.png"
+    assert f"![elpv]({figure.name})" in text and np.array(Image.open(figure)).std() > 1

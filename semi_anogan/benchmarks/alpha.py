@@ -1,29 +1,31 @@
-"""The point of the paper: plain AnoGAN (alpha 1) against the alpha mixture, over the contamination of the
-training data.
-"""
+"""The point of the paper: plain AnoGAN (alpha 1) and the alpha mixture, over contaminated training data."""
 
 import concurrent.futures
-import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
 
 from semi_anogan.benchmarks.results import machine, table
+from semi_anogan.benchmarks.suites.jobs import OUTPUT, launch
+from semi_anogan.errors import RunError
+from semi_anogan.runs import folder as run_folder
 
 SCORES = ("residual", "fused")
+COLORS = ("#555555", "#D55E00", "#0072B2", "#009E73")
 
 
 def run(folder, output, settings: list[str], alphas, contaminations, seeds, jobs: int = 2) -> str:
-    """Trains one run per setting, each with one thread, `jobs` at a time; finished runs in `folder` are not
-    run again.
+    """Trains a run for every alpha, contamination and seed, with one thread each; Markdown with a table.
 
-    Args: folder: of the run folders; output: folder for the figure alpha.png; settings: flags of the train
-      command for all runs;
+    Args:
+      folder: of the run folders; what is finished there is not run again.
+      output: folder for the figure alpha.png.
+      settings: flags of the train command for all runs.
       alphas, contaminations, seeds: every combination is run.
-    Returns: Markdown with a table.
+      jobs: trainings at a time.
+
+    Raises: RunError where a training fails.
     """
     folder = pathlib.Path(folder)
     cases = [(a, c, s) for s in seeds for c in contaminations for a in alphas]
@@ -37,50 +39,47 @@ def run(folder, output, settings: list[str], alphas, contaminations, seeds, jobs
     rows = []
     for contamination in contaminations:
         for alpha in alphas:
-            cells = [values(alpha, contamination, score) for score in (*SCORES, "discriminator")]
-            rows.append(
-                [f"{contamination:.0%}", f"{alpha:g}", *(f"{v.mean():.3f} ± {v.std():.3f}" for v in cells)]
-            )
-    _figure(pathlib.Path(output) / "alpha.png", values, alphas, contaminations)
+            found = [values(alpha, contamination, score) for score in (*SCORES, "discriminator")]
+            cells = [f"{v.mean():.3f} ± {v.std():.3f}" for v in found]
+            rows.append([f"{contamination:.0%}", f"{alpha:g}", *cells])
+    _draw(pathlib.Path(output) / "alpha.png", values, alphas, contaminations)
     seconds = np.mean([m["train_seconds"] for m in metrics.values()])
     return (
-        f"Settings: `{' '.join(settings)}`, seeds {', '.join(map(str, seeds))}; image AUROC on the test images, mean ± standard deviation "
-        f"over the seeds; {seconds:.0f} s of training per run with one thread. Machine: {machine()}.\n\n"
+        f"Settings: `{' '.join(settings)}`, seeds {', '.join(map(str, seeds))}; image AUROC on the test "
+        "images, mean ± standard deviation over the seeds; "
+        f"{seconds:.0f} s of training per run with one thread. Machine: {machine()}.\n\n"
         + table(["contamination", "alpha", "residual score", "fused score", "discriminator alone"], rows)
         + "\n![alpha](alpha.png)\n"
     )
 
 
-def _train(folder, settings, alpha, contamination, seed) -> dict:
+def _train(folder: pathlib.Path, settings, alpha, contamination, seed) -> dict:
+    """The metrics of a run, which is trained where it is not finished."""
     workdir = folder / f"alpha{alpha:g}_contamination{contamination:g}_seed{seed}"
-    if not (workdir / "metrics.json").exists():
+    if not (workdir / run_folder.METRICS).exists():
         workdir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "semi_anogan.train", *settings, f"--config.objective.alpha={alpha}"]
-        command += [
-            f"--config.data.contamination={contamination}",
-            f"--config.seed={seed}",
-            f"--config.data.seed={seed}",
-        ]
-        threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-        with open(workdir / "output.txt", "w") as log:
-            code = subprocess.call(
-                [*command, f"--workdir={workdir}"],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **threads},
-            )
+        own = {
+            "objective.alpha": alpha,
+            "data.contamination": contamination,
+            "seed": seed,
+            "data.seed": seed,
+        }
+        command = [sys.executable, "-m", "semi_anogan.train", *settings]
+        command += [f"--config.{key}={value}" for key, value in own.items()]
+        code = launch([*command, f"--workdir={workdir}"], workdir, threads=1)
         if code:
-            raise RuntimeError(f"{workdir / 'output.txt'}: the training ended with exit code {code}")
+            raise RunError(f"{workdir / OUTPUT}: the training ended with exit code {code}")
         print(f"done: {workdir}", flush=True)
-    return json.loads((workdir / "metrics.json").read_text())
+    return run_folder.read_json(workdir / run_folder.METRICS)
 
 
-def _figure(path, values, alphas, contaminations):
+def _draw(path: pathlib.Path, values, alphas, contaminations):
+    """A plot of the AUROC over the contamination for each score, with a line for each alpha."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axis, score in zip(figure.subplots(1, len(SCORES), sharey=True), SCORES, strict=True):
-        for alpha, color in zip(alphas, ("#555555", "#D55E00", "#0072B2", "#009E73"), strict=False):
+        for alpha, color in zip(alphas, COLORS, strict=False):
             found = [values(alpha, c, score) for c in contaminations]
             axis.errorbar(
                 [100 * c for c in contaminations],

@@ -1,4 +1,7 @@
-"""Speed of a bundle's formats beside the trained model's own tf.function, one after the other in one process."""
+"""Speed of a bundle's formats beside the trained model's own tf.function, one after the other in one process.
+
+What is timed is one search step (without search: one score) and a whole image.
+"""
 
 import numpy as np
 
@@ -7,7 +10,7 @@ from semi_anogan.benchmarks.speed import best
 from semi_anogan.errors import RunError
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.scoring.detector import load_detector
+from semi_anogan.scoring.detector import Detector
 
 ROUNDS = 20  # of a search step or a score; the shortest counts
 HEADER = [
@@ -22,10 +25,9 @@ HEADER = [
 
 
 def run(bundle_folder, workdir) -> str:
-    """Markdown: for each batch size of the bundle, one search step (without search: one score) and a whole
-    image, with its
-    preparation, search, fusion and map, of the trained model in TensorFlow and of every CPU engine and
-    precision.
+    """Markdown: for each batch size of the bundle the trained model in TensorFlow and every CPU engine.
+
+    A whole image is timed with its preparation, search, fusion and map.
 
     Raises: RunError where the run or the bundle cannot be used, or they do not belong together.
     """
@@ -33,7 +35,7 @@ def run(bundle_folder, workdir) -> str:
 
     try:
         bundle = Bundle(bundle_folder)
-        detector = load_detector(workdir)
+        detector = Detector.load(workdir)
         if bundle.values["threshold"] != detector.threshold:
             raise BundleError(
                 f"{bundle_folder}: was not exported from {workdir}, its threshold is another one"
@@ -46,12 +48,14 @@ def run(bundle_folder, workdir) -> str:
     iterations = f"at most {search['iterations']} iterations of search" if search else "no search"
     size = bundle.values["images"]
     return (
-        f"Machine: {machine()}{_versions()}. Model of {size['resolution']} x {size['resolution']}, images taken at "
-        f"{size['image_size']} x {size['image_size']}, {iterations}; the shortest of several timings.\n\n{table(header, rows)}"
+        f"Machine: {machine()}{_versions()}. Model of {size['resolution']} x {size['resolution']}, "
+        f"images taken at {size['image_size']} x {size['image_size']}, {iterations}; "
+        f"the shortest of several timings.\n\n{table(header, rows)}"
     )
 
 
 def _rows(bundle, workdir) -> list[list]:
+    """The rows of the table: of each batch size TensorFlow first, then each engine and precision."""
     config = run_folder.load_config(workdir)
     dataset, splits, _ = build.load_data(config)
     programs = [p for p in bundle.values["programs"] if p["format"] in ("onnx", "tflite")]
@@ -59,21 +63,20 @@ def _rows(bundle, workdir) -> list[list]:
     for batch in sorted({p["batch"] for p in programs}):
         images = [dataset.read_image(e) for e in splits.test[: max(8, 2 * batch)]]
         images = images[: max(len(images) // batch, 1) * batch]  # whole batches
-        detector = load_detector(workdir, batch_size=batch)
+        detector = Detector.load(workdir, batch_size=batch)
         own = _tensorflow_step(detector, batch), _whole(detector, images)
         rows.append([batch, "TensorFlow", "float32", *_beside(own, own)])
-        for engine, precision in dict.fromkeys(
-            (p["format"], p["precision"]) for p in programs if p["batch"] == batch
-        ):
-            rows.append(
-                [batch, engine, precision, *_beside(_engine(bundle, engine, precision, batch, images), own)]
-            )
+        kinds = dict.fromkeys((p["format"], p["precision"]) for p in programs if p["batch"] == batch)
+        for engine, precision in kinds:
+            seconds = _engine(bundle, engine, precision, batch, images)
+            rows.append([batch, engine, precision, *_beside(seconds, own)])
     return rows
 
 
 def _tensorflow_step(detector, batch: int) -> float:
-    """Seconds of one search step of a batch as a tf.function, the arrays staying tensors; without search of
-    one score.
+    """Seconds of one search step of a batch (without search: one score) as a tf.function.
+
+    The arrays stay tensors.
     """
     from keras import ops
 
@@ -88,6 +91,7 @@ def _tensorflow_step(detector, batch: int) -> float:
 
 
 def _engine(bundle, engine: str, precision: str, batch: int, images) -> tuple[float, float]:
+    """Seconds of one program call and of a whole image."""
     from semi_anogan.export.runtime.detector import EdgeDetector
 
     edge = EdgeDetector(bundle, engine, precision, batch)
@@ -107,6 +111,7 @@ def _inputs(shapes: dict) -> dict[str, np.ndarray]:
 
 
 def _beside(seconds: tuple, own: tuple) -> list[float]:
+    """The cells of a row: milliseconds, and how many times as fast as TensorFlow's own."""
     return [figure for s, o in zip(seconds, own, strict=True) for figure in (1e3 * s, o / s)]
 
 

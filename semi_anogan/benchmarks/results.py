@@ -1,10 +1,14 @@
-"""Sections of docs/results.md that benchmarks write: each between two marks, so that a new measurement
-replaces the old one.
+"""Markdown that benchmarks write: tables, a line about the machine, and sections of files.
+
+A section stands between two marks, so that a new result replaces the old one.
 """
 
 import os
 import pathlib
 import platform
+
+from semi_anogan.errors import RunError
+from semi_anogan.files import told_writing
 
 
 def machine() -> str:
@@ -20,7 +24,8 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     backend = keras.backend.backend()
     version = __import__(backend).__version__
-    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}, {backend} {version}, Keras {keras.__version__}"
+    versions = f"Python {platform.python_version()}, {backend} {version}, Keras {keras.__version__}"
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB; {versions}"
 
 
 def table(header: list[str], rows: list[list]) -> str:
@@ -42,5 +47,6 @@ def write_section(path, name: str, text: str):
         new = old[: old.index(begin)] + begin + text + old[old.index(end) :]
     else:
         new = old.rstrip("\n") + "\n\n" + begin + text + end
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(new, encoding="utf-8")
+    with told_writing(path, RunError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(new, encoding="utf-8")

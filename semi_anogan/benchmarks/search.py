@@ -1,6 +1,4 @@
-"""What a longer search brings: the search loss's AUROC after few and after many steps, started by the encoder
-and by candidates.
-"""
+"""What a longer search brings: AUROC of the search loss after few and many steps, by what it starts from."""
 
 import time
 
@@ -8,10 +6,10 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from semi_anogan.benchmarks.results import machine, table
-from semi_anogan.components import OF_SEARCH
+from semi_anogan.components import names_where
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.scoring.detector import build_detector
+from semi_anogan.scoring.detector import Detector
 
 HEADER = [
     "start",
@@ -25,11 +23,14 @@ HEADER = [
 
 
 def run(folder: str, iterations: list[int], most_images: int) -> str:
-    """Markdown: a row for each start and number of iterations, without early stop, on test images of a
-    finished run.
+    """Markdown: a row for each start and number of iterations, without early stop, on a run's test images.
 
-    Args: most_images: of the test images, half of them normal where there are so many; drawn at random, the
-      same for all rows.
+    Args:
+      folder: of the finished run.
+      iterations: numbers of steps.
+      most_images: of the test images, half of them normal where there are so many; drawn at random, the same
+        for all rows.
+
     Raises: RunError for a folder without a finished run, or one that does not search.
     """
     config = run_folder.load_config(folder)
@@ -38,23 +39,25 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
     chosen = choose([e.abnormal for e in splits.test], most_images, config.seed)
     images = [dataset.read_image(splits.test[i]) for i in chosen]
     abnormal = np.array([splits.test[i].abnormal for i in chosen])
-    encoder, rows = model.encoder, []
+    rows = []
     for start in ("encoder", "candidates"):
-        model.encoder = encoder if start == "encoder" else None
-        if start == "encoder" and encoder is None:
+        if start == "encoder" and model.encoder is None:
             continue
         for count in iterations:
-            figures = measured(config, model, count, images, abnormal)
+            figures = figures_of(config, model, start, count, images, abnormal)
             rows.append([start, count, *figures])
             print(f"{start}, {count} iterations: AUROC {figures[0]:.3f}", flush=True)
-    about = f"{np.count_nonzero(~abnormal)} normal and {np.count_nonzero(abnormal)} abnormal test images"
-    return f"Machine: {machine()}. {about}; lambda = {config.search.feature_weight}.\n\n{table(HEADER, rows)}"
+    about = (
+        f"{np.count_nonzero(~abnormal)} normal and {np.count_nonzero(abnormal)} abnormal test images; "
+        f"lambda = {config.search.feature_weight}"
+    )
+    return f"Machine: {machine()}. {about}.\n\n{table(HEADER, rows)}"
 
 
-def measured(config, model, iterations: int, images: list, abnormal: np.ndarray) -> list[float]:
-    """The figures of a row: AUROCs of search loss, residual and feature distance, mean search loss, images/s."""
-    search = build.search_settings(config, iterations=iterations, patience=0)
-    detector = build_detector(config, model, components=OF_SEARCH, search=search)
+def figures_of(config, model, start: str, iterations: int, images: list, abnormal) -> list[float]:
+    """A row from the third column on: three AUROCs, mean search loss, images/s."""
+    search = build.search_settings(config, init=start, iterations=iterations, patience=0)
+    detector = Detector.of_config(config, model, components=names_where(needs_search=True), search=search)
     list(detector.measure(images[:1]))  # compiles
     begun = time.monotonic()
     values = np.stack([m.components for m in detector.measure(images, overlap=True)])
@@ -67,7 +70,7 @@ def measured(config, model, iterations: int, images: list, abnormal: np.ndarray)
 
 
 def choose(abnormal: list[bool], most: int, seed: int) -> np.ndarray:
-    """Indices of at most `most` images, half of them normal where there are so many of both kinds, in order."""
+    """Indices in order of at most `most` images, half of them normal where there are so many of both."""
     abnormal = np.asarray(abnormal, bool)
     order = np.random.default_rng(seed).permutation(len(abnormal))
     normal, other = order[~abnormal[order]], order[abnormal[order]]

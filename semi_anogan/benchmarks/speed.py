@@ -7,13 +7,13 @@ import numpy as np
 
 from semi_anogan.benchmarks.results import machine, table
 from semi_anogan.runs import build
-from semi_anogan.scoring.detector import build_detector
+from semi_anogan.scoring.detector import Detector
 from semi_anogan.training.loop import compiled_model, make_schedule
 
 KNOWN = 128  # known abnormal images where the configuration does not say
 
 
-def run(config, iterations, train_steps: int = 10) -> str:
+def run(config, iterations: list[int], train_steps: int = 10) -> str:
     """Markdown with training images/s, search images/s, share of the matrix-product peak and peak memory."""
     from semi_anogan.backend import Trainer, make_strategy
 
@@ -27,32 +27,28 @@ def run(config, iterations, train_steps: int = 10) -> str:
     train_seconds = best(lambda: float(trainer(batch)["penalty"]), train_steps)
     trainer.sync()
 
-    sizes = f"batch {batch_size} normal + {len(batch['labels']) - batch_size} abnormal"  # known and synthetic
+    others = len(batch["labels"]) - batch_size  # known and synthetic
+    sizes = f"batch {batch_size} normal + {others} abnormal"
     peak = matrix_peak()
-    images = rng.uniform(-1, 1, (config.search.batch_size, side, side, channels)).astype(np.float32)
+    images = rng.uniform(-1, 1, (config.score.batch_size, side, side, channels)).astype(np.float32)
     flops, seconds = search_step(config, model, images)
     images = rng.uniform(-1, 1, (len(images), *[build.image_size(config)] * 2, channels)).astype(np.float32)
-    rows = []
-    for count in iterations:
-        speed = search_speed(config, model, images, count)
-        rows.append([count, speed])
+    speeds = [[count, search_speed(config, model, images, count)] for count in iterations]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    figures = [
+        [f"training, full resolution, {sizes}: images/s", batch_size / train_seconds],
+        ["matrix product of 2048 x 2048 float32 (peak): GFLOP/s", peak / 1e9],
+        [f"one search step, batch {len(images)}: ms", seconds * 1e3],
+        ["one search step: MFLOP per image", flops / len(images) / 1e6],
+        ["one search step: share of the peak", f"{flops / seconds / peak:.0%}"],
+        ["peak memory of the process: GiB", memory],
+    ]
+    filters = f"{config.model.filters_base} / {config.model.filters_cap}"
     return (
-        f"Machine: {machine()}. Model: {side} x {side}, {channels} channel(s), filters {config.model.filters_base} / "
-        f"{config.model.filters_cap}, latent {config.model.latent_size}.\n\n"
-        + table(
-            ["measurement", "value"],
-            [
-                [f"training, full resolution, {sizes}: images/s", batch_size / train_seconds],
-                ["matrix product of 2048 x 2048 float32 (peak): GFLOP/s", peak / 1e9],
-                [f"one search step, batch {len(images)}: ms", seconds * 1e3],
-                ["one search step: MFLOP per image", flops / len(images) / 1e6],
-                ["one search step: share of the peak", f"{flops / seconds / peak:.0%}"],
-                ["peak memory of the process: GiB", memory],
-            ],
-        )
-        + "\n"
-        + table(["search iterations (no early stop)", "images/s"], rows)
+        f"Machine: {machine()}. Model: {side} x {side}, {channels} channel(s), filters {filters}, "
+        f"latent {config.model.latent_size}.\n\n"
+        f"{table(['measurement', 'value'], figures)}\n"
+        f"{table(['search iterations (no early stop)', 'images/s'], speeds)}"
     )
 
 
@@ -71,7 +67,7 @@ def search_step(config, model, images) -> tuple[int, float]:
     """(floating-point operations, seconds) of one search step of a batch."""
     from semi_anogan.backend import compile_function, count_flops
 
-    search = build_detector(config, model).search
+    search = Detector.of_config(config, model).search
     latents = np.zeros((len(images), config.model.latent_size), np.float32)
 
     # The images' own features are computed once a search, not once a step.
@@ -87,27 +83,29 @@ def search_step(config, model, images) -> tuple[int, float]:
 
 def search_speed(config, model, images, iterations: int) -> float:
     """Images per second of whole detections with that many iterations."""
-    detector = build_detector(
+    detector = Detector.of_config(
         config, model, search=build.search_settings(config, iterations=iterations, patience=0)
     )
     return len(images) / best(lambda: list(detector.measure(images)), 1 if iterations > 100 else 2)
 
 
 def large_step(resolution: int = 1024) -> str:
-    """One step of training and one of search at 1024 x 1024, batch 1, few channels: seconds and peak memory."""
+    """Markdown: seconds and peak memory of one step of training and of search, batch 1, few channels."""
     from semi_anogan.backend import Trainer, make_strategy
     from semi_anogan.config import default_config
 
     config = default_config()
     config.model.resolution, config.model.filters_base, config.model.filters_cap = resolution, 4096, 64
-    config.search.batch_size, config.search.candidates = 1, 1
+    config.score.batch_size, config.search.candidates = 1, 1
     config.schedule.batch_size = 1
     config.features.resolution = resolution
     build.resolve(config, 0)
     rng, model = np.random.default_rng(0), compiled_model(config)
     trainer = Trainer(model, make_strategy("auto")[0])
     batch = _random_batch(rng, config, 1)
-    detector = build_detector(config, model, search=build.search_settings(config, iterations=1, patience=0))
+    detector = Detector.of_config(
+        config, model, search=build.search_settings(config, iterations=1, patience=0)
+    )
     rows = []
     for what, act in (
         ("training step", lambda: float(trainer(batch)["penalty"])),
@@ -122,9 +120,12 @@ def large_step(resolution: int = 1024) -> str:
 
 
 def _random_batch(rng, config, batch_size: int) -> dict[str, np.ndarray]:
+    """A batch of noise with as many normal, known and synthetic images as a training has."""
     side, channels, objective = build.image_size(config), config.model.channels, config.objective
-    counts = [batch_size, max(1, round(batch_size * objective.abnormal_share))]
-    counts.append(max(1, round(batch_size * objective.synthetic_share)) if objective.synthetic_weight else 0)
+    counts = [batch_size, max(1, round(batch_size * config.batches.abnormal_share))]
+    counts.append(
+        max(1, round(batch_size * config.batches.synthetic_share)) if objective.synthetic_weight else 0
+    )
     return {
         "images": rng.uniform(-1, 1, (sum(counts), side, side, channels)).astype(np.float32),
         "labels": np.repeat(np.float32([0, 1, 2]), counts),

@@ -23,7 +23,7 @@ class FeatureSettings:
     name: str = ""
     weights: str | None = default("features.weights")
     resolution: int = default("features.resolution")
-    patch_discriminator: bool = default("features.patch_discriminator")
+    patch_discriminator: bool = False  # a model made in Python has what it asks for
     trainable_blocks: int | None = 0
     top_share: float = default("features.top_share")
     projected: bool = default("features.projected")

@@ -1,8 +1,6 @@
-"""Scores to compare with: trivial ones, and what scikit-learn and a few lines of numpy make of pixels or
-features.
+"""Baselines without a network: trivial scores, and what scikit-learn or a few lines of numpy make of arrays.
 
-Data that a trivial score separates says nothing about a detector. What needs a network is in
-benchmarks.networks.
+Data that a trivial score separates says nothing about a detector. What needs a network is in networks.py.
 """
 
 from collections.abc import Callable
@@ -26,8 +24,7 @@ def pixel_standard_deviation(images: np.ndarray) -> np.ndarray:
 def largest_step(images: np.ndarray) -> np.ndarray:
     """Largest difference between two pixels side by side or one above the other: [N, H, W, C] -> [N].
 
-    What it separates shows its defects by one sharp edge, without anything learned. H and W must be at least
-    2.
+    What it separates shows its defects by one sharp edge, without anything learned. H and W are at least 2.
     """
     images = np.asarray(images, np.float32)
     steps = [np.abs(np.diff(images, axis=axis)).max(axis=(1, 2, 3)) for axis in (1, 2)]
@@ -64,8 +61,7 @@ def nearest_neighbours(images: np.ndarray, normal_images: np.ndarray, k: int = 5
 def pca_reconstruction(
     normal: np.ndarray, images: np.ndarray, components: int = 64, seed: int = 0
 ) -> np.ndarray:
-    """Mean squared difference between an image and its projection on the principal components of the normal
-    images.
+    """Mean squared difference between an image and its projection on the normal images' principal components.
 
     Args:
       normal: [M, H, W, C], the normal training images, 2 or more.
@@ -95,17 +91,24 @@ def pca_reconstruction(
 
 
 def feature_neighbours(normal: np.ndarray, features: np.ndarray, k: int = 5) -> np.ndarray:
-    """nearest_neighbours of features [N, D] among normal ones [M, D], standardised by the normal ones: [N]."""
+    """nearest_neighbours of features [N, D] among normal ones [M, D], standardised by these: [N]."""
     normal, features = standardised(normal, normal, features)
     return nearest_neighbours(features, normal, k)
 
 
 def logistic_regression(normal: np.ndarray, abnormal: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Logit of a class-balanced logistic regression (C = 0.01) on features standardised by the training
-    images.
+    """Logit of a class-balanced logistic regression (C = 0.01) on standardised features.
 
-    Args: normal [M, D] and abnormal [A, D]: features of the training images; features [N, D], to be scored.
-    Returns: [N], higher means more abnormal. Raises: ValueError without abnormal training images.
+    Args:
+      normal: [M, D], features of the normal training images.
+      abnormal: [A, D], features of the known abnormal ones; all of them standardise.
+      features: [N, D], to be scored.
+
+    Returns:
+      [N], higher means more abnormal.
+
+    Raises:
+      ValueError: no abnormal training images.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -119,16 +122,13 @@ def logistic_regression(normal: np.ndarray, abnormal: np.ndarray, features: np.n
 
 
 def standardised(reference: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array [., D] less the mean of the reference [M, D], divided by its standard deviation (at least
-    1e-6).
-    """
+    """Each array [., D] less the reference's mean, over its standard deviation (at least 1e-6)."""
     center, scale = reference.mean(axis=0), np.maximum(reference.std(axis=0), 1e-6)
     return [(array - center) / scale for array in arrays]
 
 
 def greedy_coreset(features: np.ndarray, count: int, seed: int = 0, dimensions: int = 32) -> np.ndarray:
-    """Indices of a few features that lie within a small distance of all (Roth et al. 2022, PatchCore,
-    algorithm 1).
+    """Indices of a few features that lie near to all of them (Roth et al. 2022, PatchCore, algorithm 1).
 
     One after the other, the feature that is farthest from those chosen; distances are taken after a random
     projection.
@@ -163,8 +163,9 @@ def greedy_coreset(features: np.ndarray, count: int, seed: int = 0, dimensions: 
 
 
 def nearest_distances(features: np.ndarray, memory: np.ndarray, chunk: int = 4096) -> np.ndarray:
-    """Euclidean distance of each feature [N, D] to the nearest of a memory [K, D]: [N]; `chunk` rows at a
-    time.
+    """Euclidean distance of each feature [N, D] to the nearest of a memory [K, D]: [N].
+
+    chunk: features at a time.
     """
     memory = np.asarray(memory, np.float32)
     norms, found = np.square(memory).sum(axis=1), []

@@ -1,6 +1,4 @@
-"""The baselines on the data of a configuration; measurements are kept in a folder, so that none is made
-twice.
-"""
+"""The baselines on the data of a configuration; their figures are kept in a folder, so none is run twice."""
 
 import dataclasses
 import functools
@@ -9,9 +7,11 @@ import pathlib
 import time
 import traceback
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
+from semi_anogan.benchmarks.baselines import classical
 from semi_anogan.data.images import resize
 from semi_anogan.errors import RunError
 from semi_anogan.evaluation import metrics
@@ -22,9 +22,16 @@ FILE = "baselines.json"
 PIXEL_SIDE, LARGE_SIDE = 64, 256
 
 
+class Groups(NamedTuple):
+    """Arrays, images or features, of normal and known abnormal training images and of test images."""
+
+    normal: np.ndarray
+    abnormal: np.ndarray
+    test: np.ndarray
+
+
 class Images:
-    """Normal and known abnormal training images and test images of a configuration, at the sides the
-    baselines want.
+    """The images of a configuration at the sides the baselines want.
 
     Training normal images include those that our method holds out. The sides follow from training images and
     settings.
@@ -37,17 +44,16 @@ class Images:
         self.truth = np.array([e.abnormal for e in self.groups[2]])
         self.resolution, self.seed = config.model.resolution, config.seed
         self.feature_seconds = 0.0
-        self.training = {"steps": steps, "flips": config.data.flips, "seed": config.seed}
+        self.training = {"steps": steps, "flips": config.batches.flips, "seed": config.seed}
 
-    def at(self, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def at(self, side: int) -> Groups:
         """The three groups, each float32 [., side, side, C] in [-1, 1]."""
         channels = self.dataset.read_image(self.groups[0][0]).shape[-1]
-        return tuple(
-            np.array([resize(self.dataset.read_image(e), side, side) for e in group], np.float32).reshape(
-                -1, side, side, channels
-            )
+        arrays = (
+            np.array([resize(self.dataset.read_image(e), side, side) for e in group], np.float32)
             for group in self.groups
         )
+        return Groups(*(array.reshape(-1, side, side, channels) for array in arrays))
 
     @functools.cached_property
     def pixels(self):
@@ -61,9 +67,7 @@ class Images:
 
     @functools.cached_property
     def large(self):
-        """For pretrained networks: at the images' own size (the median of the first training images), at most
-        256.
-        """
+        """For pretrained networks: at the images' own size (the median of the first ones), at most 256."""
         sides = [min(self.dataset.read_image(e).shape[:2]) for e in self.groups[0][:32]]
         return self.at(min(max(int(np.median(sides)), self.resolution), LARGE_SIDE))
 
@@ -73,7 +77,7 @@ class Images:
         from semi_anogan.benchmarks.baselines.networks import pooled_features
 
         groups, started = self.large, time.monotonic()
-        features = tuple(pooled_features(images) for images in groups)
+        features = Groups(*(pooled_features(images) for images in groups))
         self.feature_seconds = time.monotonic() - started
         return features
 
@@ -87,76 +91,60 @@ class Method:
     supervised: bool = False  # needs known abnormal images
 
 
-def _simple(name: str, group: str, supervised: bool = False) -> Method:
-    """A function of semi_anogan.baselines, on normal (and known abnormal) and test arrays of a property of
-    Images.
-    """
+# Keras is loaded by what needs it: the names below are used without it.
+def _nearest_patches(images: Images) -> np.ndarray:
+    from semi_anogan.benchmarks.baselines import networks
 
-    def score(images: Images):
-        from semi_anogan.benchmarks.baselines import classical as baselines
-
-        normal, abnormal, test = getattr(images, group)
-        return getattr(baselines, name)(*((normal, abnormal, test) if supervised else (normal, test)))
-
-    return Method(score, group, supervised)
+    return networks.nearest_patches(images.large.normal, images.large.test, seed=images.seed)
 
 
-def _network(name: str, group: str, supervised: bool = True) -> Method:
-    """The same for a function of semi_anogan.benchmarks.networks; supervised ones are given steps, flips and
-    seed.
-    """
+def _small_cnn(images: Images) -> np.ndarray:
+    from semi_anogan.benchmarks.baselines import networks
 
-    def score(images: Images):
-        from semi_anogan.benchmarks.baselines import networks
-
-        normal, abnormal, test = getattr(images, group)
-        if supervised:
-            return getattr(networks, name)(normal, abnormal, test, **images.training)
-        return getattr(networks, name)(normal, test, seed=images.seed)
-
-    return Method(score, group, supervised)
+    return networks.small_cnn(*images.model_sized, **images.training)
 
 
-def _pixel_neighbours(images: Images) -> np.ndarray:
-    from semi_anogan.benchmarks.baselines.classical import nearest_neighbours
+def _finetuned_classifier(images: Images) -> np.ndarray:
+    from semi_anogan.benchmarks.baselines import networks
 
-    return nearest_neighbours(images.pixels[2], images.pixels[0])
-
-
-def _largest_step(images: Images) -> np.ndarray:
-    from semi_anogan.benchmarks.baselines.classical import largest_step
-
-    return largest_step(images.model_sized[2])
+    return networks.finetuned_classifier(*images.large, **images.training)
 
 
 METHODS = {
-    "largest pixel step": Method(_largest_step, "model_sized"),  # trivial
-    "PCA reconstruction": _simple("pca_reconstruction", "pixels"),
-    "5-NN on pixels": Method(_pixel_neighbours, "pixels"),
-    "5-NN on features": _simple("feature_neighbours", "features"),
-    "logistic regression on features": _simple("logistic_regression", "features", supervised=True),
-    "nearest patches": _network("nearest_patches", "large", supervised=False),
-    "small CNN": _network("small_cnn", "model_sized"),
-    "fine-tuned classifier": _network("finetuned_classifier", "large"),
+    "largest pixel step": Method(lambda i: classical.largest_step(i.model_sized.test), "model_sized"),
+    "PCA reconstruction": Method(
+        lambda i: classical.pca_reconstruction(i.pixels.normal, i.pixels.test), "pixels"
+    ),
+    "5-NN on pixels": Method(
+        lambda i: classical.nearest_neighbours(i.pixels.test, i.pixels.normal), "pixels"
+    ),
+    "5-NN on features": Method(
+        lambda i: classical.feature_neighbours(i.features.normal, i.features.test), "features"
+    ),
+    "logistic regression on features": Method(
+        lambda i: classical.logistic_regression(*i.features), "features", supervised=True
+    ),
+    "nearest patches": Method(_nearest_patches, "large"),
+    "small CNN": Method(_small_cnn, "model_sized", supervised=True),
+    "fine-tuned classifier": Method(_finetuned_classifier, "large", supervised=True),
 }
 
 
 def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, dict | None]:
-    """Measures baselines on the test images of a configuration.
+    """The figures of baselines on the test images of a configuration.
 
     Args:
-      config: whose data, model.resolution, data.flips and seed are used.
+      config: whose data, model.resolution, batches.flips and seed are used.
       names: of METHODS.
-      folder: where given, its baselines.json is kept up to date; what it holds is not measured again.
+      folder: where given, its baselines.json is kept up to date; what it holds is not run again.
       steps: batches that the supervised networks are trained for.
 
     Returns:
       {name: {"image_auroc", "image_average_precision", "image_f1_max", "seconds"}}, seconds of training and
-      scoring;
-      None for a method that needs known abnormal images where there are none.
+      scoring; None for a method that needs known abnormal images where there are none.
 
     Raises:
-      RunError: unknown name, or some methods failed; the others have been measured.
+      RunError: unknown name, or some methods failed; the others' figures are kept.
     """
     from semi_anogan import backend
 
@@ -169,8 +157,8 @@ def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, di
     images = Images(config, steps)
     for name in [name for name in names if name not in found]:
         try:
-            found[name] = _measured(METHODS[name], images)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other methods are to be measured
+            found[name] = _figures_of(METHODS[name], images)
+        except Exception as error:  # whatever it is, the other methods are run
             traceback.print_exc()
             failed.append(f"{name}: {type(error).__name__}: {error}")
             continue
@@ -184,8 +172,9 @@ def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, di
 
 
 def read(folder, settings: dict | None = None) -> dict[str, dict | None]:
-    """What a folder holds, perhaps nothing. RunError for a damaged file, or one of other settings where
-    given.
+    """What a folder holds, perhaps nothing.
+
+    Raises: RunError for a damaged file, or one of other settings where they are given.
     """
     path = pathlib.Path(folder) / FILE
     if not path.exists():
@@ -198,12 +187,14 @@ def read(folder, settings: dict | None = None) -> dict[str, dict | None]:
 
 def _settings(config, steps: int) -> dict:
     """What the figures depend on, as it comes back from JSON."""
-    data = {k: v for k, v in config.data.to_dict().items() if v is not None and k != "cache_megabytes"}
+    data = {k: v for k, v in config.data.to_dict().items() if v is not None}
+    # Beside the data, where files of earlier versions have them.
+    data |= {"tile": config.images.tile, "flips": config.batches.flips, "shift_px": config.batches.shift_px}
     size = {name: config.model[name] for name in ("resolution", "channels")}
     return json.loads(json.dumps({"data": data, **size, "seed": config.seed, "steps": steps}))
 
 
-def _measured(method: Method, images: Images) -> dict | None:
+def _figures_of(method: Method, images: Images) -> dict | None:
     if method.supervised and not images.groups[1]:
         return None
     getattr(images, method.group)  # reading the images does not count

@@ -1,8 +1,7 @@
 """Baselines that need a network: pretrained features, a memory of patches, and two supervised classifiers.
 
 All take float32 images [., R, R, 1 or 3] in [-1, 1]: normal and known abnormal training images and the images
-to be
-scored; all give [N] scores, higher = more abnormal, and depend on nothing but their arguments.
+to be scored. All give [N] scores, higher = more abnormal, and depend on nothing but their arguments.
 """
 
 import keras
@@ -10,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from semi_anogan.backend import compile_function
-from semi_anogan.benchmarks.baselines import classical as baselines
+from semi_anogan.benchmarks.baselines import classical
 from semi_anogan.networks.pretrained.efficientnet_lite0 import OFFSET_SCALE, PretrainedFeatures
+from semi_anogan.whole_batches import batch_rows
 
 SMALL_SIDE, LARGE_SIDE = 128, 256  # what the pretrained network is given
 _TURNS = {  # of [N, R, R, C]
@@ -23,12 +23,12 @@ _TRUNK_RATE, _HEAD_RATE = 1e-4, 1e-3  # learning rates of the pretrained network
 
 
 def trunk_side(side: int) -> int:
-    """The side that images of this side are brought to for the pretrained network: 256 above 128, else 128."""
+    """The side of what the pretrained network is given of images of this side: 256 above 128, else 128."""
     return LARGE_SIDE if side > SMALL_SIDE else SMALL_SIDE
 
 
 def pooled_features(images: np.ndarray, batch_size: int = 32) -> np.ndarray:
-    """Pretrained features of whole images, the mean over each of two scales: [N, R, R, C] -> [N, 112 + 320]."""
+    """Pretrained features of whole images, means over two scales each: [N, R, R, C] -> [N, 112 + 320]."""
     trunk = PretrainedFeatures(15)
 
     def pool(x):
@@ -40,16 +40,17 @@ def pooled_features(images: np.ndarray, batch_size: int = 32) -> np.ndarray:
 def nearest_patches(
     normal, images, memory_size: int = 2000, most_patches: int = 50_000, seed: int = 0
 ) -> np.ndarray:
-    """Distance of an image's patches to the nearest normal ones: the idea of PatchCore (Roth et al. 2022),
-    compact.
+    """Distance of an image's patches to the nearest normal ones: PatchCore (Roth et al. 2022) in short.
 
     Local features are two scales of the pretrained network (strides 8 and 16), averaged over 3 x 3
-    neighbours, at the
-    finer grid. The memory is a greedy coreset of a random part of the normal images' features, standardised.
+    neighbours, at the finer grid. The memory is a greedy coreset of a random part of the normal images'
+    patches, standardised.
 
     Args:
-      normal: [M, R, R, C], the normal training images; images: [N, R, R, C], to be scored.
-      memory_size: features kept; most_patches: features to choose them from, about (one per image at least).
+      normal: [M, R, R, C], the normal training images.
+      images: [N, R, R, C], to be scored.
+      memory_size: patches kept.
+      most_patches: patches to choose them from, about (one per image at least).
       seed: of all random choices.
 
     Returns:
@@ -60,18 +61,18 @@ def nearest_patches(
         count = max(1, min(features.shape[1], most_patches // len(normal)))
         candidates += [patches[rng.permutation(len(patches))[:count]] for patches in features]
     candidates = np.concatenate(candidates)
-    (memory,) = baselines.standardised(candidates, candidates)
-    memory = memory[baselines.greedy_coreset(memory, memory_size, seed)]
+    (memory,) = classical.standardised(candidates, candidates)
+    memory = memory[classical.greedy_coreset(memory, memory_size, seed)]
     scores = []
     for features in _each_batch(trunk, lambda x: _local_features(trunk(x)), images):
-        (patches,) = baselines.standardised(candidates, features.reshape(-1, features.shape[-1]))
-        distances = baselines.nearest_distances(patches, memory).reshape(features.shape[:2])
-        scores.append(baselines.highest_mean(distances))
+        (patches,) = classical.standardised(candidates, features.reshape(-1, features.shape[-1]))
+        distances = classical.nearest_distances(patches, memory).reshape(features.shape[:2])
+        scores.append(classical.highest_mean(distances))
     return np.concatenate(scores)
 
 
 def small_cnn(normal, abnormal, images, steps: int = 500, flips: str = "", seed: int = 0) -> np.ndarray:
-    """Logit of a classifier of four convolutions trained from random weights; see `_train` for the arguments."""
+    """Logit of four convolutions trained from random weights; see `_train` for the arguments."""
     keras.utils.set_random_seed(seed)
     x = inputs = keras.Input(images.shape[1:])
     for i, filters in enumerate((32, 64, 128, 128)):
@@ -95,16 +96,15 @@ def finetuned_classifier(
     """Logit of the pretrained network fine-tuned as a plain classifier; see `_train` for the arguments.
 
     The image's logit is the mean of the highest 5 % of its patches' (one at least), each linear in the last
-    features.
-    The learning rate begins at 1e-4 for the network's last `trainable_blocks` blocks and at 1e-3 for the new
-    head.
+    features. The learning rate begins at 1e-4 for the network's last `trainable_blocks` blocks and at 1e-3
+    for the new head.
     """
     keras.utils.set_random_seed(seed)
     inputs = keras.Input(images.shape[1:])
     x = PretrainedFeatures(15, trainable_blocks=trainable_blocks)(_for_trunk(inputs))[-1]
     x = keras.layers.LayerNormalization(center=False, scale=False)(x)
-    # Under Adam a factor on weights that start at 0 is one on their learning rate; the network's offsets have
-    # one too.
+    # Under Adam a factor on weights that start at 0 is one on their learning rate. The network's offsets have
+    # such a factor, too.
     rate = _TRUNK_RATE / OFFSET_SCALE
     logits = _HEAD_RATE / rate * keras.layers.Conv2D(1, 1, kernel_initializer="zeros")(x)  # [N, h, w, 1]
     logits = ops.reshape(logits, (-1, logits.shape[1] * logits.shape[2]))
@@ -117,17 +117,18 @@ def finetuned_classifier(
 def _train(
     model, normal, abnormal, steps: int, learning_rate: float, flips: str, seed: int, batch_size: int = 32
 ):
-    """Trains a classifier of logits [N] on binary cross-entropy, half of each batch abnormal; cosine decay to
-    0.
+    """Trains a classifier of logits [N] on binary cross-entropy, half of each batch abnormal.
 
     Args:
       model: images -> logits [N].
       normal, abnormal: images, one at least of each.
       steps: batches.
+      learning_rate: at the beginning; it falls to 0 like a cosine.
       flips: at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle; also together, "hv".
       seed: of batches and flips.
 
-    Raises: ValueError without normal or abnormal images.
+    Raises:
+      ValueError: no normal or no abnormal images.
     """
     if not len(normal) or not len(abnormal):
         raise ValueError(
@@ -173,11 +174,9 @@ def _local_features(features):
 
 
 def _each_batch(trunk, function, images, batch_size: int = 32):
-    """function(images brought to the trunk's side), compiled: yields numpy arrays, batch by batch in order."""
+    """function(images at the trunk's side), compiled once: yields numpy arrays, batch by batch in order."""
     trunk.build()
     compiled = compile_function(lambda x: function(_for_trunk(x)), trunk)
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        # Always the same shape, so that it is compiled once; what was added is cut off again.
-        padded = np.concatenate([batch, np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)])
-        yield np.asarray(compiled(ops.convert_to_tensor(padded)))[: len(batch)]
+    for rows in batch_rows(len(images), batch_size):
+        found = np.asarray(compiled(ops.convert_to_tensor(images[rows])))
+        yield found[: len(images) - rows[0]]

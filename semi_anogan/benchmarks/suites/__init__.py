@@ -1,1 +1,4 @@
-"""Protocols of many trainings: which, run how, put into which tables. What a training is lies elsewhere."""
+"""Protocols of many trainings.
+
+protocols says which, jobs runs them, tables makes Markdown of what they come to, and suite joins these.
+"""

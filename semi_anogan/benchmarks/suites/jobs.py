@@ -1,9 +1,11 @@
-"""Runs a suite: each training, and the baselines of each case, as a process with a folder of its own, run
-only once.
+"""Runs a suite: each training, and the baselines of each case, is a process with a folder of its own.
+
+What is finished is not run again.
 """
 
 import concurrent.futures
 import dataclasses
+import itertools
 import os
 import pathlib
 import re
@@ -15,6 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from semi_anogan.benchmarks.baselines import comparison
 from semi_anogan.benchmarks.suites.protocols import Suite
+from semi_anogan.config import MOVED
 from semi_anogan.errors import RunError
 from semi_anogan.runs import folder as run_folder
 
@@ -95,26 +98,20 @@ def plan(
         if given.get(key) is None:
             raise RunError(f"this suite needs --config.{key}, {what}")
     jobs = []
-    for seed in seeds:
-        for part, part_settings in suite.parts.items():
-            for case, case_settings in suite.cases.items():
-                settings = {**part_settings, **case_settings, **{key: seed for key in suite.seed_keys}}
-                place = pathlib.Path(folder) / slug(case) / slug(part)
-
-                def job(row, row_settings, **options):
-                    arguments = _arguments(config_file, given, {**settings, **row_settings})
-                    return Job(case, part, seed, row, place / row / f"seed{seed}", arguments, **options)
-
-                if methods:
-                    jobs.append(job(BASELINES, {}, methods=tuple(methods), steps=steps))
-                for variant in {
-                    v.folder: v for v in variants_of(suite, {**given, **settings}).values()
-                }.values():
-                    trained = place / variant.trained_as / f"seed{seed}" if variant.trained_as else None
-                    jobs.append(job(variant.folder, variant.settings, trained=trained))
-    return sorted(
-        jobs, key=lambda job: job.trained is not None
-    )  # those that take over others' weights come last
+    for seed, part, case in itertools.product(seeds, suite.parts, suite.cases):
+        seeded = {key: seed for key in suite.seed_keys}
+        settings = {**suite.parts[part], **suite.cases[case], **seeded}
+        base = Job(case, part, seed, "", pathlib.Path(folder) / slug(case) / slug(part), ())
+        if methods:
+            arguments = _arguments(config_file, given, settings)
+            jobs.append(_of_row(base, BASELINES, arguments, methods=tuple(methods), steps=steps))
+        variants = variants_of(suite, {**given, **settings}).values()
+        for variant in {v.folder: v for v in variants}.values():
+            arguments = _arguments(config_file, given, {**settings, **variant.settings})
+            trained = _seed_folder(base, variant.trained_as) if variant.trained_as else None
+            jobs.append(_of_row(base, variant.folder, arguments, trained=trained))
+    # Those that take over others' weights come last.
+    return sorted(jobs, key=lambda job: job.trained is not None)
 
 
 def run_all(jobs: list[Job], parallel: int = 1) -> dict[Job, str]:
@@ -137,16 +134,11 @@ def run_all(jobs: list[Job], parallel: int = 1) -> dict[Job, str]:
             job, failure = futures[future], future.result()
             if failure is not None:
                 failures[job] = failure
-                print(
-                    f"failed: {job.name}, {job.folder / OUTPUT} ends with\n{failure}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            left = (time.monotonic() - started) / count * (len(waiting) - count)
-            print(
-                f"[{count}/{len(waiting)}] {job.name}: {'failed' if failure else _told(job)}; {duration(left)} left",
-                flush=True,
-            )
+                told = f"failed: {job.name}, {job.folder / OUTPUT} ends with\n{failure}"
+                print(told, file=sys.stderr, flush=True)
+            left = duration((time.monotonic() - started) / count * (len(waiting) - count))
+            told = "failed" if failure else _told(job)
+            print(f"[{count}/{len(waiting)}] {job.name}: {told}; {left} left", flush=True)
     finally:
         pool.shutdown(cancel_futures=True)
     return failures
@@ -161,7 +153,7 @@ def launch(command: list[str], folder: pathlib.Path, threads: int | None) -> int
 
 
 def variants_of(suite: Suite, settings: Mapping) -> dict:
-    """{name: Variant} of the suite, less those that need known abnormal images where the settings leave none."""
+    """{name: Variant} of the suite, less those that need known abnormal images where there are none."""
     none_known = settings.get("data.abnormal_count") == 0
     return {name: v for name, v in suite.variants.items() if not (v.needs_known and none_known)}
 
@@ -179,6 +171,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def _of_row(base: Job, row: str, arguments: tuple[str, ...], **options) -> Job:
+    """The job of a row of the table; `base` has its case, part and seed, and their folder."""
+    folder = _seed_folder(base, row)
+    return dataclasses.replace(base, row=row, folder=folder, arguments=arguments, **options)
+
+
+def _seed_folder(base: Job, row: str) -> pathlib.Path:
+    return base.folder / row / f"seed{base.seed}"
+
+
 def _arguments(config_file: str, given: Mapping, settings: Mapping) -> tuple[str, ...]:
     both = [key for key in settings if key in given]
     if both:
@@ -192,20 +194,30 @@ def _arguments(config_file: str, given: Mapping, settings: Mapping) -> tuple[str
 
 
 def _record(job: Job) -> list[str]:
+    """What a job's figures depend on, as its folder's suite.json keeps it."""
     return sorted([*job.arguments, f"--baseline_steps={job.steps}"] if job.methods else job.arguments)
 
 
 def _check_folder(job: Job):
-    """RunError where a finished run has other settings; training itself refuses to go on with an unfinished
-    one.
+    """RunError where a finished run has other settings.
+
+    Training itself refuses to go on with an unfinished one.
     """
     path = job.folder / ARGUMENTS
     if job.finished and path.exists():
-        differing = sorted({*run_folder.read_json(path).get("arguments", ())} ^ {*_record(job)})
+        earlier = {_spelt_now(argument) for argument in run_folder.read_json(path).get("arguments", ())}
+        differing = sorted(earlier ^ {_spelt_now(argument) for argument in _record(job)})
         if differing:
             raise RunError(
                 f"{job.folder}: holds a run of other settings ({'; '.join(differing)}); give another --folder"
             )
+
+
+def _spelt_now(argument: str) -> str:
+    """An argument --config.KEY=VALUE with the key in its present spelling; others as they are."""
+    name, equals, value = argument.partition("=")
+    key = name.removeprefix("--config.")
+    return f"--config.{MOVED[key]}{equals}{value}" if name != key and key in MOVED else argument
 
 
 def _run(job: Job, threads: int | None) -> str | None:

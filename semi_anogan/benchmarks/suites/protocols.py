@@ -1,8 +1,7 @@
 """The protocols of the benchmark suites as data: which cases, variants and baselines, with which settings.
 
-A suite runs every variant of our method and every baseline on each of its cases, parts and seeds; the figures
-of the
-parts of a case (the digits of MNIST) are averaged. Settings are those of the train command,
+A suite runs every variant of our method and every baseline on each of its cases, parts and seeds. The figures
+of the parts of a case (the digits of MNIST) are averaged. Settings are those of the train command,
 --config.KEY=VALUE.
 """
 
@@ -16,20 +15,23 @@ NONE_KNOWN = "none known"
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One way to run our method: name of its run folder, settings, and the score that its row shows.
+    """One way to run our method.
 
-    score is "fused", or "search_loss" for (1 - lambda) residual + lambda feature distance alone. Variants of
-    the same
-    folder share one run, so they must have the same settings.
+    Attributes:
+      folder: name of its run folder. Variants of the same folder share one run, so they must have the same
+        settings.
+      settings: {key: value} of the train command.
+      score: what its row shows: "fused", or "search_loss" for (1 - lambda) residual + lambda feature distance
+        alone.
+      trained_as: folder of the variant that is trained alike, whose weights are taken.
+      needs_known: left out of the cases without known abnormal images, where it is another one's double.
     """
 
     folder: str
     settings: Mapping
     score: str = "fused"
-    trained_as: str = ""  # folder of the variant that is trained alike, whose weights are taken
-    needs_known: bool = (
-        False  # left out of the cases without known abnormal images, where it is another one's double
-    )
+    trained_as: str = ""
+    needs_known: bool = False
 
 
 _ALL = {"score.components": ""}  # whatever the configuration leaves out
@@ -46,20 +48,18 @@ ABLATIONS = {
     "full": Variant("full", _ALL),
     "without alpha": Variant("no_alpha", {"objective.alpha": 1.0, **_ALL}),
     "without features": Variant("no_features", {"features.name": "", **_ALL}),
-    "without top_share": Variant(
-        "no_top_share", {"objective.top_share": 1.0, "features.top_share": 1.0, **_ALL}
-    ),
+    "without top_share": Variant("no_top_share", {"model.top_share": 1.0, "features.top_share": 1.0, **_ALL}),
     "without synthetic": Variant("no_synthetic", {"objective.synthetic_weight": 0.0, **_ALL}),
     "without encoder": Variant("no_encoder", {"search.init": "candidates", **_ALL}),
     "without search": Variant(
         "no_search", {"score.components": "discriminator,patches,memory,likeness,classifier"}
     ),
-    "without memory": Variant("no_memory", {"features.memory": 0, **_ALL}, trained_as="full"),
-    "without likeness": Variant("no_likeness", {"features.likeness": False, **_ALL}, trained_as="full"),
-    "without classifier": Variant("no_classifier", {"features.classifier": False, **_ALL}, trained_as="full"),
+    "without memory": Variant("no_memory", {"parts.memory": 0, **_ALL}, trained_as="full"),
+    "without likeness": Variant("no_likeness", {"parts.likeness": False, **_ALL}, trained_as="full"),
+    "without classifier": Variant("no_classifier", {"parts.classifier": False, **_ALL}, trained_as="full"),
     "without trim": Variant("no_trim", {"objective.trim_share": 0.0, **_ALL}),
     "with features in the search": Variant(
-        "search_features", {"features.search": True, **_ALL}, trained_as="full"
+        "search_features", {"search.pretrained": True, **_ALL}, trained_as="full"
     ),
     "with a projected discriminator": Variant("projected", {"features.projected": True, **_ALL}),
     "with augmentation": Variant("augmented", {"objective.augment": "color,translation,cutout", **_ALL}),
@@ -111,13 +111,14 @@ SUITES = {
         },
         parts={f"digit {digit}": {"data.normal_classes": digit} for digit in range(10)},
         fast_parts=("digit 0", "digit 4", "digit 8"),
-        note="One digit is normal and the others abnormal; 5 % of the normal training images are other digits.",
+        note="One digit is normal and the others abnormal; 5 % of the normal training images are other "
+        "digits.",
     ),
     "elpv": Suite(
         "elpv",
         cases={
             # Cells crack, and what a crack cuts off goes dark; known ones teach that better.
-            NONE_KNOWN: {"data.abnormal_count": 0, "objective.synthetic_kinds": "crack,shade"},
+            NONE_KNOWN: {"data.abnormal_count": 0, "batches.synthetic_kinds": "crack,shade"},
             "10 known": {"data.abnormal_count": 10},
             "128 known": {"data.abnormal_count": 128},
         },
@@ -127,7 +128,8 @@ SUITES = {
         "surface",
         cases={"surfaces": {}},
         seed_keys=("seed", "data.seed"),
-        note="Rendered surfaces, other ones for each seed; some of the normal training images secretly show a defect.",
+        note="Rendered surfaces, other ones for each seed; some of the normal training images secretly show "
+        "a defect.",
     ),
     "caltech256": Suite(
         "caltech256",
@@ -135,17 +137,19 @@ SUITES = {
         seed_keys=("seed", "data.seed"),
         required={"data.root": "the folder that holds 256_ObjectCategories"},
         published={name: dict(zip(_COMPARATORS, f1, strict=True)) for name, f1 in _CALTECH_F1.items()},
-        note="Categories are drawn anew for each seed. The published F1 are those of Kimura & Yanagihara's table: CoP, "
-        "REAPER, LRR, DPCP, R-graph (You et al. 2017), ALOCC (Sabokrou et al. 2018). Their set-up holds no inliers "
-        "back from learning and knows no abnormal images; here half of the inliers are for the test only, so figures "
-        "are not comparable one to one.",
+        note="Categories are drawn anew for each seed. The published F1 are those of Kimura & Yanagihara's "
+        "table: CoP, REAPER, LRR, DPCP, R-graph (You et al. 2017), ALOCC (Sabokrou et al. 2018). Their "
+        "set-up holds no inliers back from learning and knows no abnormal images; here half of the inliers "
+        "are for the test only, so figures are not comparable one to one.",
     ),
 }
+NAMES = (*SUITES, "ablation")
 
 
 def ablation(config_name: str) -> Suite:
-    """The suite that leaves one thing out of the full method each, or adds one, on the data of a
-    configuration ("elpv", say).
+    """The suite whose rows each leave one thing out of the full method, or add one.
+
+    config_name: of the configuration whose data it is on, "elpv", say.
     """
     seed_keys = ("seed", "data.seed") if config_name in ("surface", "caltech256") else ("seed",)
     return Suite(
@@ -160,8 +164,9 @@ def ablation(config_name: str) -> Suite:
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What of a suite is run; None: all. Names are those of the tables, `cases` may also name parts ("digit
-    4").
+    """What of a suite is run; None: all.
+
+    Names are those of the tables; `cases` may also name parts, such as "digit 4".
     """
 
     fast: bool = False
@@ -172,7 +177,7 @@ class Selection:
     def of(self, suite: Suite, methods: Mapping) -> tuple["Suite", dict, tuple[int, ...]]:
         """(the suite reduced to what is selected, the baselines chosen of `methods`, the seeds).
 
-        RunError for a name or a seed that there is not.
+        Raises: RunError for a name or a seed that there is not.
         """
         given = _known(self.cases, [*suite.cases, *filter(None, suite.parts)], "cases")
         cases = _picked(suite.cases, given)

@@ -1,16 +1,35 @@
-"""A whole suite, from its name to Markdown: protocol, runs, tables, figure."""
+"""A whole suite: its protocol is run, then its runs are put into tables and a figure."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 
-from semi_anogan import cli
 from semi_anogan.benchmarks.baselines import comparison
-from semi_anogan.benchmarks.suites import jobs as suite_runs
-from semi_anogan.benchmarks.suites import tables as suite_tables
-from semi_anogan.benchmarks.suites.protocols import SUITES, Selection, ablation
+from semi_anogan.benchmarks.suites import jobs, tables
+from semi_anogan.benchmarks.suites.protocols import SUITES, Selection, Suite, ablation
 from semi_anogan.errors import RunError
 
-NAMES = (*SUITES, "ablation")
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a suite's runs came to.
+
+    Attributes:
+      suite, seeds: what was selected.
+      cases: {case: rows} of the tables.
+      failures: {job: end of its output} of the runs that failed.
+    """
+
+    suite: Suite
+    seeds: tuple[int, ...]
+    cases: Mapping[str, list[tables.Row]]
+    failures: Mapping[jobs.Job, str]
+
+    def draw_and_tell(self, figure) -> str:
+        """Draws the bar chart to the path `figure`, and gives Markdown with a link to it, for beside it."""
+        figure = pathlib.Path(figure)
+        tables.draw(figure, self.cases)
+        return tables.text_of(self.suite, self.cases, self.seeds, self.failures, figure.name)
 
 
 def run(
@@ -19,39 +38,31 @@ def run(
     given: Mapping,
     selection: Selection,
     folder,
-    output,
     parallel: int = 1,
     steps: int = 500,
-) -> tuple[str, int]:
+) -> Outcome:
     """Runs what is missing of a suite and puts the figures together.
 
     Args:
-      name: of NAMES; "ablation" is on the data of the configuration.
+      name: of protocols.NAMES; "ablation" is on the data of the configuration.
       config_file: path of the configuration.
       given: the user's own settings, {"data.root": "...", ...}.
       selection: what of it is run.
       folder: of the run folders.
-      output: folder of the figure NAME_suite.png.
       parallel: processes at a time.
       steps: batches that the supervised baselines are trained for.
-
-    Returns:
-      Markdown, and how many runs failed.
 
     Raises:
       RunError: a setting, a name or a folder that does not fit, or no run succeeded.
     """
     suite = SUITES[name] if name in SUITES else ablation(pathlib.Path(config_file).stem)
     suite, methods, seeds = selection.of(suite, comparison.METHODS)
-    jobs = suite_runs.plan(suite, methods, seeds, folder, config_file, given, steps)
-    failures = suite_runs.run_all(jobs, parallel)
-    cases = suite_tables.rows_of(suite, methods, jobs)
+    planned = jobs.plan(suite, methods, seeds, folder, config_file, given, steps)
+    failures = jobs.run_all(planned, parallel)
+    cases = tables.rows_of(suite, methods, planned)
     if not any(row.found and row.kind != "published" for rows in cases.values() for row in rows):
         raise RunError(f"{folder}: no run succeeded")
-    figure = f"{title(name, config_file)}_suite.png"
-    cli.load_framework()  # the tables name it
-    suite_tables.draw(pathlib.Path(output) / figure, cases)
-    return suite_tables.text_of(suite, cases, seeds, failures, figure), len(failures)
+    return Outcome(suite, seeds, cases, failures)
 
 
 def title(name: str, config_file: str) -> str:

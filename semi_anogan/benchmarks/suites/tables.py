@@ -69,23 +69,19 @@ class Row:
 
 
 def rows_of(suite: Suite, methods: Iterable[str], jobs: Iterable[Job]) -> dict[str, list[Row]]:
-    """{case: rows}: published figures, baselines, then our variants; a method without a run in a case is left
-    out.
+    """{case: rows}: published figures, baselines, then our variants.
+
+    A method without a run in a case is left out.
     """
     cases = {}
     for case in suite.cases:
         own = [job for job in jobs if job.case == case]
         published = suite.published.get(case, {})
         rows = [Row(name, "published", {"image_f1_max": [f1]}, 1, 1) for name, f1 in published.items()]
+        read = {job: comparison.read(job.folder) for job in own if job.row == BASELINES}
         for name in methods:
-            read = {job: comparison.read(job.folder) for job in own if job.row == BASELINES}
-            rows.append(
-                _row(
-                    name,
-                    "baseline",
-                    {job: _baseline(v[name]) if name in v else {} for job, v in read.items()},
-                )
-            )
+            values = {job: _baseline(v[name]) if name in v else {} for job, v in read.items()}
+            rows.append(_row(name, "baseline", values))
         for name, variant in suite.variants.items():
             values = {job: of_run(job.folder, variant.score) for job in own if job.row == variant.folder}
             rows.append(_row(name, "ours", values))
@@ -97,8 +93,7 @@ def of_run(folder, score: str = "fused") -> dict[str, float]:
     """The figures of a run folder by their key in metrics.json; empty where it is not finished.
 
     With score "search_loss" those of (1 - lambda) residual + lambda feature_distance (Schlegl et al. 2017,
-    eq. 6)
-    instead of the fused score, from scores.csv: there is no threshold and no map for it.
+    eq. 6) instead of the fused score, from scores.csv: there is no threshold and no map for it.
     """
     folder = pathlib.Path(folder)
     if not (folder / run_folder.METRICS).exists():
@@ -127,8 +122,8 @@ def text_of(
         else f"Seed {seeds[0]}."
     )
     intro = (
-        f"{suite.note}{averaged} {told} F1 max is over all thresholds, in hindsight. Training seconds of the baselines "
-        f"include scoring. Machine that wrote the table: {machine()}.\n"
+        f"{suite.note}{averaged} {told} F1 max is over all thresholds, in hindsight. Training seconds of the "
+        f"baselines include scoring. Machine that wrote the table: {machine()}.\n"
     )
     blocks = [intro]
     for case, rows in cases.items():
