@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from helpers.tiny_runs import ENVIRONMENT
+from helpers.processes import ENVIRONMENT
 from semi_anogan import cli
 from semi_anogan.config import MOVED
 

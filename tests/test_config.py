@@ -72,8 +72,14 @@ def _receivers():
         # A schedule by itself has no patch discriminator to train.
         ("schedule", SECTIONS["schedule"], Schedule, {"patch_kimages": 0.0}),
         ("model", SECTIONS["model"], SemiAnoGAN, {}),
-        # No name, no features; and nothing is fine-tuned where nobody has counted the known images.
-        ("features", SECTIONS["features"], FeatureSettings, {"name": "", "trainable_blocks": 0}),
+        # A model made in Python has the features it asks for; nothing is fine-tuned where nobody has counted
+        # the known images.
+        (
+            "features",
+            SECTIONS["features"],
+            FeatureSettings,
+            {"name": "", "trainable_blocks": 0, "patch_discriminator": False},
+        ),
         ("search", search, LatentSearch, {}),
         ("search, of a model", of_model, LatentSearch.of_model, {}),
         # By themselves batches hold real images only, and the kinds are split into words.

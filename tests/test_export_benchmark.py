@@ -6,6 +6,7 @@ from helpers.exported import BATCH
 from helpers.processes import command
 from semi_anogan.benchmarks import export as exported
 from semi_anogan.errors import RunError
+from semi_anogan.scoring.detector import Detector
 
 
 def test_every_engine_stands_beside_the_model(bundle_folder, smoke_run, monkeypatch):
@@ -27,7 +28,7 @@ def test_every_engine_stands_beside_the_model(bundle_folder, smoke_run, monkeypa
 
 
 def test_another_runs_bundle_is_refused(bundle_folder, smoke_run, monkeypatch):
-    monkeypatch.setattr(exported, "load_detector", lambda *_, **__: type("Other", (), {"threshold": 0.0})())
+    monkeypatch.setattr(Detector, "load", lambda *_, **__: type("Other", (), {"threshold": 0.0})())
     with pytest.raises(RunError, match="was not exported from"):
         exported.run(bundle_folder, smoke_run)
 

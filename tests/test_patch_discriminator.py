@@ -21,7 +21,12 @@ from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
 from semi_anogan.scoring.memory import Memory
 
-FEATURES = {"name": "efficientnet_lite0", "resolution": 32, "trainable_blocks": 1}
+FEATURES = {
+    "name": "efficientnet_lite0",
+    "resolution": 32,
+    "trainable_blocks": 1,
+    "patch_discriminator": True,
+}
 
 
 def test_the_logit_is_the_bias_less_the_worst_patches():

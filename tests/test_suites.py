@@ -172,9 +172,7 @@ def test_fast_and_chosen_protocols():
 def test_elpv_and_surface_protocols():
     assert {job.case for job in planned("elpv")} == {"none known", "10 known", "128 known"}
     for job in planned("elpv"):
-        assert ("--config.objective.synthetic_kinds=crack,shade" in job.arguments) == (
-            job.case == "none known"
-        )
+        assert ("--config.batches.synthetic_kinds=crack,shade" in job.arguments) == (job.case == "none known")
     assert len(planned("elpv")) == 3 * (4 + 5 + 5)
     flags = flags_of(planned("surface"))
     assert len(flags) == 15
@@ -332,7 +330,7 @@ def test_ablation(tmp_path, launched):
     assert flags["no_search"] == common | {
         every_component + "discriminator,patches,memory,likeness,classifier"
     }
-    assert flags["no_likeness"] == common | {every_component, "--config.features.likeness=False"}
+    assert flags["no_likeness"] == common | {every_component, "--config.parts.likeness=False"}
     assert flags["no_memory"] == common | {every_component, "--config.features.memory=0"}
     assert ablation("surface").seed_keys == ("seed", "data.seed")
 

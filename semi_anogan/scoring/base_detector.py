@@ -17,7 +17,7 @@ class Measurement:
     """What was found for one image, before any statistics of other images come in.
 
     Attributes:
-      components: float32 [K] in the order of Detector.names; the largest of the tiles where there are several.
+      components: float32 [K] in the order of Detector.names; the largest of an image's tiles.
       layers: float32 [h, w, S], the map's layers, at the size the generator works at.
       reconstruction, difference: [h, w, C] and [h, w], likewise; None where no component needs the search.
       size: the image's own (height, width).

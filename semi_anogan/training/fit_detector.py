@@ -142,7 +142,8 @@ def trusted_components(config, defects: Defects) -> tuple[str, ...]:
 
 
 def save(folder: pathlib.Path, detector: Detector, defects: Defects):
-    """Writes what was fitted to the run folder."""
+    """Writes what was fitted; detector.json, without which a run is not finished, comes last."""
+    (folder / run_folder.DETECTOR).unlink(missing_ok=True)
     files = {
         "memory": run_folder.MEMORY,
         "likeness": run_folder.LIKENESS,
