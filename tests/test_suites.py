@@ -331,7 +331,7 @@ def test_ablation(tmp_path, launched):
         every_component + "discriminator,patches,memory,likeness,classifier"
     }
     assert flags["no_likeness"] == common | {every_component, "--config.parts.likeness=False"}
-    assert flags["no_memory"] == common | {every_component, "--config.features.memory=0"}
+    assert flags["no_memory"] == common | {every_component, "--config.parts.memory=0"}
     assert ablation("surface").seed_keys == ("seed", "data.seed")
 
 
