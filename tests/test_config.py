@@ -58,7 +58,8 @@ def _receivers():
     from semi_anogan.data.splits import split
     from semi_anogan.data.synthetic import TRAINING_KINDS
     from semi_anogan.networks.latent_search import LatentSearch
-    from semi_anogan.networks.model import FeatureSettings, SemiAnoGAN
+    from semi_anogan.networks.model import SemiAnoGAN
+    from semi_anogan.networks.patch_discriminator import FeatureSettings
     from semi_anogan.networks.schedule import Schedule
     from semi_anogan.scoring.detector import Detector
     from semi_anogan.training.fit_detector import fit_parts
@@ -128,7 +129,8 @@ def test_the_networks_by_themselves_have_the_tables_defaults(section):
 
 
 def test_the_sections_of_the_model_leave_no_setting_out():
-    from semi_anogan.networks.model import FeatureSettings, SemiAnoGAN
+    from semi_anogan.networks.model import SemiAnoGAN
+    from semi_anogan.networks.patch_discriminator import FeatureSettings
     from semi_anogan.networks.schedule import Schedule
 
     def names(function):

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from semi_anogan.networks.model import FeatureSettings, SemiAnoGAN
+from semi_anogan.networks.model import SemiAnoGAN
+from semi_anogan.networks.patch_discriminator import FeatureSettings
 
 BEFORE = pathlib.Path(__file__).parent / "data/before"
 SIZES = {"resolution": 8, "channels": 1, "latent_size": 8, "filters_base": 64, "filters_cap": 8}

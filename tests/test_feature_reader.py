@@ -9,7 +9,7 @@ from semi_anogan.scoring import likeness, memory
 from semi_anogan.scoring.classifier import pooled
 from semi_anogan.scoring.feature_reader import FeatureReader
 
-FEATURES = {"name": "efficientnet_lite0", "resolution": 32}
+FEATURES = {"name": "efficientnet_lite0", "patch_discriminator": True, "resolution": 32}
 TILES = [1, 8, 2]  # of 16 x 16 pixels that overlap by half, of the images below
 
 

@@ -8,7 +8,8 @@ from keras import ops
 from helpers.trained import tiny_model
 from semi_anogan.networks import objective
 from semi_anogan.networks.augmentation import DRAWS
-from semi_anogan.networks.model import Averaged, SemiAnoGAN
+from semi_anogan.networks.averaged import Averaged
+from semi_anogan.networks.model import SemiAnoGAN
 
 EAGER = keras.backend.backend() == "tensorflow"  # JAX knows no steps that are not traced
 # Neither synthetic images nor trimming, and averages that are slower than the configuration's.

@@ -11,7 +11,8 @@ from semi_anogan.backend import Trainer, make_strategy
 from semi_anogan.config import default_config
 from semi_anogan.errors import ConfigError
 from semi_anogan.networks import losses, objective
-from semi_anogan.networks.model import Batch, SemiAnoGAN
+from semi_anogan.networks.model import SemiAnoGAN
+from semi_anogan.networks.objective import Batch
 from semi_anogan.networks.patch_discriminator import PatchDiscriminator
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs.build import resolve

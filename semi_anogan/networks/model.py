@@ -1,8 +1,6 @@
 """SemiAnoGAN: the progressive growing GAN with the alpha mixture as a keras.Model."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
 
 import keras
 from keras import ops
@@ -11,76 +9,11 @@ from semi_anogan.backend import TrainStep
 from semi_anogan.config import check_ranges, default
 from semi_anogan.networks import objective
 from semi_anogan.networks.augmentation import DRAWS
+from semi_anogan.networks.averaged import Averaged
 from semi_anogan.networks.gan import Discriminator, Encoder, Generator, resolutions_up_to
-from semi_anogan.networks.layers import PACKAGE, lerp
-from semi_anogan.networks.patch_discriminator import PatchDiscriminator
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureSettings:
-    """The section `features` of the configuration: a pretrained network's part in the model, or no name."""
-
-    name: str = ""
-    weights: str | None = default("features.weights")
-    resolution: int = default("features.resolution")
-    patch_discriminator: bool = False  # a model made in Python has what it asks for
-    trainable_blocks: int | None = 0
-    top_share: float = default("features.top_share")
-    projected: bool = default("features.projected")
-
-    # What models saved by earlier versions hold: a key under its old name, and settings of what is fitted
-    # afterwards.
-    RENAMED = {"patches": "patch_discriminator"}
-    NO_LONGER_THERE = ("memory", "memory_trim", "likeness", "classifier", "search")
-
-    @classmethod
-    def of_saved(cls, values: dict) -> "FeatureSettings":
-        """From the config of a saved model, also of an earlier version."""
-        kept = {key: value for key, value in values.items() if key not in cls.NO_LONGER_THERE}
-        return cls(**{cls.RENAMED.get(key, key): value for key, value in kept.items()})
-
-    def discriminator(self, name: str, trainable_blocks: int) -> PatchDiscriminator:
-        """An untrained patch discriminator on these features."""
-        return PatchDiscriminator(self.name, self.weights, trainable_blocks, self.top_share, name=name)
-
-
-class Batch(NamedTuple):
-    """The model's inputs in one step.
-
-    images [N, S, S, C] in [-1, 1]; labels [N]: 0 normal, 1 known abnormal, 2 synthetic abnormal; masks [N, S,
-    S, 1]: 1 where an abnormal image is abnormal, or None; latents [M, L]; mix [M, 1, 1, 1] in [0, 1], between
-    normal and generated images; augmentation: draws [N, DRAWS] of the images and [M, DRAWS] of the generated
-    ones, or None.
-    """
-
-    images: object
-    labels: object
-    masks: object
-    latents: object
-    mix: object
-    augmentation: tuple | None
-
-
-class Averaged:
-    """A network in training, and one with the moving average of its weights (Karras et al. 2017)."""
-
-    def __init__(self, make: Callable[[str], keras.Model], name: str):
-        self.trained, self.average = make(name), make(f"{name}_average")
-        self.average.trainable = False
-
-    def start(self):
-        """The average begins with the weights as they are."""
-        for average, current in self._pairs():
-            # A copy: JAX would share the buffer, and fit donates each.
-            average.assign(ops.copy(ops.convert_to_tensor(current)))
-
-    def move(self, decay):
-        """Moves the average towards the weights; decay: how much of it stays, in [0, 1]."""
-        for average, current in self._pairs():
-            average.assign(lerp(ops.convert_to_tensor(current), ops.convert_to_tensor(average), decay))
-
-    def _pairs(self):
-        return zip(self.average.weights, self.trained.weights, strict=True)
+from semi_anogan.networks.layers import PACKAGE
+from semi_anogan.networks.objective import Batch
+from semi_anogan.networks.patch_discriminator import FeatureSettings
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

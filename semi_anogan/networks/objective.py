@@ -1,9 +1,10 @@
 """What a training step minimises: the terms of losses.py, put together for the networks of a SemiAnoGAN.
 
-The functions take the model, whose `objective` holds the settings of `compile`, and a model.Batch.
+The functions take the model, whose `objective` holds the settings of `compile`, and a Batch.
 """
 
 import math
+from typing import NamedTuple
 
 from keras import ops
 
@@ -16,6 +17,23 @@ from semi_anogan.networks.layers import downscale, lerp, reduced, upscale
 MOST_TRIMMED = 0.2  # of the normal images, when the share is estimated
 ENCODER_FEATURE_WEIGHT = 0.1  # lambda in the encoder's loss
 PROJECTED_RESOLUTION = 32  # smallest stage whose images the projected discriminator judges
+
+
+class Batch(NamedTuple):
+    """The model's inputs in one step.
+
+    images [N, S, S, C] in [-1, 1]; labels [N]: 0 normal, 1 known abnormal, 2 synthetic abnormal; masks [N, S,
+    S, 1]: 1 where an abnormal image is abnormal, or None; latents [M, L]; mix [M, 1, 1, 1] in [0, 1], between
+    normal and generated images; augmentation: draws [N, DRAWS] of the images and [M, DRAWS] of the generated
+    ones, or None.
+    """
+
+    images: object
+    labels: object
+    masks: object
+    latents: object
+    mix: object
+    augmentation: tuple | None
 
 
 def of_gan(model, batch):

@@ -1,5 +1,7 @@
 """The discriminator on pretrained features: it judges patches, and an image's worst decide."""
 
+import dataclasses
+
 import keras
 
 from semi_anogan.config import check_ranges, default
@@ -82,3 +84,31 @@ class PatchDiscriminator(keras.Model):
 
     def get_config(self):
         return {**self.settings, "name": self.name, "trainable": self.trainable}
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSettings:
+    """The section `features` of the configuration: a pretrained network's part in the model, or no name."""
+
+    name: str = ""
+    weights: str | None = default("features.weights")
+    resolution: int = default("features.resolution")
+    patch_discriminator: bool = False  # a model made in Python has what it asks for
+    trainable_blocks: int | None = 0
+    top_share: float = default("features.top_share")
+    projected: bool = default("features.projected")
+
+    # What models saved by earlier versions hold: a key under its old name, and settings of what is fitted
+    # afterwards.
+    RENAMED = {"patches": "patch_discriminator"}
+    NO_LONGER_THERE = ("memory", "memory_trim", "likeness", "classifier", "search")
+
+    @classmethod
+    def of_saved(cls, values: dict) -> "FeatureSettings":
+        """From the config of a saved model, also of an earlier version."""
+        kept = {key: value for key, value in values.items() if key not in cls.NO_LONGER_THERE}
+        return cls(**{cls.RENAMED.get(key, key): value for key, value in kept.items()})
+
+    def discriminator(self, name: str, trainable_blocks: int) -> PatchDiscriminator:
+        """An untrained patch discriminator on these features."""
+        return PatchDiscriminator(self.name, self.weights, trainable_blocks, self.top_share, name=name)

@@ -24,6 +24,7 @@ from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory
+from semi_anogan.scoring.parts import PARTS, read_parts
 
 FORMAT = 1  # of detector.json
 
@@ -104,7 +105,7 @@ class Detector(BaseDetector):
         return names
 
     def _compile(self):
-        parts = {"memory": self.memory, "likeness": self.likeness, "classifier": self.classifier}
+        parts = {name: getattr(self, name) for name in PARTS}
         self.graph = ScoreGraph(self.model, self.names, self.search, **parts)
         self._measure_batch = compile_function(self._score_batch, self.model)
         self._search_latents = None
@@ -314,7 +315,7 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
         )
     state = run_folder.read_json(path)
     model = build.load_model(folder, config)
-    detector = cls.of_config(config, model, **{**_fitted_parts(folder), **overrides})
+    detector = cls.of_config(config, model, **{**read_parts(folder), **overrides})
     if "calibration" in overrides:
         return detector
     try:
@@ -329,17 +330,3 @@ def _calibration_of(state: dict) -> Calibration:
         raise ValueError(f"format {state.get('format')!r} is not {FORMAT}, the one this version reads")
     maps = {key: tuple(np.float32(state[key]).tolist()) for key in ("map_center", "map_scale")}
     return dataclasses.replace(Calibration.from_dict(state["calibration"]), **maps)
-
-
-def _fitted_parts(folder: pathlib.Path) -> dict:
-    """What was fitted to the features, by its name among the arguments of Detector, if it is there."""
-    files = {
-        "memory": (run_folder.MEMORY, Memory),
-        "likeness": (run_folder.LIKENESS, Likeness.of_arrays),
-        "classifier": (run_folder.CLASSIFIER, Classifier),
-    }
-    return {
-        name: run_folder.read_arrays(folder / file, make)
-        for name, (file, make) in files.items()
-        if (folder / file).exists()
-    }

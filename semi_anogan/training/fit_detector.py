@@ -16,6 +16,7 @@ from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
 from semi_anogan.scoring.memory import Memory
+from semi_anogan.scoring.parts import PARTS, write_parts
 from semi_anogan.training import suspicion
 from semi_anogan.training.defects import Defects, find_defects, known_weigh, synthesised
 from semi_anogan.training.events import EventWriter
@@ -58,14 +59,11 @@ def reading(dataset):
 
 
 def wanted_parts(config) -> set[str]:
-    """Which of "memory", "likeness" and "classifier" the settings ask for."""
+    """Which of the parts the settings ask for."""
     chosen = words(config.score.components)
-    names = ("memory", "likeness", "classifier")
-    return {
-        name
-        for name in names
-        if config.features.name and config.parts[name] and (not chosen or name in chosen)
-    }
+    if not config.features.name:
+        return set()
+    return {name for name in PARTS if config.parts[name] and (not chosen or name in chosen)}
 
 
 def fit_parts(
@@ -144,17 +142,7 @@ def trusted_components(config, defects: Defects) -> tuple[str, ...]:
 def save(folder: pathlib.Path, detector: Detector, defects: Defects):
     """Writes what was fitted; detector.json, without which a run is not finished, comes last."""
     (folder / run_folder.DETECTOR).unlink(missing_ok=True)
-    files = {
-        "memory": run_folder.MEMORY,
-        "likeness": run_folder.LIKENESS,
-        "classifier": run_folder.CLASSIFIER,
-    }
-    for name, file in files.items():
-        part = getattr(detector, name)
-        if part is None:  # of an earlier end of this run
-            (folder / file).unlink(missing_ok=True)
-        else:
-            run_folder.write_arrays(folder / file, part.arrays())
+    write_parts(folder, {name: getattr(detector, name) for name in PARTS})
     suspicious_csv.write(folder / run_folder.SUSPICIOUS, defects.ranked, defects.found)
     run_folder.write_json(folder / run_folder.DETECTOR, detector.state())
 
