@@ -1,7 +1,5 @@
 """python -m semi_anogan.export: writes a finished run as a bundle for devices and servers, or checks one."""
 
-import sys
-
 from absl import flags
 
 from semi_anogan import cli
@@ -26,10 +24,12 @@ def main(argv) -> int:
 def _export() -> int:
     for name in ("workdir", "output"):
         if not getattr(flags.FLAGS, name):
-            _refuse(f"--{name} is needed; --help lists the options")
+            cli.refuse(f"--{name} is needed; --help lists the options")
     formats, precisions = _among("formats", write.FORMATS), _among("precision", write.PRECISIONS)
     if "float32" not in precisions:
-        _refuse(f"--precision must name float32, got {','.join(precisions)}: the others are held against it")
+        cli.refuse(
+            f"--precision must name float32, got {','.join(precisions)}: the others are held against it"
+        )
     batches = _batches()
     cli.load_framework()
     from semi_anogan.export import images
@@ -73,7 +73,7 @@ def _among(flag: str, known: tuple) -> list[str]:
     values = getattr(flags.FLAGS, flag)
     unknown = [v for v in values if v not in known]
     if unknown or not values:
-        _refuse(f"--{flag} must be among {','.join(known)}, got {','.join(values)!r}")
+        cli.refuse(f"--{flag} must be among {','.join(known)}, got {','.join(values)!r}")
     return [v for v in known if v in values]
 
 
@@ -83,7 +83,7 @@ def _batches() -> list[int]:
     except ValueError:
         batches = []
     if not batches or batches[0] < 1:
-        _refuse(f"--batch must be sizes of at least 1, as in 1,8; got {','.join(flags.FLAGS.batch)!r}")
+        cli.refuse(f"--batch must be sizes of at least 1, as in 1,8; got {','.join(flags.FLAGS.batch)!r}")
     return batches
 
 
@@ -92,12 +92,7 @@ def _needs_tensorflow():
 
     found = keras.backend.backend()
     if found != "tensorflow":
-        _refuse(f"export needs KERAS_BACKEND=tensorflow, got {found}; checkpoints are the same for both")
-
-
-def _refuse(text: str):
-    print(f"error: {text}", file=sys.stderr)
-    sys.exit(2)
+        cli.refuse(f"export needs KERAS_BACKEND=tensorflow, got {found}; checkpoints are the same for both")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def run(main):
 
     def guarded(argv):
         if len(argv) > 1:
-            _refuse(f"unexpected argument {argv[1]!r}; options are written --name=value")
+            refuse(f"unexpected argument {argv[1]!r}; options are written --name=value")
         with told_errors():
             sys.exit(main(argv) or 0)
 
@@ -35,7 +35,7 @@ def _parse_flags(argv):
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _refuse(f"{error}; --help lists the options")
+        refuse(f"{error}; --help lists the options")
     except (AttributeError, KeyError) as error:
         _refuse_key(error)
     except OSError as error:  # of --config, whose keys are looked up here where some are given
@@ -104,19 +104,20 @@ def _config_path(path: str) -> str:
 
 def _refuse_key(error: Exception):
     keys = ", ".join(a.split("=")[0] for a in sys.argv[1:] if a.startswith("--config."))
-    _refuse(f"{' '.join(str(error).replace(chr(92) + 'n', ' ').split())} (in {keys})")
+    refuse(f"{' '.join(str(error).replace(chr(92) + 'n', ' ').split())} (in {keys})")
 
 
 def _refuse_file(path: str, error: OSError):
     if os.path.isfile(path.split(":")[0]):
-        _refuse(f"--config: {' '.join(str(error).split())}")
-    _refuse(
+        refuse(f"--config: {' '.join(str(error).split())}")
+    refuse(
         f"--config: {path}: no such file here, nor a configuration that is installed; "
         f"installed are {', '.join(installed_configs())}"
     )
 
 
-def _refuse(text: str):
+def refuse(text: str):
+    """Ends a command whose options are wrong with one line and exit code 2."""
     print(f"error: {text}", file=sys.stderr)
     sys.exit(2)
 

@@ -47,9 +47,8 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     run_folder.write_json(folder / run_folder.METRICS, metrics)
     with told_writing(folder, RunError):
         _write_scores(folder / run_folder.SCORES, splits.test, results, detector)
-        report = report_of_run(
-            config, folder, detector, dataset, splits, progress["history"], results, metrics
-        )
+    report = report_of_run(config, folder, detector, dataset, splits, progress["history"], results, metrics)
+    with told_writing(folder, RunError):
         path = page.write_report(folder, report)
     _print_summary(metrics, path)
     for warning in report.warnings:

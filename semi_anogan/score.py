@@ -13,8 +13,7 @@ def main(argv) -> int:
     """Scores new images: python -m semi_anogan.score --workdir=DIR --input=FILE|FOLDER|CSV --output=DIR
 
     --output gets scores.csv (path, score, label, status, error) and maps/ with NAME.npy and NAME.png. An
-    image that
-    cannot be read becomes a row with status "error"; the exit code is then 3.
+    image that cannot be read becomes a row with status "error"; the exit code is then 3.
     """
     del argv
     from semi_anogan.data.listing import list_inputs

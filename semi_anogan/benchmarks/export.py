@@ -29,20 +29,15 @@ def run(bundle_folder, workdir) -> str:
 
     A whole image is timed with its preparation, search, fusion and map.
 
-    Raises: RunError where the run or the bundle cannot be used, or they do not belong together.
+    Raises: RunError where the run cannot be used or is not what the bundle was exported from; BundleError
+      where the bundle cannot be used.
     """
-    from semi_anogan.export.runtime.bundle import Bundle, BundleError
+    from semi_anogan.export.runtime.bundle import Bundle
 
-    try:
-        bundle = Bundle(bundle_folder)
-        detector = Detector.load(workdir)
-        if bundle.values["threshold"] != detector.threshold:
-            raise BundleError(
-                f"{bundle_folder}: was not exported from {workdir}, its threshold is another one"
-            )
-        rows = _rows(bundle, workdir)
-    except BundleError as error:
-        raise RunError(str(error)) from error
+    bundle = Bundle(bundle_folder)
+    if bundle.values["threshold"] != Detector.load(workdir).threshold:
+        raise RunError(f"{bundle_folder}: was not exported from {workdir}, its threshold is another one")
+    rows = _rows(bundle, workdir)
     search = bundle.values["search"]
     header = [h.format(program="one search step" if search else "score") for h in HEADER]
     iterations = f"at most {search['iterations']} iterations of search" if search else "no search"

@@ -56,7 +56,7 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
 
 def figures_of(config, model, start: str, iterations: int, images: list, abnormal) -> list[float]:
     """A row from the third column on: three AUROCs, mean search loss, images/s."""
-    search = build.search_settings(config, init=start, iterations=iterations, patience=0)
+    search = {"init": start, "iterations": iterations, "patience": 0}
     detector = Detector.of_config(config, model, components=names_where(needs_search=True), search=search)
     list(detector.measure(images[:1]))  # compiles
     begun = time.monotonic()

@@ -83,9 +83,7 @@ def search_step(config, model, images) -> tuple[int, float]:
 
 def search_speed(config, model, images, iterations: int) -> float:
     """Images per second of whole detections with that many iterations."""
-    detector = Detector.of_config(
-        config, model, search=build.search_settings(config, iterations=iterations, patience=0)
-    )
+    detector = Detector.of_config(config, model, search={"iterations": iterations, "patience": 0})
     return len(images) / best(lambda: list(detector.measure(images)), 1 if iterations > 100 else 2)
 
 
@@ -103,9 +101,7 @@ def large_step(resolution: int = 1024) -> str:
     rng, model = np.random.default_rng(0), compiled_model(config)
     trainer = Trainer(model, make_strategy("auto")[0])
     batch = _random_batch(rng, config, 1)
-    detector = Detector.of_config(
-        config, model, search=build.search_settings(config, iterations=1, patience=0)
-    )
+    detector = Detector.of_config(config, model, search={"iterations": 1, "patience": 0})
     rows = []
     for what, act in (
         ("training step", lambda: float(trainer(batch)["penalty"])),

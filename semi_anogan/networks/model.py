@@ -33,10 +33,11 @@ class SemiAnoGAN(TrainStep, keras.Model):
 
     Attributes:
       generator, discriminator: the trained networks. encoder: None without one.
-      patch_discriminator: on images of `image_size`, or None. projected: one that judges normal and generated
-        images at the model's resolution, beside `discriminator`, or None. generator_average,
-        discriminator_average, patch_discriminator_average, projected_average: moving averages of their
-        weights; search and scores use these.
+      patch_discriminator: on images of `image_size`, or None.
+      projected: one that judges normal and generated images at the model's resolution, beside
+        `discriminator`, or None.
+      generator_average, discriminator_average, patch_discriminator_average, projected_average: moving
+        averages of their weights, or None; search and scores use these.
       image_size: side of the images that the model takes: `resolution`, or that of the features where it is
         larger.
       stage_resolution: the resolution being trained; `grow` moves it. fade: variable, 0 previous stage to 1
@@ -261,7 +262,6 @@ class SemiAnoGAN(TrainStep, keras.Model):
         step = ops.cast(self.optimizer.iterations, "float32")
         decay = ops.minimum(self.objective["average_decay"], (1.0 + step) / (10.0 + step))
         for name, pair in self._averaged.items():
-            if self.trains == "all" or (name == "patch_discriminator") == (
-                self.trains == "patch_discriminator"
-            ):
+            part = name if name == "patch_discriminator" else "gan"
+            if self.trains in ("all", part):
                 pair.move(decay)

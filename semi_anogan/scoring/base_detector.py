@@ -46,6 +46,12 @@ class Preparation:
     image_size: int
     tile: bool
 
+    @classmethod
+    def of_model(cls, model, tile: bool) -> "Preparation":
+        """The preparation of the images that a SemiAnoGAN takes."""
+        sizes = model.sizes
+        return cls(sizes["channels"], sizes["resolution"], model.image_size, tile)
+
     def __call__(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
         """(own size, size of its map, itself or its tiles: each [image_size, image_size, channels]).
 

@@ -1,7 +1,8 @@
 """Fusing score components into one score and choosing its threshold, from held-out training images only.
 
-    score = bias + sum_k weights_k * clip((c_k - center_k) / scale_k, clip_low, clip_high);  abnormal if >
-    threshold
+    score = bias + sum_k weights_k * clip((c_k - center_k) / scale_k, clip_low, clip_high)
+
+An image is abnormal if its score > threshold.
 
 Held-out training images are as noisy as the training data: some "normal" ones may be abnormal. So centre and
 scale are median and MAD, and scores far off the others are set aside before the threshold is read off

@@ -55,9 +55,9 @@ class Detector(BaseDetector):
       components: names of components.COMPONENTS the score is made of; empty: all that there are. Without any
         that needs the search there is no search, no reconstruction, and an image takes a fraction of the
         time.
-      memory: the Memory of normal patches, or None. likeness: the Likeness to the known defects, or None.
-        classifier:
-        the Classifier of whole images, or None.
+      memory: the Memory of normal patches, or None.
+      likeness: the Likeness to the known defects, or None.
+      classifier: the Classifier of whole images, or None.
       calibration: what `calibrate` fits, or None: then it measures images but cannot judge them.
 
     Attributes:
@@ -79,9 +79,7 @@ class Detector(BaseDetector):
         classifier: Classifier | None = None,
         calibration: Calibration | None = None,
     ):
-        sizes = model.sizes
-        preparation = Preparation(sizes["channels"], sizes["resolution"], model.image_size, tile)
-        super().__init__(preparation, batch_size, map_sigma_px, calibration)
+        super().__init__(Preparation.of_model(model, tile), batch_size, map_sigma_px, calibration)
         self.model = model
         self.memory, self.likeness, self.classifier = memory, likeness, classifier
         on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())

@@ -30,8 +30,7 @@ class FeatureReader:
     """
 
     def __init__(self, model, tile: bool, batch_size: int):
-        sizes = model.sizes
-        self.preparation = Preparation(sizes["channels"], sizes["resolution"], model.image_size, tile)
+        self.preparation = Preparation.of_model(model, tile)
         self.batch_size = batch_size
         self._network = feature_network(model)
         self._extract = compile_function(lambda x: self._network(x), model)

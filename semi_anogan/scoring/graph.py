@@ -1,7 +1,7 @@
 """What a detector computes of one batch, in keras.ops; scoring and the exported formats share it.
 
-images -> start -> latents -> LatentSearch's steps -> latents -> score -> components, map layers -> Verdict ->
-score, map
+`start` makes latents of the images, LatentSearch's steps move them, `score` makes components and map layers
+of them, and Verdict makes score and map of those.
 """
 
 import numpy as np

@@ -16,8 +16,9 @@ MOST = 10.0  # robust standard deviations that one judgement may count
 class Samples(NamedTuple):
     """What patches say of the normal images.
 
-    drawn: {training example: its PatchSamples}. isolation: {example, held-out ones too: how far it is from
-    all others}.
+    Attributes:
+      drawn: {training example: its PatchSamples}.
+      isolation: {example, held-out ones too: how far it is from all others}.
     """
 
     drawn: dict[Example, PatchSamples]
