@@ -16,7 +16,7 @@ def get_config():
     config.features.name = ""
     config.model.filters_base = 128
     config.model.filters_cap = 16
-    config.model.latent_size = 16
+    config.model.latent_channels = 16
     config.schedule.total_kimages = 1.0
     config.schedule.start_resolution = 8
     config.schedule.batch_size = 16

@@ -42,8 +42,8 @@ def _of_batch(name: str, shape: tuple, batch: int | None) -> tuple:
 def exported(detector, batch: int | None) -> dict[str, Function]:
     """The functions of a calibrated Detector by name, for a batch size (None: any, for a SavedModel).
 
-    encode: images -> latents [N, restarts, L] where the searches start, features [N, F] of the images (where
-      the search compares any).
+    encode: images -> latents [N, restarts, L] where the searches start, features [N, F] of the images: all
+      that the search compares beside the pixels, where there is any. Latents are those before their bound.
     search_step: images, features, latents, moment, velocity [N, L], step [1] -> new_latents, new_moment,
       new_velocity, loss [N].
     score: images, latents -> components [N, K], score [N], anomaly_map [N, R, R], raw_map (before its
@@ -159,11 +159,8 @@ def _flat_features(sizes: list[int]) -> dict[str, tuple]:
 
 
 def _features_of_zeros(detector) -> list:
-    """The features that the search compares, of one image; none where it compares none."""
-    if detector.search.feature_weight == 0:
-        return []
-    side = detector.resolution
-    return detector.search.features(ops.zeros((1, side, side, detector.channels)))
+    """What the search compares beside the pixels, of one image; empty where it compares nothing."""
+    return detector.graph.start(ops.zeros((1, *_picture(detector))))[1]
 
 
 def detect(detector):

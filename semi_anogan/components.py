@@ -25,13 +25,12 @@ class Component(NamedTuple):
 
 
 COMPONENTS = (
-    # The search's two losses at the latents it found.
+    # What the search compares, at the latents it found: pixels, pretrained features, discriminator features.
     Component("residual", "search", needs_search=True),
+    Component("feature_residual", "search", needs_search=True),
     Component("feature_distance", "search", needs_search=True),
     # Minus the discriminator's logit.
     Component("discriminator", "discriminators", trained_on_known=True),
-    # Mean square of the latents found.
-    Component("latent_norm", "search", has_map=False, needs_search=True),
     # Minus the patch discriminator's logit.
     Component("patches", "discriminators", trained_on_known=True),
     # Distance of the worst patches to the nearest normal ones.

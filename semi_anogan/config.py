@@ -113,7 +113,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
             lambda value: value in [2**k for k in range(3, 11)],
         ),
         "channels": Key(1, "1 grey, 3 RGB", "1 (grey) or 3 (RGB)", lambda value: value in (1, 3)),
-        "latent_size": Key(128, "length of a latent vector", *_at_least(1)),
+        "latent_channels": Key(
+            16, "length of the latents at each place of their grid; a place is 32 x 32 pixels", *_at_least(1)
+        ),
         "filters_base": Key(
             1024, "feature channels at resolution r: base / r, at most the cap", *_at_least(1)
         ),
@@ -165,6 +167,12 @@ SECTIONS: dict[str, dict[str, Key]] = {
             f"made of {', '.join(AUGMENTATIONS)}",
             lambda value: not set(words(value)) - set(AUGMENTATIONS),
         ),
+        "reconstruction_weight": Key(
+            60.0, "of the reconstruction of normal images, beside the adversarial loss", *_at_least(0)
+        ),
+        "push_weight": Key(
+            0.6, "of pushing abnormal images from their reconstruction, within that", *_at_least(0)
+        ),
         "average_decay": Key(0.99, "of the moving averages of the weights, per step", *_below_one()),
     },
     # networks.schedule.Schedule
@@ -201,7 +209,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
             "where a search starts: encoder, or candidates, the nearest of some generated images",
             *_one_of("encoder", "candidates"),
         ),
-        "pretrained": Key(False, "the pretrained features in its feature matching too"),
+        "pretrained_weight": Key(1.0, "of the feature residual in its loss", *_at_least(0)),
         "iterations": Key(10, "most steps", *_at_least(0)),
         "feature_weight": Key(0.1, "lambda", "in [0, 1]", lambda value: 0 <= value <= 1),
         "learning_rate": Key(0.1, "Adam's, on the latents"),

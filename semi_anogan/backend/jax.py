@@ -31,7 +31,7 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a model with `losses`, `update_averages` and `generator` (its variables are first)."""
+    """`train_step` of a model with `losses`, `update_averages` and `generating_variables` (which are first)."""
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer_variables, metrics_variables = state
@@ -40,7 +40,7 @@ class TrainStep:
         ) as scope:  # it may draw latents, which moves the seed's state
             batch = self.unpack(data)
         non_trainable = self._non_trainable_values(scope)
-        count = len(self.generator.trainable_variables)
+        count = len(self.generating_variables)
 
         def losses(generator_values, discriminator_values):
             with self._scope([*generator_values, *discriminator_values], non_trainable) as scope:

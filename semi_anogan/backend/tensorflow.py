@@ -65,7 +65,7 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a model with `losses`, `generator`, `discriminating_variables`, `update_averages`."""
+    """`train_step` of a model with `losses`, `generating_variables`, `discriminating_variables`, `update_averages`."""
 
     def train_step(self, data):
         batch = self.unpack(data)
@@ -74,7 +74,7 @@ class TrainStep:
             # The optimizer sums the gradients of the replicas; so each brings its share of the mean.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             generator_share, discriminator_share = generator_loss / replicas, discriminator_loss / replicas
-        generator_variables = self.generator.trainable_variables
+        generator_variables = self.generating_variables
         discriminator_variables = self.discriminating_variables
         gradients = _gradients(tape, generator_share, generator_variables)
         gradients += _gradients(tape, discriminator_share, discriminator_variables)

@@ -22,7 +22,7 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     model = compiled_model(config)
     stage = make_schedule(config).stage(make_schedule(config).total_images - 1)
     side, channels, batch_size = config.model.resolution, config.model.channels, stage.batch_size
-    batch = _random_batch(rng, config, batch_size)
+    batch = _random_batch(rng, config, batch_size, model.latent_size)
     trainer = Trainer(model, make_strategy("auto")[0])
     train_seconds = best(lambda: float(trainer(batch)["penalty"]), train_steps)
     trainer.sync()
@@ -30,9 +30,9 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     others = len(batch["labels"]) - batch_size  # known and synthetic
     sizes = f"batch {batch_size} normal + {others} abnormal"
     peak = matrix_peak()
-    images = rng.uniform(-1, 1, (config.score.batch_size, side, side, channels)).astype(np.float32)
+    shape = (config.score.batch_size, *[build.image_size(config)] * 2, channels)
+    images = rng.uniform(-1, 1, shape).astype(np.float32)
     flops, seconds = search_step(config, model, images)
-    images = rng.uniform(-1, 1, (len(images), *[build.image_size(config)] * 2, channels)).astype(np.float32)
     speeds = [[count, search_speed(config, model, images, count)] for count in iterations]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     figures = [
@@ -46,7 +46,7 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     filters = f"{config.model.filters_base} / {config.model.filters_cap}"
     return (
         f"Machine: {machine()}. Model: {side} x {side}, {channels} channel(s), filters {filters}, "
-        f"latent {config.model.latent_size}.\n\n"
+        f"latents {' x '.join(map(str, model.latent_shape))}.\n\n"
         f"{table(['measurement', 'value'], figures)}\n"
         f"{table(['search iterations (no early stop)', 'images/s'], speeds)}"
     )
@@ -67,18 +67,19 @@ def search_step(config, model, images) -> tuple[int, float]:
     """(floating-point operations, seconds) of one search step of a batch."""
     from semi_anogan.backend import compile_function, count_flops
 
-    search = Detector.of_config(config, model).search
-    latents = np.zeros((len(images), config.model.latent_size), np.float32)
+    graph = Detector.of_config(config, model).graph
+    latents = np.zeros((len(images), model.latent_size), np.float32)
 
-    # The images' own features are computed once a search, not once a step.
-    features = compile_function(lambda x: model.discriminator_average(x)[1], model)(images)
+    # What the images are compared by is computed once a search, not once a step.
+    targets = compile_function(lambda x: graph.start(x)[1], model)(images)
+    small = compile_function(graph.small, model)(images)
 
-    def bare(latents, *features):
-        return search.search_step(images, list(features), latents, latents, latents, 0.0)
+    def bare(latents, *targets):
+        return graph.search.search_step(small, list(targets), latents, latents, latents, 0.0)
 
     compiled = compile_function(bare, model)
-    seconds = best(lambda: np.asarray(compiled(latents, *features)[3]), 8)
-    return count_flops(bare, latents, *features), seconds
+    seconds = best(lambda: np.asarray(compiled(latents, *targets)[3]), 8)
+    return count_flops(bare, latents, *targets), seconds
 
 
 def search_speed(config, model, images, iterations: int) -> float:
@@ -115,7 +116,7 @@ def large_step(resolution: int = 1024) -> str:
     return table([f"{resolution} x {resolution}, batch 1", "seconds", "peak memory so far, GiB"], rows)
 
 
-def _random_batch(rng, config, batch_size: int) -> dict[str, np.ndarray]:
+def _random_batch(rng, config, batch_size: int, latent_size: int) -> dict[str, np.ndarray]:
     """A batch of noise with as many normal, known and synthetic images as a training has."""
     side, channels, objective = build.image_size(config), config.model.channels, config.objective
     counts = [batch_size, max(1, round(batch_size * config.batches.abnormal_share))]
@@ -125,7 +126,7 @@ def _random_batch(rng, config, batch_size: int) -> dict[str, np.ndarray]:
     return {
         "images": rng.uniform(-1, 1, (sum(counts), side, side, channels)).astype(np.float32),
         "labels": np.repeat(np.float32([0, 1, 2]), counts),
-        "latents": rng.standard_normal((batch_size, config.model.latent_size), dtype=np.float32),
+        "latents": rng.uniform(-1, 1, (batch_size, latent_size)).astype(np.float32),
         "mix": rng.random((batch_size, 1, 1, 1), dtype=np.float32),
     }
 

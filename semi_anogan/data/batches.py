@@ -130,7 +130,7 @@ class Batches:
         Returns: what SemiAnoGAN.unpack takes, for N normal, A known abnormal and S synthetic images:
           images: float32 [N + A + S, H, W, C], in this order.
           labels: [N + A + S], 0, 1 and 2.
-          latents: [N, latent_size] from N(0, 1).
+          latents: [N, latent_size] from U(-1, 1).
           mix: [N, 1, 1, 1] from U(0, 1).
           masks: if asked for, float32 [N + A + S, H, W, 1].
           augment, augment_generated: if asked for, [N + A + S, D] and [N, D] from U(0, 1).
@@ -144,7 +144,7 @@ class Batches:
         batch = {
             "images": np.stack([image for image, _ in pairs]),
             "labels": np.repeat(np.float32([0, 1, 2]), counts),
-            "latents": rng.standard_normal((batch_size, self.latent_size), dtype=np.float32),
+            "latents": 2.0 * rng.random((batch_size, self.latent_size), dtype=np.float32) - 1.0,
             "mix": rng.random((batch_size, 1, 1, 1), dtype=np.float32),
         }
         if self.masks:

@@ -1,9 +1,11 @@
-"""Generator, discriminator and encoder (Karras et al. 2017): one definition for all stages.
+"""Generator and discriminator of images (Karras et al. 2017): one definition for all stages.
 
 Every network holds the layers of all its resolutions. A call names the stage's resolution (a Python int,
 fixed when compiled) and the fade (a number or tensor): 0 is the upscaled previous stage, 1 the new one. So
 the weights of a stage are carried over to the next by being the same variables.
 """
+
+import math
 
 import keras
 from keras import ops
@@ -19,6 +21,7 @@ from semi_anogan.networks.layers import (
     leaky_relu,
     lerp,
     pixel_norm,
+    reduced,
     upscale,
 )
 from semi_anogan.networks.losses import top_mean
@@ -47,7 +50,6 @@ class _GrowingNetwork(keras.Model):
         self,
         resolution=default("model.resolution"),
         channels=default("model.channels"),
-        latent_size=default("model.latent_size"),
         filters_base=default("model.filters_base"),
         filters_cap=default("model.filters_cap"),
         **kwargs,
@@ -57,7 +59,6 @@ class _GrowingNetwork(keras.Model):
         self.resolutions = resolutions_up_to(resolution)
         self.resolution = resolution
         self.channels = channels
-        self.latent_size = latent_size
         self.filters_base = filters_base
         self.filters_cap = filters_cap
 
@@ -71,7 +72,7 @@ class _GrowingNetwork(keras.Model):
         self.built = True
 
     def get_config(self):
-        names = ("resolution", "channels", "latent_size", "filters_base", "filters_cap")
+        names = ("resolution", "channels", "filters_base", "filters_cap")
         return {
             **{name: getattr(self, name) for name in names},
             "name": self.name,
@@ -81,26 +82,35 @@ class _GrowingNetwork(keras.Model):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Generator(_GrowingNetwork):
-    """Latents [N, latent_size] from N(0, 1) -> images [N, resolution, resolution, channels], about [-1, 1].
+    """Latents [N, L] in [-1, 1] -> images [N, resolution, resolution, channels], about [-1, 1].
 
     Args:
       resolution: side of the largest images, a power of two from 4 to 1024.
       channels: 1 (grey) or 3 (RGB).
-      latent_size: length of a latent vector.
+      latent_shape: (h, w, c) of the grid that the latents are, L = h w c; L is `latent_size`.
       filters_base, filters_cap: feature channels at resolution r are min(filters_base / r, filters_cap).
 
-    The output is linear (Karras et al. 2017, appendix A), so it may leave [-1, 1] slightly. Latents are not
-    normalised, so that their norm says how far from the prior a reconstruction had to go.
+    The first block draws 4 x 4 from the whole grid where that is smaller than 4 x 4. Else each place of the
+    grid is a place of the first feature map, so that the latents of a place draw what is there.
+    The output is linear (Karras et al. 2017, appendix A), so it may leave [-1, 1] slightly.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, latent_shape=(1, 1, default("model.latent_channels")), **kwargs):
         super().__init__(**kwargs)
-        first = self.filters(4)
-        self.dense = EqualizedDense(self.latent_size, 16 * first, gain=2**0.5 / 4, name="dense")
+        self.latent_shape = tuple(latent_shape)
+        self.latent_size = math.prod(self.latent_shape)
+        # of the grid: the first feature map has its size, if it can
+        self.first = min(max(4, self.latent_shape[0]), self.resolution)
+        first = self.filters(self.first)
+        if self.latent_shape[0] < 4:
+            self.enter = EqualizedDense(self.latent_size, 16 * first, gain=2**0.5 / 4, name="enter")
+        else:
+            self.enter = EqualizedConv(self.latent_shape[2], first, name="enter")
+        self.resolutions = [r for r in self.resolutions if r >= self.first]
         self.narrow, self.convs, self.to_images = [], [], []
         for r in self.resolutions:
             f = self.filters(r)
-            if r > 4:
+            if r > self.first:
                 self.narrow.append(EqualizedConv(self.filters(r // 2), f, name=f"narrow_{r}"))
             self.convs.append(EqualizedConv(f, f, name=f"conv_{r}"))
             self.to_images.append(
@@ -110,7 +120,7 @@ class Generator(_GrowingNetwork):
     def call(self, latents, resolution: int | None = None, fade=None):
         """Images of one stage; `fade` None means fully grown."""
         stage = self.resolutions.index(resolution or self.resolution)
-        x = pixel_norm(leaky_relu(ops.reshape(self.dense(latents), (-1, 4, 4, self.filters(4)))))
+        x = pixel_norm(leaky_relu(self._entered(latents)))
         previous = x
         for index in range(stage + 1):
             previous = x
@@ -121,6 +131,15 @@ class Generator(_GrowingNetwork):
         if fade is None or stage == 0:
             return images
         return lerp(upscale(self.to_images[stage - 1](previous)), images, fade)
+
+    def _entered(self, latents):
+        """The first feature map, before its nonlinearity: [N, L] -> [N, first, first, C]."""
+        if self.latent_shape[0] < 4:
+            return ops.reshape(self.enter(latents), (-1, 4, 4, self.filters(4)))
+        return self.enter(reduced(ops.reshape(latents, (-1, *self.latent_shape)), self.first))
+
+    def get_config(self):
+        return {**super().get_config(), "latent_shape": self.latent_shape}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -199,31 +218,3 @@ class Discriminator(_GrowingNetwork):
 
     def get_config(self):
         return {**super().get_config(), "top_share": self.top_share}
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Encoder(_GrowingNetwork):
-    """Images [N, resolution, resolution, channels] -> latents [N, latent_size] where their search starts.
-
-    izi_f of f-AnoGAN (Schlegl et al. 2019): trained so that the generator draws the image again from what it
-    says.
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        r = self.resolution
-        self.from_image = EqualizedConv(self.channels, self.filters(2 * r), size=1, name="from_image")
-        self.convs = [
-            EqualizedConv(self.filters(2 * r), self.filters(r), name=f"conv_{r}")
-            for r in reversed(self.resolutions[1:])
-        ]
-        self.last_conv = EqualizedConv(self.filters(8), self.filters(4), name="conv_4")
-        self.last_dense = EqualizedDense(16 * self.filters(4), 2 * self.latent_size, name="dense")
-        self.to_latents = EqualizedDense(2 * self.latent_size, self.latent_size, gain=1.0, name="to_latents")
-
-    def call(self, images):
-        x = leaky_relu(self.from_image(images))
-        for conv in self.convs:
-            x = downscale(leaky_relu(conv(x)))
-        x = leaky_relu(self.last_conv(x))
-        return self.to_latents(leaky_relu(self.last_dense(ops.reshape(x, (-1, 16 * self.filters(4))))))

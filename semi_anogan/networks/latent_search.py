@@ -7,23 +7,28 @@ from keras import ops
 from semi_anogan.backend import compile_function, input_gradients
 from semi_anogan.config import check_ranges, default
 from semi_anogan.networks import losses
-from semi_anogan.networks.layers import downscale
-from semi_anogan.networks.pretrained.load import load_features
+from semi_anogan.networks.layers import bounded, downscale
 
+MOST = 0.999  # of a candidate's latents: 1 is infinitely far before the bound
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 START_RESOLUTION = 16
 
 
 class LatentSearch:
-    """Gradient search z* = argmin (1 - lambda) L_R(z) + lambda L_D(z), batched, with Adam on the latents.
+    """Gradient search of the latents whose drawings are nearest, batched, with Adam.
+
+    It minimises (1 - lambda) L_R + lambda L_D + mu L_F over u, z = bounded(u): the residual of the images, the
+    feature matching in the discriminator, and the feature residual of the pretrained features. The latents
+    stay in (-1, 1), so that it cannot leave what the generator was trained on.
 
     Each image is searched on its own: its loss, its Adam moments and its early stop depend on no other image.
     Everything random is drawn once from `seed`, so the same image gives the same reconstruction each time.
 
     Args:
-      generator, discriminator: the (averaged) networks; their weights stay fixed.
+      generator, discriminator, encoder: the (averaged) networks; their weights stay fixed.
       iterations: most Adam steps (Gamma of the paper; AnoGAN used 500).
       feature_weight: lambda in [0, 1], share of the feature matching loss.
+      pretrained_weight: mu >= 0, of the feature residual; without a feature_generator it counts for nothing.
       learning_rate: Adam's at the first step; it falls linearly to a tenth of that at the last.
       restarts: searches per image; the best counts.
       candidates: generated images of which the nearest `restarts` are where an image's searches start. With
@@ -31,9 +36,9 @@ class LatentSearch:
       patience: an image stops after this many steps without a better loss (by a relative 1e-3); 0 never stops
         early.
       seed: of the candidates' latents.
-      encoder: network from images to latents, where the first of the searches starts; None starts all from
-        candidates.
-      pretrained: network from images to further features of the feature matching, or None.
+      encoder: network to latents before their bound, where the first of the searches starts; None starts all
+        from candidates. It reads pretrained features, where there is a feature_generator, or images.
+      feature_generator: draws pretrained features of latents, or None. standardization: of them, or None.
 
     Raises: ConfigError for a setting out of its range.
     """
@@ -52,7 +57,9 @@ class LatentSearch:
         patience: int = default("search.patience"),
         seed: int = 0,
         encoder=None,
-        pretrained=None,
+        feature_generator=None,
+        standardization=None,
+        pretrained_weight: float = default("search.pretrained_weight"),
     ):
         check_ranges(
             "search",
@@ -61,11 +68,14 @@ class LatentSearch:
             restarts=restarts,
             candidates=candidates,
             patience=patience,
+            pretrained_weight=pretrained_weight,
         )
         self.generator = generator
         self.discriminator = discriminator
         self.encoder = encoder
-        self.pretrained = pretrained
+        self.feature_generator = feature_generator
+        self.standardization = standardization
+        self.pretrained_weight = pretrained_weight
         self.iterations = iterations
         self.feature_weight = feature_weight
         self.learning_rate = learning_rate
@@ -73,9 +83,9 @@ class LatentSearch:
         self.patience = patience
         self.seed = seed
         count = max(candidates, restarts)
-        self.candidates = np.random.default_rng([seed, count]).standard_normal(
-            (count, generator.latent_size), dtype=np.float32
-        )
+        # before their bound, as all latents here
+        drawn = np.random.default_rng([seed, count]).uniform(-MOST, MOST, (count, generator.latent_size))
+        self.candidates = np.arctanh(drawn).astype(np.float32)
         # With an encoder and a single search no candidate is needed.
         self._candidate_images = self._thumbnails() if encoder is None or restarts > 1 else None
 
@@ -84,29 +94,25 @@ class LatentSearch:
         cls,
         model,
         init: str = default("search.init"),
-        pretrained: bool = default("search.pretrained"),
         **settings,
     ) -> "LatentSearch":
         """The search with a SemiAnoGAN's averaged networks.
 
-        Args: init: "encoder", the model's where it has one, or "candidates"; pretrained: whether the model's
-          pretrained features up to stride 8 join the feature matching; settings: as above.
+        Args: init: "encoder", the model's, or "candidates"; settings: as above.
         """
         check_ranges("search", init=init)
-        features = model.features
         return cls(
             model.generator_average,
             model.discriminator_average,
-            encoder=model.encoder if init == "encoder" else None,
-            pretrained=load_features(features.name, features.weights, last_stride=8)
-            if pretrained and features.name
-            else None,
+            encoder=model.encoder_average if init == "encoder" else None,
+            feature_generator=model.feature_generator_average,
+            standardization=model.standardization,
             **settings,
         )
 
     def _thumbnails(self) -> np.ndarray:
         """The candidates' images, reduced: [K, h * w * C]."""
-        reduced = compile_function(lambda z: self._reduce(self.generator(z)), self.generator)
+        reduced = compile_function(lambda u: self._reduce(self.generator(bounded(u))), self.generator)
         parts = np.array_split(self.candidates, max(1, len(self.candidates) // 64))
         return np.concatenate([keras.ops.convert_to_numpy(reduced(part)) for part in parts])
 
@@ -116,23 +122,29 @@ class LatentSearch:
             images = downscale(images)
         return ops.reshape(images, (-1, int(np.prod(images.shape[1:]))))
 
-    def features(self, images):
-        """What feature matching compares of images: list of [N, h, w, C].
+    def targets(self, images, pretrained=None):
+        """What the search compares of images beside their pixels: list of [N, h, w, C].
 
-        The discriminator's features, and the pretrained ones where there are any.
+        The discriminator's features, where lambda is not 0, and the standardised pretrained features.
+
+        Args: pretrained: the features of the images that are drawn, where there is a feature_generator.
         """
-        return self.discriminator(images)[1] + (
-            self.pretrained(images) if self.pretrained is not None else []
-        )
+        found = self.discriminator(images)[1] if self.feature_weight > 0 else []
+        return found if self.feature_generator is None else found + self.standardization(pretrained)
 
-    def start(self, images):
-        """Where the searches of each image start: [N, ...] -> [N, restarts, L].
+    def _pretrained_of(self, targets):
+        """The standardised pretrained features among the targets."""
+        return targets[-len(self.feature_generator.shapes) :]
+
+    def start(self, images, targets):
+        """Where the searches of each image start: [N, ...], its targets -> [N, restarts, L].
 
         The encoder's latents, if there is one, and those of the nearest candidates, nearest first.
         """
         if self.encoder is None:
             return self._nearest(images, self.restarts)
-        encoded = self.encoder(images)[:, None]
+        seen = images if self.feature_generator is None else self._pretrained_of(targets)
+        encoded = self.encoder(seen)[:, None]
         if self.restarts == 1:
             return encoded
         return ops.concatenate([encoded, self._nearest(images, self.restarts - 1)], axis=1)
@@ -150,19 +162,25 @@ class LatentSearch:
         nearest = ops.top_k(-squared, count)[1]
         return ops.take(ops.convert_to_tensor(self.candidates), nearest, axis=0)
 
-    def loss(self, images, features, latents):
-        """Search loss of each image: [N]; features are the images' own."""
+    def loss(self, images, targets, latents):
+        """Search loss of each image: [N]; targets: the images' own; latents [N, L] before their bound."""
+        latents = bounded(latents)
         reconstructions = self.generator(latents)
-        reconstruction_features = self.features(reconstructions) if self.feature_weight > 0 else features
-        return losses.search_loss(
-            images, reconstructions, features, reconstruction_features, self.feature_weight
+        drawn = self.discriminator(reconstructions)[1] if self.feature_weight > 0 else []
+        loss = losses.search_loss(
+            images, reconstructions, targets[: len(drawn)], drawn, self.feature_weight
         )
+        if self.feature_generator is not None and self.pretrained_weight > 0:
+            features = self.feature_generator(latents)
+            maps = losses.feature_residual_maps(self._pretrained_of(targets), features)
+            loss = loss + self.pretrained_weight * losses.feature_residual(maps)
+        return loss
 
-    def search_step(self, images, features, latents, moment, velocity, step):
+    def search_step(self, images, targets, latents, moment, velocity, step):
         """One Adam step on the latents (Kingma & Ba 2015, algorithm 1).
 
         Args:
-          images [N, H, W, C]; features: `features` of them; latents, moment, velocity [N, L].
+          images [N, H, W, C]; targets: `targets` of them; latents, moment, velocity [N, L].
           step: scalar float32, 0 for the first.
 
         Returns:
@@ -171,7 +189,7 @@ class LatentSearch:
         # Of the sum over the pixels instead of the mean, a power of two times as large: the same gradient in
         # float32, but in a float16 engine that of the mean would be lost among the numbers too small for it.
         pixels = float(images.shape[1] * images.shape[2])
-        loss, gradient = input_gradients(lambda z: self.loss(images, features, z) * pixels, latents)
+        loss, gradient = input_gradients(lambda u: self.loss(images, targets, u) * pixels, latents)
         loss, gradient = loss / pixels, gradient / pixels
         moment = BETA_1 * moment + (1.0 - BETA_1) * gradient
         velocity = BETA_2 * velocity + (1.0 - BETA_2) * ops.square(gradient)
@@ -182,23 +200,24 @@ class LatentSearch:
         root = ops.exp(0.5 * ops.log(corrected_velocity + 1e-24))
         return latents - rate * corrected_moment / (root + EPSILON), moment, velocity, loss
 
-    def __call__(self, images):
+    def __call__(self, images, pretrained=None):
         """Searches a batch inside a compiled function.
 
-        Args: images [N, resolution, resolution, channels], N static.
+        Args: images [N, resolution, resolution, channels], N static; pretrained: as in `targets`.
         Returns: (latents [N, L] of the lowest loss seen, that loss [N], steps until each image stopped [N]).
         """
         count, runs = images.shape[0], self.restarts
+        targets = self.targets(images, pretrained)
+        latents = ops.reshape(self.start(images, targets), (count * runs, -1))
         images = ops.repeat(images, runs, axis=0)
-        features = self.features(images)
-        latents = ops.reshape(self.start(images[::runs]), (count * runs, -1))
+        targets = [ops.repeat(t, runs, axis=0) for t in targets] if runs > 1 else targets
         zeros = ops.zeros_like(latents)
         infinite = ops.zeros((count * runs,)) + np.inf
 
         def step(index, latents, moment, velocity, best, best_loss, stale, steps):
             active = ops.ones_like(stale, dtype="bool") if not self.patience else stale < self.patience
             moved, moment, velocity, loss = self.search_step(
-                images, features, latents, moment, velocity, ops.cast(index, "float32")
+                images, targets, latents, moment, velocity, ops.cast(index, "float32")
             )
             better = ops.logical_and(active, loss < best_loss)
             progress = ops.logical_and(active, loss < best_loss * (1.0 - 1e-3))
@@ -226,7 +245,7 @@ class LatentSearch:
         latents, steps = state[4], state[7]
         # The last step's latents have not been judged yet. Those of stopped images do not count: how far they
         # were moved on depends on how long the other images of the batch took.
-        last_loss = self.loss(images, features, state[1])
+        last_loss = self.loss(images, targets, state[1])
         better = last_loss < state[5]
         if self.patience:
             better = ops.logical_and(better, state[6] < self.patience)

@@ -37,6 +37,11 @@ def leaky_relu(x, slope: float = 0.2):
     return apply(x)
 
 
+def bounded(x):
+    """tanh(x), in (-1, 1), written so that its gradient exports."""
+    return 2.0 / (1.0 + ops.exp(-2.0 * x)) - 1.0
+
+
 def pixel_norm(x, epsilon: float = 1e-8):
     """Scales each feature vector to unit mean square: [..., C] -> [..., C] (Karras et al. 2017, 4.2)."""
     return x * ops.power(ops.mean(ops.square(x), axis=-1, keepdims=True) + epsilon, -0.5)
@@ -105,18 +110,22 @@ class _Equalized(keras.layers.Layer):
 
     Weights start as N(0, 1) and are multiplied by gain / sqrt(fan_in) at run time, so that every weight has
     the same dynamic range and Adam the same speed for all layers.
+
+    speed: how much faster than other equalised layers it learns: weights are stored that much smaller, and
+      multiplied by it at run time.
     """
 
-    def __init__(self, kernel_shape, gain=SQRT_2, **kwargs):
+    def __init__(self, kernel_shape, gain=SQRT_2, speed=1.0, **kwargs):
         super().__init__(**kwargs)
         self.kernel_shape = tuple(kernel_shape)
-        self.runtime_scale = gain / math.sqrt(math.prod(self.kernel_shape[:-1]))
+        self.speed = speed
+        self.runtime_scale = speed * gain / math.sqrt(math.prod(self.kernel_shape[:-1]))
 
     def build(self, input_shape=None):
         # The values are the same on every replica of a distribution strategy, so their mean is any of them.
         self.kernel = self.add_weight(
             shape=self.kernel_shape,
-            initializer=keras.initializers.RandomNormal(0.0, 1.0),
+            initializer=keras.initializers.RandomNormal(0.0, 1.0 / self.speed),
             name="kernel",
             aggregation="mean",
         )

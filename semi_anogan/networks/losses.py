@@ -161,9 +161,53 @@ def feature_distance(features, reconstruction_features):
     return sum(residual(a, b) for a, b in zip(features, reconstruction_features, strict=True)) / len(features)
 
 
-def latent_norm(latents):
-    """Mean square of each latent vector, 1 on average under the prior N(0, 1): [N, L] -> [N]."""
-    return ops.mean(ops.square(latents), axis=-1)
+def feature_residual_maps(features, reconstruction_features):
+    """1 - cosine of the feature vectors at each place (Deng & Li 2022, eq. 1), in [0, 2].
+
+    Args: two lists of [N, h, w, C], standardised. Returns a list of [N, h, w, 1].
+    """
+
+    def cosine(a, b):
+        product = ops.sum(a * b, axis=-1, keepdims=True)
+        lengths = ops.sum(ops.square(a), axis=-1, keepdims=True) * ops.sum(
+            ops.square(b), axis=-1, keepdims=True
+        )
+        return product * ops.power(lengths + 1e-6, -0.5)
+
+    return [1.0 - cosine(a, b) for a, b in zip(features, reconstruction_features, strict=True)]
+
+
+def feature_residual(maps):
+    """Mean over the places and the scales of what feature_residual_maps gives: [N]."""
+    return sum(ops.mean(m, axis=(1, 2, 3)) for m in maps) / len(maps)
+
+
+def push(maps, margin: float, share: float, where=None):
+    """How far an abnormal image's reconstruction is from being `margin` away from it: [N], 0 from there on.
+
+    Args: maps: as feature_residual_maps gives; share: of each map that counts, its highest values, which must
+      be away on the mean; where: [N, H, W, 1] of 0 and 1, or None, as in top_mean: only there.
+    """
+    away = sum(top_mean(m, share, where) for m in maps) / len(maps)
+    return ops.maximum(margin - ops.maximum(away, 0.0), 0.0)
+
+
+def feature_residual_outside(maps, masks):
+    """The feature residual of what is not abnormal, 0 where a mask leaves nothing out: [N].
+
+    Args: maps: as feature_residual_maps gives; masks: [N, H, W, 1], 1 where abnormal. A place of a map that
+      holds any abnormal pixel does not count.
+    """
+
+    def outside(m):
+        factor = masks.shape[1] // m.shape[1]
+        inside = masks
+        if factor > 1:  # Keras' own default of the strides fails under JAX
+            inside = ops.max_pool(masks, factor, strides=factor, data_format="channels_last")
+        kept = 1.0 - inside
+        return ops.sum(m * kept, axis=(1, 2, 3)) / ops.maximum(ops.sum(kept, axis=(1, 2, 3)), 1.0)
+
+    return sum(outside(m) for m in maps) / len(maps)
 
 
 def search_loss(images, reconstructions, features, reconstruction_features, feature_weight):

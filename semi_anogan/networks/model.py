@@ -1,6 +1,7 @@
 """SemiAnoGAN: the progressive growing GAN with the alpha mixture as a keras.Model."""
 
 import dataclasses
+import math
 
 import keras
 from keras import ops
@@ -10,10 +11,16 @@ from semi_anogan.config import check_ranges, default
 from semi_anogan.networks import objective
 from semi_anogan.networks.augmentation import DRAWS
 from semi_anogan.networks.averaged import Averaged
-from semi_anogan.networks.gan import Discriminator, Encoder, Generator, resolutions_up_to
+from semi_anogan.networks.encoder import FeatureEncoder, ImageEncoder
+from semi_anogan.networks.feature_generator import FeatureGenerator, Standardization
+from semi_anogan.networks.gan import Discriminator, Generator, resolutions_up_to
 from semi_anogan.networks.layers import PACKAGE
 from semi_anogan.networks.objective import Batch
 from semi_anogan.networks.patch_discriminator import FeatureSettings
+from semi_anogan.networks.pretrained.load import load_features
+
+GRID_STRIDE = 32  # pixels of the images that the model takes, for each place of the grid of latents
+FINEST_DRAWN = 8  # stride of the finest pretrained features that are drawn
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -25,36 +32,42 @@ class SemiAnoGAN(TrainStep, keras.Model):
     without any it is plain AnoGAN.
 
     Args:
-      resolution, channels, latent_size, filters_base, filters_cap: as in Generator.
+      resolution, channels, filters_base, filters_cap: as in Generator.
+      latent_channels: length of the latents at each place of their grid, which has a place for each 32 x 32
+        pixels of the images that the model takes; small images have a single vector.
       top_share: of the discriminator's evidence maps that counts, as in Discriminator.
       features: arguments of FeatureSettings, by name; None for no pretrained features.
-      encoder: whether an encoder is trained that gives the start of the search.
       seed: of the latents that train_step draws when the data brings none.
 
     Attributes:
-      generator, discriminator: the trained networks. encoder: None without one.
+      generator, discriminator: the trained networks.
+      encoder: to the latents where a search starts, before their bound; of the pretrained features, or of the
+        image where the model has none.
+      feature_generator: draws the standardised pretrained features of the same latents, or None.
+      standardization: of the pretrained features, or None. pretrained: the frozen network, or None.
+      latent_shape, latent_size: (h, w, c) of the grid of latents, and their product.
       patch_discriminator: on images of `image_size`, or None.
       projected: one that judges normal and generated images at the model's resolution, beside
         `discriminator`, or None.
-      generator_average, discriminator_average, patch_discriminator_average, projected_average: moving
-        averages of their weights, or None; search and scores use these.
+      generator_average, encoder_average, feature_generator_average, discriminator_average,
+        patch_discriminator_average, projected_average: moving averages of their weights, or None; search and
+        scores use these.
       image_size: side of the images that the model takes: `resolution`, or that of the features where it is
         larger.
       stage_resolution: the resolution being trained; `grow` moves it. fade: variable, 0 previous stage to 1
         this one.
-      trains: what a step trains: "gan" (generator, discriminator, encoder), "patch_discriminator" or "all".
+      trains: what a step trains: "gan" (all but the patch discriminator), "patch_discriminator" or "all".
     """
 
     def __init__(
         self,
         resolution=default("model.resolution"),
         channels=default("model.channels"),
-        latent_size=default("model.latent_size"),
+        latent_channels=default("model.latent_channels"),
         filters_base=default("model.filters_base"),
         filters_cap=default("model.filters_cap"),
         top_share=default("model.top_share"),
         features=None,
-        encoder=False,
         seed=0,
         **kwargs,
     ):
@@ -62,17 +75,19 @@ class SemiAnoGAN(TrainStep, keras.Model):
         self.sizes = {
             "resolution": resolution,
             "channels": channels,
-            "latent_size": latent_size,
             "filters_base": filters_base,
             "filters_cap": filters_cap,
         }
-        self.options = {"top_share": top_share, "encoder": encoder, "seed": seed}
+        self.options = {"latent_channels": latent_channels, "top_share": top_share, "seed": seed}
         self.features = FeatureSettings.of_saved(features or {})
         self.image_size = max(resolution, self.features.resolution) if self.features.name else resolution
         if self.image_size % resolution:
             raise ValueError(
                 f"features.resolution must be a multiple of {resolution}, got {self.image_size!r}"
             )
+        cells = max(1, self.image_size // GRID_STRIDE)
+        self.latent_shape = (cells, cells, latent_channels)
+        self.latent_size = math.prod(self.latent_shape)
         self._add_networks()
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.stage_resolution = resolution
@@ -81,16 +96,35 @@ class SemiAnoGAN(TrainStep, keras.Model):
         self.build()
 
     def _add_networks(self):
-        """Makes the networks. The order of the attributes is that of checkpoints' variables: it must stay."""
+        """Makes the networks. The order of the attributes is that of checkpoints' variables: it must stay.
+
+        What the generator's loss trains comes first: the train step divides the gradients there.
+        """
         sizes, top_share, settings = self.sizes, self.options["top_share"], self.features
-        generator = Averaged(lambda name: Generator(**sizes, name=name), "generator")
+        drawing = {**sizes, "latent_shape": self.latent_shape}
+        generator = Averaged(lambda name: Generator(**drawing, name=name), "generator")
+        self._averaged = {"generator": generator}
+        self.generator, self.generator_average = generator.trained, generator.average
+        self.pretrained = self.standardization = None
+        self.feature_generator = self.feature_generator_average = None
+        if settings.name:
+            self.pretrained = load_features(settings.name, settings.weights)
+            shapes = self._feature_shapes()
+            self.standardization = Standardization([shape[2] for shape in shapes], name="standardization")
+            grid = {"latent_shape": self.latent_shape, "shapes": shapes}
+            pair = Averaged(lambda name: FeatureGenerator(**grid, name=name), "feature_generator")
+            self._averaged["feature_generator"] = pair
+            self.feature_generator, self.feature_generator_average = pair.trained, pair.average
+            encoder = Averaged(lambda name: FeatureEncoder(**grid, name=name), "encoder")
+        else:
+            encoder = Averaged(lambda name: ImageEncoder(drawing, name=name), "encoder")
+        self._averaged["encoder"] = encoder
+        self.encoder, self.encoder_average = encoder.trained, encoder.average
         discriminator = Averaged(
             lambda name: Discriminator(**sizes, top_share=top_share, name=name), "discriminator"
         )
-        self._averaged = {"generator": generator, "discriminator": discriminator}
-        self.generator, self.discriminator = generator.trained, discriminator.trained
-        self.generator_average, self.discriminator_average = generator.average, discriminator.average
-        self.encoder = Encoder(**sizes, name="encoder") if self.options["encoder"] else None
+        self._averaged["discriminator"] = discriminator
+        self.discriminator, self.discriminator_average = discriminator.trained, discriminator.average
         self.patch_discriminator = self.patch_discriminator_average = None
         self.projected = self.projected_average = None
         if settings.name and settings.patch_discriminator:
@@ -103,11 +137,19 @@ class SemiAnoGAN(TrainStep, keras.Model):
             self._averaged["projected"] = pair
             self.projected, self.projected_average = pair.trained, pair.average
 
+    def _feature_shapes(self) -> list[tuple[int, int, int]]:
+        """(h, w, C) of the pretrained features that are drawn, finest first."""
+        side, network = self.image_size, self.pretrained
+        pairs = zip(network.strides, network.channels, strict=True)
+        return [(-(-side // s), -(-side // s), c) for s, c in pairs if s >= FINEST_DRAWN]
+
     def build(self, input_shape=None):
         if self.built:
             return
         pairs = self._averaged.values()
-        for network in [p.trained for p in pairs] + [self.encoder] + [p.average for p in pairs]:
+        for network in [p.trained for p in pairs] + [p.average for p in pairs]:
+            network.build()
+        for network in (self.pretrained, self.standardization):
             if network is not None:
                 network.build()
         self.trim_rate = self.add_weight(
@@ -131,6 +173,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
         synthetic_weight: float = default("objective.synthetic_weight"),
         trim_share: float | None = default("objective.trim_share"),
         augment: str = default("objective.augment"),
+        reconstruction_weight: float = default("objective.reconstruction_weight"),
+        push_weight: float = default("objective.push_weight"),
         **kwargs,
     ):
         """Sets the objective.
@@ -150,6 +194,10 @@ class SemiAnoGAN(TrainStep, keras.Model):
             images lie, up to objective.MOST_TRIMMED.
           augment: differentiable augmentation of what the discriminator sees, "color", "translation" and
             "cutout" with commas between them (augmentation.augment); "" for none.
+          reconstruction_weight: of the reconstruction of normal images in pixels and pretrained features,
+            beside the adversarial loss of the generator.
+          push_weight: within the reconstruction, of the push of known and synthetic abnormal images away from
+            theirs; see objective.reconstruction.
         """
         if penalty_weight is None:
             penalty_weight = 10.0 if adversarial == "wgan_gp" else 0.1
@@ -162,6 +210,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "synthetic_weight": synthetic_weight,
             "trim_share": trim_share,
             "augment": augment,
+            "reconstruction_weight": reconstruction_weight,
+            "push_weight": push_weight,
         }
         check_ranges("objective", **given)
         self.objective = given
@@ -194,7 +244,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         self.train_function = None
 
     def call(self, latents, training=False):
-        """Generated images (moving average) from latents [N, latent_size]."""
+        """Generated images (moving average) from latents [N, latent_size] in [-1, 1]."""
         return self.generator_average(latents)
 
     def unpack(self, data) -> Batch:
@@ -219,7 +269,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         labels, masks, latents, mix = (data.get(name) for name in ("labels", "masks", "latents", "mix"))
         labels = ops.zeros((count,)) if labels is None else ops.reshape(ops.cast(labels, "float32"), (-1,))
         if latents is None:
-            latents = keras.random.normal((count, self.sizes["latent_size"]), seed=self.seed_generator)
+            latents = keras.random.uniform((count, self.latent_size), -1.0, 1.0, seed=self.seed_generator)
         if mix is None:
             mix = keras.random.uniform((ops.shape(latents)[0], 1, 1, 1), seed=self.seed_generator)
         if masks is not None:
@@ -241,8 +291,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
     def losses(self, batch: Batch):
         """(discriminator_loss, generator_loss, logs), scalars, of one batch.
 
-        The discriminator's loss holds those of the patch discriminator and the encoder, which share no
-        weights with it.
+        The generator's loss trains generator, feature generator and encoder. The discriminator's holds that
+        of the patch discriminator, which shares no weights with it.
         """
         patch_loss, patch_logs = ops.zeros(()), {}
         if self.patch_discriminator is not None and self.trains != "gan":
@@ -252,10 +302,24 @@ class SemiAnoGAN(TrainStep, keras.Model):
         discriminator_loss, generator_loss, logs = objective.of_gan(self, batch)
         return discriminator_loss + patch_loss, generator_loss, {**patch_logs, **logs}
 
+    def pretrained_features(self, images):
+        """The frozen network's features that are drawn, of images [N, S, S, C]: list, finest first."""
+        return self.drawn_of(self.pretrained(images))
+
+    def drawn_of(self, features):
+        """Those of all the pretrained network's features that are drawn."""
+        return features[-len(self.standardization.channels) :]
+
+    @property
+    def generating_variables(self):
+        """What the generator's loss trains: generator, feature generator and encoder."""
+        networks = [self.generator, self.feature_generator, self.encoder]
+        return [v for network in networks if network is not None for v in network.trainable_variables]
+
     @property
     def discriminating_variables(self):
-        """What the discriminator's loss trains: every trainable variable but the generator's."""
-        return self.trainable_variables[len(self.generator.trainable_variables) :]
+        """What the discriminator's loss trains: every other trainable variable."""
+        return self.trainable_variables[len(self.generating_variables) :]
 
     def update_averages(self):
         """Moves the averages of what is trained, faster in the first steps to forget the start."""

@@ -12,10 +12,12 @@ from semi_anogan.backend import input_gradients
 from semi_anogan.config import words
 from semi_anogan.networks import losses
 from semi_anogan.networks.augmentation import augment
-from semi_anogan.networks.layers import downscale, lerp, reduced, upscale
+from semi_anogan.networks.layers import bounded, downscale, lerp, reduced, upscale
 
 MOST_TRIMMED = 0.2  # of the normal images, when the share is estimated
-ENCODER_FEATURE_WEIGHT = 0.1  # lambda in the encoder's loss
+# Abnormal images are pushed from their reconstruction until the worst PUSH_SHARE of their places are MARGIN
+# away on the mean (1 - cosine): beyond, there is nothing more to gain.
+MARGIN, PUSH_SHARE = 0.6, 0.05
 PROJECTED_RESOLUTION = 32  # smallest stage whose images the projected discriminator judges
 
 
@@ -37,27 +39,30 @@ class Batch(NamedTuple):
 
 
 def of_gan(model, batch):
-    """(discriminator_loss, generator_loss, logs) of generator, discriminator and encoder."""
+    """(discriminator_loss, generator_loss, logs) of the generator with its encoder, and the discriminator."""
     adversarial = losses.adversarial(model.objective["adversarial"])
     stage = {"resolution": model.stage_resolution, "fade": model.fade}
     images = at_stage(batch.images, **stage)
     masks = None if batch.masks is None else _reduced_mask(batch.masks, model.stage_resolution)
     normal = ops.cast(batch.labels < 0.5, "float32")
-    every = ops.ones_like(batch.mix[:, 0, 0, 0])
-
     def logits_of(x, **statistics):
         return model.discriminator(x, **statistics, **stage)[0]
 
     generated = model.generator(batch.latents, **stage)
     unchanged, drawn = images, generated
+    redrawn, reconstruction_loss, reconstruction_logs = reconstruction(model, batch, images, stage)
     if batch.augmentation is not None:
         kinds = words(model.objective["augment"])
         images, masks = augment(images, batch.augmentation[0], kinds, masks)
         generated, _ = augment(generated, batch.augmentation[1], kinds)
-    generated_logits = logits_of(generated, weights=every)
+        if redrawn is not None:
+            redrawn, _ = augment(redrawn, batch.augmentation[0][::2], kinds)
+    # Reconstructions are generated images too: half of what the discriminator sees of these.
+    judged = generated if redrawn is None else ops.concatenate([generated[::2], redrawn[::2]], axis=0)
+    generated_logits = logits_of(judged, weights=ops.ones_like(judged[:, 0, 0, 0]))
     logits = logits_of(images, weights=normal, update=True, where=masks)
     if model.projected is not None and model.stage_resolution >= PROJECTED_RESOLUTION:
-        generated_logits = generated_logits + model.projected(generated)[0]
+        generated_logits = generated_logits + model.projected(judged)[0]
         logits = logits + model.projected(images, where=masks)[0]
     penalty = _penalty(model, adversarial, logits_of, images, generated, normal, batch)
 
@@ -77,11 +82,59 @@ def of_gan(model, batch):
     }
     if batch.latents.shape[0] != 1:  # a single image differs from none
         logs["variety"] = losses.variety(drawn, unchanged, normal)
-    if model.encoder is not None:
-        full = model.stage_resolution == model.sizes["resolution"]
-        logs["encoder_loss"] = of_encoder(model, unchanged, normal) if full else ops.zeros_like(penalty)
-        discriminator_loss += logs["encoder_loss"]
-    return discriminator_loss, generator_loss, logs
+    return discriminator_loss, generator_loss + reconstruction_loss, {**logs, **reconstruction_logs}
+
+
+def reconstruction(model, batch, images, stage):
+    """(reconstructions [M, r, r, C], loss, logs) of the encoder and of both drawings.
+
+    It is of every other image. Normal ones are to be drawn again, in pixels and in pretrained features: the
+    mean of |x - G(E(x))| plus the feature residual. Abnormal ones are to be drawn as something else: their
+    features are pushed away from the image's own (losses.push), where a mask says that they are abnormal, and
+    elsewhere they are to stay. Known ones weigh 1 - alpha, synthetic ones synthetic_weight.
+
+    Args: images [N, r, r, C]: those of the batch at the stage's resolution; stage: keyword arguments of the
+      generator. Returns: (None, 0, {}) where reconstruction_weight is 0.
+    """
+    weight = model.objective["reconstruction_weight"]
+    if not weight:
+        return None, 0.0, {}
+    normal, known, synthetic = (kind[::2] for kind in _kinds(batch.labels))
+    seen = images[::2]
+    features = None
+    if model.feature_generator is not None:
+        features = [ops.stop_gradient(f) for f in model.pretrained_features(batch.images[::2])]
+        statistics = model.standardization.moved(features, normal)
+        features = model.standardization(features, statistics)
+        model.standardization.assign(statistics)
+        encoded = bounded(model.encoder(features))
+    else:
+        encoded = bounded(model.encoder(reduced(batch.images[::2], model.sizes["resolution"])))
+    redrawn = model.generator(encoded, **stage)
+    residual = losses.residual(seen, redrawn)
+    loss = losses.weighted_mean(residual, normal)
+    logs = {"reconstruction": loss / _mean_image_residual(seen, normal)}
+    if features is not None:
+        maps = losses.feature_residual_maps(features, model.feature_generator(encoded))
+        logs["feature_residual"] = losses.weighted_mean(losses.feature_residual(maps), normal)
+        loss += logs["feature_residual"]
+        if model.objective["push_weight"]:
+            masks = None if batch.masks is None else batch.masks[::2]
+            away = losses.push(maps, MARGIN, PUSH_SHARE, masks)
+            if masks is not None:
+                away += losses.feature_residual_outside(maps, masks)
+            loss += model.objective["push_weight"] * (
+                (1.0 - model.objective["alpha"]) * losses.weighted_mean(away, known)
+                + model.objective["synthetic_weight"] * losses.weighted_mean(away, synthetic)
+            )
+    return redrawn, weight * loss, logs
+
+
+def _mean_image_residual(images, weights):
+    """Scalar: mean absolute difference of the images with a weight from their mean."""
+    shares = ops.reshape(weights, (-1, 1, 1, 1)) / ops.maximum(ops.sum(weights), 1e-6)
+    mean = ops.sum(images * shares, axis=0, keepdims=True)
+    return ops.maximum(losses.weighted_mean(losses.residual(images, mean), weights), 1e-6)
 
 
 def _penalty(model, adversarial, logits_of, images, generated, normal, batch):
@@ -147,18 +200,6 @@ def of_patch_discriminator(model, batch):
         "abnormal_patch_logit": losses.weighted_mean(logits, 1.0 - normal),
     }
     return loss, logs
-
-
-def of_encoder(model, images, normal):
-    """The search's loss at the encoder's latents (izi_f, Schlegl et al. 2019), of every other image."""
-    images, normal = images[::2], normal[::2]
-    latents = model.encoder(images)
-    reconstructions = model.generator_average(latents)
-    features, reconstruction_features = (model.discriminator_average(x)[1] for x in (images, reconstructions))
-    loss = losses.search_loss(
-        images, reconstructions, features, reconstruction_features, ENCODER_FEATURE_WEIGHT
-    )
-    return losses.weighted_mean(loss + 0.01 * losses.latent_norm(latents), normal)
 
 
 def update_trim_rate(model, logits, labels):

@@ -2,8 +2,6 @@
 
 import pathlib
 
-from semi_anogan.components import searches
-from semi_anogan.config import words
 from semi_anogan.errors import RunError
 from semi_anogan.runs import checkpoint
 from semi_anogan.runs.folder import CHECKPOINTS, CONFIG, load_config
@@ -48,11 +46,8 @@ def build_model(config):
     from semi_anogan.networks.model import SemiAnoGAN
 
     keras.utils.set_random_seed(config.seed)
-    encoder = config.search.init == "encoder" and searches(words(config.score.components))
     try:
-        return SemiAnoGAN(
-            **config.model, features=config.features.to_dict(), encoder=encoder, seed=config.seed
-        )
+        return SemiAnoGAN(**config.model, features=config.features.to_dict(), seed=config.seed)
     except ValueError as error:
         raise RunError(f"bad setting: {error}") from error
 

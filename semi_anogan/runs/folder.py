@@ -8,8 +8,7 @@ import zipfile
 
 import ml_collections
 
-from semi_anogan.components import searches
-from semi_anogan.config import SECTIONS, default_config, flat, words
+from semi_anogan.config import SECTIONS, default_config, flat
 from semi_anogan.errors import RunError
 from semi_anogan.files import atomically
 from semi_anogan.runs import checkpoint
@@ -35,7 +34,7 @@ DETECTOR_KEYS = (
     "score.components",
     "score.batch_size",
     *(f"parts.{name}" for name in SECTIONS["parts"]),
-    *(f"search.{name}" for name in SECTIONS["search"] if name != "init"),
+    *(f"search.{name}" for name in SECTIONS["search"]),
 )
 
 
@@ -118,10 +117,6 @@ def claim(folder, config) -> list[str]:
     differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k)]
     changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
-    searched, searching = (searches(words(c["score.components"] or "")) for c in (earlier, now))
-    if searched != searching:
-        refused.append("score.components")
-        changes["score.components"] += ": the search's encoder is trained with the rest, or not at all"
     if "data.reviewed" in differing and not (folder / DETECTOR).exists():
         refused.append("data.reviewed")
         changes["data.reviewed"] += ": the images in training change only when it has finished"

@@ -94,6 +94,7 @@ class Detector(BaseDetector):
         table.check(chosen)
         missing = {name for name in table.names_where(fitted=True) if getattr(self, name) is None}
         missing |= {"patches"} if self.model.patch_discriminator is None else set()
+        missing |= {"feature_residual"} if self.model.feature_generator is None else set()
         names = tuple(n for n in table.NAMES if n not in missing and (not chosen or n in chosen))
         if not names:
             raise ValueError(
@@ -296,7 +297,7 @@ class Detector(BaseDetector):
     def search_of(self, images):
         """The latents [batch_size, L] that the search finds for a batch [batch_size, S, S, C]."""
         if self._search_latents is None:
-            self._search_latents = compile_function(lambda x: self.search(self.graph.small(x))[0], self.model)
+            self._search_latents = compile_function(self.graph.search_of, self.model)
         return self._search_latents(images)
 
     def verdict(self) -> Verdict:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from semi_anogan.components import names_where
-from semi_anogan.networks.layers import reduced
+from semi_anogan.networks.layers import bounded, reduced
 from semi_anogan.networks.losses import top_mean
 from semi_anogan.scoring import maps
 from semi_anogan.scoring.feature_reader import feature_network
@@ -18,15 +18,17 @@ from semi_anogan.scoring.memory import TOP_SHARE
 def layer_counts(model, names, search) -> dict[str, int]:
     """How many map layers each of the named components has, where it has any; search: or None."""
     scales = len(model.generator.resolutions) - 1  # one for each resolution above 4 x 4
-    features, patches = scales, 0
-    if search is not None and search.pretrained is not None:
-        features += len(search.pretrained.strides)
+    patches = drawn = 0
+    if model.feature_generator is not None:
+        drawn = len(model.feature_generator.shapes)
+    features = scales
     if model.patch_discriminator is not None:
         patches = len(model.patch_discriminator.scales)
     if model.projected is not None:
         scales += len(model.projected.scales)
     counts = {
         "residual": 1,
+        "feature_residual": drawn,
         "feature_distance": features,
         "discriminator": scales,
         "patches": patches,
@@ -52,28 +54,50 @@ class ScoreGraph:
         self.resolution = model.sizes["resolution"]
         self.layer_counts = layer_counts(model, names, search)
         of_features = {"patches", *names_where(fitted=True)} & set(self.names)
-        self.network = feature_network(model) if of_features else None
+        self.draws_features = search is not None and model.feature_generator is not None
+        self.network = feature_network(model) if of_features or self.draws_features else None
 
     def __call__(self, images):
         """(components [N, K], layers [N, R, R, L]); with search also (reconstructions, differences)."""
-        return self.score(images, None if self.search is None else self.search(self.small(images))[0])
+        if self.search is None:
+            return self.score(images)
+        pretrained = self._pretrained(images)
+        return self.score(images, self.search(self.small(images), self._drawn(pretrained))[0], pretrained)
 
     def small(self, images):
         """The images at the resolution that the generator works at."""
         return reduced(images, self.resolution)
 
+    def _pretrained(self, images):
+        """(features, the same before fine-tuning) of the pretrained network, or None: computed once."""
+        return None if self.network is None else self.network.tuned_and_frozen(images)
+
+    def _drawn(self, pretrained):
+        """The frozen features that the feature generator draws, or None."""
+        return self.model.drawn_of(pretrained[1]) if self.draws_features else None
+
+    def search_of(self, images):
+        """The latents [N, L], before their bound, that the search finds for images [N, S, S, C]."""
+        return self.search(self.small(images), self._drawn(self._pretrained(images)))[0]
+
     def start(self, images):
-        """(latents [N, restarts, L] where the searches start, the images' features that they compare)."""
+        """(latents [N, restarts, L] where the searches start, the images' targets: what they compare)."""
         small = self.small(images)
-        return self.search.start(small), self.search.features(small) if self.search.feature_weight > 0 else []
+        targets = self.search.targets(small, self._drawn(self._pretrained(images)))
+        return self.search.start(small, targets), targets
 
-    def search_step(self, images, features, latents, moment, velocity, step):
-        """LatentSearch.search_step on images [N, S, S, C]; features: as `start` gives them."""
-        return self.search.search_step(self.small(images), features, latents, moment, velocity, step)
+    def search_step(self, images, targets, latents, moment, velocity, step):
+        """LatentSearch.search_step on images [N, S, S, C]; targets: as `start` gives them."""
+        return self.search.search_step(self.small(images), targets, latents, moment, velocity, step)
 
-    def score(self, images, latents=None):
-        """As __call__, with the latents [N, L] that a search found."""
+    def score(self, images, latents=None, pretrained=None):
+        """As __call__, with the latents [N, L] that a search found.
+
+        pretrained: the images' features, as tuned_and_frozen gives them, where they are there already.
+        """
         small, model = self.small(images), self.model
+        if pretrained is None:
+            pretrained = self._pretrained(images)
         # What the GAN's discriminator says of the image.
         logits, features, evidence = model.discriminator_average(small)
         pictures = []
@@ -83,33 +107,33 @@ class ScoreGraph:
             values["discriminator"] -= logits
             layers["discriminator"] = layers["discriminator"] + evidence
         # What the pretrained features say of it.
-        if self.network is not None:
-            found = self._of_features(images)
+        if pretrained is not None:
+            found = self._of_features(*pretrained)
             values, layers = values | found[0], layers | found[1]
         # What the search says of it.
         if self.search is not None:
+            latents = bounded(latents)
             reconstructions = model.generator_average(latents)
-            if self.search.pretrained is not None:
-                features = features + self.search.pretrained(small)
             found = maps.of_search(
-                small, reconstructions, latents, features, self.search.features(reconstructions)
+                small, reconstructions, features, model.discriminator_average(reconstructions)[1]
             )
             values, layers = values | found[0], layers | found[1]
             pictures = [reconstructions, found[1]["residual"][0]]
+            if self.draws_features:
+                seen = model.standardization(self._drawn(pretrained))
+                found = maps.of_feature_residual(seen, model.feature_generator_average(latents))
+                values["feature_residual"], layers["feature_residual"] = found
         layers = [
             maps.to_size(layer, self.resolution) for name in self.layer_counts for layer in layers[name]
         ]
         components = ops.stack([values[name] for name in self.names], axis=-1)
         return components, ops.concatenate(layers, axis=-1), *pictures
 
-    def _of_features(self, images):
+    def _of_features(self, pretrained, frozen):
         """(values, map layers) by name of the components that rest on pretrained features."""
         model, values, layers = self.model, {}, {}
         if "classifier" in self.names:
-            pretrained, frozen = self.network.tuned_and_frozen(images)
             values["classifier"] = self.classifier.values(frozen)
-        else:
-            pretrained = self.network(images)
         if "patches" in self.names:
             layers["patches"] = model.patch_discriminator_average.evidence(pretrained)
             values["patches"] = -model.patch_discriminator_average.logits(layers["patches"])

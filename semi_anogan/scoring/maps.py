@@ -7,21 +7,33 @@ from semi_anogan.data.images import gaussian
 from semi_anogan.networks import losses
 from semi_anogan.networks.layers import reduced
 
+# Share of the places of a feature residual map that count, its highest: a defect is somewhere, but one place
+# alone says little (docs/experiments.md, "The feature residual of the worst places").
+FEATURE_SHARE = 0.15
 
-def of_search(images, reconstructions, latents, features, reconstruction_features):
+
+def of_search(images, reconstructions, features, reconstruction_features):
     """The components of the search by name, each [N], and their map layers, lists of [N, h, w, 1].
 
-    The layers are |x - G(z*)| (Schlegl et al. 2017, section 2.3) and for each scale the feature difference,
-    averaged over its channels.
+    The layers are |x - G(z*)| (Schlegl et al. 2017, section 2.3) and for each scale the difference of the
+    discriminator's features, averaged over its channels.
     """
     values = {
         "residual": losses.residual(images, reconstructions),
         "feature_distance": losses.feature_distance(features, reconstruction_features),
-        "latent_norm": losses.latent_norm(latents),
     }
     pairs = zip([images, *features], [reconstructions, *reconstruction_features], strict=True)
     differences = [ops.mean(ops.abs(a - b), axis=-1, keepdims=True) for a, b in pairs]
     return values, {"residual": differences[:1], "feature_distance": differences[1:]}
+
+
+def of_feature_residual(features, drawn):
+    """The component `feature_residual` [N], and its map layers, list of [N, h, w, 1].
+
+    Args: features: the standardised pretrained features, list of [N, h, w, C]; drawn: those of the latents.
+    """
+    layers = losses.feature_residual_maps(features, drawn)
+    return sum(losses.top_mean(m, FEATURE_SHARE) for m in layers) / len(layers), layers
 
 
 def to_size(layer, side: int):

@@ -43,7 +43,7 @@ def compiled_model(config):
     return model
 
 
-def make_batches(config, splits, store) -> Batches:
+def make_batches(config, splits, store, latent_size: int) -> Batches:
     """The batches of a configuration's training."""
     synthetic = config.objective.synthetic_weight > 0
     # With alpha 1 the known abnormal images count for nothing: do not spend time on them.
@@ -56,7 +56,7 @@ def make_batches(config, splits, store) -> Batches:
         store,
         splits.normal,
         abnormal,
-        config.model.latent_size,
+        latent_size,
         seed=config.seed,
         augment_draws=DRAWS if config.objective.augment else 0,
         **settings,
@@ -77,9 +77,9 @@ class Training:
         try:
             self.strategy, self.worker, self.workers = make_strategy(config.train.distribution)
             self.schedule = make_schedule(config)
-            self.batches = make_batches(config, splits, store)
             with self.strategy.scope():
                 self.model = compiled_model(config)
+            self.batches = make_batches(config, splits, store, self.model.latent_size)
         except ValueError as error:
             raise RunError(f"bad setting: {error}") from error
         self.trainer = Trainer(self.model, self.strategy)

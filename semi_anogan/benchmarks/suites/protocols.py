@@ -50,7 +50,8 @@ ABLATIONS = {
     "without features": Variant("no_features", {"features.name": "", **_ALL}),
     "without top_share": Variant("no_top_share", {"model.top_share": 1.0, "features.top_share": 1.0, **_ALL}),
     "without synthetic": Variant("no_synthetic", {"objective.synthetic_weight": 0.0, **_ALL}),
-    "without encoder": Variant("no_encoder", {"search.init": "candidates", **_ALL}),
+    "without encoder": Variant("no_encoder", {"search.init": "candidates", **_ALL}, trained_as="full"),
+    "without push": Variant("no_push", {"objective.push_weight": 0.0, **_ALL}),
     "without search": Variant(
         "no_search", {"score.components": "discriminator,patches,memory,likeness,classifier"}
     ),
@@ -58,8 +59,8 @@ ABLATIONS = {
     "without likeness": Variant("no_likeness", {"parts.likeness": False, **_ALL}, trained_as="full"),
     "without classifier": Variant("no_classifier", {"parts.classifier": False, **_ALL}, trained_as="full"),
     "without trim": Variant("no_trim", {"objective.trim_share": 0.0, **_ALL}),
-    "with features in the search": Variant(
-        "search_features", {"search.pretrained": True, **_ALL}, trained_as="full"
+    "without pretrained features in the search": Variant(
+        "pixel_search", {"search.pretrained_weight": 0.0, **_ALL}, trained_as="full"
     ),
     "with a projected discriminator": Variant("projected", {"features.projected": True, **_ALL}),
     "with augmentation": Variant("augmented", {"objective.augment": "color,translation,cutout", **_ALL}),
