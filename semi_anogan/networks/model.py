@@ -14,7 +14,7 @@ from semi_anogan.networks.averaged import Averaged
 from semi_anogan.networks.encoder import FeatureEncoder, ImageEncoder
 from semi_anogan.networks.feature_generator import FeatureGenerator, Standardization
 from semi_anogan.networks.gan import Discriminator, Generator, resolutions_up_to
-from semi_anogan.networks.layers import PACKAGE
+from semi_anogan.networks.layers import PACKAGE, lerp
 from semi_anogan.networks.objective import Batch
 from semi_anogan.networks.patch_discriminator import FeatureSettings
 from semi_anogan.networks.pretrained.load import load_features
@@ -158,6 +158,15 @@ class SemiAnoGAN(TrainStep, keras.Model):
         self.fade = self.add_weight(
             shape=(), initializer="ones", trainable=False, name="fade", aggregation="mean"
         )
+        if self.standardization is not None:
+            # Mean feature residual of normal training images on each scale that is drawn, a moving average.
+            self.residual_scales = self.add_weight(
+                shape=(len(self.standardization.channels),),
+                initializer="ones",
+                trainable=False,
+                name="residual_scales",
+                aggregation="mean",
+            )
         for pair in pairs:
             pair.start()
         self.built = True
@@ -175,6 +184,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         augment: str = default("objective.augment"),
         reconstruction_weight: float = default("objective.reconstruction_weight"),
         push_weight: float = default("objective.push_weight"),
+        latent_noise: float = default("objective.latent_noise"),
         **kwargs,
     ):
         """Sets the objective.
@@ -198,6 +208,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             beside the adversarial loss of the generator.
           push_weight: within the reconstruction, of the push of known and synthetic abnormal images away from
             theirs; see objective.reconstruction.
+          latent_noise: added to the encoder's latents in training, times U(-1, 1).
         """
         if penalty_weight is None:
             penalty_weight = 10.0 if adversarial == "wgan_gp" else 0.1
@@ -212,6 +223,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "augment": augment,
             "reconstruction_weight": reconstruction_weight,
             "push_weight": push_weight,
+            "latent_noise": latent_noise,
         }
         check_ranges("objective", **given)
         self.objective = given
@@ -301,6 +313,11 @@ class SemiAnoGAN(TrainStep, keras.Model):
             return patch_loss, ops.zeros(()), patch_logs
         discriminator_loss, generator_loss, logs = objective.of_gan(self, batch)
         return discriminator_loss + patch_loss, generator_loss, {**patch_logs, **logs}
+
+    def move_residual_scales(self, now):
+        """Moves the averages of each scale's feature residual towards those of a batch, scalars."""
+        now = ops.stop_gradient(ops.stack(now))
+        self.residual_scales.assign(lerp(now, ops.convert_to_tensor(self.residual_scales), 0.98))
 
     def pretrained_features(self, images):
         """The frozen network's features that are drawn, of images [N, S, S, C]: list, finest first."""

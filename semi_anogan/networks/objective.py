@@ -110,13 +110,16 @@ def reconstruction(model, batch, images, stage):
         encoded = bounded(model.encoder(features))
     else:
         encoded = bounded(model.encoder(reduced(batch.images[::2], model.sizes["resolution"])))
+    encoded = _noisy(encoded, batch.latents, model.objective["latent_noise"])
     redrawn = model.generator(encoded, **stage)
     residual = losses.residual(seen, redrawn)
     loss = losses.weighted_mean(residual, normal)
     logs = {"reconstruction": loss / _mean_image_residual(seen, normal)}
     if features is not None:
         maps = losses.feature_residual_maps(features, model.feature_generator(encoded))
-        logs["feature_residual"] = losses.weighted_mean(losses.feature_residual(maps), normal)
+        of_scales = [losses.weighted_mean(ops.mean(m, axis=(1, 2, 3)), normal) for m in maps]
+        model.move_residual_scales(of_scales)
+        logs["feature_residual"] = sum(of_scales) / len(of_scales)
         loss += logs["feature_residual"]
         if model.objective["push_weight"]:
             masks = None if batch.masks is None else batch.masks[::2]
@@ -128,6 +131,18 @@ def reconstruction(model, batch, images, stage):
                 + model.objective["synthetic_weight"] * losses.weighted_mean(away, synthetic)
             )
     return redrawn, weight * loss, logs
+
+
+def _noisy(encoded, latents, amount: float):
+    """Encoded latents [N, L] with uniform noise, within their bound; latents [M, L] from U(-1, 1) are it.
+
+    What a place can say is limited by it, and latents near each other draw alike.
+    """
+    if not amount:
+        return encoded
+    count, given = ops.shape(encoded)[0], ops.shape(latents)[0]
+    noise = ops.take(latents, ops.arange(count) % given, axis=0)
+    return ops.clip(encoded + amount * noise, -1.0, 1.0)
 
 
 def _mean_image_residual(images, weights):

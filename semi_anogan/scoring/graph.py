@@ -121,7 +121,10 @@ class ScoreGraph:
             pictures = [reconstructions, found[1]["residual"][0]]
             if self.draws_features:
                 seen = model.standardization(self._drawn(pretrained))
-                found = maps.of_feature_residual(seen, model.feature_generator_average(latents))
+                drawn = model.feature_generator_average(latents)
+                found = maps.of_feature_residual(
+                    seen, drawn, ops.unstack(ops.convert_to_tensor(model.residual_scales))
+                )
                 values["feature_residual"], layers["feature_residual"] = found
         layers = [
             maps.to_size(layer, self.resolution) for name in self.layer_counts for layer in layers[name]

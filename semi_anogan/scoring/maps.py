@@ -27,12 +27,15 @@ def of_search(images, reconstructions, features, reconstruction_features):
     return values, {"residual": differences[:1], "feature_distance": differences[1:]}
 
 
-def of_feature_residual(features, drawn):
+def of_feature_residual(features, drawn, scales):
     """The component `feature_residual` [N], and its map layers, list of [N, h, w, 1].
 
-    Args: features: the standardised pretrained features, list of [N, h, w, C]; drawn: those of the latents.
+    Args: features: the standardised pretrained features, list of [N, h, w, C]; drawn: those of the latents;
+      scales: [S], the mean feature residual of normal images on each of the S scales, so that all count
+      alike: fine ones are drawn worse.
     """
-    layers = losses.feature_residual_maps(features, drawn)
+    found = losses.feature_residual_maps(features, drawn)
+    layers = [m / (scales[i] + 1e-6) for i, m in enumerate(found)]
     return sum(losses.top_mean(m, FEATURE_SHARE) for m in layers) / len(layers), layers
 
 
