@@ -74,7 +74,7 @@ def test_round_trip_of_a_real_model(tmp_path):
 
     def make(seed):
         keras.utils.set_random_seed(seed)
-        made = SemiAnoGAN(resolution=8, latent_size=4, filters_base=32, filters_cap=4, seed=seed)
+        made = SemiAnoGAN(resolution=8, latent_channels=4, filters_base=32, filters_cap=4, seed=seed)
         made.compile(keras.optimizers.Adam(0.01, beta_1=0.5))
         return made
 

@@ -84,7 +84,7 @@ def test_an_image_of_several_tiles_has_the_log_odds_of_the_most_abnormal_one():
     from semi_anogan.scoring.feature_reader import FeatureReader
 
     features = {"name": "efficientnet_lite0", "resolution": 32, "trainable_blocks": 1}
-    sizes = {"resolution": 16, "latent_size": 8, "filters_base": 64, "filters_cap": 8}
+    sizes = {"resolution": 16, "latent_channels": 8, "filters_base": 64, "filters_cap": 8}
     model = SemiAnoGAN(**sizes, features=features, seed=1)
     images = np.random.default_rng(4).uniform(-1, 0, (8, 16, 24, 1)).astype(np.float32)
     images[5:, :, :8] += 1.0

@@ -264,7 +264,7 @@ def test_an_unknown_key_is_an_error_that_names_it(section, name):
         ("model.resolution", 100, "a power of two from 8 to 1024"),
         ("model.resolution", 4, "a power of two from 8 to 1024"),
         ("model.channels", 2, "1 (grey) or 3 (RGB)"),
-        ("model.latent_size", 0, "at least 1"),
+        ("model.latent_channels", 0, "at least 1"),
         ("model.top_share", 0.0, "in (0, 1]"),
         ("features.resolution", 96, "model.resolution times 1, 2, 4, ..."),
         ("features.trainable_blocks", 17, "0 to 16"),

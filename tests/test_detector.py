@@ -32,7 +32,7 @@ def tiny():
 def featured():
     """An untrained model with pretrained features, for detectors with memory, likeness and classifier."""
     features = {"name": "efficientnet_lite0", "resolution": 32, "patch_discriminator": False}
-    return tiny_model(features=features, encoder=False)
+    return tiny_model(features=features)
 
 
 MEMORY = Memory([[1.0]], [0.0], [[1.0]])

@@ -15,7 +15,7 @@ from semi_anogan.networks.model import SemiAnoGAN
 from semi_anogan.networks.patch_discriminator import FeatureSettings
 
 BEFORE = pathlib.Path(__file__).parent / "data/before"
-SIZES = {"resolution": 8, "channels": 1, "latent_size": 8, "filters_base": 64, "filters_cap": 8}
+SIZES = {"resolution": 8, "channels": 1, "latent_channels": 8, "filters_base": 64, "filters_cap": 8}
 # As the configuration's section was then.
 EARLIER_FEATURES = {
     "name": "efficientnet_lite0",

@@ -139,7 +139,7 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
         "projected": False,
     }
     model = SemiAnoGAN(
-        resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=features, seed=1
+        resolution=16, latent_channels=8, filters_base=64, filters_cap=8, features=features, seed=1
     )
     images = np.random.default_rng(1).uniform(-1, 1, (24, 32, 32, 1)).astype(np.float32)
     names = ("patches", "memory", "likeness", "classifier")

@@ -21,7 +21,7 @@ FEATURES = draw(16, 5)
 class LinearGenerator:
     """z -> z A as an image [side, side, 1]."""
 
-    latent_size = len(MATRIX)
+    latent_channels = len(MATRIX)
     variables = ()
 
     def __init__(self, matrix=MATRIX):
@@ -196,7 +196,7 @@ def test_restarts_never_make_it_worse():
 class Bowl:
     """One latent, four equal pixels: the loss is |x - z|, and Adam's path overshoots and comes back."""
 
-    latent_size = 1
+    latent_channels = 1
     variables = ()
 
     def __call__(self, latents):

@@ -10,7 +10,7 @@ from semi_anogan.networks.gan import Discriminator, Encoder, Generator, resoluti
 from semi_anogan.networks.layers import downscale, upscale
 from semi_anogan.networks.losses import r1_penalty
 
-SIZES = {"resolution": 16, "channels": 3, "latent_size": 6, "filters_base": 64, "filters_cap": 8}
+SIZES = {"resolution": 16, "channels": 3, "latent_channels": 6, "filters_base": 64, "filters_cap": 8}
 
 
 def with_weights(network, seed=0):
@@ -124,7 +124,7 @@ def test_weights_of_a_stage_are_those_of_the_next(generator, discriminator):
 
 
 def test_filters_by_base_and_cap():
-    sizes = {"resolution": 64, "filters_base": 64, "filters_cap": 12, "latent_size": 5}
+    sizes = {"resolution": 64, "filters_base": 64, "filters_cap": 12, "latent_channels": 5}
     generator, discriminator = Generator(**sizes), Discriminator(**sizes)
     # 64 / 4 = 16 is over the cap; 64 / 32 = 2 is under the least number, 4.
     assert [generator.filters(r) for r in generator.resolutions] == [12, 8, 4, 4, 4]

@@ -92,7 +92,7 @@ def test_settings_out_of_range_are_named(key, value):
 def trained():
     """A model with features and encoder after two steps, and its training images."""
     model = SemiAnoGAN(
-        resolution=16, latent_size=8, filters_base=64, filters_cap=8, features=FEATURES, encoder=True, seed=3
+        resolution=16, latent_channels=8, filters_base=64, filters_cap=8, features=FEATURES, seed=3
     )
     model.compile(synthetic_weight=0.5, trim_share=None)
     rng = np.random.default_rng(0)
@@ -198,7 +198,7 @@ def model_batch(model, batch):
 
 
 def test_what_is_trained_is_one_of_three():
-    model = SemiAnoGAN(resolution=8, latent_size=8, filters_base=64, filters_cap=8)
+    model = SemiAnoGAN(resolution=8, latent_channels=8, filters_base=64, filters_cap=8)
     for wrong in ("patch_discriminator", "generator"):  # it has no patch discriminator
         with pytest.raises(ValueError, match=f"trains must be .*{wrong}"):
             model.grow(8, wrong)

@@ -44,7 +44,7 @@ def test_claim_refuses_another_config_and_names_keys_and_values(tmp_path):
     changes = ("objective.alpha was 0.5, now 0.75", "seed was 0, now 3", "data.root was None, now '/images'")
     for part in (str(tmp_path), *changes):
         assert part in str(error.value)
-    assert "--workdir" in str(error.value) and "latent_size" not in str(error.value)
+    assert "--workdir" in str(error.value) and "latent_channels" not in str(error.value)
     assert (tmp_path / "config.json").read_bytes() == before
 
 

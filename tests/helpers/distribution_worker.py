@@ -21,7 +21,7 @@ from semi_anogan.networks.model import SemiAnoGAN
 
 def make_model(resolution):
     keras.utils.set_random_seed(0)
-    model = SemiAnoGAN(resolution=resolution, latent_size=8, filters_base=64, filters_cap=8)
+    model = SemiAnoGAN(resolution=resolution, latent_channels=8, filters_base=64, filters_cap=8)
     # Plain gradient descent: the update is linear in the gradients, which Adam's is not.
     objective = {"average_decay": 0.995, "synthetic_weight": 0.0, "trim_share": 0.0}
     model.compile(keras.optimizers.SGD(0.01), alpha=0.5, penalty_share=1.0, **objective)

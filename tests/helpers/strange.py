@@ -11,7 +11,7 @@ SETTINGS = {
     "model.resolution": 16,
     "model.filters_base": 64,
     "model.filters_cap": 8,
-    "model.latent_size": 8,
+    "model.latent_channels": 8,
     "features.resolution": 64,
     "features.trainable_blocks": 0,
     "parts.memory": 200,

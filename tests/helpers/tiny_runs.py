@@ -11,7 +11,7 @@ TINY = {
     "model.resolution": 8,
     "model.filters_base": 64,
     "model.filters_cap": 8,
-    "model.latent_size": 8,
+    "model.latent_channels": 8,
     "schedule.start_resolution": 4,
     "schedule.batch_size": 8,
     "schedule.total_kimages": 1.2,

@@ -15,7 +15,7 @@ def tiny_model(**changes):
     sizes = {
         "resolution": 8,
         "channels": 1,
-        "latent_size": 8,
+        "latent_channels": 8,
         "filters_base": 64,
         "filters_cap": 8,
         "seed": 0,
