@@ -130,12 +130,14 @@ def test_another_format(tmp_path, number, told):
 def test_the_commands_refuse_another_format(tmp_path):
     path = tmp_path / "bundle.json"
     path.write_text(json.dumps({"format": 2}))
-    arguments = (f"--bundle={tmp_path}", "--engine=onnx", f"--input={tmp_path}", f"--output={tmp_path}/s")
+    picture = tmp_path / "picture.png"
+    picture.touch()
+    arguments = (f"--bundle={tmp_path}", "--engine=onnx", f"--input={picture}", f"--output={tmp_path}/s")
     for command in (("export.runtime", *arguments), ("export", f"--check={tmp_path}")):
         done = processes.command(*command)
         assert done.stderr == f"error: {path}: format 2 {OLDER}\n" and done.stdout == ""
         assert done.returncode != 0
-    assert list(tmp_path.iterdir()) == [path]
+    assert set(tmp_path.iterdir()) == {path, picture}
 
 
 def test_the_number_is_written(bundle_folder):

@@ -506,7 +506,7 @@ def test_save_and_load_of_a_trained_model(tmp_path):
     ],
 )
 def test_a_model_saved_in_another_format_is_refused_in_one_line(tmp_path, monkeypatch, number, told):
-    model, of_now = tiny_model(), SemiAnoGAN.get_config
+    model, of_now = compiled(), SemiAnoGAN.get_config
     assert of_now(model)["format"] == 2
 
     def of_then(self):
