@@ -1,8 +1,8 @@
 """The formats of what is written, by number, and which version of the package reads each.
 
-A format has a number of its own as soon as a version is out that cannot read what this one writes, or the
-other way round: after a key of the configuration, say, or another order of the variables. Each version reads
-one format of each kind and refuses all others. Standard library only: edge devices read bundles with it.
+Each version reads one format of each kind and refuses all others. Once a version is out with the highest
+number, any change of what is written takes the next one: another key of the configuration, say, or another
+order of the variables. Standard library only: edge devices read bundles with it.
 """
 
 from semi_anogan import __version__

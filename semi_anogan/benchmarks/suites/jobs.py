@@ -206,7 +206,8 @@ def _check_folder(job: Job):
         run_folder.check_format(folder, "give another --folder")
     path = job.folder / ARGUMENTS
     if job.finished and path.exists():
-        differing = sorted(set(run_folder.read_json(path)["arguments"]) ^ set(_record(job)))
+        earlier = run_folder.read_json(path).get("arguments", ())
+        differing = sorted(set(earlier) ^ set(_record(job)))
         if differing:
             raise RunError(
                 f"{job.folder}: holds a run of other settings ({'; '.join(differing)}); give another --folder"
