@@ -52,8 +52,11 @@ def _check() -> int:
     cli.load_framework()
     from semi_anogan.export import parity
     from semi_anogan.export.runtime.bundle import Bundle
+    from semi_anogan.runs import folder as run_folder
 
     bundle = Bundle(flags.FLAGS.check)
+    if flags.FLAGS.workdir:
+        run_folder.read_settings(flags.FLAGS.workdir)  # what cannot be compared is told before the check
     with cli.quiet(UserError):
         results = parity.check(bundle)
     print(parity.table(results))

@@ -5,7 +5,7 @@ The public names load on first use, so that `import semi_anogan` itself loads no
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "SemiAnoGAN": "semi_anogan.networks.model",

@@ -134,13 +134,13 @@ def _false_alarms() -> str:
     rates = _numbers(_RATES, float)
     if not all(0 < rate < 1 for rate in rates):
         raise RunError(f"--suite=false_alarms needs {_SUITES['false_alarms'].needs}, got {_RATES.value}")
-    return false_alarms.run(_RUNS.value.split(","), rates, _numbers(_SEEDS) or list(range(10)))
+    return false_alarms.run(_runs(), rates, _numbers(_SEEDS) or list(range(10)))
 
 
 def _review() -> str:
     from semi_anogan.benchmarks import review
 
-    return review.run(_RUNS.value.split(","), _ROUNDS.value, _COUNT.value)
+    return review.run(_runs(), _ROUNDS.value, _COUNT.value)
 
 
 def _search() -> str:
@@ -232,6 +232,16 @@ def _protocol(name: str) -> int:
     figure = pathlib.Path(path).parent if path else pathlib.Path(folder)
     _tell(done.draw_and_tell(figure / f"{title}_suite.png"), path, f"{title}_suite")
     return int(bool(done.failures))
+
+
+def _runs() -> list[str]:
+    """The run folders of --runs; RunError for one that cannot be read, before work begins on the first."""
+    from semi_anogan.runs import folder as run_folder
+
+    folders = _RUNS.value.split(",")
+    for folder in folders:
+        run_folder.read_settings(folder)
+    return folders
 
 
 def _numbers(flag, kind: type = int) -> list:

@@ -4,13 +4,14 @@ import contextlib
 import logging
 import os
 import pathlib
+import re
 import sys
 import tempfile
 
 from absl import app, flags
 from ml_collections import config_flags
 
-from semi_anogan.config import MOVED
+from semi_anogan.config import default_config, flat, nearest_key
 from semi_anogan.errors import UserError
 
 flags.disclaim_key_flags()  # so that --help lists --config among the options of the command that asked for it
@@ -67,7 +68,7 @@ def config_of(holder):
 
 
 def arranged(argv: list[str], told: bool = False) -> list[str]:
-    """The arguments as ml_collections wants them: --config first, keys spelt as now, an existing file.
+    """The arguments as ml_collections wants them: --config first, an existing file.
 
     A file that does not exist here is looked for by its name among the installed configurations; told: and a
     line says so.
@@ -83,9 +84,6 @@ def arranged(argv: list[str], told: bool = False) -> list[str]:
             if told and path != value:
                 print(f"note: {value} is no file here; taking the installed {path}")
             first.append(f"--config={path}")
-        elif name.startswith("--config."):
-            key = name.removeprefix("--config.")
-            others.append(f"--config.{MOVED.get(key, key)}{equals}{value}")
         else:
             others.append(argument)
             if argument == "--":  # what follows is not ours
@@ -103,8 +101,18 @@ def _config_path(path: str) -> str:
 
 
 def _refuse_key(error: Exception):
-    keys = ", ".join(a.split("=")[0] for a in sys.argv[1:] if a.startswith("--config."))
-    refuse(f"{' '.join(str(error).replace(chr(92) + 'n', ' ').split())} (in {keys})")
+    """Names the key that there is not, on the command line or in the file, with the nearest one as a hint."""
+    given = [a.partition("=")[0] for a in sys.argv[1:] if a.startswith("--config.")]
+    known = flat(default_config().to_dict())
+    unknown = [a for a in given if a.removeprefix("--config.") not in known]
+    in_file = re.search(r'Key "(\w+)" does not exist', str(error))  # as ml_collections says it
+    if unknown:
+        what, key = unknown[0], unknown[0].removeprefix("--config.")
+    elif in_file:
+        what, key = f"--config: {in_file[1]}", in_file[1]
+    else:
+        refuse(f"--config: {' '.join(str(error).split())}")
+    refuse(f"{what}: there is no such key of the configuration; the nearest is {nearest_key(key)}")
 
 
 def _refuse_file(path: str, error: OSError):

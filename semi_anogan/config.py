@@ -4,7 +4,7 @@ A default and a range stand here alone: the classes that take a setting read bot
 only, but for `default_config`, so that an edge device needs no more.
 """
 
-import functools
+import difflib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -227,26 +227,6 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "map": {"sigma_px": Key(1.0, "smoothing, in pixels of the model's resolution", *_at_least(0))},
 }
 
-# Old spellings, which are still read: on the command line, in config files and in config.json.
-MOVED = {
-    "data.tile": "images.tile",
-    "data.cache_megabytes": "images.cache_megabytes",
-    "data.flips": "batches.flips",
-    "data.shift_px": "batches.shift_px",
-    "objective.abnormal_share": "batches.abnormal_share",
-    "objective.synthetic_share": "batches.synthetic_share",
-    "objective.synthetic_kinds": "batches.synthetic_kinds",
-    "objective.masks": "batches.masks",
-    "objective.top_share": "model.top_share",
-    "features.patches": "features.patch_discriminator",
-    "features.memory": "parts.memory",
-    "features.memory_trim": "parts.memory_trim",
-    "features.likeness": "parts.likeness",
-    "features.classifier": "parts.classifier",
-    "features.search": "search.pretrained",
-    "search.batch_size": "score.batch_size",
-}
-
 
 def default(key: str):
     """The default of a key, such as "search.iterations"."""
@@ -271,53 +251,31 @@ def default_config():
     config.name = "surface"  # names the run folder when --workdir is not given
     config.seed = 0
     for section, keys in SECTIONS.items():
-        config[section] = _section_class()()
-        for name, key in keys.items():
-            config[section][name] = placeholder(key.kind) if key.kind else key.default
-    for section in SECTIONS:
-        old = {o.split(".")[1]: new.split(".") for o, new in MOVED.items() if o.startswith(f"{section}.")}
-        config[section].hand_on({o: (config[s], name) for o, (s, name) in old.items()})
+        config[section] = {
+            name: placeholder(key.kind) if key.kind else key.default for name, key in keys.items()
+        }
     return config.lock()
 
 
-@functools.cache  # configurations are equal only if their sections are of one class
-def _section_class():
-    import ml_collections
+def nearest_key(key: str) -> str:
+    """The key that an unknown one may mean, or several: those whose names are most like its own.
 
-    class Section(ml_collections.ConfigDict):
-        """A section that hands old spellings of its keys on to where they are now."""
+    key: "section.key", or "key" alone. One of the same section comes before others.
+    """
 
-        _moved = {}
+    def likeness(k):
+        return difflib.SequenceMatcher(None, k.rpartition(".")[2], key.rpartition(".")[2]).ratio()
 
-        def hand_on(self, moved: dict):
-            """moved: old spelling -> (section, key) where it is now."""
-            object.__setattr__(self, "_moved", moved)
-
-        def __setitem__(self, key, value):
-            section, name = self._moved.get(key, (self, key))
-            super(Section, section).__setitem__(name, value)
-
-        def __getitem__(self, key):
-            section, name = self._moved.get(key, (self, key))
-            return super(Section, section).__getitem__(name)
-
-        def get_type(self, key):
-            section, name = self._moved.get(key, (self, key))
-            return super(Section, section).get_type(name)
-
-        def __setstate__(self, state):  # of copy.deepcopy
-            super().__setstate__(state)
-            self.hand_on(state["_moved"])
-
-    return Section
+    known = list(flat(default_config().to_dict()))
+    best = max(map(likeness, known))
+    alike = [k for k in known if likeness(k) == best]
+    here = [k for k in alike if k.rpartition(".")[0] == key.rpartition(".")[0]]
+    return " or ".join(here or alike)
 
 
 def flat(values: dict, prefix: str = "") -> dict:
-    """Nested settings as {"section.key": value}, old spellings replaced by those of now."""
+    """Nested settings as {"section.key": value}."""
     found = {}
     for key, value in values.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[MOVED.get(prefix + key, prefix + key)] = value
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found

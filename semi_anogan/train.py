@@ -45,6 +45,7 @@ def run(config, folder):
     # checkpoints there.
     first = worker_index(config.train.distribution) == 0
     check(config)
+    run_folder.check_format(folder, run_folder.ANOTHER)  # before the lock and the data: nothing is changed
     with run_folder.locked(folder) if first else contextlib.nullcontext():
         dataset, splits, store = build.load_data(config)
         build.resolve(config, len(splits.abnormal), folder)

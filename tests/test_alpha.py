@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from semi_anogan.benchmarks import alpha
+from semi_anogan.config import default_config
 from semi_anogan.errors import RunError
+from semi_anogan.runs import folder as run_folder
 
 
 @pytest.fixture
@@ -20,6 +22,7 @@ def launched(monkeypatch):
         auroc = 0.92 if "--config.seed=1" in command else 0.9
         components = {"residual": auroc - 0.3, "discriminator": 0.5}
         values = {"image_auroc": auroc, "components": components, "train_seconds": 12.3}
+        run_folder.claim(folder, default_config())
         (folder / "metrics.json").write_text(json.dumps(values))
         return 0
 
@@ -49,3 +52,16 @@ def test_a_failing_training_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(alpha, "launch", lambda command, folder, threads: 3)
     with pytest.raises(RunError, match=r"seed0/output.txt: the training ended with exit code 3"):
         alpha.run(tmp_path, tmp_path, [], [1.0], [0.0], [0])
+
+
+def test_a_run_of_another_format_is_refused_before_any_is_trained(tmp_path, launched):
+    folder = tmp_path / "alpha0.5_contamination0_seed1"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")  # as the first version began one, without a number
+    with pytest.raises(RunError) as error:
+        alpha.run(tmp_path, tmp_path, [], [1.0, 0.5], [0.0], [0, 1], 1)
+    assert str(error.value) == (
+        f"{folder}/config.json: format 1 is read by semi_anogan 0.1; this is 0.2, which reads format 2: "
+        "give another --folder, or install that version"
+    )
+    assert launched == []

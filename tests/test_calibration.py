@@ -310,20 +310,13 @@ def test_synthetic_defects_weigh_the_components_alone_or_beside_known_ones():
     assert few == fit(names, HeldOut(normal))
 
 
-def test_what_is_written_has_the_names_of_the_first_version_and_leaves_the_map_out():
+def test_what_is_written_leaves_the_map_out():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(size=40), rng.normal(9, 1.5, size=2)])
     calibration = fit(["a"], HeldOut(values[:, None]))
     assert calibration.set_aside == (40, 41)
     of_map = dataclasses.replace(calibration, map_center=(1.0,), map_scale=(2.0,))
     written = of_map.to_dict()
-    assert written["trimmed"] == [40, 41]
-    assert not {"set_aside", "map_center", "map_scale"} & set(written)
+    assert written["set_aside"] == [40, 41]
+    assert not {"map_center", "map_scale"} & set(written)
     assert Calibration.from_dict(written) == calibration
-
-
-def test_a_calibration_of_an_earlier_version_trusts_no_component():
-    calibration = fit(["a"], HeldOut(np.arange(30.0)[:, None]))
-    values = calibration.to_dict()
-    del values["trusted"]
-    assert Calibration.from_dict(values) == calibration

@@ -1,4 +1,4 @@
-"""--config and --config.KEY on the command line: any order, names of files, old spellings, refusals."""
+"""--config and --config.KEY on the command line: any order, names of files, refusals."""
 
 import json
 import subprocess
@@ -8,7 +8,6 @@ import pytest
 
 from helpers.processes import ENVIRONMENT
 from semi_anogan import cli
-from semi_anogan.config import MOVED
 
 
 def python(arguments, cwd) -> subprocess.CompletedProcess:
@@ -16,10 +15,16 @@ def python(arguments, cwd) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
-def test_arguments_are_arranged_with_the_file_first_and_keys_as_they_are_now(tmp_path, monkeypatch):
+def test_arguments_are_arranged_with_the_file_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").touch()
-    arguments = ["--config.data.flips=hv", "--workdir", "w", "--config=own.py", "--config.objective.alpha=1"]
+    arguments = [
+        "--config.batches.flips=hv",
+        "--workdir",
+        "w",
+        "--config=own.py",
+        "--config.objective.alpha=1",
+    ]
     expected = [
         "--config=own.py",
         "--config.batches.flips=hv",
@@ -28,16 +33,11 @@ def test_arguments_are_arranged_with_the_file_first_and_keys_as_they_are_now(tmp
         "--config.objective.alpha=1",
     ]
     assert cli.arranged(["train", *arguments]) == ["train", *expected]
-    apart = ["--config.features.memory", "5", "--config", "own.py"]
+    apart = ["--config.parts.memory", "5", "--config", "own.py"]
     assert cli.arranged(["train", *apart]) == ["train", "--config=own.py", "--config.parts.memory", "5"]
     assert cli.arranged(["train", "--", "--config=own.py"]) == ["train", "--", "--config=own.py"]
     assert cli.arranged(["train", "--config"]) == ["train", "--config"]  # absl says what is missing
     assert cli.arranged([]) == []
-
-
-@pytest.mark.parametrize(("old", "new"), MOVED.items())
-def test_old_spellings_on_the_command_line(old, new):
-    assert cli.arranged(["train", f"--config.{old}=1"]) == ["train", f"--config.{new}=1"]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ cli.run(lambda argv: print(cli.config_of(config).to_json()))
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--config=own.py", "--config.data.size=16", "--config.data.flips=v", "--config.parts.memory=7"],
-        ["--config.data.size=16", "--config.data.flips=v", "--config.features.memory=7", "--config=own.py"],
+        ["--config=own.py", "--config.data.size=16", "--config.batches.flips=v", "--config.parts.memory=7"],
+        ["--config.data.size=16", "--config.batches.flips=v", "--config.parts.memory=7", "--config=own.py"],
         [
             "--config.batches.flips",
             "v",
@@ -103,13 +103,13 @@ cli.run(lambda argv: print(cli.config_of(config).to_json()))
     ],
 )
 def test_the_order_of_arguments_changes_nothing(arguments, tmp_path):
-    """own.py says another value for one of the three keys, and one of its own in an old spelling."""
+    """own.py says another value for one of the three keys, and one of its own."""
     (tmp_path / "own.py").write_text(
         "from semi_anogan.config import default_config\n\n\n"
         "def get_config():\n"
         "    config = default_config()\n"
-        "    config.data.flips = 'h'\n"
-        "    config.search.batch_size = 5\n"
+        "    config.batches.flips = 'h'\n"
+        "    config.score.batch_size = 5\n"
         "    return config\n"
     )
     done = python(["-c", SHOWN, *arguments], tmp_path)
@@ -117,7 +117,6 @@ def test_the_order_of_arguments_changes_nothing(arguments, tmp_path):
     config = json.loads(done.stdout)
     assert (config["batches"]["flips"], config["data"]["size"], config["parts"]["memory"]) == ("v", 16, 7)
     assert config["score"]["batch_size"] == 5 and config["objective"]["alpha"] == 0.5
-    assert not {"flips", "memory"} & {*config["data"], *config["features"]}
 
 
 @pytest.mark.parametrize("name", ["configs/folder.py", "folder"])
@@ -144,21 +143,43 @@ def test_a_config_file_that_is_nowhere_is_one_line(path, others, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "told"),
     [
-        ("--config.data.flips=x", 'batches.flips must be made of the letters "h", "v" and "r", got \'x\''),
-        ("--config.features.memory=-1", "parts.memory must be at least 0, got -1"),
+        ("--config.batches.flips=x", 'batches.flips must be made of the letters "h", "v" and "r", got \'x\''),
         ("--config.parts.memory=-1", "parts.memory must be at least 0, got -1"),
     ],
 )
-def test_a_value_out_of_its_range_is_one_line_under_either_spelling(flag, told, tmp_path):
+def test_a_value_out_of_its_range_is_one_line(flag, told, tmp_path):
     done = python(["-m", "semi_anogan.train", flag, "--workdir=w"], tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {told}\n")
     assert not (tmp_path / "w").exists()
 
 
-@pytest.mark.parametrize("key", ["data.flisp", "features.memroy", "batches.tile"])
-def test_an_unknown_key_is_one_line_that_names_it(key, tmp_path):
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("data.flisp", "batches.flips"),
+        ("features.memroy", "parts.memory"),
+        ("batches.tile", "images.tile"),
+    ],
+)
+def test_an_unknown_key_is_one_line_that_names_it_and_the_nearest(key, nearest, tmp_path):
     done = python(["-m", "semi_anogan.train", f"--config.{key}=1"], tmp_path)
     assert done.returncode == 2 and done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and f"--config.{key}" in line
+    told = "there is no such key of the configuration; the nearest is"
+    assert done.stderr == f"error: --config.{key}: {told} {nearest}\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("others", [[], ["--config.data.size=16"]])
+def test_an_unknown_key_in_the_file_is_one_line_too(others, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from semi_anogan.config import default_config\n\n\n"
+        "def get_config():\n"
+        "    config = default_config()\n"
+        "    config.data.flips = 'h'\n"
+        "    return config\n"
+    )
+    done = python(["-m", "semi_anogan.train", "--config=own.py", *others], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: --config: flips: there is no such key of the configuration; the nearest is batches.flips\n"
+    )

@@ -1,15 +1,22 @@
-"""The settings: one table of keys, defaults and ranges, and the old spellings of keys."""
+"""The settings: one table of keys, defaults and ranges; keys that there are not."""
 
-import copy
 import dataclasses
 import importlib
 import inspect
 
-import ml_collections
 import pytest
 
 from semi_anogan import cli
-from semi_anogan.config import MOVED, SECTIONS, Key, check_ranges, default, default_config, flat, words
+from semi_anogan.config import (
+    SECTIONS,
+    Key,
+    check_ranges,
+    default,
+    default_config,
+    flat,
+    nearest_key,
+    words,
+)
 from semi_anogan.errors import ConfigError
 from semi_anogan.runs.check_config import check
 
@@ -157,84 +164,12 @@ def test_the_datas_keys_are_the_catalogues_and_the_options_of_its_sources():
     assert all(key.default is None for name, key in SECTIONS["data"].items() if name != "name")
 
 
-# Old spellings
-
-VALUES = {  # another value than the default for each key that has moved
-    "data.tile": True,
-    "data.cache_megabytes": 7,
-    "data.flips": "hv",
-    "data.shift_px": 3,
-    "objective.abnormal_share": 0.75,
-    "objective.synthetic_share": 0.125,
-    "objective.synthetic_kinds": "crack",
-    "objective.masks": False,
-    "objective.top_share": 0.5,
-    "features.patches": False,
-    "features.memory": 12,
-    "features.memory_trim": 0.25,
-    "features.likeness": False,
-    "features.classifier": False,
-    "features.search": True,
-    "search.batch_size": 9,
-}
-
-
-def changed(config) -> dict:
-    """The settings of a configuration that differ from the defaults, by key."""
-    before = flat(default_config().to_dict())
-    return {key: value for key, value in flat(config.to_dict()).items() if before[key] != value}
-
-
-def test_old_spellings_lead_to_keys_that_there_are():
-    assert VALUES.keys() == MOVED.keys()
-    assert not set(MOVED) & set(KEYS) and set(MOVED.values()) <= set(KEYS)
-    assert len(set(MOVED.values())) == len(MOVED)
-
-
-@pytest.mark.parametrize(("old", "value"), VALUES.items())
-def test_an_old_spelling_is_read_and_written_where_the_key_is_now(old, value):
-    new, (section, name) = MOVED[old], old.split(".")
-    in_a_file, at_once, nested = default_config(), default_config(), default_config()
-    setattr(in_a_file[section], name, value)
-    at_once.update_from_flattened_dict({old: value})
-    nested.update({section: {name: value}})
-    of_json = default_config()
-    of_json.update(ml_collections.ConfigDict({section: {name: value}}))
-    for config in (in_a_file, at_once, nested, of_json):
-        assert changed(config) == {new: value}
-        assert getattr(config[section], name) == config[section][name] == value
-        assert name not in config[section].to_dict()
-    assert flat({section: {name: value}}) == {new: value}
-    assert changed(default_config()) == {}  # of another configuration nothing has changed
-
-
-def test_an_old_and_a_new_spelling_are_one_key():
-    config = default_config()
-    config.data.flips = "h"
-    config.batches.flips = "v"
-    assert config.data.flips == config.batches.flips == "v"
-    config.update_from_flattened_dict({"batches.flips": "h", "data.flips": "r"})
-    assert config.batches.flips == "r"
-
-
-def test_a_copy_knows_old_spellings_and_keeps_its_own_values():
-    config = default_config()
-    other = copy.deepcopy(config)
-    assert other == config
-    other.data.flips = "hv"
-    assert (other.batches.flips, config.batches.flips) == ("hv", "") and other != config
-
-
-def test_a_value_of_another_type_is_refused_under_either_spelling():
-    config = default_config()
-    for section in ("data", "batches"):
-        with pytest.raises(TypeError, match="'flips'"):
-            config[section].flips = 3
+# Keys that there are not
 
 
 @pytest.mark.parametrize(
     ("section", "name"),
-    [("data", "flisp"), ("batches", "tile"), ("features", "patch"), ("search", "batchsize")],
+    [("data", "flisp"), ("batches", "tile"), ("features", "memory"), ("search", "batch_size")],
 )
 def test_an_unknown_key_is_an_error_that_names_it(section, name):
     config = default_config()
@@ -246,7 +181,28 @@ def test_an_unknown_key_is_an_error_that_names_it(section, name):
         config.update_from_flattened_dict({f"{section}.{name}": "x"})
     with pytest.raises(KeyError, match=name):
         config.update({section: {name: "x"}})
-    assert changed(config) == {}
+    assert config == default_config()
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("data.flisp", "batches.flips"),
+        ("data.flips", "batches.flips"),
+        ("features.memroy", "parts.memory"),
+        ("model.resolutoin", "model.resolution"),
+        ("objective.top_share", "model.top_share or features.top_share"),
+        ("search.batch_size", "schedule.batch_size or score.batch_size"),
+        ("sed", "seed"),
+        ("lerning_rate", "schedule.learning_rate or search.learning_rate"),
+    ],
+)
+def test_the_nearest_key_to_an_unknown_one(key, nearest):
+    assert set(nearest_key(key).split(" or ")) == set(nearest.split(" or "))
+
+
+def test_flat():
+    assert flat({"a": 1, "b": {"c": {"d": 2}, "e": None}}) == {"a": 1, "b.c.d": 2, "b.e": None}
 
 
 # Ranges
@@ -326,7 +282,10 @@ def test_without_features_their_resolution_does_not_count():
         ({"score.components": "memry"}, "score.components must be among residual, .*, got memry"),
         ({"score.components": "latent_norm,classifier"}, "at least one must make a map"),
         ({"score.components": "memory", "parts.memory": 0}, "the settings switch off memory; "),
-        ({"score.components": "patches", "features.patches": False}, "the settings switch off patches; "),
+        (
+            {"score.components": "patches", "features.patch_discriminator": False},
+            "the settings switch off patches; ",
+        ),
         ({"score.components": "likeness", "features.name": ""}, "the settings switch off likeness; "),
     ],
 )

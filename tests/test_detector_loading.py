@@ -100,7 +100,6 @@ DAMAGES = {
     "empty": lambda text, state: "",
     "not an object": lambda text, state: "[1, 2]",
     "binary": lambda text, state: "\x00\x01",
-    "of a later version": lambda text, state: changed(state, format=2),
     "without calibration": lambda text, state: {k: v for k, v in state.items() if k != "calibration"},
     "calibration of another kind": lambda text, state: changed(state, calibration=5),
     "a key missing": lambda text, state: changed(

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from helpers import processes
 from helpers.exported import BATCH
 from semi_anogan.export.runtime import Bundle, BundleError, EdgeDetector, engines
 from semi_anogan.export.runtime.bundle import digest_of
@@ -101,9 +102,46 @@ def test_parts_that_do_not_make_up_a_batch(copied, monkeypatch, part):
         EdgeDetector(copied, "tflite")
 
 
-def test_a_newer_version(copied):
-    changed(copied, digest=False, format=3)
-    refused(copied, "bundle.json: format 3 is newer than 2")
+HERE = "this is 0.2, which reads format 3: export the run again"
+OLDER = "is read by semi_anogan 0.1; " + HERE + ", or install that version"
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (1, f"format 1 {OLDER}"),
+        (2, f"format 2 {OLDER}"),
+        (4, f"format 4 is newer than this version reads; {HERE}, or install a newer version"),
+        (None, f"has no format number, as no version of semi_anogan writes it; {HERE}"),
+        ("3", f"has format '3', as no version of semi_anogan writes it; {HERE}"),
+        (3.0, f"has format 3.0, as no version of semi_anogan writes it; {HERE}"),
+    ],
+)
+def test_another_format(tmp_path, number, told):
+    """Refused in one line wherever a bundle is read, and before its files are."""
+    path = tmp_path / "bundle.json"
+    path.write_text(json.dumps({} if number is None else {"format": number}))
+    for read in (Bundle, lambda f: EdgeDetector(f, "onnx"), lambda f: add_engines(f, "10.3", "SM87")):
+        with pytest.raises(BundleError) as caught:
+            read(tmp_path)
+        assert str(caught.value) == f"{path}: {told}"
+
+
+def test_the_commands_refuse_another_format(tmp_path):
+    path = tmp_path / "bundle.json"
+    path.write_text(json.dumps({"format": 2}))
+    picture = tmp_path / "picture.png"
+    picture.touch()
+    arguments = (f"--bundle={tmp_path}", "--engine=onnx", f"--input={picture}", f"--output={tmp_path}/s")
+    for command in (("export.runtime", *arguments), ("export", f"--check={tmp_path}")):
+        done = processes.command(*command)
+        assert done.stderr == f"error: {path}: format 2 {OLDER}\n" and done.stdout == ""
+        assert done.returncode != 0
+    assert set(tmp_path.iterdir()) == {path, picture}
+
+
+def test_the_number_is_written(bundle_folder):
+    assert json.loads((bundle_folder / "bundle.json").read_text())["format"] == 3
 
 
 @pytest.mark.parametrize("path", ["../outside.onnx", "/etc/hostname", "onnx/../../outside.onnx", ""])

@@ -498,6 +498,30 @@ def test_save_and_load_of_a_trained_model(tmp_path):
     check(loaded.fit(data["images"], data["labels"], batch_size=4, verbose=0), 1)
 
 
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (None, "format 1 is read by semi_anogan 0.1; {}, or install that version"),
+        (3, "format 3 is newer than this version reads; {}, or install a newer version"),
+    ],
+)
+def test_a_model_saved_in_another_format_is_refused_in_one_line(tmp_path, monkeypatch, number, told):
+    model, of_now = compiled(), SemiAnoGAN.get_config
+    assert of_now(model)["format"] == 2
+
+    def of_then(self):
+        config = {**of_now(self), "format": number}
+        return {key: value for key, value in config.items() if value is not None}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SemiAnoGAN, "get_config", of_then)
+        model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError) as error:
+        keras.saving.load_model(tmp_path / "model.keras")
+    told = told.format("this is 0.2, which reads format 2: train again")
+    assert str(error.value) == f"saved SemiAnoGAN: {told}"
+
+
 def test_same_seed_same_model():
     a, b = compiled(seed=4), compiled(seed=4)
     logs = train(a, batch()), train(b, batch())

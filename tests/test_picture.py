@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from semi_anogan.benchmarks import picture
+from semi_anogan.config import default_config
 from semi_anogan.errors import RunError
+from semi_anogan.runs import folder as run_folder
 
 BLUE, ORANGE, GREEN = (0, 114, 178), (213, 94, 0), (0, 220, 120)
 METRICS = {"image_auroc": 0.97, "image_recall": 0.9, "image_false_alarm_rate": 0.1}
@@ -20,6 +22,7 @@ def write_run(folder, gallery_rows=7, metrics=METRICS):
     green dot; 10 white lines below each.
     """
     (folder / "plots").mkdir(parents=True)
+    run_folder.claim(folder, default_config())
     (folder / "metrics.json").write_text(json.dumps(metrics))
     Image.new("RGB", (800, 576), BLUE).save(folder / "plots/roc.png")
     Image.new("RGBA", (1600, 512), ORANGE).save(folder / "plots/scores.png")

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from semi_anogan.config import MOVED, default_config
+from helpers import processes
+from semi_anogan.config import default_config
 from semi_anogan.errors import RunError
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
@@ -24,6 +25,7 @@ def test_claim_writes_the_resolved_config(tmp_path):
     run_folder.claim(tmp_path, config(**{"objective.alpha": 0.25, "data.normal_classes": "0,4"}))
     written = json.loads((tmp_path / "config.json").read_text())
     assert written["objective"]["alpha"] == 0.25 and written["data"]["normal_classes"] == "0,4"
+    assert written.pop("format") == 2 and set(written) == set(default_config().to_dict())
     assert written["schedule"] == default_config().schedule.to_dict()
     assert written["data"]["root"] is None
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
@@ -46,17 +48,6 @@ def test_claim_refuses_another_config_and_names_keys_and_values(tmp_path):
         assert part in str(error.value)
     assert "--workdir" in str(error.value) and "latent_channels" not in str(error.value)
     assert (tmp_path / "config.json").read_bytes() == before
-
-
-def test_claim_goes_on_with_a_run_of_before_a_key_was_known(tmp_path):
-    """It had the default: any other value is a difference."""
-    run_folder.claim(tmp_path, config())
-    values = run_folder.read_json(tmp_path / "config.json")
-    del values["batches"]["synthetic_kinds"]
-    run_folder.write_json(tmp_path / "config.json", values)
-    assert run_folder.claim(tmp_path, config()) == []
-    with pytest.raises(RunError, match="batches.synthetic_kinds was '', now 'crack'"):
-        run_folder.claim(tmp_path, config(**{"batches.synthetic_kinds": "crack"}))
 
 
 def test_claim_accepts_keys_that_decide_nothing(tmp_path):
@@ -106,16 +97,6 @@ def test_claim_keeps_whether_there_is_a_search(tmp_path, before, after):
     assert (tmp_path / "detector.json").exists() and run_folder.load_config(tmp_path).map.sigma_px == 1.0
 
 
-def test_claim_refuses_a_key_that_this_version_does_not_know(tmp_path):
-    run_folder.claim(tmp_path, config())
-    path = tmp_path / "config.json"
-    values = json.loads(path.read_text())
-    values["objective"]["beta"] = 0.5
-    path.write_text(json.dumps(values))
-    with pytest.raises(RunError, match="objective.beta was 0.5, now None"):
-        run_folder.claim(tmp_path, config())
-
-
 def test_load_config_gives_back_what_was_claimed(tmp_path):
     changed = config(**{"objective.alpha": 0.25, "data.abnormal_count": 64, "schedule.total_kimages": 2.0})
     run_folder.claim(tmp_path, changed)
@@ -125,111 +106,102 @@ def test_load_config_gives_back_what_was_claimed(tmp_path):
         loaded.objective.alhpa = 1.0
 
 
-def test_load_config_of_an_older_run_takes_new_keys_from_the_defaults(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"objective": {"alpha": 0.9}}))
-    loaded = run_folder.load_config(tmp_path)
-    assert loaded.objective.alpha == 0.9 and loaded.model.resolution == default_config().model.resolution
+def written(folder, **changes):
+    """Writes the config.json of a new run with changes; None takes a key away. Returns its path."""
+    path = folder / "config.json"
+    path.unlink(missing_ok=True)
+    run_folder.claim(folder, config())
+    values = {**run_folder.read_json(path), **changes}
+    run_folder.write_json(path, {key: value for key, value in values.items() if value is not None})
+    return path
 
 
-# What a run of an earlier version wrote, and what it is called now.
-EARLIER = {
-    "data": {"tile": True, "cache_megabytes": 7, "flips": "hv", "shift_px": 2},
-    "objective": {
-        "abnormal_share": 0.75,
-        "synthetic_share": 0.125,
-        "synthetic_kinds": "crack",
-        "masks": False,
-        "top_share": 0.02,
-    },
-    "features": {
-        "patches": False,
-        "memory": 50,
-        "memory_trim": 0.1,
-        "likeness": False,
-        "classifier": False,
-        "search": True,
-    },
-    "search": {"batch_size": 5, "iterations": 3},
-}
-NOW = {
-    "images": {"tile": True, "cache_megabytes": 7},
-    "batches": {
-        "flips": "hv",
-        "shift_px": 2,
-        "abnormal_share": 0.75,
-        "synthetic_share": 0.125,
-        "synthetic_kinds": "crack",
-        "masks": False,
-    },
-    "model": {"top_share": 0.02},
-    "features": {"patch_discriminator": False},
-    "parts": {"memory": 50, "memory_trim": 0.1, "likeness": False, "classifier": False},
-    "search": {"pretrained": True, "iterations": 3},
-    "score": {"batch_size": 5},
+OLDER = "format 1 is read by semi_anogan 0.1; this is 0.2, which reads format 2: {}, or install that version"
+REFUSED = {  # format -> what is told of it; the first version wrote no number
+    None: OLDER,
+    1: OLDER,
+    3: "format 3 is newer than this version reads; this is 0.2, which reads format 2: {}, "
+    "or install a newer version",
+    "2": "has format '2', as no version of semi_anogan writes it; this is 0.2, which reads format 2: {}",
+    0: "has format 0, as no version of semi_anogan writes it; this is 0.2, which reads format 2: {}",
 }
 
 
-def with_values(values):
-    """The default configuration with these nested values."""
-    made = default_config()
-    made.update(values)
-    return made
-
-
-def test_load_config_takes_old_spellings_of_the_keys(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(EARLIER))
-    assert {f"{section}.{key}" for section, keys in EARLIER.items() for key in keys} >= set(MOVED)
-    assert run_folder.load_config(tmp_path).to_dict() == with_values(NOW).to_dict()
-
-
-def test_claim_goes_on_with_a_run_of_old_spellings(tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(EARLIER))
+@pytest.mark.parametrize(("number", "told"), REFUSED.items())
+def test_a_run_of_another_format_is_refused_in_one_line(tmp_path, number, told):
+    path = written(tmp_path, format=number)
     (tmp_path / "detector.json").touch()
+    (tmp_path / "metrics.json").write_text("{}")
     before = path.read_bytes()
-    for values in (NOW, EARLIER):  # who goes on may say it in the old words too
-        assert run_folder.claim(tmp_path, with_values(values)) == []
+    readers = (run_folder.load_config, run_folder.read_settings, run_folder.read_metrics, Detector.load)
+    for read in readers:
+        with pytest.raises(RunError) as error:
+            read(tmp_path)
+        assert str(error.value) == f"{path}: {told.format('train again')}"
+    claims = (
+        lambda: run_folder.claim(tmp_path, config(**{"map.sigma_px": 2.0})),
+        lambda: run_folder.check_format(tmp_path, run_folder.ANOTHER),
+    )
+    for claim in claims:
+        with pytest.raises(RunError) as error:
+            claim()
+        assert str(error.value) == f"{path}: {told.format('give another --workdir')}"
     assert path.read_bytes() == before and (tmp_path / "detector.json").exists()
 
 
-def test_claim_names_what_differs_from_a_run_of_old_spellings_as_it_is_called_now(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(EARLIER))
-    other = with_values({**NOW, "batches": {**NOW["batches"], "flips": ""}, "model": {"top_share": 0.01}})
-    with pytest.raises(RunError) as error:
-        run_folder.claim(tmp_path, other)
-    for part in ("batches.flips was 'hv', now ''", "model.top_share was 0.02, now 0.01"):
-        assert part in str(error.value)
-    assert "data.flips" not in str(error.value) and "objective.top_share" not in str(error.value)
+def test_the_format_of_a_folder_where_no_run_has_begun_is_not_asked_for(tmp_path):
+    run_folder.check_format(tmp_path, "")
+    run_folder.check_format(tmp_path / "none", "")
+    run_folder.claim(tmp_path, config())
+    run_folder.check_format(tmp_path, "")
 
 
-def test_claim_writes_the_keys_of_now_where_a_run_of_old_spellings_may_change(tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(EARLIER))
+@pytest.mark.parametrize("number", [None, 1, 3])
+def test_the_commands_refuse_a_run_of_another_format_and_change_nothing(tmp_path, number):
+    run = tmp_path / "run"
+    run.mkdir()
+    path = written(run, format=number)
     for name in ("detector.json", "metrics.json"):
-        (tmp_path / name).touch()
-    other = with_values({**NOW, "score": {"batch_size": 6}, "images": {"tile": True, "cache_megabytes": 8}})
-    changes = ["images.cache_megabytes was 7, now 8", "score.batch_size was 5, now 6"]
-    assert run_folder.claim(tmp_path, other) == changes
-    written = json.loads(path.read_text())
-    assert (
-        written == other.to_dict() and "flips" not in written["data"] and "memory" not in written["features"]
-    )
-    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]  # it is fitted again
+        (run / name).write_text("{}")
+    (tmp_path / "image.png").touch()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    again, workdir = "train again", f"--workdir={run}"
+    commands = {
+        ("train", workdir): "give another --workdir",
+        ("evaluate", workdir): again,
+        ("score", workdir, f"--input={tmp_path}/image.png", f"--output={tmp_path}/scored"): again,
+        ("export", workdir, f"--output={tmp_path}/bundle"): again,
+        ("benchmark", "--suite=runs", f"--runs={run}"): again,
+        ("benchmark", "--suite=false_alarms", f"--runs={run}"): again,
+        ("benchmark", "--suite=review", f"--runs={run}"): again,
+        ("benchmark", "--suite=search", f"--runs={run}"): again,
+        ("benchmark", "--suite=picture", f"--runs={run}", f"--output={tmp_path}/picture.png"): again,
+    }
+    if number != 1:  # the same lines: not every command again
+        commands = {arguments: told for arguments, told in commands.items() if arguments[0] == "train"}
+    for (name, *arguments), instead in commands.items():
+        done = processes.command(name, *arguments)
+        assert (done.returncode, done.stdout) == (1, ""), (name, arguments)
+        assert done.stderr == f"error: {path}: {REFUSED[number].format(instead)}\n"
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize(
-    "values, told",
-    [
-        ({"objective": {"alpha": 0.5, "beta": 1.0}}, "beta"),
-        ({"colour": "red"}, "colour"),
-        ({"schedule": {"batch_size": "many"}}, "batch_size"),
-    ],
-)
-def test_load_config_names_file_and_key(tmp_path, values, told):
-    (tmp_path / "config.json").write_text(json.dumps(values))
-    with pytest.raises(RunError) as error:
+def test_keys_that_are_missing_and_keys_that_there_are_not_are_named(tmp_path):
+    values = default_config().to_dict()
+    values["objective"]["beta"] = values["objective"].pop("alpha")
+    path = written(tmp_path, objective=values["objective"], map=None, colour="red")
+    told = "missing keys: map.sigma_px, objective.alpha; unknown keys: colour, objective.beta"
+    for read in (run_folder.load_config, lambda folder: run_folder.claim(folder, config())):
+        with pytest.raises(RunError) as error:
+            read(tmp_path)
+        assert str(error.value) == f"{path}: {told}"
+
+
+def test_load_config_names_file_and_key_of_a_value_of_another_type(tmp_path):
+    schedule = {**default_config().schedule.to_dict(), "batch_size": "many"}
+    path = written(tmp_path, schedule=schedule)
+    with pytest.raises(RunError, match=f"^{path}: .*batch_size"):
         run_folder.load_config(tmp_path)
-    assert str(error.value).startswith(f"{tmp_path / 'config.json'}: ") and told in str(error.value)
 
 
 def test_read_json_errors_name_the_file(tmp_path):

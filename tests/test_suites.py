@@ -17,6 +17,7 @@ from semi_anogan.benchmarks.suites import tables as suite_tables
 from semi_anogan.benchmarks.suites.protocols import ABLATIONS, SUITES, VARIANTS, Selection, ablation
 from semi_anogan.config import default_config
 from semi_anogan.errors import RunError
+from semi_anogan.runs import folder as run_folder
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 METRICS = {
@@ -30,13 +31,20 @@ METRICS = {
 }
 
 
+def write_config(folder, **changes):
+    config = default_config()
+    config.update_from_flattened_dict(changes)
+    (folder / "config.json").unlink(missing_ok=True)
+    run_folder.claim(folder, config)
+
+
 def write_run(folder, **changes):
     """A finished run of four images, normal, normal, abnormal, abnormal.
 
     Their residuals are 1, 2, 3, 1.5, their feature distances 0, 0, 0, 10.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"search": {"feature_weight": 0.1}}))
+    write_config(folder)
     with open(folder / "scores.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "truth", "score", "label", "residual", "feature_distance"])
@@ -233,7 +241,7 @@ def test_search_loss_of_a_run(tmp_path):
     with_distance = suite_tables.of_run(tmp_path, "search_loss")
     assert with_distance == {**with_distance, "image_auroc": 1.0, "train_seconds": 100.4}
     # lambda = 0: the residual alone, 1, 2 | 3, 1.5, has three of four pairs in order.
-    (tmp_path / "config.json").write_text(json.dumps({"search": {"feature_weight": 0.0}}))
+    write_config(tmp_path, **{"search.feature_weight": 0.0})
     assert suite_tables.of_run(tmp_path, "search_loss")["image_auroc"] == 0.75
     (tmp_path / "scores.csv").write_text("path,truth,score,label\nx,normal,0,normal\n")
     assert suite_tables.of_run(tmp_path, "search_loss") == {}
@@ -271,6 +279,20 @@ def test_finished_runs_of_other_settings_are_not_taken(tmp_path, launched):
                 run("surface", tmp_path / "other", fast=True, given=other)
         else:
             assert run("surface", tmp_path / "other", fast=True, given=other)[1] == 0
+
+
+def test_a_run_of_another_format_is_refused_before_any_is_run(tmp_path, launched):
+    selection = {"seeds": (0,), "cases": ["10 known"]}
+    folder = tmp_path / "runs/10-known/full/seed0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")  # begun with the first version, which wrote no number
+    with pytest.raises(RunError) as error:
+        run("elpv", tmp_path, **selection)
+    assert str(error.value) == (
+        f"{folder}/config.json: format 1 is read by semi_anogan 0.1; this is 0.2, which reads format 2: "
+        "give another --folder, or install that version"
+    )
+    assert launched.commands == [] and [p.name for p in folder.iterdir()] == ["config.json"]
 
 
 def test_what_is_trained_alike_takes_over_the_weights(tmp_path, launched):
@@ -398,7 +420,7 @@ def test_the_command_refuses_and_writes(tmp_path):
         (["--suite=imagenet"], "imagenet"),
         (["--suite=review"], "error: --suite=review needs --runs=A,B,..., finished runs"),
         (["--suite=false_alarms", "--runs=r", "--rates=1"], "rates between 0 and 1, got ['1']"),
-        (["--suite=picture", "--runs=r"], "error: r/plots/roc.png: no such file"),
+        (["--suite=picture", "--runs=r"], "error: r/config.json: no such file"),
     ):
         done = benchmark(*arguments)
         assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr

@@ -7,8 +7,8 @@ import pathlib
 
 from semi_anogan import files
 from semi_anogan.errors import UserError
+from semi_anogan.versions import BUNDLES, refusal
 
-FORMAT = 2  # of bundle.json; 1 knew no file_batch
 NAME = "bundle.json"
 
 
@@ -26,8 +26,8 @@ class Bundle:
 
     Attributes: folder; values: the content of bundle.json.
 
-    Raises: BundleError naming the file that is missing, damaged, exchanged, outside the folder, or of a newer
-      version.
+    Raises: BundleError naming the file that is missing, damaged, exchanged, outside the folder, or of another
+      format.
     """
 
     def __init__(self, folder):
@@ -108,7 +108,7 @@ class Bundle:
 def read_values(path: pathlib.Path) -> dict:
     """The content of bundle.json.
 
-    Raises: BundleError where it is missing, of a newer version, or not as it was written.
+    Raises: BundleError where it is missing, of another format, or not as it was written.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -116,12 +116,10 @@ def read_values(path: pathlib.Path) -> dict:
         raise BundleError(f"{path}: no such file; is {path.parent} what the export command wrote?") from None
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("format"), int):
+    if not isinstance(values, dict):
         raise BundleError(f"{path}: is not the description of a bundle")
-    if values["format"] > FORMAT:
-        raise BundleError(
-            f"{path}: format {values['format']} is newer than {FORMAT}, the latest this version reads"
-        )
+    if told := refusal(path, values.get("format"), BUNDLES, "export the run again"):
+        raise BundleError(told)
     if values.get("digest") != digest_of(values):
         raise BundleError(
             f"{path}: was changed after the export: its digest is {digest_of(values)}, "
@@ -138,7 +136,7 @@ def digest_of(values: dict) -> str:
 
 def write_values(path: pathlib.Path, values: dict):
     """Writes bundle.json with its digest, atomically; BundleError where it cannot be written."""
-    values = json.loads(json.dumps({**values, "format": FORMAT}))
+    values = json.loads(json.dumps({**values, "format": max(BUNDLES)}))
     text = json.dumps({**values, "digest": digest_of(values)}, indent=1) + "\n"
     with files.atomically(path, BundleError) as temporary:
         temporary.write_text(text, encoding="utf-8")

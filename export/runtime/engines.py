@@ -106,7 +106,7 @@ class TfliteProgram(Program):
 
     def __init__(self, data: bytes, entry: dict, where: str, threads: int):
         super().__init__(entry, where)
-        self._part = entry.get("file_batch", entry["batch"])
+        self._part = entry["file_batch"]
         if not isinstance(self._part, int) or self._part < 1 or entry["batch"] % self._part:
             raise BundleError(
                 f"{where}: bundle.json says that it takes {self._part!r} of {entry['batch']} images"

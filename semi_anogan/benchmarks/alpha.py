@@ -29,6 +29,8 @@ def run(folder, output, settings: list[str], alphas, contaminations, seeds, jobs
     """
     folder = pathlib.Path(folder)
     cases = [(a, c, s) for s in seeds for c in contaminations for a in alphas]
+    for case in cases:
+        run_folder.check_format(_workdir(folder, *case), "give another --folder")
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         metrics = dict(zip(cases, pool.map(lambda case: _train(folder, settings, *case), cases), strict=True))
 
@@ -53,9 +55,13 @@ def run(folder, output, settings: list[str], alphas, contaminations, seeds, jobs
     )
 
 
+def _workdir(folder: pathlib.Path, alpha, contamination, seed) -> pathlib.Path:
+    return folder / f"alpha{alpha:g}_contamination{contamination:g}_seed{seed}"
+
+
 def _train(folder: pathlib.Path, settings, alpha, contamination, seed) -> dict:
     """The metrics of a run, which is trained where it is not finished."""
-    workdir = folder / f"alpha{alpha:g}_contamination{contamination:g}_seed{seed}"
+    workdir = _workdir(folder, alpha, contamination, seed)
     if not (workdir / run_folder.METRICS).exists():
         workdir.mkdir(parents=True, exist_ok=True)
         own = {
@@ -70,7 +76,7 @@ def _train(folder: pathlib.Path, settings, alpha, contamination, seed) -> dict:
         if code:
             raise RunError(f"{workdir / OUTPUT}: the training ended with exit code {code}")
         print(f"done: {workdir}", flush=True)
-    return run_folder.read_json(workdir / run_folder.METRICS)
+    return run_folder.read_metrics(workdir)
 
 
 def _draw(path: pathlib.Path, values, alphas, contaminations):

@@ -47,10 +47,10 @@ def compose(folder: pathlib.Path):
     """The picture, RGB and WIDTH pixels wide: figures beside the ROC, the scores below, then the gallery."""
     from PIL import Image
 
+    metrics = run_folder.read_metrics(folder)
     roc = _within(_plot(folder, "roc"), ROC_WIDTH)
     scores = _within(_plot(folder, "scores"), WIDTH)
     gallery = _within(_some_rows(_plot(folder, "gallery")), WIDTH, GALLERY_HEIGHT)
-    metrics = run_folder.read_json(folder / run_folder.METRICS)
     scores_top = roc.height + GAP
     gallery_top = scores_top + scores.height + GAP
     picture = Image.new("RGB", (WIDTH, gallery_top + gallery.height), "white")

@@ -19,7 +19,7 @@ FIGURES = (
 
 def of_runs(folders: list[str]) -> str:
     """Markdown table of the metrics of finished run folders, with their mean where there are several."""
-    metrics = [run_folder.read_json(pathlib.Path(f) / run_folder.METRICS) for f in folders]
+    metrics = [run_folder.read_metrics(f) for f in folders]
     names = [name for name, _ in FIGURES if metrics[0].get(name) is not None]
     components = [name for name in metrics[0]["components"] if all(name in m["components"] for m in metrics)]
     rows = []

@@ -18,6 +18,7 @@ from semi_anogan.networks.layers import PACKAGE, lerp
 from semi_anogan.networks.objective import Batch
 from semi_anogan.networks.patch_discriminator import FeatureSettings
 from semi_anogan.networks.pretrained.load import load_features
+from semi_anogan.versions import MODELS, refusal
 
 GRID_STRIDE = 32  # pixels of the images that the model takes, for each place of the grid of latents
 FINEST_DRAWN = 8  # stride of the finest pretrained features that are drawn
@@ -79,7 +80,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "filters_cap": filters_cap,
         }
         self.options = {"latent_channels": latent_channels, "top_share": top_share, "seed": seed}
-        self.features = FeatureSettings.of_saved(features or {})
+        self.features = FeatureSettings(**(features or {}))
         self.image_size = max(resolution, self.features.resolution) if self.features.name else resolution
         if self.image_size % resolution:
             raise ValueError(
@@ -239,7 +240,16 @@ class SemiAnoGAN(TrainStep, keras.Model):
 
     def get_config(self):
         features = dataclasses.asdict(self.features)
-        return {**self.sizes, **self.options, "features": features, "name": self.name}
+        options = {**self.options, "features": features, "name": self.name}
+        return {"format": max(MODELS), **self.sizes, **options}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """ValueError where the model was saved in another format than this version reads."""
+        config = dict(config)
+        if told := refusal("saved SemiAnoGAN", config.pop("format", 1), MODELS, "train again"):
+            raise ValueError(told)
+        return cls(**config)
 
     def grow(self, resolution: int, trains: str = "all"):
         """Goes on at this resolution; `fit` compiles anew. Images given at full resolution are reduced to it.

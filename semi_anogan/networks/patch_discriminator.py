@@ -98,17 +98,6 @@ class FeatureSettings:
     top_share: float = default("features.top_share")
     projected: bool = default("features.projected")
 
-    # What models saved by earlier versions hold: a key under its old name, and settings of what is fitted
-    # afterwards.
-    RENAMED = {"patches": "patch_discriminator"}
-    NO_LONGER_THERE = ("memory", "memory_trim", "likeness", "classifier", "search")
-
-    @classmethod
-    def of_saved(cls, values: dict) -> "FeatureSettings":
-        """From the config of a saved model, also of an earlier version."""
-        kept = {key: value for key, value in values.items() if key not in cls.NO_LONGER_THERE}
-        return cls(**{cls.RENAMED.get(key, key): value for key, value in kept.items()})
-
     def discriminator(self, name: str, trainable_blocks: int) -> PatchDiscriminator:
         """An untrained patch discriminator on these features."""
         return PatchDiscriminator(self.name, self.weights, trainable_blocks, self.top_share, name=name)

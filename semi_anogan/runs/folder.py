@@ -12,6 +12,7 @@ from semi_anogan.config import SECTIONS, default_config, flat
 from semi_anogan.errors import RunError
 from semi_anogan.files import atomically
 from semi_anogan.runs import checkpoint
+from semi_anogan.versions import RUN_FOLDERS, refusal
 
 CONFIG = "config.json"
 DETECTOR = "detector.json"
@@ -24,6 +25,7 @@ SCORES = "scores.csv"
 REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 EVENTS = "events"
+ANOTHER = "give another --workdir"  # what to do where a run cannot go on
 # Settings that may change when a run goes on, because they decide nothing about its weights.
 FREE_KEYS = ("train.log_steps", "train.checkpoint_kimages", "images.cache_megabytes", "name")
 # Settings of the detector: where they change it is fitted again.
@@ -106,35 +108,63 @@ def claim(folder, config) -> list[str]:
     folder = pathlib.Path(folder)
     path = folder / CONFIG
     if not path.exists():
-        write_json(path, config.to_dict())
+        _write_settings(path, config)
         return []
-    # A key that an earlier version did not know had its default.
-    default, earlier, now = (
-        flat(json.loads(json.dumps(c)))
-        for c in (default_config().to_dict(), read_json(path), config.to_dict())
-    )
-    earlier = {**default, **earlier}
-    differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k)]
-    changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
+    earlier, now = flat(read_settings(folder, ANOTHER)), flat(json.loads(json.dumps(config.to_dict())))
+    differing = [k for k in sorted(now) if earlier[k] != now[k]]
+    changes = {k: f"{k} was {earlier[k]!r}, now {now[k]!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
     if "data.reviewed" in differing and not (folder / DETECTOR).exists():
         refused.append("data.reviewed")
         changes["data.reviewed"] += ": the images in training change only when it has finished"
     if refused:
         reasons = "; ".join(changes[k] for k in refused)
-        raise RunError(f"{folder}: holds a run with other settings ({reasons}); give another --workdir")
+        raise RunError(f"{folder}: holds a run with other settings ({reasons}); {ANOTHER}")
     if set(differing) & set(DETECTOR_KEYS):
         for name in (METRICS, DETECTOR):
             (folder / name).unlink(missing_ok=True)
     if differing:
-        write_json(path, config.to_dict())
+        _write_settings(path, config)
     return list(changes.values())
 
 
+def _write_settings(path: pathlib.Path, config):
+    write_json(path, {"format": max(RUN_FOLDERS), **config.to_dict()})
+
+
+def check_format(folder, instead: str):
+    """RunError where a run has begun in this folder that this version does not read; see read_settings."""
+    if (pathlib.Path(folder) / CONFIG).exists():
+        read_settings(folder, instead)
+
+
+def read_settings(folder, instead: str = "train again") -> dict:
+    """The settings in a run folder's config.json, nested.
+
+    Args: instead: what to do where the run is of another format.
+    Raises: RunError for another format, and for keys that are missing or that there are not.
+    """
+    path = pathlib.Path(folder) / CONFIG
+    values = read_json(path)
+    if told := refusal(path, values.pop("format", 1), RUN_FOLDERS, instead):
+        raise RunError(told)
+    found, known = set(flat(values)), set(flat(default_config().to_dict()))
+    if found != known:
+        missing, unknown = (", ".join(sorted(keys)) or "none" for keys in (known - found, found - known))
+        raise RunError(f"{path}: missing keys: {missing}; unknown keys: {unknown}")
+    return values
+
+
+def read_metrics(folder) -> dict:
+    """A finished run's metrics.json; RunError as for read_settings, or where there is none."""
+    read_settings(folder)
+    return read_json(pathlib.Path(folder) / METRICS)
+
+
 def load_config(folder) -> ml_collections.ConfigDict:
-    """The resolved config of a run folder; RunError names a key that this version does not know."""
+    """The resolved config of a run folder; RunError as for read_settings, or for a value of another type."""
     config = default_config()
-    values = read_json(pathlib.Path(folder) / CONFIG)
+    values = read_settings(folder)
     try:
         config.update(ml_collections.ConfigDict(values))
     except (KeyError, TypeError, ValueError) as error:

@@ -70,9 +70,6 @@ class Calibration:
     map_center: tuple[float, ...] = ()
     map_scale: tuple[float, ...] = ()
 
-    # On disk a field has the name that it has had from the first version on.
-    ON_DISK = {"set_aside": "trimmed"}
-
     def score(self, components: np.ndarray) -> np.ndarray:
         """The fused score, float64 [N], of components [N, K]; ValueError names a value that is not finite."""
         standardised = _standardised(_checked(components, self.names), self.center, self.scale)
@@ -90,20 +87,16 @@ class Calibration:
         """Plain JSON values, from which from_dict makes exactly the same, less the map's statistics."""
         values = dataclasses.asdict(self)
         del values["map_center"], values["map_scale"]
-        return {self.ON_DISK.get(k, k): list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict) -> "Calibration":
-        """The inverse of to_dict; ValueError names missing and unknown keys.
-
-        One of an earlier version trusts no component.
-        """
+        """The inverse of to_dict; ValueError names missing and unknown keys."""
         fields = {field.name for field in dataclasses.fields(cls)} - {"map_center", "map_scale"}
-        by_key = {cls.ON_DISK.get(name, name): name for name in fields}
-        missing, unknown = sorted(set(by_key) - set(values) - {"trusted"}), sorted(set(values) - set(by_key))
+        missing, unknown = sorted(fields - set(values)), sorted(set(values) - fields)
         if missing or unknown:
             raise ValueError(f"calibration: missing keys {missing}, unknown keys {unknown}")
-        return cls(**{by_key[k]: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 @dataclasses.dataclass(frozen=True)

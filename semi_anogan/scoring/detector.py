@@ -26,8 +26,6 @@ from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.parts import PARTS, read_parts
 
-FORMAT = 1  # of detector.json
-
 
 class Detection(NamedTuple):
     """What a detector says of N images.
@@ -237,7 +235,7 @@ class Detector(BaseDetector):
         """What `calibrate` fitted, as the JSON values of detector.json."""
         c = self.calibrated
         maps = {"map_center": list(c.map_center), "map_scale": list(c.map_scale)}
-        return {"format": FORMAT, "calibration": c.to_dict(), **maps}
+        return {"calibration": c.to_dict(), **maps}
 
     def _calibrated_as(self, calibration: Calibration) -> "Detector":
         """This detector with a calibration, which must be one of its components."""
@@ -324,8 +322,6 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
 
 
 def _calibration_of(state: dict) -> Calibration:
-    """The inverse of Detector.state. ValueError for another format."""
-    if state.get("format") != FORMAT:
-        raise ValueError(f"format {state.get('format')!r} is not {FORMAT}, the one this version reads")
+    """The inverse of Detector.state."""
     maps = {key: tuple(np.float32(state[key]).tolist()) for key in ("map_center", "map_scale")}
     return dataclasses.replace(Calibration.from_dict(state["calibration"]), **maps)

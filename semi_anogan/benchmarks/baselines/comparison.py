@@ -188,10 +188,9 @@ def read(folder, settings: dict | None = None) -> dict[str, dict | None]:
 def _settings(config, steps: int) -> dict:
     """What the figures depend on, as it comes back from JSON."""
     data = {k: v for k, v in config.data.to_dict().items() if v is not None}
-    # Beside the data, where files of earlier versions have them.
-    data |= {"tile": config.images.tile, "flips": config.batches.flips, "shift_px": config.batches.shift_px}
-    size = {name: config.model[name] for name in ("resolution", "channels")}
-    return json.loads(json.dumps({"data": data, **size, "seed": config.seed, "steps": steps}))
+    sections = {"images": ("tile",), "batches": ("flips", "shift_px"), "model": ("resolution", "channels")}
+    others = {section: {name: config[section][name] for name in names} for section, names in sections.items()}
+    return json.loads(json.dumps({"data": data, **others, "seed": config.seed, "steps": steps}))
 
 
 def _figures_of(method: Method, images: Images) -> dict | None:

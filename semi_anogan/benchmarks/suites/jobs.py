@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 
 from semi_anogan.benchmarks.baselines import comparison
 from semi_anogan.benchmarks.suites.protocols import Suite
-from semi_anogan.config import MOVED
 from semi_anogan.errors import RunError
 from semi_anogan.runs import folder as run_folder
 
@@ -199,25 +198,20 @@ def _record(job: Job) -> list[str]:
 
 
 def _check_folder(job: Job):
-    """RunError where a finished run has other settings.
+    """RunError where a run is of another format, or a finished one has other settings.
 
-    Training itself refuses to go on with an unfinished one.
+    Training itself refuses to go on with an unfinished one of other settings.
     """
+    for folder in filter(None, (job.folder, job.trained)):
+        run_folder.check_format(folder, "give another --folder")
     path = job.folder / ARGUMENTS
     if job.finished and path.exists():
-        earlier = {_spelt_now(argument) for argument in run_folder.read_json(path).get("arguments", ())}
-        differing = sorted(earlier ^ {_spelt_now(argument) for argument in _record(job)})
+        earlier = run_folder.read_json(path).get("arguments", ())
+        differing = sorted(set(earlier) ^ set(_record(job)))
         if differing:
             raise RunError(
                 f"{job.folder}: holds a run of other settings ({'; '.join(differing)}); give another --folder"
             )
-
-
-def _spelt_now(argument: str) -> str:
-    """An argument --config.KEY=VALUE with the key in its present spelling; others as they are."""
-    name, equals, value = argument.partition("=")
-    key = name.removeprefix("--config.")
-    return f"--config.{MOVED[key]}{equals}{value}" if name != key and key in MOVED else argument
 
 
 def _run(job: Job, threads: int | None) -> str | None:
@@ -246,7 +240,7 @@ def _take_over(job: Job):
 def _told(job: Job) -> str:
     if job.methods:
         return "done"
-    metrics = run_folder.read_json(job.folder / run_folder.METRICS)
+    metrics = run_folder.read_metrics(job.folder)
     auroc = metrics.get("image_auroc")
     figure = "none" if auroc is None else f"{auroc:.3f}"
-    return f"AUROC {figure}, {metrics.get('train_seconds', 0):.0f} s of training"
+    return f"AUROC {figure}, {metrics['train_seconds']:.0f} s of training"

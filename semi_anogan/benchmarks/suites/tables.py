@@ -98,7 +98,7 @@ def of_run(folder, score: str = "fused") -> dict[str, float]:
     folder = pathlib.Path(folder)
     if not (folder / run_folder.METRICS).exists():
         return {}
-    found = run_folder.read_json(folder / run_folder.METRICS)
+    found = run_folder.read_metrics(folder)
     if score == "search_loss":
         speed = {key: found.get(key) for key in ("train_seconds", "search_images_per_second")}
         try:
@@ -182,7 +182,7 @@ def _baseline(values: Mapping | None) -> dict | None:
 
 def _search_losses(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """(truth [N], search loss [N]) of a run's test images; RunError where the files do not hold them."""
-    config = run_folder.read_json(folder / run_folder.CONFIG)
+    config = run_folder.read_settings(folder)
     try:
         weight = config["search"]["feature_weight"]
         with open(folder / run_folder.SCORES, newline="", encoding="utf-8", errors="surrogateescape") as file:
