@@ -10,6 +10,7 @@
   --suite=search        AUROC of the search loss after few and many --iterations, from the encoder's start and
                         without it (--runs=RUN)
   --suite=export        speed of a bundle's formats (--bundle) beside the run it was exported from (--runs)
+  --suite=reconstructions  a page of finished runs' reconstructions (--runs=A,B,...), written to --output
   --suite=picture       a picture of a finished run's report (--runs=RUN), written to --output
   --suite=alpha         alpha = 1 against alpha < 1 over the contamination of the training data (--train)
 
@@ -54,7 +55,7 @@ _RUNS = flags.DEFINE_string(
     "with commas between",
 )
 flags.DEFINE_alias("folder", "runs")
-_OUTPUT = flags.DEFINE_string("output", "docs/report.png", "file of the picture (picture)")
+_OUTPUT = flags.DEFINE_string("output", "docs/report.png", "file of the picture (picture, reconstructions)")
 _RATES = flags.DEFINE_list("rates", ["0.01", "0.05"], "false-alarm rates to ask for (false_alarms)")
 _COUNT = flags.DEFINE_integer("count", 20, "suspicious images looked at in a round (review)", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 2, "times that is done (review)", lower_bound=1)
@@ -161,6 +162,12 @@ def _picture() -> str:
     return picture.run(_RUNS.value, _OUTPUT.value)
 
 
+def _reconstructions() -> str:
+    from semi_anogan.benchmarks import reconstructions
+
+    return reconstructions.run(_runs(), _OUTPUT.value)
+
+
 def _alpha() -> str:
     from semi_anogan.benchmarks import alpha
 
@@ -197,6 +204,9 @@ _SUITES = {
         _export,
         ("bundle", "runs"),
         "--bundle=BUNDLE and --runs=RUN, the run that the bundle was exported from",
+    ),
+    "reconstructions": _Suite(
+        _reconstructions, ("runs", "output"), "--runs=A,B,..., finished runs, and --output=FILE"
     ),
     "picture": _Suite(_picture, ("runs", "output"), "--runs=RUN, a finished run, and --output=FILE", False),
     "alpha": _Suite(_alpha),

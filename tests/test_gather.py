@@ -59,5 +59,5 @@ def test_the_report_shows_what_training_draws(smoke_data):
     ],
 )
 def test_a_collapsed_generator_is_said(values, said):
-    found = gather.collapse_warnings({"variety": values} if values else {})
+    found = gather.generator_warnings({"variety": values} if values else {})
     assert [said in text for text in found] == ([True] if said else [])

@@ -1,4 +1,4 @@
-"""What a longer search brings: AUROC of the search loss after few and many steps, by what it starts from."""
+"""What a longer search brings: AUROC of each of its components after few and many steps, by its start."""
 
 import time
 
@@ -11,15 +11,7 @@ from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
 
-HEADER = [
-    "start",
-    "iterations",
-    "image AUROC of the search loss",
-    "residual alone",
-    "feature distance alone",
-    "mean search loss",
-    "images/s",
-]
+COMPONENTS = names_where(needs_search=True)
 
 
 def run(folder: str, iterations: list[int], most_images: int) -> str:
@@ -41,32 +33,30 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
     abnormal = np.array([splits.test[i].abnormal for i in chosen])
     rows = []
     for start in ("encoder", "candidates"):
-        if start == "encoder" and model.encoder is None:
-            continue
         for count in iterations:
             figures = figures_of(config, model, start, count, images, abnormal)
-            rows.append([start, count, *figures])
-            print(f"{start}, {count} iterations: AUROC {figures[0]:.3f}", flush=True)
+            rows.append([start, count, *figures.values()])
+            told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if name in COMPONENTS)
+            print(f"{start}, {count} iterations: AUROC of {told}", flush=True)
     about = (
         f"{np.count_nonzero(~abnormal)} normal and {np.count_nonzero(abnormal)} abnormal test images; "
-        f"lambda = {config.search.feature_weight}"
+        f"lambda = {config.search.feature_weight}, mu = {config.search.pretrained_weight}; "
+        "image AUROC of each component"
     )
-    return f"Machine: {machine()}. {about}.\n\n{table(HEADER, rows)}"
+    header = ["start", "iterations", *figures]
+    return f"Machine: {machine()}. {about}.\n\n{table(header, rows)}"
 
 
-def figures_of(config, model, start: str, iterations: int, images: list, abnormal) -> list[float]:
-    """A row from the third column on: three AUROCs, mean search loss, images/s."""
+def figures_of(config, model, start: str, iterations: int, images: list, abnormal) -> dict[str, float]:
+    """AUROC of each component of the search that the model has, by name, and "images/s"."""
     search = {"init": start, "iterations": iterations, "patience": 0}
-    detector = Detector.of_config(config, model, components=names_where(needs_search=True), search=search)
+    detector = Detector.of_config(config, model, components=COMPONENTS, search=search)
     list(detector.measure(images[:1]))  # compiles
     begun = time.monotonic()
     values = np.stack([m.components for m in detector.measure(images, overlap=True)])
     rate = len(images) / (time.monotonic() - begun)
-    by_name = dict(zip(detector.names, values.T, strict=True))
-    share = config.search.feature_weight
-    losses = (1 - share) * by_name["residual"] + share * by_name["feature_distance"]
-    scores = (losses, by_name["residual"], by_name["feature_distance"])
-    return [*(float(roc_auc_score(abnormal, score)) for score in scores), float(losses.mean()), rate]
+    by_name = zip(detector.names, values.T, strict=True)
+    return {**{name: float(roc_auc_score(abnormal, v)) for name, v in by_name}, "images/s": rate}
 
 
 def choose(abnormal: list[bool], most: int, seed: int) -> np.ndarray:

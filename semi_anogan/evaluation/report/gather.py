@@ -11,7 +11,10 @@ from semi_anogan.evaluation.results import DIFFERENCE_EDGES, Results
 from semi_anogan.runs import build, suspicious_csv
 from semi_anogan.runs import folder as run_folder
 
+SHOWN = ("penalty", "variety", "reconstruction", "feature_residual")  # of the history, beside the losses
 LEAST_VARIETY = 0.3  # of the generated images, below which the report warns
+# Of the residual of normal images, in units of that to their mean image, above which it warns.
+MOST_RECONSTRUCTION = 0.9
 
 
 def report_of_run(
@@ -43,7 +46,7 @@ def report_of_run(
         synthetic=synthetic_images(config, dataset, splits.normal, kinds),
         synthetic_kinds=kinds,
         hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
-        warnings=[*detector.calibration.warnings, *(collapse_warnings(history) if searched else [])],
+        warnings=[*detector.calibration.warnings, *(generator_warnings(history) if searched else [])],
     )
 
 
@@ -107,7 +110,7 @@ def curves(history: dict) -> dict[str, tuple]:
     """name -> (images seen, values) of the training's losses and the generator's variety."""
     found = {}
     for name, values in history.items():
-        if name.endswith("_loss") or name in ("penalty", "variety"):
+        if name.endswith("_loss") or name in SHOWN:
             pairs = [
                 (seen, v) for seen, v in zip(history["images_seen"], values, strict=True) if v is not None
             ]
@@ -115,16 +118,29 @@ def curves(history: dict) -> dict[str, tuple]:
     return found
 
 
-def collapse_warnings(history: dict) -> list[str]:
-    """A sentence where the generator draws nearly the same image whatever its latents.
+def generator_warnings(history: dict) -> list[str]:
+    """Sentences where the generator draws nearly one image, or normal images no better than their mean.
 
-    That goes by the mean of the last figures of the training.
+    That goes by the means of the last figures of the training.
     """
-    last = [v for v in history.get("variety", ()) if v is not None][-5:]
-    if not last or np.mean(last) >= LEAST_VARIETY:
-        return []
-    return [
-        f"the generator has collapsed: its images differ from each other by {np.mean(last):.0%} of what "
-        "normal images do, so reconstructions, residual and search say little; train longer "
-        "(schedule.total_kimages), or leave the search out (score.components)"
-    ]
+
+    def last(name: str) -> float | None:
+        values = [v for v in history.get(name, ()) if v is not None][-5:]
+        return np.mean(values) if values else None
+
+    so = (
+        "so reconstructions, residual and search say little; train longer (schedule.total_kimages), or leave "
+        "the search out (score.components)"
+    )
+    variety, reconstruction, found = last("variety"), last("reconstruction"), []
+    if variety is not None and variety < LEAST_VARIETY:
+        found.append(
+            f"the generator has collapsed: its images differ from each other by {variety:.0%} of what "
+            f"normal images do, {so}"
+        )
+    if reconstruction is not None and reconstruction > MOST_RECONSTRUCTION:
+        found.append(
+            "the generator hardly redraws normal images: their residual is "
+            f"{reconstruction:.0%} of that to their mean image, {so}"
+        )
+    return found
