@@ -13,7 +13,7 @@ from semi_anogan.networks.augmentation import DRAWS
 from semi_anogan.networks.averaged import Averaged
 from semi_anogan.networks.encoder import FeatureEncoder, ImageEncoder
 from semi_anogan.networks.feature_generator import FeatureGenerator, Standardization
-from semi_anogan.networks.gan import Discriminator, Generator, resolutions_up_to
+from semi_anogan.networks.gan import Discriminator, Generator
 from semi_anogan.networks.layers import PACKAGE, lerp
 from semi_anogan.networks.objective import Batch
 from semi_anogan.networks.patch_discriminator import FeatureSettings
@@ -260,7 +260,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         possible = ("gan", "all", *["patch_discriminator"] * (self.patch_discriminator is not None))
         if trains not in possible:
             raise ValueError(f"trains must be one of {', '.join(possible)}, got {trains!r}")
-        if resolution not in resolutions_up_to(self.sizes["resolution"]):
+        if resolution not in self.generator.resolutions:
             raise ValueError(f"resolution must be one of {self.generator.resolutions}, got {resolution!r}")
         self.stage_resolution, self.trains = resolution, trains
         self.train_function = None

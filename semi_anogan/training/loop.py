@@ -25,9 +25,14 @@ from semi_anogan.runs import folder as run_folder
 from semi_anogan.training.monitor import Monitor
 
 
-def make_schedule(config) -> Schedule:
-    """The schedule of a configuration; a model without a patch discriminator trains none."""
+def make_schedule(config, first: int = 4) -> Schedule:
+    """The schedule of a configuration; a model without a patch discriminator trains none.
+
+    first: the first resolution of the generator, which a large grid of latents raises.
+    """
     schedule = Schedule(resolution=config.model.resolution, **config.schedule)
+    start = max(schedule.start_resolution, first)
+    schedule = dataclasses.replace(schedule, start_resolution=start)
     if config.features.name and config.features.patch_discriminator:
         return schedule
     return dataclasses.replace(schedule, patch_kimages=0.0)
@@ -76,9 +81,9 @@ class Training:
         self.checkpoints = pathlib.Path(folder) / run_folder.CHECKPOINTS
         try:
             self.strategy, self.worker, self.workers = make_strategy(config.train.distribution)
-            self.schedule = make_schedule(config)
             with self.strategy.scope():
                 self.model = compiled_model(config)
+            self.schedule = make_schedule(config, self.model.generator.first)
             self.batches = make_batches(config, splits, store, self.model.latent_size)
         except ValueError as error:
             raise RunError(f"bad setting: {error}") from error
