@@ -5,10 +5,13 @@ fixed when compiled) and the fade (a number or tensor): 0 is the upscaled previo
 the weights of a stage are carried over to the next by being the same variables.
 """
 
+import math
+
 import keras
 from keras import ops
 
 from semi_anogan.config import check_ranges, default
+from semi_anogan.image_shape import shape_of
 from semi_anogan.networks.layers import (
     PACKAGE,
     EqualizedConv,
@@ -50,16 +53,20 @@ class _GrowingNetwork(keras.Model):
         latent_size=default("model.latent_size"),
         filters_base=default("model.filters_base"),
         filters_cap=default("model.filters_cap"),
+        aspect=default("model.aspect"),
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_ranges("model", channels=channels)
+        check_ranges("model", channels=channels, aspect=aspect)
         self.resolutions = resolutions_up_to(resolution)
         self.resolution = resolution
         self.channels = channels
         self.latent_size = latent_size
         self.filters_base = filters_base
         self.filters_cap = filters_cap
+        self.aspect = 1.0 if aspect is None else aspect
+        self.shape = shape_of(resolution, self.aspect)
+        self.base = tuple(4 * side // resolution for side in self.shape)  # height and width at 4 x 4
 
     def filters(self, resolution: int) -> int:
         """Channels of the feature maps at a resolution: base / resolution, from MIN_FILTERS to the cap."""
@@ -71,7 +78,7 @@ class _GrowingNetwork(keras.Model):
         self.built = True
 
     def get_config(self):
-        names = ("resolution", "channels", "latent_size", "filters_base", "filters_cap")
+        names = ("resolution", "channels", "latent_size", "filters_base", "filters_cap", "aspect")
         return {
             **{name: getattr(self, name) for name in names},
             "name": self.name,
@@ -81,13 +88,17 @@ class _GrowingNetwork(keras.Model):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Generator(_GrowingNetwork):
-    """Latents [N, latent_size] from N(0, 1) -> images [N, resolution, resolution, channels], about [-1, 1].
+    """Latents [N, latent_size] from N(0, 1) -> images [N, *shape, channels], about [-1, 1].
 
     Args:
-      resolution: side of the largest images, a power of two from 4 to 1024.
+      resolution: short side of the largest images, a power of two from 4 to 1024.
       channels: 1 (grey) or 3 (RGB).
       latent_size: length of a latent vector.
       filters_base, filters_cap: feature channels at resolution r are min(filters_base / r, filters_cap).
+      aspect: width / height of the images, from 1/8 to 8; None is 1. It is rounded (image_shape.shape_of).
+
+    Attributes:
+      shape: (height, width) of the largest images; those of a stage have its resolution as their short side.
 
     The output is linear (Karras et al. 2017, appendix A), so it may leave [-1, 1] slightly. Latents are not
     normalised, so that their norm says how far from the prior a reconstruction had to go.
@@ -96,7 +107,8 @@ class Generator(_GrowingNetwork):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         first = self.filters(4)
-        self.dense = EqualizedDense(self.latent_size, 16 * first, gain=2**0.5 / 4, name="dense")
+        cells = math.prod(self.base)
+        self.dense = EqualizedDense(self.latent_size, cells * first, gain=2**0.5 / 4, name="dense")
         self.narrow, self.convs, self.to_images = [], [], []
         for r in self.resolutions:
             f = self.filters(r)
@@ -110,7 +122,7 @@ class Generator(_GrowingNetwork):
     def call(self, latents, resolution: int | None = None, fade=None):
         """Images of one stage; `fade` None means fully grown."""
         stage = self.resolutions.index(resolution or self.resolution)
-        x = pixel_norm(leaky_relu(ops.reshape(self.dense(latents), (-1, 4, 4, self.filters(4)))))
+        x = pixel_norm(leaky_relu(ops.reshape(self.dense(latents), (-1, *self.base, self.filters(4)))))
         previous = x
         for index in range(stage + 1):
             previous = x
@@ -162,7 +174,7 @@ class Discriminator(_GrowingNetwork):
         first = self.filters(4)
         self.minibatch_stddev = MinibatchStddev(name="minibatch_stddev")
         self.last_conv = EqualizedConv(self.filters(8) + 1, first, name="conv_4")
-        self.last_dense = EqualizedDense(16 * first, first, name="dense")
+        self.last_dense = EqualizedDense(math.prod(self.base) * first, first, name="dense")
         self.to_logit = EqualizedDense(first, 1, gain=1.0, name="to_logit")
 
     def call(self, images, resolution: int | None = None, fade=None, weights=None, update=False, where=None):
@@ -186,7 +198,7 @@ class Discriminator(_GrowingNetwork):
                 x = lerp(self._enter(downscale(images), stage - 1), x, fade)
             worst = worst + top
         x = leaky_relu(self.last_conv(self.minibatch_stddev(x, weights=weights, update=update)))
-        x = leaky_relu(self.last_dense(ops.reshape(x, (-1, 16 * self.filters(4)))))
+        x = leaky_relu(self.last_dense(ops.reshape(x, (-1, math.prod(self.base) * self.filters(4)))))
         return ops.reshape(self.to_logit(x), (-1,)) - worst, features, evidence
 
     def _sees_detail(self, resolution: int) -> bool:
@@ -203,7 +215,7 @@ class Discriminator(_GrowingNetwork):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Encoder(_GrowingNetwork):
-    """Images [N, resolution, resolution, channels] -> latents [N, latent_size] where their search starts.
+    """Images [N, *shape, channels] -> latents [N, latent_size] where their search starts.
 
     izi_f of f-AnoGAN (Schlegl et al. 2019): trained so that the generator draws the image again from what it
     says.
@@ -218,7 +230,8 @@ class Encoder(_GrowingNetwork):
             for r in reversed(self.resolutions[1:])
         ]
         self.last_conv = EqualizedConv(self.filters(8), self.filters(4), name="conv_4")
-        self.last_dense = EqualizedDense(16 * self.filters(4), 2 * self.latent_size, name="dense")
+        cells = math.prod(self.base)
+        self.last_dense = EqualizedDense(cells * self.filters(4), 2 * self.latent_size, name="dense")
         self.to_latents = EqualizedDense(2 * self.latent_size, self.latent_size, gain=1.0, name="to_latents")
 
     def call(self, images):
@@ -226,4 +239,5 @@ class Encoder(_GrowingNetwork):
         for conv in self.convs:
             x = downscale(leaky_relu(conv(x)))
         x = leaky_relu(self.last_conv(x))
-        return self.to_latents(leaky_relu(self.last_dense(ops.reshape(x, (-1, 16 * self.filters(4))))))
+        x = ops.reshape(x, (-1, math.prod(self.base) * self.filters(4)))
+        return self.to_latents(leaky_relu(self.last_dense(x)))

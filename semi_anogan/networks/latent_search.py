@@ -1,5 +1,7 @@
 """The latent search: the latents whose generated image is nearest (Schlegl et al. 2017, section 2.2)."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,7 +9,7 @@ from keras import ops
 from semi_anogan.backend import compile_function, input_gradients
 from semi_anogan.config import check_ranges, default
 from semi_anogan.networks import losses
-from semi_anogan.networks.layers import downscale
+from semi_anogan.networks.layers import reduced
 from semi_anogan.networks.pretrained.load import load_features
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
@@ -106,14 +108,13 @@ class LatentSearch:
 
     def _thumbnails(self) -> np.ndarray:
         """The candidates' images, reduced: [K, h * w * C]."""
-        reduced = compile_function(lambda z: self._reduce(self.generator(z)), self.generator)
+        small = compile_function(lambda z: self._reduce(self.generator(z)), self.generator)
         parts = np.array_split(self.candidates, max(1, len(self.candidates) // 64))
-        return np.concatenate([keras.ops.convert_to_numpy(reduced(part)) for part in parts])
+        return np.concatenate([keras.ops.convert_to_numpy(small(part)) for part in parts])
 
     @staticmethod
     def _reduce(images):
-        while images.shape[1] > START_RESOLUTION:
-            images = downscale(images)
+        images = reduced(images, START_RESOLUTION)
         return ops.reshape(images, (-1, int(np.prod(images.shape[1:]))))
 
     def features(self, images):
@@ -168,9 +169,10 @@ class LatentSearch:
         Returns:
           (latents, moment, velocity after the step; loss [N] before it).
         """
-        # Of the sum over the pixels instead of the mean, a power of two times as large: the same gradient in
-        # float32, but in a float16 engine that of the mean would be lost among the numbers too small for it.
-        pixels = float(images.shape[1] * images.shape[2])
+        # Of about the sum over the pixels instead of the mean, a power of two times as large: the same
+        # gradient in float32, but in a float16 engine that of the mean would be lost among the numbers too
+        # small for it.
+        pixels = 2.0 ** round(math.log2(images.shape[1] * images.shape[2]))
         loss, gradient = input_gradients(lambda z: self.loss(images, features, z) * pixels, latents)
         loss, gradient = loss / pixels, gradient / pixels
         moment = BETA_1 * moment + (1.0 - BETA_1) * gradient
@@ -185,7 +187,7 @@ class LatentSearch:
     def __call__(self, images):
         """Searches a batch inside a compiled function.
 
-        Args: images [N, resolution, resolution, channels], N static.
+        Args: images [N, *shape, channels], N static.
         Returns: (latents [N, L] of the lowest loss seen, that loss [N], steps until each image stopped [N]).
         """
         count, runs = images.shape[0], self.restarts

@@ -7,6 +7,7 @@ from keras import ops
 
 from semi_anogan.backend import TrainStep
 from semi_anogan.config import check_ranges, default
+from semi_anogan.image_shape import enlarged, shape_of
 from semi_anogan.networks import objective
 from semi_anogan.networks.augmentation import DRAWS
 from semi_anogan.networks.averaged import Averaged
@@ -20,7 +21,7 @@ from semi_anogan.networks.patch_discriminator import FeatureSettings
 class SemiAnoGAN(TrainStep, keras.Model):
     """Semi-supervised AnoGAN (Kimura & Yanagihara 2018, arXiv 1807.01136).
 
-    `fit` takes images [N, resolution, resolution, channels], float32 in [-1, 1], alone or with labels [N]: 0
+    `fit` takes images [N, *image_shape, channels], float32 in [-1, 1], alone or with labels [N]: 0
     normal, 1 known abnormal. Known abnormal images are one more kind of generated image to the discriminator;
     without any it is plain AnoGAN.
 
@@ -30,6 +31,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
       features: arguments of FeatureSettings, by name; None for no pretrained features.
       encoder: whether an encoder is trained that gives the start of the search.
       seed: of the latents that train_step draws when the data brings none.
+      aspect: width / height of the images, from 1/8 to 8; None is 1. It is rounded (image_shape.shape_of).
 
     Attributes:
       generator, discriminator: the trained networks. encoder: None without one.
@@ -38,8 +40,9 @@ class SemiAnoGAN(TrainStep, keras.Model):
         `discriminator`, or None.
       generator_average, discriminator_average, patch_discriminator_average, projected_average: moving
         averages of their weights, or None; search and scores use these.
-      image_size: side of the images that the model takes: `resolution`, or that of the features where it is
-        larger.
+      shape: (height, width) of the generator's images; the shorter is `resolution`.
+      image_size: short side of the images that the model takes: `resolution`, or that of the features where
+        it is larger. image_shape: their (height, width).
       stage_resolution: the resolution being trained; `grow` moves it. fade: variable, 0 previous stage to 1
         this one.
       trains: what a step trains: "gan" (generator, discriminator, encoder), "patch_discriminator" or "all".
@@ -56,9 +59,11 @@ class SemiAnoGAN(TrainStep, keras.Model):
         features=None,
         encoder=False,
         seed=0,
+        aspect=default("model.aspect"),
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_ranges("model", aspect=aspect)
         self.sizes = {
             "resolution": resolution,
             "channels": channels,
@@ -73,6 +78,10 @@ class SemiAnoGAN(TrainStep, keras.Model):
             raise ValueError(
                 f"features.resolution must be a multiple of {resolution}, got {self.image_size!r}"
             )
+        seen = self.image_size if self.features.name else None
+        self.shape = shape_of(resolution, 1.0 if aspect is None else aspect, seen)
+        self.image_shape = enlarged(self.shape, self.image_size)
+        self.sizes["aspect"] = self.shape[1] / self.shape[0]
         self._add_networks()
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.stage_resolution = resolution
@@ -210,7 +219,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             if isinstance(data["images"], dict):
                 data = {**data, **data["images"]}
         images = ops.convert_to_tensor(data["images"], "float32")
-        expected = (self.image_size, self.image_size, self.sizes["channels"])
+        expected = (*self.image_shape, self.sizes["channels"])
         if tuple(images.shape[1:]) != expected:
             raise ValueError(
                 f"images must be [N, {', '.join(map(str, expected))}] in [-1, 1], got shape {images.shape}"
@@ -223,7 +232,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         if mix is None:
             mix = keras.random.uniform((ops.shape(latents)[0], 1, 1, 1), seed=self.seed_generator)
         if masks is not None:
-            masks = ops.reshape(ops.cast(masks, "float32"), (-1, self.image_size, self.image_size, 1))
+            masks = ops.reshape(ops.cast(masks, "float32"), (-1, *self.image_shape, 1))
         augmentation = None
         if self.objective.get("augment"):
             augmentation = (

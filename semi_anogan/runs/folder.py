@@ -114,7 +114,7 @@ def claim(folder, config) -> list[str]:
         flat(json.loads(json.dumps(c)))
         for c in (default_config().to_dict(), read_json(path), config.to_dict())
     )
-    earlier = {**default, **earlier}
+    earlier = {**default, "model.aspect": 1.0, **earlier}
     differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k)]
     changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
@@ -144,6 +144,8 @@ def load_config(folder) -> ml_collections.ConfigDict:
         config.update(ml_collections.ConfigDict(values))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{pathlib.Path(folder) / CONFIG}: {error}") from error
+    if config.model.aspect is None:  # of an earlier version, to which all images were squares
+        config.model.aspect = 1.0
     return config
 
 

@@ -37,7 +37,7 @@ def layer_counts(model, names, search) -> dict[str, int]:
 
 
 class ScoreGraph:
-    """Images [N, S, S, C], N static -> components, map layers and, with search, reconstructions.
+    """Images [N, H, W, C], N static -> components, map layers and, with search, reconstructions.
 
     Args: model: a SemiAnoGAN, whose averaged networks are used; names: the components, in order; search:
       LatentSearch, None without; memory: the Memory of normal patches, likeness: the Likeness, classifier:
@@ -49,18 +49,18 @@ class ScoreGraph:
         self.names = tuple(names)
         self.search = search
         self.memory, self.likeness, self.classifier = memory, likeness, classifier
-        self.resolution = model.sizes["resolution"]
+        self.shape = model.shape
         self.layer_counts = layer_counts(model, names, search)
         of_features = {"patches", *names_where(fitted=True)} & set(self.names)
         self.network = feature_network(model) if of_features else None
 
     def __call__(self, images):
-        """(components [N, K], layers [N, R, R, L]); with search also (reconstructions, differences)."""
+        """(components [N, K], layers [N, h, w, L]); with search also (reconstructions, differences)."""
         return self.score(images, None if self.search is None else self.search(self.small(images))[0])
 
     def small(self, images):
-        """The images at the resolution that the generator works at."""
-        return reduced(images, self.resolution)
+        """The images at the shape that the generator works at."""
+        return reduced(images, min(self.shape))
 
     def start(self, images):
         """(latents [N, restarts, L] where the searches start, the images' features that they compare)."""
@@ -68,7 +68,7 @@ class ScoreGraph:
         return self.search.start(small), self.search.features(small) if self.search.feature_weight > 0 else []
 
     def search_step(self, images, features, latents, moment, velocity, step):
-        """LatentSearch.search_step on images [N, S, S, C]; features: as `start` gives them."""
+        """LatentSearch.search_step on images [N, H, W, C]; features: as `start` gives them."""
         return self.search.search_step(self.small(images), features, latents, moment, velocity, step)
 
     def score(self, images, latents=None):
@@ -96,9 +96,7 @@ class ScoreGraph:
             )
             values, layers = values | found[0], layers | found[1]
             pictures = [reconstructions, found[1]["residual"][0]]
-        layers = [
-            maps.to_size(layer, self.resolution) for name in self.layer_counts for layer in layers[name]
-        ]
+        layers = [maps.to_size(layer, self.shape) for name in self.layer_counts for layer in layers[name]]
         components = ops.stack([values[name] for name in self.names], axis=-1)
         return components, ops.concatenate(layers, axis=-1), *pictures
 
@@ -123,7 +121,7 @@ class ScoreGraph:
 
 
 class Verdict:
-    """Components and map layers -> (score [N], label [N], anomaly map [N, R, R], the same not smoothed).
+    """Components and map layers -> (score [N], label [N], anomaly map [N, h, w], the same not smoothed).
 
     Args: calibration: a Calibration; weights: float32 [L] of the map layers; sigma_px: of the smoothing.
     """

@@ -27,7 +27,7 @@ from semi_anogan.training.monitor import Monitor
 
 def make_schedule(config) -> Schedule:
     """The schedule of a configuration; a model without a patch discriminator trains none."""
-    schedule = Schedule(resolution=config.model.resolution, **config.schedule)
+    schedule = Schedule(config.model.resolution, aspect=config.model.aspect, **config.schedule)
     if config.features.name and config.features.patch_discriminator:
         return schedule
     return dataclasses.replace(schedule, patch_kimages=0.0)
