@@ -342,13 +342,13 @@ def test_a_long_image_is_limited_and_a_bad_file_left_out(tmp_path):
 
     for i in range(6):
         (tmp_path / "normal").mkdir(exist_ok=True)
-        Image.fromarray(np.zeros((100, 8), np.uint8)).save(tmp_path / f"normal/{i}.png")
+        Image.fromarray(np.zeros((80, 8), np.uint8)).save(tmp_path / f"normal/{i}.png")
     (tmp_path / "normal/bad.png").write_bytes(b"no image")
     config = config_of(tmp_path)
     dataset, _, store = build.load_data(config)
     assert store.shape == (64, 8) and config.model.aspect == 1 / 8
     (line,) = aspect.told(config, dataset)
-    assert line == "images are 8 x 100 (width x height): the model sees 8 x 64 (at most 8 to 1)"
+    assert line == "images are 8 x 80 (width x height): the model sees 8 x 64 (at most 8 to 1)"
 
 
 @pytest.fixture(scope="module")
@@ -434,6 +434,11 @@ def with_features(data, tmp_path_factory):
     return folder, metrics
 
 
+def hot_middle(anomaly_map) -> np.ndarray:
+    """(row, column) in the middle of the pixels that reach half the highest value."""
+    return np.argwhere(anomaly_map > anomaly_map.max() / 2).mean(axis=0)
+
+
 def test_a_defect_is_found_where_it_is(with_features, data):
     folder, metrics = with_features
     detector = Detector.load(folder)
@@ -443,15 +448,12 @@ def test_a_defect_is_found_where_it_is(with_features, data):
     found = detector(images)
     assert found.maps.shape == (8, 40, 100)
     for i, anomaly_map in enumerate(found.maps):
-        peak = np.array(np.unravel_index(anomaly_map.argmax(), anomaly_map.shape))
-        middle = np.array(wide.corner(i)) + wide.DEFECT / 2
-        assert np.abs(peak - middle).max() < 10, (i, peak, middle)
+        assert np.abs(hot_middle(anomaly_map) - wide.corner(i) - wide.DEFECT / 2).max() < 5, i
     # An image of another size with the same picture: the map has its size, the defect its place.
     large = np.asarray(Image.fromarray(images[3, ..., 0]).resize((200, 80)))
     anomaly_map = detector(large[None, ..., None]).maps[0]
-    peak = np.array(np.unravel_index(anomaly_map.argmax(), anomaly_map.shape))
     assert anomaly_map.shape == (80, 200)
-    assert np.abs(peak / 2 - np.array(wide.corner(3)) - wide.DEFECT / 2).max() < 10
+    assert np.abs(hot_middle(anomaly_map) / 2 - wide.corner(3) - wide.DEFECT / 2).max() < 5
 
 
 # ONNX and JAX.
@@ -474,4 +476,4 @@ def test_jax_computes_the_same(tmp_path):
     with np.load(tmp_path / "found.npz") as found:
         assert set(found.files) == set(expected)
         for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4, err_msg=name)

@@ -13,14 +13,17 @@ from helpers.trained import tiny_model
 def computed() -> dict[str, np.ndarray]:
     """name -> array, of a training step and of a detector without the search."""
     from semi_anogan.backend import Trainer, make_strategy
+    from semi_anogan.config import AUGMENTATIONS
+    from semi_anogan.networks.augmentation import augment
     from semi_anogan.scoring.detector import Detector
 
     model = tiny_model(aspect=2.5)
     rng = np.random.default_rng(0)
     for variable in model.variables:  # the same under each backend
-        if variable.dtype == "float32" and variable.ndim:
+        if variable.dtype == "float32" and variable.ndim > 1:
             variable.assign(rng.standard_normal(variable.shape).astype(np.float32))
-    model.compile(augment="color,translation,cutout")
+    # What is cut out is 0, where rounding decides the slope of a leaky ReLU.
+    model.compile(augment="color")
     masks = np.zeros((6, 8, 20, 1), np.float32)
     masks[:, 2:5, 13:18] = 1
     batch = {
@@ -38,6 +41,8 @@ def computed() -> dict[str, np.ndarray]:
         "components": np.stack([m.components for m in measured]),
         "layers": np.stack([m.layers for m in measured]),
     }
+    moved = augment(batch["images"], batch["augment"], AUGMENTATIONS, masks)
+    found |= {f"augmented/{i}": np.asarray(value) for i, value in enumerate(moved)}
     trainer = Trainer(model, make_strategy("one_device")[0])
     return found | {f"loss/{name}": np.asarray(value) for name, value in trainer(batch).items()}
 
