@@ -46,8 +46,8 @@ def exported(detector, batch: int | None) -> dict[str, Function]:
       that the search compares beside the pixels, where there is any. Latents are those before their bound.
     search_step: images, features, latents, moment, velocity [N, L], step [1] -> new_latents, new_moment,
       new_velocity, loss [N].
-    score: images, latents -> components [N, K], score [N], anomaly_map [N, R, R], raw_map (before its
-      smoothing), reconstruction [N, R, R, C].
+    score: images, latents -> components [N, K], score [N], anomaly_map [N, h, w], raw_map (before its
+      smoothing), reconstruction [N, h, w, C].
 
     Where no component needs the search there is only score, of images.
     """
@@ -103,7 +103,6 @@ def _search_step(detector, batch: int | None, feature_shapes: list[tuple]) -> Fu
 
 def _score(detector, batch: int | None) -> Function:
     picture, length = _picture(detector), detector.search.generator.latent_size
-    resolution, channels = detector.resolution, detector.channels
     judged = _judged(detector)
 
     def score(images, latents):
@@ -111,7 +110,7 @@ def _score(detector, batch: int | None) -> Function:
         components, layers, reconstruction, _ = detector.graph.score(images, latents)
         return {**judged(components, layers), "reconstruction": reconstruction}
 
-    outputs = {**_scores_and_maps(detector), "reconstruction": (resolution, resolution, channels)}
+    outputs = {**_scores_and_maps(detector), "reconstruction": (*detector.shape, detector.channels)}
     return Function("score", score, {"images": picture, "latents": (length,)}, outputs)
 
 
@@ -141,16 +140,15 @@ def _judged(detector) -> Callable:
 
 
 def _picture(detector) -> tuple[int, int, int]:
-    return detector.image_size, detector.image_size, detector.channels
+    return *detector.image_shape, detector.channels
 
 
 def _scores_and_maps(detector) -> dict[str, tuple]:
-    side = detector.resolution
     return {
         "components": (len(detector.names),),
         "score": (),
-        "anomaly_map": (side, side),
-        "raw_map": (side, side),
+        "anomaly_map": detector.shape,
+        "raw_map": detector.shape,
     }
 
 
@@ -164,7 +162,7 @@ def _features_of_zeros(detector) -> list:
 
 
 def detect(detector):
-    """images [N, S, S, C] -> score, label (0 or 1), anomaly_map; the search is inside, batch by batch."""
+    """images [N, H, W, C] -> score, label (0 or 1), anomaly_map; the search is inside, batch by batch."""
     shape = (None, *_picture(detector))
 
     def call(images):

@@ -12,7 +12,7 @@ COUNT = 32
 
 
 def representative(detector, config, path: str | None) -> np.ndarray:
-    """[M, S, S, C] as the detector's model takes them, M at most COUNT.
+    """[M, H, W, C] as the detector's model takes them, M at most COUNT.
 
     path: their files, taken evenly; None for normal training images of the run's configuration.
 

@@ -38,7 +38,7 @@ TOLERANCES = {
 
 
 def reference(detector, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Inputs and what the Keras model makes of them, by "function/in|out/name", for images [M, S, S, C]."""
+    """Inputs and what the Keras model makes of them, by "function/in|out/name", for images [M, H, W, C]."""
     from semi_anogan.backend import compile_function
     from semi_anogan.export.functions import exported
 

@@ -28,7 +28,7 @@ def export(detector, config: dict, images: np.ndarray, output, formats, batches,
     Args:
       detector: with batch_size = the smallest of `batches`.
       config: of its run, as a dict.
-      images: [M, S, S, C] as the model takes them, for the parity check and the 8-bit ranges.
+      images: [M, H, W, C] as the model takes them, for the parity check and the 8-bit ranges.
       output: folder; where there is one it must be empty or a bundle, which is replaced.
       formats, batches, precisions: among FORMATS; sizes; among PRECISIONS.
 
@@ -103,8 +103,8 @@ def description(detector, config: dict) -> dict:
         "package_version": semi_anogan.__version__,
         "components": list(detector.names),
         "images": {
-            "image_size": detector.image_size,
-            "resolution": detector.resolution,
+            "image_shape": list(detector.image_shape),
+            "shape": list(detector.shape),
             "channels": detector.channels,
             "colour": "grey, ITU-R BT.601 luma of colour images" if grey else "RGB, grey images repeated",
             "dtype": "float32",

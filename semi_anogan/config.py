@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from semi_anogan.errors import ConfigError
+from semi_anogan.image_shape import MOST
 
 AUGMENTATIONS = ("color", "translation", "cutout")
 DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker")
@@ -96,7 +97,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "masks": Key(True, "where there are masks, only abnormal pixels are treated as generated"),
         "flips": Key(
             "",
-            'at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle; also "hv"',
+            'at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle, or '
+            'by half a turn where images are not square; also "hv"',
             'made of the letters "h", "v" and "r"',
             lambda value: not set(value) - set("hvr"),
         ),
@@ -108,9 +110,15 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "model": {
         "resolution": Key(
             64,
-            "side of the generator's images",
+            "short side of the generator's images",
             "a power of two from 8 to 1024",
             lambda value: value in [2**k for k in range(3, 11)],
+        ),
+        "aspect": _optional(
+            float,
+            "width / height of the images; None: the median of the normal training images, 1 of tiles",
+            f"above 0, from 1/{MOST} to {MOST}",
+            lambda value: 1 / MOST <= value <= MOST,
         ),
         "channels": Key(1, "1 grey, 3 RGB", "1 (grey) or 3 (RGB)", lambda value: value in (1, 3)),
         "latent_channels": Key(
@@ -128,7 +136,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "features": {
         "name": Key("efficientnet_lite0", 'embedded; or a model of keras.applications; "" for none'),
         "weights": _optional(str, "file of the weights of a keras.applications model"),
-        "resolution": Key(128, "side of the images it sees; model.resolution times a power of two"),
+        "resolution": Key(128, "short side of the images it sees; model.resolution times a power of two"),
         "patch_discriminator": Key(True, "a discriminator of patches on the features"),
         "trainable_blocks": _optional(
             int,

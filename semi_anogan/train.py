@@ -35,7 +35,7 @@ def run(config, folder):
     from semi_anogan import evaluate
     from semi_anogan.backend import worker_index
     from semi_anogan.data.check_files import read_all
-    from semi_anogan.runs import build
+    from semi_anogan.runs import aspect, build
     from semi_anogan.runs import folder as run_folder
     from semi_anogan.runs.check_config import check
     from semi_anogan.training.fit_detector import fit_detector
@@ -53,6 +53,8 @@ def run(config, folder):
             for change in run_folder.claim(folder, config):
                 print(f"{folder}: {change}")
         _tell(config, dataset, splits)
+        for line in aspect.told(config, dataset):
+            print(line)
         training = Training(config, folder, splits, store)
         if first and dataset.from_files and not training.progress["step"]:
             read_all(dataset, splits.training + splits.test)

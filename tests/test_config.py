@@ -146,7 +146,8 @@ def test_the_sections_of_the_model_leave_no_setting_out():
     assert names(SemiAnoGAN.compile) - set(SECTIONS["objective"]) == {"self", "optimizer", "kwargs"}
     assert {field.name for field in dataclasses.fields(FeatureSettings)} == set(SECTIONS["features"])
     assert {field.name for field in dataclasses.fields(Schedule)} - set(SECTIONS["schedule"]) == {
-        "resolution"
+        "resolution",
+        "aspect",
     }
     assert names(SemiAnoGAN) - set(SECTIONS["model"]) == {"features", "encoder", "seed", "kwargs"}
 

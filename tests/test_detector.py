@@ -175,7 +175,7 @@ def test_tiled_map_of_a_periodic_image_is_periodic(smoke_run):
     (single,) = detector.measure([image[:16, :16]])
     ramp = np.minimum(np.arange(16) + 1, 16 - np.arange(16))
     total, weights = np.zeros_like(layers), np.zeros((40, 40, 1))
-    for top, left in corners(40, 40, 16):
+    for top, left in corners(40, 40, (16, 16)):
         weight = np.outer(ramp, ramp)[..., None]
         total[top : top + 16, left : left + 16] += weight * single.layers
         weights[top : top + 16, left : left + 16] += weight

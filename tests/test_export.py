@@ -67,7 +67,7 @@ def test_bundle_says_how_it_is_used(bundle_folder, smoke_detector):
     assert values["threshold"] == smoke_detector.threshold and values["components"] == list(
         smoke_detector.names
     )
-    assert values["images"]["range"] == [-1, 1] and values["images"]["image_size"] == 16
+    assert values["images"]["range"] == [-1, 1] and values["images"]["image_shape"] == [16, 16]
     assert values["search"]["iterations"] == 10 and values["search"]["beta_2"] == 0.999
     assert values["config"]["model"]["resolution"] == 16
     assert {f["path"] for f in values["files"]} == {

@@ -55,9 +55,9 @@ def test_map_layers_by_hand():
 
 def test_to_size_halves_larger_maps():
     layer = tensor(np.arange(16), 1, 4, 4, 1)
-    np.testing.assert_array_equal(numpy(maps.to_size(layer, 4)), numpy(layer))
-    np.testing.assert_allclose(numpy(maps.to_size(layer, 2))[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
-    np.testing.assert_allclose(numpy(maps.to_size(layer, 1)), [[[[7.5]]]])
+    np.testing.assert_array_equal(numpy(maps.to_size(layer, (4, 4))), numpy(layer))
+    np.testing.assert_allclose(numpy(maps.to_size(layer, (2, 2)))[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_allclose(numpy(maps.to_size(layer, (1, 1))), [[[[7.5]]]])
 
 
 def test_to_size_interpolates_between_the_centres_of_smaller_ones():
@@ -65,9 +65,9 @@ def test_to_size_interpolates_between_the_centres_of_smaller_ones():
     its way.
     """
     layer = tensor([0.0, 8.0, 0.0, 8.0], 1, 2, 2, 1)
-    np.testing.assert_allclose(numpy(maps.to_size(layer, 4))[0, ..., 0], [[0, 2, 6, 8]] * 4, atol=1e-5)
+    np.testing.assert_allclose(numpy(maps.to_size(layer, (4, 4)))[0, ..., 0], [[0, 2, 6, 8]] * 4, atol=1e-5)
     np.testing.assert_allclose(
-        numpy(maps.to_size(tensor([3.0], 1, 1, 1, 1), 8)), np.full((1, 8, 8, 1), 3.0), rtol=1e-6
+        numpy(maps.to_size(tensor([3.0], 1, 1, 1, 1), (8, 8))), np.full((1, 8, 8, 1), 3.0), rtol=1e-6
     )
 
 

@@ -33,13 +33,13 @@ def test_an_image_smaller_than_a_tile_is_an_error():
 
 
 def test_corners_row_by_row():
-    assert tiles.corners(8, 12, 8) == [(0, 0), (0, 4)]
-    assert tiles.corners(12, 12, 8) == [(0, 0), (0, 4), (4, 0), (4, 4)]
+    assert tiles.corners(8, 12, (8, 8)) == [(0, 0), (0, 4)]
+    assert tiles.corners(12, 12, (8, 8)) == [(0, 0), (0, 4), (4, 0), (4, 4)]
 
 
 def test_cut_by_hand():
     image = np.arange(6 * 4).reshape(6, 4, 1)
-    parts = tiles.cut(image, 4)
+    parts = tiles.cut(image, (4, 4))
     assert parts.shape == (2, 4, 4, 1)
     np.testing.assert_array_equal(parts[:, 0, 0, 0], [0, 8])
     np.testing.assert_array_equal(parts[1], image[2:6])
@@ -49,19 +49,19 @@ def test_cut_by_hand():
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.7])
 def test_stitch_undoes_cut_exactly(shape, overlap):
     image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    np.testing.assert_array_equal(tiles.stitch(tiles.cut(image, 8, overlap), *shape[:2], overlap), image)
+    np.testing.assert_array_equal(tiles.stitch(tiles.cut(image, (8, 8), overlap), *shape[:2], overlap), image)
 
 
 def test_stitch_of_maps_without_channels():
     ramp = np.add.outer(3.0 * np.arange(20), 0.25 * np.arange(27)).astype(np.float32)
-    parts = tiles.cut(ramp[..., None], 8)[..., 0]
+    parts = tiles.cut(ramp[..., None], (8, 8))[..., 0]
     stitched = tiles.stitch(parts, 20, 27)
     assert stitched.dtype == np.float32
     np.testing.assert_array_equal(stitched, ramp)
 
 
 def test_constant_stays_constant():
-    parts = np.full((len(tiles.corners(40, 29, 16)), 16, 16), 0.1, np.float32)
+    parts = np.full((len(tiles.corners(40, 29, (16, 16))), 16, 16), 0.1, np.float32)
     np.testing.assert_array_equal(tiles.stitch(parts, 40, 29), np.full((40, 29), 0.1, np.float32))
 
 
@@ -75,7 +75,7 @@ def test_tiles_that_disagree_blend_linearly():
 
 def test_no_seam_between_tiles_of_different_levels():
     """With 64 pixel tiles that differ by 1, no step between neighbouring pixels is larger than the ramp's."""
-    levels = np.random.default_rng(0).integers(0, 2, len(tiles.corners(160, 160, 64)))
+    levels = np.random.default_rng(0).integers(0, 2, len(tiles.corners(160, 160, (64, 64))))
     parts = np.ones((64, 64), np.float32) * levels[:, None, None]
     stitched = tiles.stitch(parts.astype(np.float32), 160, 160)
     assert stitched.min() >= 0 and stitched.max() <= 1 and np.ptp(stitched) > 0.9

@@ -62,7 +62,7 @@ class EdgeDetector(BaseDetector):
             batch = max(self.bundle.batches(engine, precision), default=1)
         if budget_ms is not None and budget_ms <= 0:
             raise BundleError(f"budget_ms must be above 0, got {budget_ms!r}")
-        preparation = Preparation(**{key: values["images"][key] for key in Preparation.__annotations__})
+        preparation = Preparation.of_bundle(values["images"])
         calibration = Calibration.from_dict(values["calibration"])
         super().__init__(preparation, batch, values["map"]["sigma_px"], calibration)
         self.budget_ms = budget_ms
@@ -80,7 +80,7 @@ class EdgeDetector(BaseDetector):
     def _warm_up(self):
         """So that the first images do not pay for what engines do once, and the time of a step is known."""
         budget, self.budget_ms = self.budget_ms, None
-        images = np.zeros((self.batch_size, self.image_size, self.image_size, self.channels), np.float32)
+        images = np.zeros((self.batch_size, *self.image_shape, self.channels), np.float32)
         for _ in range(2):
             self._measure_batch(images)
         self.budget_ms = budget
@@ -96,7 +96,7 @@ class EdgeDetector(BaseDetector):
         return layers[..., 0]  # the exported graph has combined them
 
     def _measure_batch(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Components [B, K], the map before its smoothing [B, R, R, 1] and, with search, reconstructions."""
+        """Components [B, K], the map before its smoothing [B, h, w, 1] and, with search, reconstructions."""
         begun, inputs = time.perf_counter(), {"images": images}
         self._steps = np.zeros(len(images), np.int64)
         if self.search is not None:

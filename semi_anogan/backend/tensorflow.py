@@ -65,7 +65,10 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a model with `losses`, `generating_variables`, `discriminating_variables`, `update_averages`."""
+    """`train_step` of a model with `losses` and `update_averages`.
+
+    Its `generating_variables` are the first of the trainable ones, `discriminating_variables` the others.
+    """
 
     def train_step(self, data):
         batch = self.unpack(data)

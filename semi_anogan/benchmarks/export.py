@@ -8,6 +8,7 @@ import numpy as np
 from semi_anogan.benchmarks.results import machine, table
 from semi_anogan.benchmarks.speed import best
 from semi_anogan.errors import RunError
+from semi_anogan.image_shape import in_words
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
@@ -43,8 +44,8 @@ def run(bundle_folder, workdir) -> str:
     iterations = f"at most {search['iterations']} iterations of search" if search else "no search"
     size = bundle.values["images"]
     return (
-        f"Machine: {machine()}{_versions()}. Model of {size['resolution']} x {size['resolution']}, "
-        f"images taken at {size['image_size']} x {size['image_size']}, {iterations}; "
+        f"Machine: {machine()}{_versions()}. Model of {in_words(size['shape'])}, "
+        f"images taken at {in_words(size['image_shape'])}, {iterations}; "
         f"the shortest of several timings.\n\n{table(header, rows)}"
     )
 

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from semi_anogan.benchmarks.results import machine, table
+from semi_anogan.image_shape import in_words
 from semi_anogan.runs import build
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.training.loop import compiled_model, make_schedule
@@ -21,8 +22,8 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     build.resolve(config, config.data.abnormal_count or KNOWN)
     model = compiled_model(config)
     stage = make_schedule(config).stage(make_schedule(config).total_images - 1)
-    side, channels, batch_size = config.model.resolution, config.model.channels, stage.batch_size
-    batch = _random_batch(rng, config, batch_size, model.latent_size)
+    channels, batch_size = config.model.channels, stage.batch_size
+    batch = _random_batch(rng, config, model, batch_size)
     trainer = Trainer(model, make_strategy("auto")[0])
     train_seconds = best(lambda: float(trainer(batch)["penalty"]), train_steps)
     trainer.sync()
@@ -30,8 +31,7 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     others = len(batch["labels"]) - batch_size  # known and synthetic
     sizes = f"batch {batch_size} normal + {others} abnormal"
     peak = matrix_peak()
-    shape = (config.score.batch_size, *[build.image_size(config)] * 2, channels)
-    images = rng.uniform(-1, 1, shape).astype(np.float32)
+    images = rng.uniform(-1, 1, (config.score.batch_size, *model.image_shape, channels)).astype(np.float32)
     flops, seconds = search_step(config, model, images)
     speeds = [[count, search_speed(config, model, images, count)] for count in iterations]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -45,7 +45,7 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     ]
     filters = f"{config.model.filters_base} / {config.model.filters_cap}"
     return (
-        f"Machine: {machine()}. Model: {side} x {side}, {channels} channel(s), filters {filters}, "
+        f"Machine: {machine()}. Model: {in_words(model.shape)}, {channels} channel(s), filters {filters}, "
         f"latents {' x '.join(map(str, model.latent_shape))}.\n\n"
         f"{table(['measurement', 'value'], figures)}\n"
         f"{table(['search iterations (no early stop)', 'images/s'], speeds)}"
@@ -101,7 +101,7 @@ def large_step(resolution: int = 1024) -> str:
     build.resolve(config, 0)
     rng, model = np.random.default_rng(0), compiled_model(config)
     trainer = Trainer(model, make_strategy("auto")[0])
-    batch = _random_batch(rng, config, 1)
+    batch = _random_batch(rng, config, model, 1)
     detector = Detector.of_config(config, model, search={"iterations": 1, "patience": 0})
     rows = []
     for what, act in (
@@ -116,17 +116,17 @@ def large_step(resolution: int = 1024) -> str:
     return table([f"{resolution} x {resolution}, batch 1", "seconds", "peak memory so far, GiB"], rows)
 
 
-def _random_batch(rng, config, batch_size: int, latent_size: int) -> dict[str, np.ndarray]:
+def _random_batch(rng, config, model, batch_size: int) -> dict[str, np.ndarray]:
     """A batch of noise with as many normal, known and synthetic images as a training has."""
-    side, channels, objective = build.image_size(config), config.model.channels, config.objective
+    channels, objective = config.model.channels, config.objective
     counts = [batch_size, max(1, round(batch_size * config.batches.abnormal_share))]
     counts.append(
         max(1, round(batch_size * config.batches.synthetic_share)) if objective.synthetic_weight else 0
     )
     return {
-        "images": rng.uniform(-1, 1, (sum(counts), side, side, channels)).astype(np.float32),
+        "images": rng.uniform(-1, 1, (sum(counts), *model.image_shape, channels)).astype(np.float32),
         "labels": np.repeat(np.float32([0, 1, 2]), counts),
-        "latents": rng.uniform(-1, 1, (batch_size, latent_size)).astype(np.float32),
+        "latents": rng.uniform(-1, 1, (batch_size, model.latent_size)).astype(np.float32),
         "mix": rng.random((batch_size, 1, 1, 1), dtype=np.float32),
     }
 

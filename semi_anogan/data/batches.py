@@ -6,6 +6,7 @@ from semi_anogan.config import check_ranges, default
 from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.synthetic import TRAINING_KINDS, synthesise
+from semi_anogan.image_shape import enlarged, shape_of
 
 
 class ImageStore:
@@ -13,11 +14,15 @@ class ImageStore:
 
     Args:
       dataset: where the images come from.
-      resolution: side of the generator's images.
-      tile: keep images at their own size (at least `resolution` on each side), to be cut into crops; else
-        resize.
+      resolution: short side of the generator's images.
+      tile: keep images at their own size (at least that of a crop), to be cut into crops; else resize.
       cache_megabytes: most memory for decoded images; what does not fit is read again each time.
-      image_size: side of the images that the model takes, `resolution` or more; crops are enlarged to it.
+      image_size: short side of the images that the model takes, `resolution` or more; crops are enlarged to
+        it.
+      aspect: width / height of the images; None is 1.
+
+    Attributes:
+      shape, image_shape: (height, width) of the generator's images, which crops have, and of the model's.
     """
 
     def __init__(
@@ -27,26 +32,23 @@ class ImageStore:
         tile: bool = False,
         cache_megabytes: int = 2048,
         image_size: int | None = None,
+        aspect: float | None = None,
     ):
         self.dataset = dataset
-        self.resolution = resolution
-        self.image_size = image_size or resolution
+        self.shape = shape_of(resolution, aspect or 1.0)
+        self.image_shape = enlarged(self.shape, image_size or resolution)
         self.tile = tile
         self._left = cache_megabytes * 2**20
         self._images: dict[Example, np.ndarray] = {}
         self._masks: dict[Example, np.ndarray | None] = {}
 
     def image(self, example: Example) -> np.ndarray:
-        """float32 [H, W, C] in [-1, 1]; [image_size, image_size, C] unless tiled."""
+        """float32 [H, W, C] in [-1, 1]; [*image_shape, C] unless tiled."""
         if example in self._images:
             return self._images[example]
         image = self.dataset.read_image(example)
-        height, width = image.shape[:2]
-        if self.tile:
-            height, width = max(height, self.resolution), max(width, self.resolution)
-        else:
-            height = width = self.image_size
-        image = image_io.resize(image, height, width)
+        shape = np.maximum(image.shape[:2], self.shape).tolist() if self.tile else self.image_shape
+        image = image_io.resize(image, *shape)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._images[example] = image
@@ -72,9 +74,9 @@ class Batches:
       normal, abnormal: the training examples; abnormal may be empty.
       latent_size: of the latents that come with each batch.
       abnormal_share: known abnormal images per normal one in a batch.
-      flips: mirror or turn images at random: "h" left-right, "v" top-bottom, "r" by right angles, in any
-        combination; "" never.
-      shift_px: move images at random by up to this many pixels of `store.resolution` each way; the border is
+      flips: mirror or turn images at random: "h" left-right, "v" top-bottom, "r" by a right angle, in any
+        combination; "" never. An image that is not square would no longer fit, so "r" turns it by two.
+      shift_px: move images at random by up to this many pixels of `store.shape` each way; the border is
         repeated.
       seed: of order, crops, flips and latents.
       synthetic_share: synthetic abnormal images (data/synthetic.py) per normal one.
@@ -155,35 +157,36 @@ class Batches:
         return batch
 
     def _augment(self, example: Example, rng) -> tuple[np.ndarray, np.ndarray]:
-        """(image [S, S, C], mask [S, S]) of an example; the mask is all True where the data has none."""
-        image, side = self.store.image(example), self.store.image_size
+        """(image [H, W, C], mask [H, W]) of an example; the mask is all True where the data has none."""
+        image, shape = self.store.image(example), self.store.image_shape
         mask = self.store.mask(example) if example.abnormal and (self.masks or self.store.tile) else None
         if self.store.tile:
             corner = self._corner(image, mask, rng)
-            image = image_io.resize(_window(image, corner, self.store.resolution), side, side)
+            image = image_io.resize(_window(image, corner, self.store.shape), *shape)
             if mask is not None:
-                mask = _window(mask, corner, self.store.resolution)
-                mask = image_io.resize_map(mask.astype(np.float32), side, side) > 0
+                mask = _window(mask, corner, self.store.shape)
+                mask = image_io.resize_map(mask.astype(np.float32), *shape) > 0
         if mask is None or not mask.any():
-            mask = np.ones((side, side), bool)
+            mask = np.ones(shape, bool)
         if self.shift_px:
             image, mask = self._shift(image, mask, rng)
         for axis, name in enumerate("vh"):
             if name in self.flips and rng.random() < 0.5:
                 image, mask = np.flip(image, axis), np.flip(mask, axis)
         if "r" in self.flips and rng.random() < 0.5:
-            image, mask = np.rot90(image), np.rot90(mask)
+            turns = 1 if shape[0] == shape[1] else 2
+            image, mask = np.rot90(image, turns), np.rot90(mask, turns)
         return image, mask
 
     def _shift(self, image: np.ndarray, mask: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
         """Moves both at random, unless that would move the defect out of the image."""
-        side = self.store.image_size
-        reach = self.shift_px * side // self.store.resolution
+        shape = self.store.image_shape
+        reach = self.shift_px * shape[0] // self.store.shape[0]
         corner = rng.integers(0, 2 * reach + 1, size=2)
-        moved = _window(np.pad(mask, reach, mode="edge"), corner, side)
+        moved = _window(np.pad(mask, reach, mode="edge"), corner, shape)
         if not moved.any():
             return image, mask
-        return _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, side), moved
+        return _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, shape), moved
 
     def _synthetic(self, rng) -> tuple[np.ndarray, np.ndarray]:
         """(image, mask) as from `_augment`, of a normal image with synthetic defects drawn in."""
@@ -192,20 +195,20 @@ class Batches:
 
     def _corner(self, image: np.ndarray, mask: np.ndarray | None, rng) -> np.ndarray:
         """(top, left) of a random crop; around an abnormal pixel where there is a mask."""
-        side = self.store.resolution
-        room = np.array(image.shape[:2]) - side
+        shape = np.array(self.store.shape)
+        room = np.array(image.shape[:2]) - shape
         low, high = np.zeros(2, int), room
         if mask is not None and mask.any():
             pixels = np.argwhere(mask)
             pixel = pixels[rng.integers(len(pixels))]
-            low, high = np.clip(pixel - side + 1, 0, room), np.clip(pixel, 0, room)
+            low, high = np.clip(pixel - shape + 1, 0, room), np.clip(pixel, 0, room)
         return rng.integers(low, high + 1)
 
 
-def _window(image: np.ndarray, corner, side: int) -> np.ndarray:
-    """The square of `side` pixels whose first pixel is `corner`, (top, left)."""
-    top, left = corner
-    return image[top : top + side, left : left + side]
+def _window(image: np.ndarray, corner, shape: tuple[int, int]) -> np.ndarray:
+    """The rectangle of a shape, (height, width), whose first pixel is `corner`, (top, left)."""
+    (top, left), (height, width) = corner, shape
+    return image[top : top + height, left : left + width]
 
 
 def _draw(examples: list[Example], position: int, count: int, seed: list[int]) -> list[Example]:

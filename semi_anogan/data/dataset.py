@@ -49,6 +49,8 @@ class Dataset:
         for it.
       in_colour: Example -> whether its file shows colour, whatever read_image makes of it; False where that
         is not known.
+      image_size: Example -> (height, width) of what read_image returns, or None where reading it is the only
+        way to know.
       from_files: whether each example has a file of its own, which may be damaged.
       labels, labels_file: what a person said of training images, by path, and in which file; "" without.
     """
@@ -58,9 +60,16 @@ class Dataset:
     read_image: Callable[[Example], np.ndarray]
     read_mask: Callable[[Example], np.ndarray | None] = lambda example: None
     in_colour: Callable[[Example], bool] = lambda example: False
+    image_size: Callable[[Example], tuple[int, int]] | None = None
     from_files: bool = False
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels_file: str = ""
+
+    def size_of(self, example: Example) -> tuple[int, int]:
+        """(height, width) of an example's image."""
+        if self.image_size is not None:
+            return self.image_size(example)
+        return self.read_image(example).shape[:2]
 
     def select(self, split: str, label: str | None = None) -> list[Example]:
         """The examples of one split, optionally of one label, in order."""

@@ -10,12 +10,21 @@ from keras import ops
 
 from semi_anogan.networks.feature_generator import conv, width
 from semi_anogan.networks.gan import Generator
-from semi_anogan.networks.layers import PACKAGE, EqualizedConv, EqualizedDense, downscale, leaky_relu, pixel_norm
+from semi_anogan.networks.layers import (
+    PACKAGE,
+    EqualizedConv,
+    EqualizedDense,
+    downscale,
+    leaky_relu,
+    pixel_norm,
+)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FeatureEncoder(keras.Model):
-    """Standardised pretrained features, list of [N, h, w, C], finest first -> latents before the bound [N, L].
+    """Standardised pretrained features, list of [N, h, w, C], finest first -> latents before the bound.
+
+    The latents are [N, L].
 
     Args: latent_shape, shapes: as in FeatureGenerator.
     """
@@ -68,7 +77,7 @@ class FeatureEncoder(keras.Model):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ImageEncoder(keras.Model):
-    """Images [N, resolution, resolution, channels] -> latents before the bound [N, L].
+    """Images [N, *shape, channels] -> latents before the bound [N, L].
 
     For models without pretrained features.
 
@@ -87,13 +96,14 @@ class ImageEncoder(keras.Model):
         ]
         inputs = filters(2 * like.first)
         self.last_conv = EqualizedConv(inputs, filters(like.first), name="last_conv")
-        self.on_grid = self.latent_shape[0] == like.first
+        self.on_grid = like.on_grid and like.first == min(self.latent_shape[:2])
         if self.on_grid:
             size = self.latent_shape[2]
             self.to_latents = EqualizedConv(filters(like.first), size, size=1, gain=1.0, name="to_latents")
         else:
             size = like.latent_size
-            self.last_dense = EqualizedDense(like.first**2 * filters(like.first), 2 * size, name="dense")
+            places = math.prod(like.base) * (like.first // 4) ** 2
+            self.last_dense = EqualizedDense(places * filters(like.first), 2 * size, name="dense")
             self.to_latents = EqualizedDense(2 * size, size, gain=1.0, name="to_latents")
 
     def build(self, input_shape=None):

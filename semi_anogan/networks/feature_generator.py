@@ -54,7 +54,7 @@ class Standardization(keras.layers.Layer):
         self.built = True
 
     def call(self, features, statistics=None):
-        """List of [N, h, w, C] -> the same standardised; statistics: as `moved` gives, or None: those kept."""
+        """List of [N, h, w, C] -> the same standardised; statistics: of `moved`, or None: those kept."""
         means, squares, _ = statistics or (self.means, self.squares, None)
         return [
             (f - m) * ops.power(ops.maximum(s - ops.square(m), 0.0) + 1e-6, -0.5)

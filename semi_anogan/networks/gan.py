@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from semi_anogan.config import check_ranges, default
+from semi_anogan.image_shape import shape_of
 from semi_anogan.networks.layers import (
     PACKAGE,
     EqualizedConv,
@@ -52,15 +53,19 @@ class _GrowingNetwork(keras.Model):
         channels=default("model.channels"),
         filters_base=default("model.filters_base"),
         filters_cap=default("model.filters_cap"),
+        aspect=default("model.aspect"),
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_ranges("model", channels=channels)
+        check_ranges("model", channels=channels, aspect=aspect)
         self.resolutions = resolutions_up_to(resolution)
         self.resolution = resolution
         self.channels = channels
         self.filters_base = filters_base
         self.filters_cap = filters_cap
+        self.aspect = 1.0 if aspect is None else aspect
+        self.shape = shape_of(resolution, self.aspect)
+        self.base = tuple(4 * side // resolution for side in self.shape)  # height and width at 4 x 4
 
     def filters(self, resolution: int) -> int:
         """Channels of the feature maps at a resolution: base / resolution, from MIN_FILTERS to the cap."""
@@ -72,7 +77,7 @@ class _GrowingNetwork(keras.Model):
         self.built = True
 
     def get_config(self):
-        names = ("resolution", "channels", "filters_base", "filters_cap")
+        names = ("resolution", "channels", "filters_base", "filters_cap", "aspect")
         return {
             **{name: getattr(self, name) for name in names},
             "name": self.name,
@@ -82,13 +87,17 @@ class _GrowingNetwork(keras.Model):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Generator(_GrowingNetwork):
-    """Latents [N, L] in [-1, 1] -> images [N, resolution, resolution, channels], about [-1, 1].
+    """Latents [N, L] in [-1, 1] -> images [N, *shape, channels], about [-1, 1].
 
     Args:
-      resolution: side of the largest images, a power of two from 4 to 1024.
+      resolution: short side of the largest images, a power of two from 4 to 1024.
       channels: 1 (grey) or 3 (RGB).
       latent_shape: (h, w, c) of the grid that the latents are, L = h w c; L is `latent_size`.
       filters_base, filters_cap: feature channels at resolution r are min(filters_base / r, filters_cap).
+      aspect: width / height of the images, from 1/8 to 8; None is 1. It is rounded (image_shape.shape_of).
+
+    Attributes:
+      shape: (height, width) of the largest images; those of a stage have its resolution as their short side.
 
     The first block draws 4 x 4 from the whole grid where that is smaller than 4 x 4. Else each place of the
     grid is a place of the first feature map, so that the latents of a place draw what is there.
@@ -99,13 +108,15 @@ class Generator(_GrowingNetwork):
         super().__init__(**kwargs)
         self.latent_shape = tuple(latent_shape)
         self.latent_size = math.prod(self.latent_shape)
-        # of the grid: the first feature map has its size, if it can
-        self.first = min(max(4, self.latent_shape[0]), self.resolution)
+        cells = min(self.latent_shape[:2])
+        self.first = min(max(4, cells), self.resolution)
         first = self.filters(self.first)
-        if self.latent_shape[0] < 4:
-            self.enter = EqualizedDense(self.latent_size, 16 * first, gain=2**0.5 / 4, name="enter")
-        else:
+        self.on_grid = cells >= 4
+        if self.on_grid:
             self.enter = EqualizedConv(self.latent_shape[2], first, name="enter")
+        else:
+            places = math.prod(self.base)
+            self.enter = EqualizedDense(self.latent_size, places * first, gain=2**0.5 / 4, name="enter")
         self.resolutions = [r for r in self.resolutions if r >= self.first]
         self.narrow, self.convs, self.to_images = [], [], []
         for r in self.resolutions:
@@ -133,9 +144,9 @@ class Generator(_GrowingNetwork):
         return lerp(upscale(self.to_images[stage - 1](previous)), images, fade)
 
     def _entered(self, latents):
-        """The first feature map, before its nonlinearity: [N, L] -> [N, first, first, C]."""
-        if self.latent_shape[0] < 4:
-            return ops.reshape(self.enter(latents), (-1, 4, 4, self.filters(4)))
+        """The first feature map, before its nonlinearity: [N, L] -> [N, h, w, C], its short side `first`."""
+        if not self.on_grid:
+            return ops.reshape(self.enter(latents), (-1, *self.base, self.filters(4)))
         return self.enter(reduced(ops.reshape(latents, (-1, *self.latent_shape)), self.first))
 
     def get_config(self):
@@ -181,7 +192,7 @@ class Discriminator(_GrowingNetwork):
         first = self.filters(4)
         self.minibatch_stddev = MinibatchStddev(name="minibatch_stddev")
         self.last_conv = EqualizedConv(self.filters(8) + 1, first, name="conv_4")
-        self.last_dense = EqualizedDense(16 * first, first, name="dense")
+        self.last_dense = EqualizedDense(math.prod(self.base) * first, first, name="dense")
         self.to_logit = EqualizedDense(first, 1, gain=1.0, name="to_logit")
 
     def call(self, images, resolution: int | None = None, fade=None, weights=None, update=False, where=None):
@@ -205,7 +216,7 @@ class Discriminator(_GrowingNetwork):
                 x = lerp(self._enter(downscale(images), stage - 1), x, fade)
             worst = worst + top
         x = leaky_relu(self.last_conv(self.minibatch_stddev(x, weights=weights, update=update)))
-        x = leaky_relu(self.last_dense(ops.reshape(x, (-1, 16 * self.filters(4)))))
+        x = leaky_relu(self.last_dense(ops.reshape(x, (-1, math.prod(self.base) * self.filters(4)))))
         return ops.reshape(self.to_logit(x), (-1,)) - worst, features, evidence
 
     def _sees_detail(self, resolution: int) -> bool:

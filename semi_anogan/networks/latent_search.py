@@ -1,5 +1,7 @@
 """The latent search: the latents whose generated image is nearest (Schlegl et al. 2017, section 2.2)."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,7 +9,7 @@ from keras import ops
 from semi_anogan.backend import compile_function, input_gradients
 from semi_anogan.config import check_ranges, default
 from semi_anogan.networks import losses
-from semi_anogan.networks.layers import bounded, downscale
+from semi_anogan.networks.layers import bounded, reduced
 
 MOST = 0.999  # of a candidate's latents: 1 is infinitely far before the bound
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
@@ -17,8 +19,8 @@ START_RESOLUTION = 16
 class LatentSearch:
     """Gradient search of the latents whose drawings are nearest, batched, with Adam.
 
-    It minimises (1 - lambda) L_R + lambda L_D + mu L_F over u, z = bounded(u): the residual of the images, the
-    feature matching in the discriminator, and the feature residual of the pretrained features. The latents
+    It minimises (1 - lambda) L_R + lambda L_D + mu L_F over u, z = bounded(u): the residual of the images,
+    the feature matching in the discriminator, and the feature residual of the pretrained features. Latents
     stay in (-1, 1), so that it cannot leave what the generator was trained on.
 
     Each image is searched on its own: its loss, its Adam moments and its early stop depend on no other image.
@@ -112,14 +114,13 @@ class LatentSearch:
 
     def _thumbnails(self) -> np.ndarray:
         """The candidates' images, reduced: [K, h * w * C]."""
-        reduced = compile_function(lambda u: self._reduce(self.generator(bounded(u))), self.generator)
+        small = compile_function(lambda u: self._reduce(self.generator(bounded(u))), self.generator)
         parts = np.array_split(self.candidates, max(1, len(self.candidates) // 64))
-        return np.concatenate([keras.ops.convert_to_numpy(reduced(part)) for part in parts])
+        return np.concatenate([keras.ops.convert_to_numpy(small(part)) for part in parts])
 
     @staticmethod
     def _reduce(images):
-        while images.shape[1] > START_RESOLUTION:
-            images = downscale(images)
+        images = reduced(images, START_RESOLUTION)
         return ops.reshape(images, (-1, int(np.prod(images.shape[1:]))))
 
     def targets(self, images, pretrained=None):
@@ -167,9 +168,7 @@ class LatentSearch:
         latents = bounded(latents)
         reconstructions = self.generator(latents)
         drawn = self.discriminator(reconstructions)[1] if self.feature_weight > 0 else []
-        loss = losses.search_loss(
-            images, reconstructions, targets[: len(drawn)], drawn, self.feature_weight
-        )
+        loss = losses.search_loss(images, reconstructions, targets[: len(drawn)], drawn, self.feature_weight)
         if self.feature_generator is not None and self.pretrained_weight > 0:
             features = self.feature_generator(latents)
             maps = losses.feature_residual_maps(self._pretrained_of(targets), features)
@@ -186,9 +185,10 @@ class LatentSearch:
         Returns:
           (latents, moment, velocity after the step; loss [N] before it).
         """
-        # Of the sum over the pixels instead of the mean, a power of two times as large: the same gradient in
-        # float32, but in a float16 engine that of the mean would be lost among the numbers too small for it.
-        pixels = float(images.shape[1] * images.shape[2])
+        # Of about the sum over the pixels instead of the mean, a power of two times as large: the same
+        # gradient in float32, but in a float16 engine that of the mean would be lost among the numbers too
+        # small for it.
+        pixels = 2.0 ** round(math.log2(images.shape[1] * images.shape[2]))
         loss, gradient = input_gradients(lambda u: self.loss(images, targets, u) * pixels, latents)
         loss, gradient = loss / pixels, gradient / pixels
         moment = BETA_1 * moment + (1.0 - BETA_1) * gradient
@@ -203,7 +203,7 @@ class LatentSearch:
     def __call__(self, images, pretrained=None):
         """Searches a batch inside a compiled function.
 
-        Args: images [N, resolution, resolution, channels], N static; pretrained: as in `targets`.
+        Args: images [N, *shape, channels], N static; pretrained: as in `targets`.
         Returns: (latents [N, L] of the lowest loss seen, that loss [N], steps until each image stopped [N]).
         """
         count, runs = images.shape[0], self.restarts

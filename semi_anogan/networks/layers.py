@@ -63,17 +63,23 @@ def downscale(x):
 
 
 def reduced(images, side: int):
-    """Halved until they are `side` high: [N, S, S, C] -> [N, side, side, C]."""
-    while images.shape[1] > side:
+    """Halved until their short side is `side`: [N, H, W, C] -> [N, h, w, C]."""
+    while min(images.shape[1:3]) > side:
         images = downscale(images)
     return images
 
 
-def resized(x, side: int):
-    """Doubled or halved until it is `side` high: [N, S, S, C] -> [N, side, side, C]."""
-    while x.shape[1] < side:
+def resized(x, shape: tuple[int, int]):
+    """Doubled or halved until it has a shape: [N, H, W, C] -> [N, h, w, C].
+
+    Where the last cell of x lies half outside, what is beyond the shape is cut off.
+    """
+    height, width = shape
+    if x.shape[1] >= height and x.shape[2] >= width:
+        return reduced(x, min(shape))
+    while x.shape[1] < height or x.shape[2] < width:
         x = upscale(x)
-    return reduced(x, side)
+    return x if tuple(x.shape[1:3]) == (height, width) else x[:, :height, :width]
 
 
 _BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]).astype(np.float32) / 256

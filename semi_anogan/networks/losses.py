@@ -117,8 +117,8 @@ def top_mean(evidence, share: float, where=None):
 
     Args:
       share: of the map's values, in (0, 1]; at least one value.
-      where: [N, H, W, 1] of 0 and 1, H a multiple of h; only values whose patch holds a 1 count, and where
-        that are fewer than `share` asks for, all of them. A map without any gives about -1e4.
+      where: [N, H, W, 1] of 0 and 1, H and W multiples of h and w; only values whose patch holds a 1 count,
+        and where that are fewer than `share` asks for, all of them. A map without any gives about -1e4.
     """
     _, height, width, _ = evidence.shape
     values = ops.reshape(evidence, (-1, height * width))
@@ -126,9 +126,9 @@ def top_mean(evidence, share: float, where=None):
     if where is None:
         return ops.mean(ops.top_k(values, count, sorted=False)[0], axis=-1)
     inside = where
-    factor = inside.shape[1] // height
-    if factor > 1:  # Keras' own default of the strides fails under JAX
-        inside = ops.max_pool(inside, factor, strides=factor, data_format="channels_last")
+    factors = inside.shape[1] // height, inside.shape[2] // width
+    if max(factors) > 1:  # Keras' own default of the strides fails under JAX
+        inside = ops.max_pool(inside, factors, strides=factors, data_format="channels_last")
     inside = ops.reshape(inside, (-1, height * width))
     top = ops.top_k(ops.where(inside > 0.5, values, -1e4), count, sorted=False)[0]
     counted = ops.cast(top > -0.5e4, "float32")
@@ -200,10 +200,10 @@ def feature_residual_outside(maps, masks):
     """
 
     def outside(m):
-        factor = masks.shape[1] // m.shape[1]
+        factors = masks.shape[1] // m.shape[1], masks.shape[2] // m.shape[2]
         inside = masks
-        if factor > 1:  # Keras' own default of the strides fails under JAX
-            inside = ops.max_pool(masks, factor, strides=factor, data_format="channels_last")
+        if max(factors) > 1:  # Keras' own default of the strides fails under JAX
+            inside = ops.max_pool(masks, factors, strides=factors, data_format="channels_last")
         kept = 1.0 - inside
         return ops.sum(m * kept, axis=(1, 2, 3)) / ops.maximum(ops.sum(kept, axis=(1, 2, 3)), 1.0)
 

@@ -8,6 +8,7 @@ from keras import ops
 
 from semi_anogan.backend import TrainStep
 from semi_anogan.config import check_ranges, default
+from semi_anogan.image_shape import enlarged, shape_of
 from semi_anogan.networks import objective
 from semi_anogan.networks.augmentation import DRAWS
 from semi_anogan.networks.averaged import Averaged
@@ -28,7 +29,7 @@ FINEST_DRAWN = 8  # stride of the finest pretrained features that are drawn
 class SemiAnoGAN(TrainStep, keras.Model):
     """Semi-supervised AnoGAN (Kimura & Yanagihara 2018, arXiv 1807.01136).
 
-    `fit` takes images [N, resolution, resolution, channels], float32 in [-1, 1], alone or with labels [N]: 0
+    `fit` takes images [N, *image_shape, channels], float32 in [-1, 1], alone or with labels [N]: 0
     normal, 1 known abnormal. Known abnormal images are one more kind of generated image to the discriminator;
     without any it is plain AnoGAN.
 
@@ -39,6 +40,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
       top_share: of the discriminator's evidence maps that counts, as in Discriminator.
       features: arguments of FeatureSettings, by name; None for no pretrained features.
       seed: of the latents that train_step draws when the data brings none.
+      aspect: width / height of the images, from 1/8 to 8; None is 1. It is rounded (image_shape.shape_of).
 
     Attributes:
       generator, discriminator: the trained networks.
@@ -53,8 +55,9 @@ class SemiAnoGAN(TrainStep, keras.Model):
       generator_average, encoder_average, feature_generator_average, discriminator_average,
         patch_discriminator_average, projected_average: moving averages of their weights, or None; search and
         scores use these.
-      image_size: side of the images that the model takes: `resolution`, or that of the features where it is
-        larger.
+      shape: (height, width) of the generator's images; the shorter is `resolution`.
+      image_size: short side of the images that the model takes: `resolution`, or that of the features where
+        it is larger. image_shape: their (height, width).
       stage_resolution: the resolution being trained; `grow` moves it. fade: variable, 0 previous stage to 1
         this one.
       trains: what a step trains: "gan" (all but the patch discriminator), "patch_discriminator" or "all".
@@ -70,9 +73,11 @@ class SemiAnoGAN(TrainStep, keras.Model):
         top_share=default("model.top_share"),
         features=None,
         seed=0,
+        aspect=default("model.aspect"),
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_ranges("model", aspect=aspect)
         self.sizes = {
             "resolution": resolution,
             "channels": channels,
@@ -86,8 +91,16 @@ class SemiAnoGAN(TrainStep, keras.Model):
             raise ValueError(
                 f"features.resolution must be a multiple of {resolution}, got {self.image_size!r}"
             )
-        cells = max(1, self.image_size // GRID_STRIDE)
-        self.latent_shape = (cells, cells, latent_channels)
+        seen = self.image_size if self.features.name else None
+        self.shape = shape_of(resolution, 1.0 if aspect is None else aspect, seen)
+        self.image_shape = enlarged(self.shape, self.image_size)
+        if seen and seen < GRID_STRIDE and self.shape[0] != self.shape[1]:
+            raise ValueError(
+                f"features.resolution must be at least {GRID_STRIDE} where images are not square, got {seen}"
+            )
+        self.sizes["aspect"] = self.shape[1] / self.shape[0]
+        cells = [max(1, side // GRID_STRIDE) for side in self.image_shape]
+        self.latent_shape = (*cells, latent_channels)
         self.latent_size = math.prod(self.latent_shape)
         self._add_networks()
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -140,9 +153,9 @@ class SemiAnoGAN(TrainStep, keras.Model):
 
     def _feature_shapes(self) -> list[tuple[int, int, int]]:
         """(h, w, C) of the pretrained features that are drawn, finest first."""
-        side, network = self.image_size, self.pretrained
+        network, (height, width) = self.pretrained, self.image_shape
         pairs = zip(network.strides, network.channels, strict=True)
-        return [(-(-side // s), -(-side // s), c) for s, c in pairs if s >= FINEST_DRAWN]
+        return [(-(-height // s), -(-width // s), c) for s, c in pairs if s >= FINEST_DRAWN]
 
     def build(self, input_shape=None):
         if self.built:
@@ -282,7 +295,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             if isinstance(data["images"], dict):
                 data = {**data, **data["images"]}
         images = ops.convert_to_tensor(data["images"], "float32")
-        expected = (self.image_size, self.image_size, self.sizes["channels"])
+        expected = (*self.image_shape, self.sizes["channels"])
         if tuple(images.shape[1:]) != expected:
             raise ValueError(
                 f"images must be [N, {', '.join(map(str, expected))}] in [-1, 1], got shape {images.shape}"
@@ -295,7 +308,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         if mix is None:
             mix = keras.random.uniform((ops.shape(latents)[0], 1, 1, 1), seed=self.seed_generator)
         if masks is not None:
-            masks = ops.reshape(ops.cast(masks, "float32"), (-1, self.image_size, self.image_size, 1))
+            masks = ops.reshape(ops.cast(masks, "float32"), (-1, *self.image_shape, 1))
         augmentation = None
         if self.objective.get("augment"):
             augmentation = (

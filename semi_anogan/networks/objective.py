@@ -24,8 +24,8 @@ PROJECTED_RESOLUTION = 32  # smallest stage whose images the projected discrimin
 class Batch(NamedTuple):
     """The model's inputs in one step.
 
-    images [N, S, S, C] in [-1, 1]; labels [N]: 0 normal, 1 known abnormal, 2 synthetic abnormal; masks [N, S,
-    S, 1]: 1 where an abnormal image is abnormal, or None; latents [M, L]; mix [M, 1, 1, 1] in [0, 1], between
+    images [N, H, W, C] in [-1, 1]; labels [N]: 0 normal, 1 known abnormal, 2 synthetic abnormal; masks [N, H,
+    W, 1]: 1 where an abnormal image is abnormal, or None; latents [M, L]; mix [M, 1, 1, 1] in [0, 1], between
     normal and generated images; augmentation: draws [N, DRAWS] of the images and [M, DRAWS] of the generated
     ones, or None.
     """
@@ -45,6 +45,7 @@ def of_gan(model, batch):
     images = at_stage(batch.images, **stage)
     masks = None if batch.masks is None else _reduced_mask(batch.masks, model.stage_resolution)
     normal = ops.cast(batch.labels < 0.5, "float32")
+
     def logits_of(x, **statistics):
         return model.discriminator(x, **statistics, **stage)[0]
 
@@ -253,7 +254,7 @@ def _kinds(labels):
 
 
 def _reduced_mask(masks, side: int):
-    """Masks at a smaller size, 1 where any of the pixels is: [N, S, S, 1] -> [N, side, side, 1]."""
-    factor = masks.shape[1] // side
+    """Masks whose short side is `side`, 1 where any of the pixels is: [N, H, W, 1] -> [N, h, w, 1]."""
+    factor = min(masks.shape[1:3]) // side
     # Keras' own default of the strides fails under JAX.
     return ops.max_pool(masks, factor, strides=factor, data_format="channels_last") if factor > 1 else masks

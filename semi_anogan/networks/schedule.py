@@ -5,6 +5,7 @@ import math
 
 from semi_anogan.config import SECTIONS, check_ranges, default
 from semi_anogan.errors import ConfigError
+from semi_anogan.image_shape import shape_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Schedule:
     """A schedule by the number of normal images seen.
 
     Attributes:
-      resolution: the last resolution.
+      resolution: the last resolution, the short side of the images.
       total_kimages: length of the GAN's training in thousands of normal images.
       start_resolution: the first resolution.
       growing_share: share of the training spent below full resolution or fading into it. The stages share it
@@ -38,6 +39,7 @@ class Schedule:
       patch_kimages, patch_batch_size, patch_learning_rate: of the patch discriminator's training, which
         follows; 0 for none. Its learning rate rises over the first tenth and then falls to nothing along a
         half cosine.
+      aspect: of the images, width / height; None is 1.
     """
 
     resolution: int
@@ -51,6 +53,7 @@ class Schedule:
     patch_kimages: float = 0.0
     patch_batch_size: int = default("schedule.patch_batch_size")
     patch_learning_rate: float = default("schedule.patch_learning_rate")
+    aspect: float | None = None
 
     def __post_init__(self):
         check_ranges("schedule", **{name: getattr(self, name) for name in SECTIONS["schedule"]})
@@ -89,7 +92,8 @@ class Schedule:
         return Stage(resolution, fade, self._batch_size(resolution), self._learning_rate(images_seen))
 
     def _batch_size(self, resolution: int) -> int:
-        return max(1, min(self.batch_size, self.batch_pixels // resolution**2))
+        height, width = shape_of(resolution, self.aspect or 1.0)
+        return max(1, min(self.batch_size, self.batch_pixels // (height * width)))
 
     def _learning_rate(self, images_seen: int) -> float:
         left = 1.0 - images_seen / self.gan_images

@@ -3,24 +3,32 @@
 import pathlib
 
 from semi_anogan.errors import RunError
-from semi_anogan.runs import checkpoint
+from semi_anogan.runs import aspect, checkpoint
 from semi_anogan.runs.folder import CHECKPOINTS, CONFIG, load_config
 
 
 def load_data(config):
-    """(Dataset, Splits, ImageStore) of a config."""
+    """(Dataset, Splits, ImageStore) of a config, whose model.aspect is resolved."""
     from semi_anogan.data import catalog
-    from semi_anogan.data.batches import ImageStore
     from semi_anogan.data.splits import split
 
     dataset = catalog.load(channels=config.model.channels, **config.data)
-    store = ImageStore(dataset, config.model.resolution, image_size=image_size(config), **config.images)
+    aspect.resolve(config, dataset)
+    store = image_store(config, dataset)
     return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store
 
 
-def image_size(config) -> int:
-    """Side of the images that the model of a config takes."""
-    return max(config.model.resolution, config.features.resolution if config.features.name else 0)
+def image_store(config, dataset, **changes):
+    """The ImageStore of a config whose model.aspect is resolved; changes: of the section `images`."""
+    from semi_anogan.data.batches import ImageStore
+
+    return ImageStore(
+        dataset,
+        config.model.resolution,
+        image_size=aspect.features_side(config),
+        aspect=config.model.aspect,
+        **{**config.images, **changes},
+    )
 
 
 def resolve(config, known: int, folder=None):

@@ -36,24 +36,34 @@ class Preparation:
 
     Attributes:
       channels: 1 or 3.
-      resolution: side of the model's maps.
-      image_size: side of the images it takes.
+      shape: (height, width) of the model's maps.
+      image_shape: (height, width) of the images it takes, a whole multiple of `shape`.
       tile: whether larger images are cut into overlapping tiles, instead of reduced.
     """
 
     channels: int
-    resolution: int
-    image_size: int
+    shape: tuple[int, int]
+    image_shape: tuple[int, int]
     tile: bool
 
     @classmethod
     def of_model(cls, model, tile: bool) -> "Preparation":
         """The preparation of the images that a SemiAnoGAN takes."""
-        sizes = model.sizes
-        return cls(sizes["channels"], sizes["resolution"], model.image_size, tile)
+        return cls(model.sizes["channels"], model.shape, model.image_shape, tile)
+
+    @classmethod
+    def of_bundle(cls, images: dict) -> "Preparation":
+        """The preparation that the section `images` of bundle.json says."""
+        if "shape" not in images:  # of an earlier version, to which all images were squares
+            images = {
+                **images,
+                "shape": [images["resolution"]] * 2,
+                "image_shape": [images["image_size"]] * 2,
+            }
+        return cls(images["channels"], tuple(images["shape"]), tuple(images["image_shape"]), images["tile"])
 
     def __call__(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
-        """(own size, size of its map, itself or its tiles: each [image_size, image_size, channels]).
+        """(own size, size of its map, itself or its tiles: each [*image_shape, channels]).
 
         image: [H, W, C] or [H, W], uint8 or float in [-1, 1]; ValueError for anything else.
         """
@@ -65,12 +75,12 @@ class Preparation:
         if not np.isfinite(image).all() or np.abs(image).max() > 1.01:
             raise ValueError(f"float images must be in [-1, 1], got {image.min()} to {image.max()}")
         image = image_io.to_channels(image, self.channels)
-        size, side = image.shape[:2], self.image_size
+        size = image.shape[:2]
         if not self.tile:
-            return size, (self.resolution, self.resolution), [image_io.resize(image, side, side)]
-        working = tuple(max(s, self.resolution) for s in size)
-        parts = tiles.cut(image_io.resize(image, *working), self.resolution)
-        return size, working, [image_io.resize(part, side, side) for part in parts]
+            return size, self.shape, [image_io.resize(image, *self.image_shape)]
+        working = tuple(map(max, size, self.shape))
+        parts = tiles.cut(image_io.resize(image, *working), self.shape)
+        return size, working, [image_io.resize(part, *self.image_shape) for part in parts]
 
     def cut(self, image) -> list[np.ndarray]:
         """What of an image is measured."""
@@ -80,10 +90,10 @@ class Preparation:
 class BaseDetector:
     """Measures and judges images of any size; what Detector and the edge runtime share.
 
-    A subclass gives `_measure_batch`: images [batch_size, image_size, image_size, channels] -> (components,
-    layers [, reconstructions[, differences]]), as in Measurement with a batch axis; and `_combined`: the
-    layers of one image [h, w, S] -> its map [h, w] before smoothing. `at_once` batches are measured beside
-    each other where a caller lets them overlap, which needs a `_measure_batch` that several threads may call.
+    A subclass gives `_measure_batch`: images [batch_size, *image_shape, channels] -> (components, layers [,
+    reconstructions[, differences]]), as in Measurement with a batch axis; and `_combined`: the layers of
+    one image [h, w, S] -> its map [h, w] before smoothing. `at_once` batches are measured beside each other
+    where a caller lets them overlap, which needs a `_measure_batch` that several threads may call.
 
     Args:
       preparation: of the images.
@@ -96,8 +106,8 @@ class BaseDetector:
 
     def __init__(self, preparation: Preparation, batch_size: int, map_sigma_px: float, calibration=None):
         self.preparation = preparation
-        self.channels, self.resolution = preparation.channels, preparation.resolution
-        self.image_size, self.tile = preparation.image_size, preparation.tile
+        self.channels, self.tile = preparation.channels, preparation.tile
+        self.shape, self.image_shape = preparation.shape, preparation.image_shape
         self.batch_size = batch_size
         self.map_sigma_px = map_sigma_px
         self.calibration = calibration

@@ -46,7 +46,7 @@ class Detector(BaseDetector):
     Args:
       model: the trained SemiAnoGAN; its averaged networks are used.
       search: keyword arguments of LatentSearch.of_model.
-      tile: cut images larger than the model's resolution into overlapping tiles, instead of reducing them.
+      tile: cut images larger than the model's shape into overlapping tiles, instead of reducing them.
       map_sigma_px: Gaussian smoothing of the map, in pixels of the model's resolution.
       batch_size: images scored at once. It is fixed: shorter batches are filled up, so that an image's score
         is the same alone and in any company.
@@ -60,6 +60,7 @@ class Detector(BaseDetector):
 
     Attributes:
       names: the components, in order.
+      shape: (height, width) of the model's maps. image_shape: of the images that it takes.
 
     Raises: ValueError for components that there are not, or a calibration of others.
     """
@@ -142,7 +143,7 @@ class Detector(BaseDetector):
 
         Args:
           images: [N, H, W, C] or [N, H, W], uint8 (0 to 255) or float in [-1, 1]. A symbolic tensor inside a
-            TensorFlow graph (tf.data map) must be float [N, resolution, resolution, channels].
+            TensorFlow graph (tf.data map) must be float [N, *image_shape, channels].
         """
         if is_symbolic(images):
             return self._detect_symbolic(images)
@@ -270,15 +271,14 @@ class Detector(BaseDetector):
         return (layers - center) @ (self._map_weights() / scale)
 
     def _score_batch(self, images):
-        """[B, S, S, C] -> components [B, K], layers [B, R, R, L] and, with search, two pictures."""
-        shape = (self.batch_size, self.image_size, self.image_size, self.channels)
+        """[B, H, W, C] -> components [B, K], layers [B, h, w, L] and, with search, two pictures."""
+        shape = (self.batch_size, *self.image_shape, self.channels)
         return self.graph(ops.reshape(ops.convert_to_tensor(images, "float32"), shape))
 
     def _detect_symbolic(self, images) -> Detection:
         """The same in a graph: fills the batch up to whole batches of the fixed size."""
         verdict = self.verdict()
-        side = self.image_size
-        expected = (side, side, self.channels)
+        expected = (*self.image_shape, self.channels)
         if tuple(images.shape[1:]) != expected or "float" not in str(images.dtype):
             raise ValueError(
                 f"images in a graph must be float {[None, *expected]}, got {images.dtype} {images.shape}"
@@ -289,11 +289,11 @@ class Detector(BaseDetector):
         batches = ops.reshape(filled, (-1, self.batch_size, *expected))
         components, layers = ops.map(lambda batch: self._score_batch(batch)[:2], batches)
         components = ops.reshape(components, (-1, len(self.names)))[:count]
-        layers = ops.reshape(layers, (-1, self.resolution, self.resolution, layers.shape[-1]))[:count]
+        layers = ops.reshape(layers, (-1, *self.shape, layers.shape[-1]))[:count]
         return Detection(*verdict(components, layers)[:3])
 
     def search_of(self, images):
-        """The latents [batch_size, L] that the search finds for a batch [batch_size, S, S, C]."""
+        """The latents [batch_size, L] that the search finds for a batch [batch_size, H, W, C]."""
         if self._search_latents is None:
             self._search_latents = compile_function(self.graph.search_of, self.model)
         return self._search_latents(images)

@@ -26,7 +26,7 @@ class FeatureReader:
     """Reads the pretrained features of images of any size.
 
     Args: model: a SemiAnoGAN with pretrained features; tile: whether images larger than the model's
-      resolution are cut into overlapping tiles, instead of reduced; batch_size: images or tiles at once.
+      shape are cut into overlapping tiles, instead of reduced; batch_size: images or tiles at once.
     """
 
     def __init__(self, model, tile: bool, batch_size: int):

@@ -39,7 +39,7 @@ def layer_counts(model, names, search) -> dict[str, int]:
 
 
 class ScoreGraph:
-    """Images [N, S, S, C], N static -> components, map layers and, with search, reconstructions.
+    """Images [N, H, W, C], N static -> components, map layers and, with search, reconstructions.
 
     Args: model: a SemiAnoGAN, whose averaged networks are used; names: the components, in order; search:
       LatentSearch, None without; memory: the Memory of normal patches, likeness: the Likeness, classifier:
@@ -51,22 +51,22 @@ class ScoreGraph:
         self.names = tuple(names)
         self.search = search
         self.memory, self.likeness, self.classifier = memory, likeness, classifier
-        self.resolution = model.sizes["resolution"]
+        self.shape = model.shape
         self.layer_counts = layer_counts(model, names, search)
         of_features = {"patches", *names_where(fitted=True)} & set(self.names)
         self.draws_features = search is not None and model.feature_generator is not None
         self.network = feature_network(model) if of_features or self.draws_features else None
 
     def __call__(self, images):
-        """(components [N, K], layers [N, R, R, L]); with search also (reconstructions, differences)."""
+        """(components [N, K], layers [N, h, w, L]); with search also (reconstructions, differences)."""
         if self.search is None:
             return self.score(images)
         pretrained = self._pretrained(images)
         return self.score(images, self.search(self.small(images), self._drawn(pretrained))[0], pretrained)
 
     def small(self, images):
-        """The images at the resolution that the generator works at."""
-        return reduced(images, self.resolution)
+        """The images at the shape that the generator works at."""
+        return reduced(images, min(self.shape))
 
     def _pretrained(self, images):
         """(features, the same before fine-tuning) of the pretrained network, or None: computed once."""
@@ -87,7 +87,7 @@ class ScoreGraph:
         return self.search.start(small, targets), targets
 
     def search_step(self, images, targets, latents, moment, velocity, step):
-        """LatentSearch.search_step on images [N, S, S, C]; targets: as `start` gives them."""
+        """LatentSearch.search_step on images [N, H, W, C]; targets: as `start` gives them."""
         return self.search.search_step(self.small(images), targets, latents, moment, velocity, step)
 
     def score(self, images, latents=None, pretrained=None):
@@ -126,9 +126,7 @@ class ScoreGraph:
                     seen, drawn, ops.unstack(ops.convert_to_tensor(model.residual_scales))
                 )
                 values["feature_residual"], layers["feature_residual"] = found
-        layers = [
-            maps.to_size(layer, self.resolution) for name in self.layer_counts for layer in layers[name]
-        ]
+        layers = [maps.to_size(layer, self.shape) for name in self.layer_counts for layer in layers[name]]
         components = ops.stack([values[name] for name in self.names], axis=-1)
         return components, ops.concatenate(layers, axis=-1), *pictures
 
@@ -150,7 +148,7 @@ class ScoreGraph:
 
 
 class Verdict:
-    """Components and map layers -> (score [N], label [N], anomaly map [N, R, R], the same not smoothed).
+    """Components and map layers -> (score [N], label [N], anomaly map [N, h, w], the same not smoothed).
 
     Args: calibration: a Calibration; weights: float32 [L] of the map layers; sigma_px: of the smoothing.
     """

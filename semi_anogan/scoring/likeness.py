@@ -82,10 +82,10 @@ class Likeness:
     def values(self, features):
         """Of each patch of the second finest scale, high = like the known defects: [N, h, w, 1]."""
         used, total = _used(features), float(self.bias)
-        side = used[min(1, len(used) - 1)].shape[1]
+        shape = _grid(used).shape[1:3]
         for x, weights in zip(used, self.weights, strict=True):
             # The mean of a product is the product of the mean, and has one channel instead of many.
-            total = total + resized(neighbourhood_mean(ops.matmul(x, weights[:, None])), side)
+            total = total + resized(neighbourhood_mean(ops.matmul(x, weights[:, None])), shape)
         return total
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -108,14 +108,19 @@ def _used(features):
     return features[:-1] if len(features) > 1 else features
 
 
+def _grid(used):
+    """Of the scales used the one whose positions are the patches: the second finest."""
+    return used[min(1, len(used) - 1)]
+
+
 def patches_of(features: list[np.ndarray]) -> np.ndarray:
     """All patches of one image's features, list of [h, w, C], finest first: float32 [n, D].
 
     They are in the order of the second finest scale.
     """
     used = _used(features)
-    side = used[min(1, len(used) - 1)].shape[0]
-    maps = [np.asarray(resized(neighbourhood_mean(ops.convert_to_tensor(f[None])), side)) for f in used]
+    shape = _grid(used).shape[:2]
+    maps = [np.asarray(resized(neighbourhood_mean(ops.convert_to_tensor(f[None])), shape)) for f in used]
     return np.concatenate(maps, axis=-1).reshape(-1, sum(m.shape[-1] for m in maps)).astype(np.float32)
 
 
@@ -124,10 +129,10 @@ def _bag(tiles, center, projection) -> tuple[np.ndarray, int]:
     found, abnormal = [], []
     for features, where in tiles:
         found.append(patches_of(features))
-        side = round(len(found[-1]) ** 0.5)
-        inside = np.ones((side, side), bool)
+        height, width = _grid(_used(features)).shape[:2]
+        inside = np.ones((height, width), bool)
         if where is not None:
-            inside = where.reshape(side, where.shape[0] // side, side, -1).any(axis=(1, 3))
+            inside = where.reshape(height, where.shape[0] // height, width, -1).any(axis=(1, 3))
         abnormal.append(inside.reshape(-1))
     patches, abnormal = (np.concatenate(found) - center) @ projection, np.concatenate(abnormal)
     if abnormal.any():

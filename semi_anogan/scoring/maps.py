@@ -39,11 +39,11 @@ def of_feature_residual(features, drawn, scales):
     return sum(losses.top_mean(m, FEATURE_SHARE) for m in layers) / len(layers), layers
 
 
-def to_size(layer, side: int):
-    """A map [N, h, h, 1] at another size: halved, or interpolated between the centres of its patches."""
-    if layer.shape[1] >= side:
-        return reduced(layer, side)
-    return ops.image.resize(layer, (side, side), interpolation="bilinear", data_format="channels_last")
+def to_size(layer, shape: tuple[int, int]):
+    """A map [N, h, w, 1] at another size: halved, or interpolated between the centres of its patches."""
+    if layer.shape[1] >= shape[0] and layer.shape[2] >= shape[1]:
+        return reduced(layer, min(shape))
+    return ops.image.resize(layer, shape, interpolation="bilinear", data_format="channels_last")
 
 
 def combined(layers, center, scale, weights):

@@ -86,7 +86,7 @@ def embed(features):
     """Features of the last two scales as patches of the finer one: list of [N, h, w, C] -> [N, h', w', D]."""
     fine, coarse = (ops.convert_to_tensor(f) for f in (features[-2], features[-1]))
     return ops.concatenate(
-        [neighbourhood_mean(fine), resized(neighbourhood_mean(coarse), fine.shape[1])], axis=-1
+        [neighbourhood_mean(fine), resized(neighbourhood_mean(coarse), fine.shape[1:3])], axis=-1
     )
 
 

@@ -149,9 +149,9 @@ def save(folder: pathlib.Path, detector: Detector, defects: Defects):
 
 def write_reconstructions(folder, detector, images):
     """Adds images (upper row) and their reconstructions (lower row) to the TensorBoard events."""
-    side = detector.resolution
-    upper = [resize(to_channels(image, detector.channels), side, side) for image in images]
-    lower = [resize(m.reconstruction, side, side) for m in detector.measure(images)]
+    shape = detector.shape
+    upper = [resize(to_channels(image, detector.channels), *shape) for image in images]
+    lower = [resize(m.reconstruction, *shape) for m in detector.measure(images)]
     events = EventWriter(pathlib.Path(folder) / run_folder.EVENTS)
     events.image(0, "reconstructions", picture(upper + lower, len(images)))
     events.close()

@@ -30,7 +30,7 @@ def make_schedule(config, first: int = 4) -> Schedule:
 
     first: the first resolution of the generator, which a large grid of latents raises.
     """
-    schedule = Schedule(resolution=config.model.resolution, **config.schedule)
+    schedule = Schedule(config.model.resolution, aspect=config.model.aspect, **config.schedule)
     start = max(schedule.start_resolution, first)
     schedule = dataclasses.replace(schedule, start_resolution=start)
     if config.features.name and config.features.patch_discriminator:

@@ -67,7 +67,7 @@ class StandInDetector(BaseDetector):
         map_sigma_px=0.0,
         calibration=CALIBRATION,
     ):
-        preparation = Preparation(channels, resolution, resolution, tile)
+        preparation = Preparation(channels, (resolution,) * 2, (resolution,) * 2, tile)
         super().__init__(preparation, batch_size, map_sigma_px, calibration)
         self._layers = layers or (lambda x: x.mean(axis=-1, keepdims=True))
         self._components = components or (lambda x: np.repeat(self._layers(x).mean(axis=(1, 2)), 4, axis=1))

@@ -15,6 +15,7 @@ from semi_anogan.benchmarks.baselines import classical
 from semi_anogan.data.images import resize
 from semi_anogan.errors import RunError
 from semi_anogan.evaluation import metrics
+from semi_anogan.image_shape import shape_of
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
 
@@ -31,7 +32,7 @@ class Groups(NamedTuple):
 
 
 class Images:
-    """The images of a configuration at the sides the baselines want.
+    """The images of a configuration at the sizes the baselines want, all of the model's aspect.
 
     Training normal images include those that our method holds out. The sides follow from training images and
     settings.
@@ -42,18 +43,20 @@ class Images:
         groups = self.dataset.select("train", "normal"), self.dataset.select("train", "abnormal")
         self.groups = (*groups, self.dataset.select("test"))
         self.truth = np.array([e.abnormal for e in self.groups[2]])
-        self.resolution, self.seed = config.model.resolution, config.seed
+        self.resolution, self.aspect = config.model.resolution, config.model.aspect
+        self.seed = config.seed
         self.feature_seconds = 0.0
         self.training = {"steps": steps, "flips": config.batches.flips, "seed": config.seed}
 
     def at(self, side: int) -> Groups:
-        """The three groups, each float32 [., side, side, C] in [-1, 1]."""
+        """The three groups, each float32 [., h, w, C] in [-1, 1], whose short side is `side`."""
+        shape = shape_of(side, self.aspect)
         channels = self.dataset.read_image(self.groups[0][0]).shape[-1]
         arrays = (
-            np.array([resize(self.dataset.read_image(e), side, side) for e in group], np.float32)
+            np.array([resize(self.dataset.read_image(e), *shape) for e in group], np.float32)
             for group in self.groups
         )
-        return Groups(*(array.reshape(-1, side, side, channels) for array in arrays))
+        return Groups(*(array.reshape(-1, *shape, channels) for array in arrays))
 
     @functools.cached_property
     def pixels(self):
@@ -152,9 +155,9 @@ def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, di
         if name not in METHODS:
             raise RunError(f"methods: {name!r} is not one of {', '.join(METHODS)}")
     backend.set_deterministic(config.seed)
+    images = Images(config, steps)
     settings, failed = _settings(config, steps), []
     found = read(folder, settings) if folder else {}
-    images = Images(config, steps)
     for name in [name for name in names if name not in found]:
         try:
             found[name] = _figures_of(METHODS[name], images)
@@ -186,9 +189,13 @@ def read(folder, settings: dict | None = None) -> dict[str, dict | None]:
 
 
 def _settings(config, steps: int) -> dict:
-    """What the figures depend on, as it comes back from JSON."""
+    """What the figures depend on, as it comes back from JSON; config: with its aspect resolved."""
     data = {k: v for k, v in config.data.to_dict().items() if v is not None}
-    sections = {"images": ("tile",), "batches": ("flips", "shift_px"), "model": ("resolution", "channels")}
+    sections = {
+        "images": ("tile",),
+        "batches": ("flips", "shift_px"),
+        "model": ("resolution", "channels", "aspect"),
+    }
     others = {section: {name: config[section][name] for name in names} for section, names in sections.items()}
     return json.loads(json.dumps({"data": data, **others, "seed": config.seed, "steps": steps}))
 

@@ -1,6 +1,6 @@
 """Baselines that need a network: pretrained features, a memory of patches, and two supervised classifiers.
 
-All take float32 images [., R, R, 1 or 3] in [-1, 1]: normal and known abnormal training images and the images
+All take float32 images [., H, W, 1 or 3] in [-1, 1]: normal and known abnormal training images and the images
 to be scored. All give [N] scores, higher = more abnormal, and depend on nothing but their arguments.
 """
 
@@ -10,25 +10,26 @@ from keras import ops
 
 from semi_anogan.backend import compile_function
 from semi_anogan.benchmarks.baselines import classical
+from semi_anogan.image_shape import shape_of
 from semi_anogan.networks.pretrained.efficientnet_lite0 import OFFSET_SCALE, PretrainedFeatures
 from semi_anogan.whole_batches import batch_rows
 
 SMALL_SIDE, LARGE_SIDE = 128, 256  # what the pretrained network is given
-_TURNS = {  # of [N, R, R, C]
+_TURNS = {  # of [N, H, W, C]; a quarter turn fits squares only
     "h": lambda images: images[:, :, ::-1],
     "v": lambda images: images[:, ::-1],
-    "r": lambda images: np.rot90(images, axes=(1, 2)),
+    "r": lambda images: np.rot90(images, 1 if images.shape[1] == images.shape[2] else 2, axes=(1, 2)),
 }
 _TRUNK_RATE, _HEAD_RATE = 1e-4, 1e-3  # learning rates of the pretrained network and of its new head
 
 
 def trunk_side(side: int) -> int:
-    """The side of what the pretrained network is given of images of this side: 256 above 128, else 128."""
+    """Short side of what the pretrained network is given, by that of the images: 256 above 128, else 128."""
     return LARGE_SIDE if side > SMALL_SIDE else SMALL_SIDE
 
 
 def pooled_features(images: np.ndarray, batch_size: int = 32) -> np.ndarray:
-    """Pretrained features of whole images, means over two scales each: [N, R, R, C] -> [N, 112 + 320]."""
+    """Pretrained features of whole images, means over two scales each: [N, H, W, C] -> [N, 112 + 320]."""
     trunk = PretrainedFeatures(15)
 
     def pool(x):
@@ -47,8 +48,8 @@ def nearest_patches(
     patches, standardised.
 
     Args:
-      normal: [M, R, R, C], the normal training images.
-      images: [N, R, R, C], to be scored.
+      normal: [M, H, W, C], the normal training images.
+      images: [N, H, W, C], to be scored.
       memory_size: patches kept.
       most_patches: patches to choose them from, about (one per image at least).
       seed: of all random choices.
@@ -124,7 +125,8 @@ def _train(
       normal, abnormal: images, one at least of each.
       steps: batches.
       learning_rate: at the beginning; it falls to 0 like a cosine.
-      flips: at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle; also together, "hv".
+      flips: at random: "h" mirror left-right, "v" top-bottom, "r" turn by a right angle, or
+        by half a turn where images are not square; also together, "hv".
       seed: of batches and flips.
 
     Raises:
@@ -154,12 +156,12 @@ def _logits(model, images) -> np.ndarray:
 
 
 def _for_trunk(x):
-    side = trunk_side(x.shape[1])
-    if x.shape[1:3] == (side, side):
+    height, width = x.shape[1:3]
+    side = trunk_side(min(height, width))
+    shape = shape_of(side, width / height, side)
+    if (height, width) == shape:
         return x
-    return ops.image.resize(
-        x, (side, side), interpolation="bilinear", antialias=True, data_format="channels_last"
-    )
+    return ops.image.resize(x, shape, interpolation="bilinear", antialias=True, data_format="channels_last")
 
 
 def _local_features(features):

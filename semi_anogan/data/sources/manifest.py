@@ -141,7 +141,10 @@ def file_dataset(name: str, root: str, examples: list[Example], channels: int) -
     def in_colour(example: Example):
         return images.in_colour(images.read_image(os.path.join(root, example.path), 3))
 
-    return Dataset(name, tuple(examples), read_image, read_mask, in_colour, from_files=True)
+    def image_size(example: Example) -> tuple[int, int]:
+        return images.image_size(os.path.join(root, example.path))
+
+    return Dataset(name, tuple(examples), read_image, read_mask, in_colour, image_size, from_files=True)
 
 
 def _example(where: str, row: dict[str, str]) -> Example:

@@ -85,7 +85,11 @@ def load(
         return render(seed, example.key, size, *parts[example.key], channels)
 
     return Dataset(
-        "surface", tuple(examples), lambda example: draw(example)[0], lambda example: draw(example)[1]
+        "surface",
+        tuple(examples),
+        lambda example: draw(example)[0],
+        lambda example: draw(example)[1],
+        image_size=lambda example: (size, size),
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from semi_anogan.config import words
 from semi_anogan.data import images as image_io
-from semi_anogan.data.batches import Batches, ImageStore
+from semi_anogan.data.batches import Batches
 from semi_anogan.data.synthetic import training_kinds
 from semi_anogan.evaluation.report.contents import GalleryItem, Report, SuspiciousImage, choose_gallery
 from semi_anogan.evaluation.results import DIFFERENCE_EDGES, Results
@@ -92,7 +92,7 @@ def synthetic_images(config, dataset, normal, kinds, count: int = 7) -> list[np.
     """Normal training images with synthetic defects, as training draws them where it does."""
     if not config.objective.synthetic_weight:
         return []
-    store = ImageStore(dataset, config.model.resolution, config.images.tile, 0, build.image_size(config))
+    store = build.image_store(config, dataset, cache_megabytes=0)
     batches = Batches(
         store,
         normal,

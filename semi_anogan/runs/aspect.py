@@ -1,0 +1,69 @@
+"""The aspect of a configuration's images: found in its training images, and told."""
+
+import statistics
+
+import numpy as np
+
+from semi_anogan.data.dataset import NORMAL
+from semi_anogan.errors import DataError
+from semi_anogan.image_shape import MOST, aspect_of, enlarged, in_words, shape_of, stretch
+
+LOOKED_AT = 200  # images, evenly spread
+MUCH = 1.5  # stretched by more than this an image may no longer look like the others
+
+
+def resolve(config, dataset):
+    """Sets model.aspect to that of the shape that the model sees.
+
+    Where none is given it follows from the normal training images, by the labels of the source: it must not
+    change with a review.
+    """
+    side = features_side(config)
+    aspect = config.model.aspect
+    if aspect is None:
+        sizes = [] if config.images.tile else sizes_of(dataset)
+        aspect = aspect_of(sizes, config.model.resolution, side)
+    height, width = shape_of(config.model.resolution, aspect, side)
+    config.model.aspect = width / height
+
+
+def features_side(config) -> int | None:
+    """Short side of the images that the pretrained features see; None without."""
+    return max(config.model.resolution, config.features.resolution) if config.features.name else None
+
+
+def sizes_of(dataset, most: int = LOOKED_AT) -> list[tuple[int, int]]:
+    """(height, width) of normal training images; what cannot be read is left out, for others to tell."""
+    examples, sizes = dataset.select("train", NORMAL), []
+    for index in np.unique(np.linspace(0, max(0, len(examples) - 1), most).astype(int)):
+        try:
+            sizes += [dataset.size_of(e) for e in examples[index : index + 1]]
+        except DataError:
+            continue
+    return sizes
+
+
+def told(config, dataset) -> list[str]:
+    """Lines for a person: what the model sees of images that are no squares, and how many are stretched much.
+
+    config: resolved.
+    """
+    shape = shape_of(config.model.resolution, config.model.aspect)
+    seen = f"the model sees {in_words(shape)}"
+    if config.features.name:
+        seen += f", its features {in_words(enlarged(shape, features_side(config)))}"
+    if config.images.tile:
+        return [] if shape[0] == shape[1] else [f"tiles are {in_words(shape)} (width x height): {seen}"]
+    sizes, lines = sizes_of(dataset), []
+    if sizes and shape[0] != shape[1]:
+        middle = tuple(round(statistics.median(sides)) for sides in zip(*sizes, strict=True))
+        about = "about " if len(set(sizes)) > 1 else ""
+        limit = f" (at most {MOST} to 1)" if max(middle) > MOST * min(middle) else ""
+        lines.append(f"images are {about}{in_words(middle)} (width x height): {seen}{limit}")
+    stretched = sum(stretch(size, shape) > MUCH for size in sizes)
+    if stretched:
+        lines.append(
+            f"note: images differ in shape: {stretched} of {len(sizes)} are stretched by more than a factor "
+            f"of {MUCH} to be {in_words(shape)}"
+        )
+    return lines
