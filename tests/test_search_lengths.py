@@ -9,11 +9,12 @@ from sklearn.metrics import roc_auc_score
 from semi_anogan.benchmarks import search as search_lengths
 from semi_anogan.errors import RunError
 from semi_anogan.networks import losses
+from semi_anogan.networks.layers import bounded
 from semi_anogan.scoring.detector import Detector
 
 
 def test_rows_are_the_runs_search(smoke_run, smoke_data, capsys):
-    config, dataset, splits = smoke_data
+    _, dataset, splits = smoke_data
     text = search_lengths.run(str(smoke_run), [0, 20], 20)
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -26,20 +27,18 @@ def test_rows_are_the_runs_search(smoke_run, smoke_data, capsys):
         ["candidates", "0"],
         ["candidates", "20"],
     ]
-    losses_of_rows = [float(row[5]) for row in rows]  # searching lowers them
-    assert losses_of_rows[1] < losses_of_rows[0] and losses_of_rows[3] < losses_of_rows[2]
     # The first row by hand: no step, so the encoder's own reconstruction.
     model = Detector.load(smoke_run).model
     images = np.stack([dataset.read_image(e) for e in splits.test])
-    latents = model.encoder(images)
-    features, reconstructions = model.discriminator_average(images)[1], model.generator_average(latents)
-    found = model.discriminator_average(reconstructions)[1]
-    loss = np.asarray(
-        losses.search_loss(images, reconstructions, features, found, config.search.feature_weight)
-    )
+    reconstructions = model.generator_average(bounded(model.encoder_average(images)))
+    found = (model.discriminator_average(x)[1] for x in (images, reconstructions))
     abnormal = [e.abnormal for e in splits.test]
-    assert float(rows[0][2]) == pytest.approx(roc_auc_score(abnormal, loss), abs=1e-3)
-    assert float(rows[0][5]) == pytest.approx(loss.mean(), abs=1e-3)
+    expected = [losses.residual(images, reconstructions), losses.feature_distance(*found)]
+    for cell, values in zip(rows[0][2:4], expected, strict=True):
+        assert float(cell) == pytest.approx(roc_auc_score(abnormal, np.asarray(values)), abs=1e-3)
+    # Searching changes what is told.
+    assert rows[0][2:4] != rows[1][2:4] and rows[2][2:4] != rows[3][2:4]
+    assert "| residual | feature_distance | images/s |" in text
 
 
 @pytest.mark.parametrize(
