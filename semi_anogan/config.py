@@ -87,7 +87,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     # data.batches.ImageStore; the detector takes `tile` too.
     "images": {
         "tile": Key(False, "crops and overlapping tiles instead of reducing large images"),
-        "cache_megabytes": Key(2048, "most memory for decoded images", *_at_least(0)),
+        "cache_megabytes": Key(2048, "most memory for decoded images, and for their features", *_at_least(0)),
     },
     # data.batches.Batches
     "batches": {

@@ -286,8 +286,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
         """The Batch of what `fit` or the training loop gives; draws what the data does not bring.
 
         data: images, (images,), (images, labels[, ignored]) or a dict with "images" and any of "labels",
-          "masks" (all 1 where it is not known where an image is abnormal), "latents", "mix", "augment" and
-          "augment_generated".
+          "masks" (all 1 where it is not known where an image is abnormal), "latents", "mix", "augment",
+          "augment_generated" and "features_0", ... (the pretrained features that are drawn, finest first).
         """
         if not isinstance(data, dict):
             data = data if isinstance(data, (tuple, list)) else (data,)
@@ -315,7 +315,10 @@ class SemiAnoGAN(TrainStep, keras.Model):
                 self._draws(data.get("augment"), count),
                 self._draws(data.get("augment_generated"), ops.shape(latents)[0]),
             )
-        return Batch(images, labels, masks, latents, mix, augmentation)
+        features = None
+        if "features_0" in data and self.standardization is not None:
+            features = [data[f"features_{i}"] for i in range(len(self.standardization.channels))]
+        return Batch(images, labels, masks, latents, mix, augmentation, features)
 
     def _draws(self, given, count):
         """The numbers [count, DRAWS] that augmentation needs, drawn where they are not given."""

@@ -27,7 +27,8 @@ class Batch(NamedTuple):
     images [N, H, W, C] in [-1, 1]; labels [N]: 0 normal, 1 known abnormal, 2 synthetic abnormal; masks [N, H,
     W, 1]: 1 where an abnormal image is abnormal, or None; latents [M, L]; mix [M, 1, 1, 1] in [0, 1], between
     normal and generated images; augmentation: draws [N, DRAWS] of the images and [M, DRAWS] of the generated
-    ones, or None.
+    ones, or None; features: the images' pretrained features, list of [N, h, w, C], or None where the step is
+    to compute them.
     """
 
     images: object
@@ -36,6 +37,7 @@ class Batch(NamedTuple):
     latents: object
     mix: object
     augmentation: tuple | None
+    features: list | None = None
 
 
 def of_gan(model, batch):
@@ -89,8 +91,8 @@ def of_gan(model, batch):
 def reconstruction(model, batch, images, stage):
     """(reconstructions [M, r, r, C], loss, logs) of the encoder and of both drawings.
 
-    It is of every other image. Normal ones are to be drawn again, in pixels and in pretrained features: the
-    mean of |x - G(E(x))| plus the feature residual. Abnormal ones are to be drawn as something else: their
+    Normal images are to be drawn again, in pretrained features and, of every other image, in pixels: the mean
+    of |x - G(E(x))| plus the feature residual. Abnormal ones are to be drawn as something else: their
     features are pushed away from the image's own (losses.push), where a mask says that they are abnormal, and
     elsewhere they are to stay. Known ones weigh 1 - alpha, synthetic ones synthetic_weight.
 
@@ -100,22 +102,21 @@ def reconstruction(model, batch, images, stage):
     weight = model.objective["reconstruction_weight"]
     if not weight:
         return None, 0.0, {}
-    normal, known, synthetic = (kind[::2] for kind in _kinds(batch.labels))
-    seen = images[::2]
+    normal, known, synthetic = _kinds(batch.labels)
     features = None
     if model.feature_generator is not None:
-        features = [ops.stop_gradient(f) for f in model.pretrained_features(batch.images[::2])]
+        features = model.pretrained_features(batch.images) if batch.features is None else batch.features
+        features = [ops.stop_gradient(f) for f in features]
         statistics = model.standardization.moved(features, normal)
         features = model.standardization(features, statistics)
         model.standardization.assign(statistics)
         encoded = bounded(model.encoder(features))
     else:
-        encoded = bounded(model.encoder(reduced(batch.images[::2], model.sizes["resolution"])))
+        encoded = bounded(model.encoder(reduced(batch.images, model.sizes["resolution"])))
     encoded = _noisy(encoded, batch.latents, model.objective["latent_noise"])
-    redrawn = model.generator(encoded, **stage)
-    residual = losses.residual(seen, redrawn)
-    loss = losses.weighted_mean(residual, normal)
-    logs = {"reconstruction": loss / _mean_image_residual(seen, normal)}
+    redrawn = model.generator(encoded[::2], **stage)
+    loss = losses.weighted_mean(losses.residual(images[::2], redrawn), normal[::2])
+    logs = {"reconstruction": loss / _mean_image_residual(images[::2], normal[::2])}
     if features is not None:
         maps = losses.feature_residual_maps(features, model.feature_generator(encoded))
         of_scales = [losses.weighted_mean(ops.mean(m, axis=(1, 2, 3)), normal) for m in maps]
@@ -123,10 +124,9 @@ def reconstruction(model, batch, images, stage):
         logs["feature_residual"] = sum(of_scales) / len(of_scales)
         loss += logs["feature_residual"]
         if model.objective["push_weight"]:
-            masks = None if batch.masks is None else batch.masks[::2]
-            away = losses.push(maps, MARGIN, PUSH_SHARE, masks)
-            if masks is not None:
-                away += losses.feature_residual_outside(maps, masks)
+            away = losses.push(maps, MARGIN, PUSH_SHARE, batch.masks)
+            if batch.masks is not None:
+                away += losses.feature_residual_outside(maps, batch.masks)
             loss += model.objective["push_weight"] * (
                 (1.0 - model.objective["alpha"]) * losses.weighted_mean(away, known)
                 + model.objective["synthetic_weight"] * losses.weighted_mean(away, synthetic)

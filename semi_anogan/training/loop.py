@@ -22,6 +22,7 @@ from semi_anogan.networks.augmentation import DRAWS
 from semi_anogan.networks.schedule import Schedule, Stage
 from semi_anogan.runs import build, checkpoint
 from semi_anogan.runs import folder as run_folder
+from semi_anogan.training.feature_cache import FeatureCache
 from semi_anogan.training.monitor import Monitor
 
 
@@ -88,6 +89,9 @@ class Training:
         except ValueError as error:
             raise RunError(f"bad setting: {error}") from error
         self.trainer = Trainer(self.model, self.strategy)
+        self.features = None
+        if self.model.feature_generator is not None and config.objective.reconstruction_weight:
+            self.features = FeatureCache(self.model, config.images.cache_megabytes)
         self.progress = checkpoint.restore_latest(self.checkpoints, self.model)
         if self.progress is None:
             self.progress = {"step": 0, "images_seen": 0, "attempt": 0, "seconds": 0.0, "history": {}}
@@ -137,7 +141,10 @@ class Training:
         self.model.fade.assign(stage.fade)
         self.model.optimizer.learning_rate.assign(stage.learning_rate * 0.5 ** progress["attempt"])
         batch = self.batches.batch(progress["images_seen"], stage.batch_size, progress["attempt"])
-        logs = self.trainer({name: value[self.worker :: self.workers] for name, value in batch.items()})
+        batch = {name: value[self.worker :: self.workers] for name, value in batch.items()}
+        if self.features is not None and stage.trains == "gan":
+            batch |= self.features(batch["images"])
+        logs = self.trainer(batch)
         progress["images_seen"] += stage.batch_size
         progress["step"] += 1
         return logs
