@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from semi_anogan.benchmarks import search as search_lengths
 from semi_anogan.errors import RunError
 from semi_anogan.networks import losses
+from semi_anogan.networks.layers import bounded
 from semi_anogan.scoring.detector import Detector
 
 
@@ -31,7 +32,7 @@ def test_rows_are_the_runs_search(smoke_run, smoke_data, capsys):
     # The first row by hand: no step, so the encoder's own reconstruction.
     model = Detector.load(smoke_run).model
     images = np.stack([dataset.read_image(e) for e in splits.test])
-    latents = model.encoder(images)
+    latents = bounded(model.encoder_average(images))
     features, reconstructions = model.discriminator_average(images)[1], model.generator_average(latents)
     found = model.discriminator_average(reconstructions)[1]
     loss = np.asarray(

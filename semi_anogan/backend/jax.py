@@ -31,7 +31,10 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a model with `losses`, `update_averages` and `generating_variables` (which are first)."""
+    """`train_step` of a model with `losses`, `update_averages` and `generating_variables`.
+
+    These are the first of its trainable variables.
+    """
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer_variables, metrics_variables = state

@@ -65,7 +65,10 @@ def is_symbolic(x) -> bool:
 
 
 class TrainStep:
-    """`train_step` of a model with `losses`, `generating_variables`, `discriminating_variables`, `update_averages`."""
+    """`train_step` of a model with `losses` and `update_averages`.
+
+    It has `generating_variables` and `discriminating_variables`.
+    """
 
     def train_step(self, data):
         batch = self.unpack(data)

@@ -101,7 +101,7 @@ def large_step(resolution: int = 1024) -> str:
     build.resolve(config, 0)
     rng, model = np.random.default_rng(0), compiled_model(config)
     trainer = Trainer(model, make_strategy("auto")[0])
-    batch = _random_batch(rng, config, 1)
+    batch = _random_batch(rng, config, 1, model.latent_size)
     detector = Detector.of_config(config, model, search={"iterations": 1, "patience": 0})
     rows = []
     for what, act in (

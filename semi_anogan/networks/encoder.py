@@ -10,12 +10,21 @@ from keras import ops
 
 from semi_anogan.networks.feature_generator import conv, width
 from semi_anogan.networks.gan import Generator
-from semi_anogan.networks.layers import PACKAGE, EqualizedConv, EqualizedDense, downscale, leaky_relu, pixel_norm
+from semi_anogan.networks.layers import (
+    PACKAGE,
+    EqualizedConv,
+    EqualizedDense,
+    downscale,
+    leaky_relu,
+    pixel_norm,
+)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FeatureEncoder(keras.Model):
-    """Standardised pretrained features, list of [N, h, w, C], finest first -> latents before the bound [N, L].
+    """Standardised pretrained features, list of [N, h, w, C], finest first -> [N, L].
+
+    These are latents before their bound.
 
     Args: latent_shape, shapes: as in FeatureGenerator.
     """

@@ -80,6 +80,11 @@ class _GrowingNetwork(keras.Model):
         }
 
 
+def first_resolution(resolution: int, cells: int) -> int:
+    """Side of the generator's first feature map: that of the grid of latents, if it can, but at least 4."""
+    return min(max(4, cells), resolution)
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class Generator(_GrowingNetwork):
     """Latents [N, L] in [-1, 1] -> images [N, resolution, resolution, channels], about [-1, 1].
@@ -99,8 +104,7 @@ class Generator(_GrowingNetwork):
         super().__init__(**kwargs)
         self.latent_shape = tuple(latent_shape)
         self.latent_size = math.prod(self.latent_shape)
-        # of the grid: the first feature map has its size, if it can
-        self.first = min(max(4, self.latent_shape[0]), self.resolution)
+        self.first = first_resolution(self.resolution, self.latent_shape[0])
         first = self.filters(self.first)
         if self.latent_shape[0] < 4:
             self.enter = EqualizedDense(self.latent_size, 16 * first, gain=2**0.5 / 4, name="enter")

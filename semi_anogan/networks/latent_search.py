@@ -17,9 +17,9 @@ START_RESOLUTION = 16
 class LatentSearch:
     """Gradient search of the latents whose drawings are nearest, batched, with Adam.
 
-    It minimises (1 - lambda) L_R + lambda L_D + mu L_F over u, z = bounded(u): the residual of the images, the
-    feature matching in the discriminator, and the feature residual of the pretrained features. The latents
-    stay in (-1, 1), so that it cannot leave what the generator was trained on.
+    It minimises (1 - lambda) L_R + lambda L_D + mu L_F over u, z = bounded(u): the residual of the images,
+    the feature matching in the discriminator, and the feature residual of the pretrained features. The
+    latents stay in (-1, 1), so that it cannot leave what the generator was trained on.
 
     Each image is searched on its own: its loss, its Adam moments and its early stop depend on no other image.
     Everything random is drawn once from `seed`, so the same image gives the same reconstruction each time.
@@ -167,9 +167,7 @@ class LatentSearch:
         latents = bounded(latents)
         reconstructions = self.generator(latents)
         drawn = self.discriminator(reconstructions)[1] if self.feature_weight > 0 else []
-        loss = losses.search_loss(
-            images, reconstructions, targets[: len(drawn)], drawn, self.feature_weight
-        )
+        loss = losses.search_loss(images, reconstructions, targets[: len(drawn)], drawn, self.feature_weight)
         if self.feature_generator is not None and self.pretrained_weight > 0:
             features = self.feature_generator(latents)
             maps = losses.feature_residual_maps(self._pretrained_of(targets), features)

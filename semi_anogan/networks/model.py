@@ -13,7 +13,7 @@ from semi_anogan.networks.augmentation import DRAWS
 from semi_anogan.networks.averaged import Averaged
 from semi_anogan.networks.encoder import FeatureEncoder, ImageEncoder
 from semi_anogan.networks.feature_generator import FeatureGenerator, Standardization
-from semi_anogan.networks.gan import Discriminator, Generator, resolutions_up_to
+from semi_anogan.networks.gan import Discriminator, Generator
 from semi_anogan.networks.layers import PACKAGE, lerp
 from semi_anogan.networks.objective import Batch
 from semi_anogan.networks.patch_discriminator import FeatureSettings
@@ -22,6 +22,11 @@ from semi_anogan.versions import MODELS, refusal
 
 GRID_STRIDE = 32  # pixels of the images that the model takes, for each place of the grid of latents
 FINEST_DRAWN = 8  # stride of the finest pretrained features that are drawn
+
+
+def grid_cells(image_size: int) -> int:
+    """Side of the grid of latents of a model that takes images of this size."""
+    return max(1, image_size // GRID_STRIDE)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -86,7 +91,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
             raise ValueError(
                 f"features.resolution must be a multiple of {resolution}, got {self.image_size!r}"
             )
-        cells = max(1, self.image_size // GRID_STRIDE)
+        cells = grid_cells(self.image_size)
         self.latent_shape = (cells, cells, latent_channels)
         self.latent_size = math.prod(self.latent_shape)
         self._add_networks()
@@ -260,7 +265,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         possible = ("gan", "all", *["patch_discriminator"] * (self.patch_discriminator is not None))
         if trains not in possible:
             raise ValueError(f"trains must be one of {', '.join(possible)}, got {trains!r}")
-        if resolution not in resolutions_up_to(self.sizes["resolution"]):
+        if resolution not in self.generator.resolutions:
             raise ValueError(f"resolution must be one of {self.generator.resolutions}, got {resolution!r}")
         self.stage_resolution, self.trains = resolution, trains
         self.train_function = None
@@ -324,10 +329,13 @@ class SemiAnoGAN(TrainStep, keras.Model):
         discriminator_loss, generator_loss, logs = objective.of_gan(self, batch)
         return discriminator_loss + patch_loss, generator_loss, {**patch_logs, **logs}
 
-    def move_residual_scales(self, now):
-        """Moves the averages of each scale's feature residual towards those of a batch, scalars."""
-        now = ops.stop_gradient(ops.stack(now))
-        self.residual_scales.assign(lerp(now, ops.convert_to_tensor(self.residual_scales), 0.98))
+    def move_residual_scales(self, now, weights):
+        """Moves the averages of each scale's feature residual towards those of a batch.
+
+        Args: now: scalars; weights [N]: of its images, if they are all 0 nothing moves.
+        """
+        now, kept = ops.stop_gradient(ops.stack(now)), ops.where(ops.sum(weights) > 0, 0.98, 1.0)
+        self.residual_scales.assign(lerp(now, ops.convert_to_tensor(self.residual_scales), kept))
 
     def pretrained_features(self, images):
         """The frozen network's features that are drawn, of images [N, S, S, C]: list, finest first."""

@@ -19,6 +19,8 @@ from semi_anogan.data.batches import Batches
 from semi_anogan.data.synthetic import training_kinds
 from semi_anogan.errors import RunError
 from semi_anogan.networks.augmentation import DRAWS
+from semi_anogan.networks.gan import first_resolution
+from semi_anogan.networks.model import grid_cells
 from semi_anogan.networks.schedule import Schedule, Stage
 from semi_anogan.runs import build, checkpoint
 from semi_anogan.runs import folder as run_folder
@@ -26,8 +28,13 @@ from semi_anogan.training.monitor import Monitor
 
 
 def make_schedule(config) -> Schedule:
-    """The schedule of a configuration; a model without a patch discriminator trains none."""
+    """The schedule of a configuration; it starts at a resolution that the generator has.
+
+    A model without a patch discriminator trains none.
+    """
     schedule = Schedule(resolution=config.model.resolution, **config.schedule)
+    first = first_resolution(config.model.resolution, grid_cells(build.image_size(config)))
+    schedule = dataclasses.replace(schedule, start_resolution=max(schedule.start_resolution, first))
     if config.features.name and config.features.patch_discriminator:
         return schedule
     return dataclasses.replace(schedule, patch_kimages=0.0)

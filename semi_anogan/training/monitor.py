@@ -85,7 +85,9 @@ class Monitor:
         """Images of the averaged generator from fixed latents, as one picture in TensorBoard."""
         if self.enabled:
             latents = np.random.default_rng(0).uniform(-1, 1, (SAMPLES, model.latent_size))
-            images = np.asarray(model.generator_average(latents.astype(np.float32), resolution=stage.resolution))
+            images = np.asarray(
+                model.generator_average(latents.astype(np.float32), resolution=stage.resolution)
+            )
             self.events.image(self.progress["images_seen"], "generated", picture(images, 8))
             self.events.flush()
 
