@@ -140,8 +140,8 @@ def test_draws_are_made_where_the_batch_brings_none():
     assert compiled().unpack(batch()).augmentation is None
     model = tiny_model()
     model.compile(augment="color,translation", **MIXTURE_ALONE, run_eagerly=EAGER)
-    before = np.array(model.generator.dense.kernel)
+    before = np.array(model.generator.enter.kernel)
     model.fit(images_of(8), batch_size=4, verbose=0)
-    assert np.abs(np.array(model.generator.dense.kernel) - before).max() > 1e-5
+    assert np.abs(np.array(model.generator.enter.kernel) - before).max() > 1e-5
     with pytest.raises(ValueError, match="objective.augment"):
         compiled(augment="blur")

@@ -71,8 +71,8 @@ def _receivers():
     from semi_anogan.scoring.detector import Detector
     from semi_anogan.training.fit_detector import fit_parts
 
-    search = {name: key for name, key in SECTIONS["search"].items() if name not in ("init", "pretrained")}
-    of_model = {name: SECTIONS["search"][name] for name in ("init", "pretrained")}
+    search = {name: key for name, key in SECTIONS["search"].items() if name != "init"}
+    of_model = {"init": SECTIONS["search"]["init"]}
     held_out = {"hold_out_share": SECTIONS["calibration"]["hold_out_share"]}
     false_alarms = {"false_alarm_rate": SECTIONS["calibration"]["false_alarm_rate"]}
     return [
@@ -149,7 +149,7 @@ def test_the_sections_of_the_model_leave_no_setting_out():
         "resolution",
         "aspect",
     }
-    assert names(SemiAnoGAN) - set(SECTIONS["model"]) == {"features", "encoder", "seed", "kwargs"}
+    assert names(SemiAnoGAN) - set(SECTIONS["model"]) == {"features", "seed", "kwargs"}
 
 
 def test_the_datas_keys_are_the_catalogues_and_the_options_of_its_sources():
@@ -236,6 +236,9 @@ def test_flat():
         ("objective.trim_share", 1.0, "in [0, 1)"),
         ("objective.augment", "color,blur", "made of color, translation, cutout"),
         ("objective.average_decay", 1.0, "in [0, 1)"),
+        ("objective.reconstruction_weight", -1.0, "at least 0"),
+        ("objective.push_weight", -0.1, "at least 0"),
+        ("objective.latent_noise", -0.1, "at least 0"),
         ("schedule.total_kimages", 0.0, "at least 0.001"),
         ("schedule.start_resolution", 12, "a power of two from 4 to 64"),
         ("schedule.start_resolution", 128, "a power of two from 4 to 64"),
@@ -250,6 +253,7 @@ def test_flat():
         ("search.iterations", -1, "at least 0"),
         ("search.feature_weight", 1.5, "in [0, 1]"),
         ("search.restarts", 0, "at least 1"),
+        ("search.pretrained_weight", -0.5, "at least 0"),
         ("calibration.hold_out_share", 1.0, "between 0 and 1"),
         ("calibration.false_alarm_rate", 0.0, "between 0 and 1"),
         ("map.sigma_px", -0.5, "at least 0"),
@@ -281,7 +285,7 @@ def test_without_features_their_resolution_does_not_count():
     ("changes", "told"),
     [
         ({"score.components": "memry"}, "score.components must be among residual, .*, got memry"),
-        ({"score.components": "latent_norm,classifier"}, "at least one must make a map"),
+        ({"score.components": "classifier"}, "at least one must make a map"),
         ({"score.components": "memory", "parts.memory": 0}, "the settings switch off memory; "),
         (
             {"score.components": "patches", "features.patch_discriminator": False},

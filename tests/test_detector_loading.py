@@ -136,7 +136,9 @@ def test_what_is_wrong_with_a_setting_is_not_said_of_detector_json(smoke_run, sa
     with pytest.raises(RunError, match="^bad setting: score.components must be among .* got colour$"):
         Detector.load(smoke_run, components=["colour"])
     # But its calibration is that of all components.
-    with pytest.raises(RunError, match=f"{smoke_run}/detector.json: .*'latent_norm'.* expected .*'residual'"):
+    with pytest.raises(
+        RunError, match=f"{smoke_run}/detector.json: .*'discriminator'.* expected .*'residual'"
+    ):
         Detector.load(smoke_run, components=["residual"])
 
 

@@ -18,7 +18,7 @@ from semi_anogan.data.splits import Splits
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.runs import folder as run_folder
 
-COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm")
+COMPONENTS = ("residual", "feature_distance", "discriminator", "patches")
 
 
 def read(folder):

@@ -25,7 +25,7 @@ def make_batch(seed):
     return {
         "images": rng.uniform(-1, 1, (12, 8, 8, 1)).astype(np.float32),
         "labels": np.repeat(np.float32([0, 1]), [8, 4]),
-        "latents": rng.standard_normal((8, 8), dtype=np.float32),
+        "latents": rng.uniform(-1, 1, (8, 8)).astype(np.float32),
         "mix": rng.random((8, 1, 1, 1), dtype=np.float32),
     }
 

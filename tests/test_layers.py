@@ -43,6 +43,19 @@ def test_leaky_relu_gradients_by_hand():
     np.testing.assert_allclose(ops.convert_to_numpy(at_zero), [3.0])
 
 
+def test_bounded_by_hand():
+    """tanh, finite far out too, with its gradient 1 - tanh^2."""
+    x = np.float32([0.0, 0.5, -0.5, 1.0, 30.0, -30.0])
+    np.testing.assert_allclose(
+        run(layers.bounded, x), [0.0, 0.462117, -0.462117, 0.761594, 1.0, -1.0], rtol=1e-5, atol=1e-6
+    )
+    gradient = input_gradients(layers.bounded, ops.convert_to_tensor(x))[1]
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(gradient), [1.0, 0.786448, 0.786448, 0.419974, 0.0, 0.0], rtol=1e-4, atol=1e-6
+    )
+    assert np.isfinite(run(layers.bounded, [-60.0, 60.0, -200.0, 200.0])).all()
+
+
 def test_pixel_norm_by_hand():
     # Mean squares: (9 + 16) / 2 = 12.5 and (0 + 4) / 2 = 2; a zero vector stays zero.
     expected = [[3 / 12.5**0.5, -4 / 12.5**0.5], [0.0, 2**0.5], [0.0, 0.0]]
@@ -182,6 +195,50 @@ def test_equalized_weights_start_at_unit_variance_and_keep_the_variance_of_leaky
     assert not ops.convert_to_numpy(layer.bias).any()
     x = np.random.default_rng(0).standard_normal((200, 400))
     assert run(layer, x).var() == pytest.approx(2.0, rel=0.05)  # gain sqrt(2): what a rectifier then halves
+
+
+def test_reduced_and_resized_by_hand():
+    image = np.arange(16.0).reshape(1, 4, 4, 1)
+    np.testing.assert_allclose(run(layers.reduced, image, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_allclose(run(layers.reduced, image, 1), [[[[7.5]]]])
+    np.testing.assert_array_equal(run(layers.resized, image, 4), image)
+    np.testing.assert_allclose(run(layers.resized, image, 1), [[[[7.5]]]])
+    np.testing.assert_array_equal(
+        run(layers.resized, image, 16)[0, ..., 0], image[0, ..., 0].repeat(4, axis=0).repeat(4, axis=1)
+    )
+
+
+def test_speed_keeps_the_effective_weights_at_the_start():
+    """They are stored that much smaller, and multiplied by it again."""
+    for make in (layers.EqualizedDense, layers.EqualizedConv):
+        found = []
+        for speed in (1.0, 16.0):
+            keras.utils.set_random_seed(0)
+            layer = make(50, 40, speed=speed)
+            layer.build()
+            assert ops.convert_to_numpy(layer.kernel).std() == pytest.approx(1 / speed, rel=0.1)
+            found.append(ops.convert_to_numpy(layer.kernel) * layer.runtime_scale)
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+
+
+def test_a_step_of_adam_moves_a_fast_layer_that_much_further():
+    """Adam's first step is its rate against the gradient's sign, whatever the gradient's size."""
+    moved = []
+    for speed in (1.0, 16.0):
+        layer = built(layers.EqualizedDense(3, 2, speed=speed), kernel=0.0, bias=0.0)
+        optimizer = keras.optimizers.Adam(0.01, 0.0, 0.99)
+        optimizer.build([layer.kernel])
+
+        def loss(kernel, layer=layer):
+            with keras.StatelessScope(state_mapping=[(layer.kernel, kernel)]):
+                return ops.sum(layer(ops.convert_to_tensor(np.float32([[1, -2, 3]]))))
+
+        kernel = ops.convert_to_tensor(ops.convert_to_numpy(layer.kernel))
+        optimizer.apply([input_gradients(loss, kernel)[1]], [layer.kernel])
+        moved.append(ops.convert_to_numpy(layer.kernel) * layer.runtime_scale)
+    signs = np.float32([[-1, -1], [1, 1], [-1, -1]])
+    np.testing.assert_allclose(moved[0], 0.01 * math.sqrt(2 / 3) * signs, rtol=1e-3)
+    np.testing.assert_allclose(moved[1], 16 * moved[0], rtol=1e-3)
 
 
 # Features [3, 1, 1, 2] of three examples.

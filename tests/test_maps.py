@@ -19,15 +19,13 @@ def numpy(x):
 
 def test_components_by_hand():
     images, reconstructions = tensor([1, 0, -1, 0.5, 0, 0, 0, 0], 2, 2, 2, 1), tensor([0.0] * 8, 2, 2, 2, 1)
-    latents = tensor([[3, 4], [0, 1]])
     features = [tensor([1, 2, 0, 0], 2, 1, 2, 1), tensor([5, 0], 2, 1, 1, 1)]
     others = [tensor([0, 0, 0, 0], 2, 1, 2, 1), tensor([1, 3], 2, 1, 1, 1)]
-    values, _ = maps.of_search(images, reconstructions, latents, features, others)
-    assert set(values) == set(names_where(needs_search=True)) < set(NAMES)
+    values, _ = maps.of_search(images, reconstructions, features, others)
+    assert {*values, "feature_residual"} == set(names_where(needs_search=True)) < set(NAMES)
     np.testing.assert_allclose(numpy(values["residual"]), [2.5 / 4, 0.0], rtol=1e-6)
     # Means 1.5 and 4 of the first image, 0 and 3 of the second.
     np.testing.assert_allclose(numpy(values["feature_distance"]), [2.75, 1.5], rtol=1e-6)
-    np.testing.assert_allclose(numpy(values["latent_norm"]), [12.5, 0.5], rtol=1e-6)
 
 
 def test_map_layers_by_hand():
@@ -38,8 +36,8 @@ def test_map_layers_by_hand():
     coarse[0, 0, 1] = [3.0, 0.0, -6.0]
     zeros = [np.zeros_like(fine), np.zeros_like(coarse)]
     features = [tensor(fine), tensor(coarse)]
-    _, layers = maps.of_search(tensor(images), tensor(0 * images), tensor([[0.0]]), features, zeros)
-    assert set(layers) == {"residual", "feature_distance"}  # the norm of a latent is nowhere in the image
+    _, layers = maps.of_search(tensor(images), tensor(0 * images), features, zeros)
+    assert set(layers) == {"residual", "feature_distance"}
     (residual,), (of_fine, of_coarse) = (
         map(numpy, layers[name]) for name in ("residual", "feature_distance")
     )
@@ -51,6 +49,26 @@ def test_map_layers_by_hand():
     expected[3, 0] = 2.0
     np.testing.assert_allclose(of_fine[0, ..., 0], expected)
     np.testing.assert_allclose(of_coarse[0, ..., 0], [[0, 3], [0, 0]])
+
+
+def test_feature_residual_by_hand():
+    """The mean of the highest 15 %, in units of what each scale's mean is of normal images."""
+    fine = np.zeros((2, 4, 4, 2), np.float32) + np.float32([1, 0])
+    drawn = fine.copy()
+    drawn[0, 1, 2], drawn[0, 3, 3] = [-1, 0], [0, 1]  # 2 and 1 of the 16 places: 2.4 of them count, so two
+    coarse = np.float32([[0, 1], [0, 1]]).reshape(2, 1, 1, 2)
+    coarse_drawn = np.float32([[0, 7], [2, 0]]).reshape(2, 1, 1, 2)
+    scales = tensor([0.5, 0.25])
+    values, layers = maps.of_feature_residual(
+        [tensor(fine), tensor(coarse)], [tensor(drawn), tensor(coarse_drawn)], ops.unstack(scales)
+    )
+    of_fine, of_coarse = map(numpy, layers)
+    expected = np.zeros((2, 4, 4))
+    expected[0, 1, 2], expected[0, 3, 3] = 4.0, 2.0
+    np.testing.assert_allclose(of_fine[..., 0], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(of_coarse.ravel(), [0.0, 4.0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(numpy(values), [(3 + 0) / 2, (0 + 4) / 2], rtol=1e-4)
+    assert maps.FEATURE_SHARE == 0.15
 
 
 def test_to_size_halves_larger_maps():

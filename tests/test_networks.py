@@ -1,4 +1,4 @@
-"""Generator, discriminator and encoder: what growth promises, evidence by hand, gradients, saving."""
+"""Generator and discriminator: what growth promises, evidence by hand, gradients, saving."""
 
 import keras
 import numpy as np
@@ -6,11 +6,12 @@ import pytest
 from keras import ops
 
 from semi_anogan.backend import input_gradients
-from semi_anogan.networks.gan import Discriminator, Encoder, Generator, resolutions_up_to
+from semi_anogan.networks.gan import Discriminator, Generator, first_resolution, resolutions_up_to
 from semi_anogan.networks.layers import downscale, upscale
 from semi_anogan.networks.losses import r1_penalty
 
-SIZES = {"resolution": 16, "channels": 3, "latent_channels": 6, "filters_base": 64, "filters_cap": 8}
+SIZES = {"resolution": 16, "channels": 3, "filters_base": 64, "filters_cap": 8}
+LATENTS = {"latent_shape": (1, 1, 6)}
 
 
 def with_weights(network, seed=0):
@@ -24,7 +25,7 @@ def with_weights(network, seed=0):
 
 @pytest.fixture
 def generator():
-    return with_weights(Generator(**SIZES))
+    return with_weights(Generator(**SIZES, **LATENTS))
 
 
 @pytest.fixture
@@ -36,6 +37,11 @@ def discriminator():
 
 def tensor(*shape, seed=1):
     return ops.convert_to_tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+def uniform(*shape, seed=1):
+    """Latents as training draws them."""
+    return ops.convert_to_tensor(np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32))
 
 
 def numpy(x):
@@ -124,14 +130,14 @@ def test_weights_of_a_stage_are_those_of_the_next(generator, discriminator):
 
 
 def test_filters_by_base_and_cap():
-    sizes = {"resolution": 64, "filters_base": 64, "filters_cap": 12, "latent_channels": 5}
-    generator, discriminator = Generator(**sizes), Discriminator(**sizes)
+    sizes = {"resolution": 64, "filters_base": 64, "filters_cap": 12}
+    generator, discriminator = Generator(latent_shape=(1, 1, 5), **sizes), Discriminator(**sizes)
     # 64 / 4 = 16 is over the cap; 64 / 32 = 2 is under the least number, 4.
     assert [generator.filters(r) for r in generator.resolutions] == [12, 8, 4, 4, 4]
     generator.build()
     discriminator.build()
     shapes = {layer.name: tuple(layer.kernel.shape) for layer in generator.layers}
-    assert shapes["dense"] == (5, 16 * 12)
+    assert shapes["enter"] == (5, 16 * 12)
     assert shapes["narrow_8"] == (3, 3, 12, 8) and shapes["conv_8"] == (3, 3, 8, 8)
     assert shapes["conv_16"] == (3, 3, 4, 4) and shapes["to_image_8"] == (1, 1, 8, 1)
     layers = [layer for layer in discriminator.layers if layer.name != "minibatch_stddev"]
@@ -152,7 +158,7 @@ def test_untrained_images_vary_about_as_much_as_photographs(resolution):
     keras.utils.set_random_seed(0)
     generator = Generator(resolution=64)
     generator.build()
-    images = numpy(generator(tensor(64, 128), resolution=resolution))
+    images = numpy(generator(uniform(64, 16), resolution=resolution))
     assert 0.08 < images.std(axis=0).mean() < 0.3
 
 
@@ -172,20 +178,68 @@ def test_detail_counts_from_32_pixels_on_and_at_full_resolution(resolution, smal
     assert np.abs(small[0] - small[1]).max() > 0.1
 
 
+@pytest.mark.parametrize(
+    ("latent_shape", "first", "resolutions", "kernel"),
+    [
+        ((1, 1, 6), 4, [4, 8, 16, 32], (6, 16 * 8)),
+        ((2, 2, 3), 4, [4, 8, 16, 32], (12, 16 * 8)),  # the whole grid draws 4 x 4
+        ((4, 4, 3), 4, [4, 8, 16, 32], (3, 3, 3, 8)),
+        ((8, 8, 3), 8, [8, 16, 32], (3, 3, 3, 8)),
+        ((64, 64, 3), 32, [32], (3, 3, 3, 4)),  # larger than the images: it is reduced
+    ],
+)
+def test_the_first_feature_map_follows_the_grid_of_latents(latent_shape, first, resolutions, kernel):
+    sizes = {"resolution": 32, "channels": 3, "filters_base": 64, "filters_cap": 8}
+    generator = with_weights(Generator(latent_shape=latent_shape, **sizes))
+    assert generator.first == first_resolution(32, latent_shape[0]) == first
+    assert generator.resolutions == resolutions
+    assert generator.latent_size == np.prod(latent_shape)
+    assert tuple(generator.enter.kernel.shape) == kernel
+    latents = uniform(2, generator.latent_size)
+    for r in resolutions:
+        assert generator(latents, resolution=r).shape == (2, r, r, 3)
+    assert numpy(generator(latents)).std(axis=0).min() > 0  # every place depends on the latents
+    with pytest.raises(ValueError, match=str(first // 2)):
+        generator(latents, resolution=first // 2)
+
+
+def influence(latent_shape):
+    """bool [32, 32]: where an image changes with the latents in the upper left corner of their grid."""
+    generator = with_weights(
+        Generator(latent_shape=latent_shape, resolution=32, filters_base=64, filters_cap=8)
+    )
+    latents = numpy(uniform(1, *latent_shape))
+    changed = latents.copy()
+    changed[:, 0, 0] = -changed[:, 0, 0]
+    images = numpy(generator(ops.convert_to_tensor(np.concatenate([latents, changed]).reshape(2, -1))))
+    return np.abs(images[0] - images[1])[..., 0] > 1e-5
+
+
+def test_latents_of_a_place_draw_what_is_there():
+    """From 8 x 8 on it spreads by 1 place of 4 pixels a layer, then of 2, then of 1: 4 (1 + 2) - 1 + 2 + 1."""
+    where = influence((8, 8, 3))
+    assert where[:4, :4].all()
+    reached = np.argwhere(where).max(axis=0)
+    # enter, conv_8 and narrow_16 at 8 x 8; conv_16 and narrow_32 at 16 x 16; conv_32 at 32 x 32
+    assert reached.tolist() == [4 * (1 + 3) + 2 * 2 + 1 - 1] * 2
+    assert not where[-8:, -8:].any()
+    assert influence((2, 2, 3))[-1, -1]  # a smaller grid draws all of it
+
+
 def test_resolutions_by_hand():
     assert resolutions_up_to(4) == [4]
     assert resolutions_up_to(64) == [4, 8, 16, 32, 64]
     assert resolutions_up_to(1024)[-1] == 1024
 
 
-@pytest.mark.parametrize("network", [Generator, Discriminator, Encoder])
+@pytest.mark.parametrize("network", [Generator, Discriminator])
 @pytest.mark.parametrize("resolution", [0, 2, 12, 2048])
 def test_bad_resolution_is_named(network, resolution):
     with pytest.raises(ValueError, match=f"power of two.*got {resolution}$"):
         network(resolution=resolution)
 
 
-@pytest.mark.parametrize("network", [Generator, Discriminator, Encoder])
+@pytest.mark.parametrize("network", [Generator, Discriminator])
 def test_bad_channels_are_named(network):
     with pytest.raises(ValueError, match="channels.*got 2"):
         network(channels=2)
@@ -282,34 +336,6 @@ def test_only_evidence_where_asked_for_counts(discriminator):
     np.testing.assert_allclose(found, numpy(logits) + everywhere - inside, rtol=1e-4, atol=1e-5)
     whole = numpy(discriminator(images, where=ops.ones((2, 16, 16, 1)))[0])
     np.testing.assert_allclose(whole, numpy(logits), rtol=1e-5)
-
-
-def test_encoder_gives_latents_and_has_a_gradient_in_every_layer():
-    encoder = with_weights(Encoder(**SIZES))
-    images = tensor(3, 16, 16, 3)
-    latents = numpy(encoder(images))
-    assert latents.shape == (3, 6) and latents.std() > 0.1
-    np.testing.assert_allclose(
-        numpy(encoder(images[1:2]))[0], latents[1], rtol=1e-4, atol=1e-5
-    )  # whatever the others are
-    shapes = {layer.name: tuple(layer.kernel.shape) for layer in encoder.layers}
-    # 64 / 16 = 4 channels at 16 x 16; 64 / 32 = 2 is under the least number, 4; 64 / 4 = 16 is over the cap.
-    assert shapes == {
-        "from_image": (1, 1, 3, 4),
-        "conv_16": (3, 3, 4, 4),
-        "conv_8": (3, 3, 4, 8),
-        "conv_4": (3, 3, 8, 8),
-        "dense": (16 * 8, 12),
-        "to_latents": (12, 6),
-    }
-    for layer in encoder.layers:
-
-        def total(value, kernel=layer.kernel):
-            with keras.StatelessScope(state_mapping=[(kernel, value)]):
-                return ops.sum(ops.square(encoder(images)), axis=-1)
-
-        gradient = numpy(input_gradients(total, ops.convert_to_tensor(numpy(layer.kernel)))[1])
-        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 1e-3, layer.name
 
 
 def test_evidence_map_says_where(discriminator):

@@ -90,7 +90,7 @@ def test_settings_out_of_range_are_named(key, value):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A model with features and encoder after two steps, and its training images."""
+    """A model with features after two steps, and its training images."""
     model = SemiAnoGAN(
         resolution=16, latent_channels=8, filters_base=64, filters_cap=8, features=FEATURES, seed=3
     )
@@ -100,7 +100,7 @@ def trained():
         "images": rng.uniform(-1, 1, (12, 32, 32, 1)).astype(np.float32),
         "labels": np.repeat(np.float32([0, 1, 2]), [6, 4, 2]),
         "masks": np.ones((12, 32, 32, 1), np.float32),
-        "latents": rng.standard_normal((6, 8)).astype(np.float32),
+        "latents": rng.uniform(-1, 1, (6, 8)).astype(np.float32),
         "mix": rng.random((6, 1, 1, 1)).astype(np.float32),
     }
     batch["masks"][6:, :, 16:] = 0
@@ -113,10 +113,15 @@ def trained():
 def test_a_step_trains_every_part(trained):
     model, _, before, logs = trained
     assert all(np.isfinite(list(entry.values())).all() for entry in logs)
-    assert logs[0]["patch_loss"] > 0 and logs[0]["encoder_loss"] > 0
+    assert logs[0]["patch_loss"] > 0 and logs[0]["reconstruction"] > 0 and logs[0]["feature_residual"] > 0
     changed = {id(v) for v, old in zip(model.variables, before, strict=True) if np.any(np.asarray(v) != old)}
     trained, average = model.patch_discriminator, model.patch_discriminator_average
-    for part in (model.encoder.to_latents, trained.to_evidence[0], average.enter[0]):
+    for part in (
+        model.encoder.to_latents,
+        model.feature_generator.enter,
+        trained.to_evidence[0],
+        average.enter[0],
+    ):
         assert id(part.kernel) in changed, part.name
     assert id(trained.features.offsets["block15/project/bias"]) in changed
 
@@ -170,7 +175,11 @@ def test_each_of_the_two_trainings_moves_its_own_part_only(trained):
             model.generator,
             model.discriminator,
             model.encoder,
+            model.feature_generator,
+            model.standardization,
             model.generator_average,
+            model.feature_generator_average,
+            model.encoder_average,
             model.discriminator_average,
         ),
         "patch_discriminator": (model.patch_discriminator, model.patch_discriminator_average),
@@ -193,7 +202,7 @@ def test_each_of_the_two_trainings_moves_its_own_part_only(trained):
 
 def model_batch(model, batch):
     rng = np.random.default_rng(1)
-    latents = rng.standard_normal((6, 8)).astype(np.float32)
+    latents = rng.uniform(-1, 1, (6, 8)).astype(np.float32)
     return {**batch, "latents": latents, "mix": rng.random((6, 1, 1, 1)).astype(np.float32)}
 
 
@@ -209,13 +218,13 @@ def test_the_detector_with_memory_and_without_search(trained):
     drawn = FeatureReader(model, tile=False, batch_size=4).patch_samples(images[:6])
     memory = Memory.fit([patches.memory for patches in drawn], size=20, seed=0)
     detector = Detector(model, search={"iterations": 1}, batch_size=4, memory=memory)
-    of_networks = ("residual", "feature_distance", "discriminator", "latent_norm", "patches")
+    of_networks = ("residual", "feature_residual", "feature_distance", "discriminator", "patches")
     assert detector.names == (*of_networks, "memory")
     calibrated = detector.calibrate(HeldOut(images[:5], images[6:9]), 0.2)
     assert calibrated.calibration.names == detector.names and calibrated.calibration.normals == 5
     quick = Detector(model, batch_size=4, components=("discriminator", "patches", "memory"), memory=memory)
     whole, few = next(iter(detector.measure(images[3:4]))), list(quick.measure(images[:4]))[3]
-    np.testing.assert_allclose(few.components, whole.components[[2, 4, 5]], rtol=1e-4)
+    np.testing.assert_allclose(few.components, whole.components[[3, 4, 5]], rtol=1e-4)
     assert few.reconstruction is None and few.difference is None and whole.difference.shape == (16, 16)
     # Two resolutions, three strides, the memory.
     assert quick.search is None and few.layers.shape == (16, 16, 2 + 3 + 1)

@@ -184,7 +184,7 @@ def test_weights_that_went_bad_in_the_last_step_are_not_saved(tmp_path, monkeypa
     def step(self, stage):
         logs = original(self, stage)
         if not self.progress["attempt"] and self.progress["images_seen"] == 120:
-            kernel = self.model.generator.dense.kernel
+            kernel = self.model.generator.enter.kernel
             kernel.assign(keras.ops.full(kernel.shape, np.nan))
         return logs
 
@@ -329,9 +329,9 @@ def test_other_settings_are_refused_by_name(tmp_path):
         ),
         (
             "score__components",
-            "latent_norm",
+            "classifier",
             ConfigError,
-            "score.components: at least one must make a map, .*; got latent_norm",
+            "score.components: at least one .*at least one must make a map, .*; got classifier",
         ),
         (
             "score__components",

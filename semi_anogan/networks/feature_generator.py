@@ -62,9 +62,13 @@ class Standardization(keras.layers.Layer):
         ]
 
     def moved(self, features, weights):
-        """(means, mean squares, steps) with one more batch; weights [N] >= 0 of its images."""
+        """(means, mean squares, steps) with one more batch; weights [N] >= 0 of its images.
+
+        Without any weight the batch does not count.
+        """
+        counts = ops.cast(ops.sum(weights) > 0, "float32")
         weights = ops.reshape(weights / ops.maximum(ops.sum(weights), 1e-6), (-1, 1, 1, 1))
-        rate = 1.0 / (self.steps + 1.0)
+        rate = counts / (self.steps + 1.0)
 
         def moved(kept, values):
             now = ops.mean(ops.sum(values * weights, axis=0), axis=(0, 1))
@@ -75,7 +79,7 @@ class Standardization(keras.layers.Layer):
             moved(ops.convert_to_tensor(s), ops.square(f))
             for s, f in zip(self.squares, features, strict=True)
         ]
-        return means, squares, self.steps + 1.0
+        return means, squares, self.steps + counts
 
     def assign(self, statistics):
         """Keeps what `moved` gave."""

@@ -340,10 +340,13 @@ class SemiAnoGAN(TrainStep, keras.Model):
         discriminator_loss, generator_loss, logs = objective.of_gan(self, batch)
         return discriminator_loss + patch_loss, generator_loss, {**patch_logs, **logs}
 
-    def move_residual_scales(self, now):
-        """Moves the averages of each scale's feature residual towards those of a batch, scalars."""
-        now = ops.stop_gradient(ops.stack(now))
-        self.residual_scales.assign(lerp(now, ops.convert_to_tensor(self.residual_scales), 0.98))
+    def move_residual_scales(self, now, weights):
+        """Moves the averages of each scale's feature residual towards those of a batch.
+
+        Args: now: scalars; weights [N]: of its images, if they are all 0 nothing moves.
+        """
+        now, kept = ops.stop_gradient(ops.stack(now)), ops.where(ops.sum(weights) > 0, 0.98, 1.0)
+        self.residual_scales.assign(lerp(now, ops.convert_to_tensor(self.residual_scales), kept))
 
     def pretrained_features(self, images):
         """The frozen network's features that are drawn, of images [N, S, S, C]: list, finest first."""

@@ -116,11 +116,11 @@ def reconstruction(model, batch, images, stage):
     encoded = _noisy(encoded, batch.latents, model.objective["latent_noise"])
     redrawn = model.generator(encoded[::2], **stage)
     loss = losses.weighted_mean(losses.residual(images[::2], redrawn), normal[::2])
-    logs = {"reconstruction": loss / _mean_image_residual(images[::2], normal[::2])}
+    logs = {"reconstruction": _of_mean_image(loss, images[::2], normal[::2])}
     if features is not None:
         maps = losses.feature_residual_maps(features, model.feature_generator(encoded))
         of_scales = [losses.weighted_mean(ops.mean(m, axis=(1, 2, 3)), normal) for m in maps]
-        model.move_residual_scales(of_scales)
+        model.move_residual_scales(of_scales, normal)
         logs["feature_residual"] = sum(of_scales) / len(of_scales)
         loss += logs["feature_residual"]
         if model.objective["push_weight"]:
@@ -146,11 +146,12 @@ def _noisy(encoded, latents, amount: float):
     return ops.clip(encoded + amount * noise, -1.0, 1.0)
 
 
-def _mean_image_residual(images, weights):
-    """Scalar: mean absolute difference of the images with a weight from their mean."""
+def _of_mean_image(residual, images, weights):
+    """A residual, scalar, in units of that of the mean of the images with a weight; 0 if they are alike."""
     shares = ops.reshape(weights, (-1, 1, 1, 1)) / ops.maximum(ops.sum(weights), 1e-6)
     mean = ops.sum(images * shares, axis=0, keepdims=True)
-    return ops.maximum(losses.weighted_mean(losses.residual(images, mean), weights), 1e-6)
+    unit = losses.weighted_mean(losses.residual(images, mean), weights)
+    return ops.where(unit > 1e-6, residual / ops.maximum(unit, 1e-6), 0.0)
 
 
 def _penalty(model, adversarial, logits_of, images, generated, normal, batch):

@@ -17,7 +17,7 @@ from semi_anogan.scoring.memory import TOP_SHARE
 
 def layer_counts(model, names, search) -> dict[str, int]:
     """How many map layers each of the named components has, where it has any; search: or None."""
-    scales = len(model.generator.resolutions) - 1  # one for each resolution above 4 x 4
+    scales = len(model.discriminator.resolutions) - 1  # one for each resolution above 4 x 4
     patches = drawn = 0
     if model.feature_generator is not None:
         drawn = len(model.feature_generator.shapes)

@@ -71,13 +71,13 @@ def whole_run(folder, inputs, results):
 def fit(results):
     config = tiny_config(model__resolution=4)
     model = training.compiled_model(config)
-    before, seed = np.asarray(model.generator.dense.kernel), np.array(model.seed_generator.state)
+    before, seed = np.asarray(model.generator.enter.kernel), np.array(model.seed_generator.state)
     rng = np.random.default_rng(0)
     images = rng.uniform(-1, 1, (32, 4, 4, 1)).astype(np.float32)
     history = model.fit(images, np.arange(32) % 4 == 0, batch_size=8, epochs=2, verbose=0).history
     results |= {f"fit/{name}": np.array(values) for name, values in history.items()}
     results["fit_seed_change"] = np.array(model.seed_generator.state) - seed
-    results["fit_change"] = np.abs(np.asarray(model.generator.dense.kernel) - before).max()
+    results["fit_change"] = np.abs(np.asarray(model.generator.enter.kernel) - before).max()
 
 
 def main(folder):

@@ -25,7 +25,7 @@ def tiny_model(**changes):
     return SemiAnoGAN(**sizes)
 
 
-COMPONENTS = ("residual", "feature_distance", "discriminator", "latent_norm")  # without pretrained features
+COMPONENTS = ("residual", "feature_distance", "discriminator", "patches")
 # score = sum of the components' positive parts over 4; abnormal above 0.5.
 CALIBRATION = Calibration(
     names=COMPONENTS,
