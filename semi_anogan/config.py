@@ -221,7 +221,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "pretrained_weight": Key(1.0, "of the feature residual in its loss", *_at_least(0)),
         "iterations": Key(10, "most steps", *_at_least(0)),
         "feature_weight": Key(0.1, "lambda", "in [0, 1]", lambda value: 0 <= value <= 1),
-        "learning_rate": Key(0.1, "Adam's, on the latents"),
+        "reach": Key(
+            0.55, "how far it moves any latent in all, before the bound, however many steps", *_above_zero()
+        ),
         "restarts": Key(1, "searches of an image; the best counts", *_at_least(1)),
         "candidates": Key(512, "generated images to start from", *_at_least(1)),
         "patience": Key(10, "steps without a better loss; 0 never stops early", *_at_least(0)),

@@ -19,7 +19,8 @@ from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.errors import ConfigError
 from semi_anogan.networks import layers, losses
 from semi_anogan.networks.augmentation import augment
-from semi_anogan.networks.gan import Discriminator, Encoder, Generator
+from semi_anogan.networks.encoder import ImageEncoder
+from semi_anogan.networks.gan import Discriminator, Generator
 from semi_anogan.networks.schedule import Schedule
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
@@ -50,7 +51,7 @@ def turned(network, base):
         found.append(w)
     names = [v.path for v in network.variables]
     for i, name in enumerate(names):
-        if "/dense/" in name and isinstance(network, Generator):
+        if "/enter/" in name and isinstance(network, Generator):
             cells = found[i].reshape(*found[i].shape[:-1], width, height, -1)
             found[i] = np.swapaxes(cells, -3, -2).reshape(found[i].shape)
         elif name.endswith("/dense/kernel"):
@@ -61,15 +62,21 @@ def turned(network, base):
 
 @pytest.mark.parametrize("fade", [None, 0.3])
 def test_a_wide_network_is_a_high_one_lying_on_its_side(fade):
-    sizes = {"resolution": 16, "channels": 3, "latent_size": 6, "filters_base": 64, "filters_cap": 8}
+    sizes = {"resolution": 16, "channels": 3, "filters_base": 64, "filters_cap": 8}
+    drawing = {**sizes, "latent_shape": (1, 1, 6)}
     networks = []
-    for kind in (Generator, Discriminator, Encoder):
-        high, lying = kind(aspect=0.5, **sizes), kind(aspect=2.0, **sizes)
+    for kind in (
+        lambda aspect: Generator(aspect=aspect, **drawing),
+        lambda aspect: Discriminator(aspect=aspect, **sizes),
+        lambda aspect: ImageEncoder({"aspect": aspect, **drawing}),
+    ):
+        high, lying = kind(0.5), kind(2.0)
         for network in (high, lying):
             network.build()
-        assert (high.shape, high.base, lying.shape, lying.base) == ((32, 16), (8, 4), (16, 32), (4, 8))
-        assert lying.get_config()["aspect"] == 2.0
-        lying.set_weights(turned(high, lying.base))
+        if not isinstance(high, ImageEncoder):
+            assert (high.shape, high.base, lying.shape, lying.base) == ((32, 16), (8, 4), (16, 32), (4, 8))
+            assert lying.get_config()["aspect"] == 2.0
+        lying.set_weights(turned(high, (4, 8)))
         networks.append((high, lying))
     (generator, lying_generator), (discriminator, lying_discriminator), (encoder, lying_encoder) = networks
     latents = noise(2, 6)
@@ -106,15 +113,15 @@ def test_a_bad_aspect(aspect):
 
 
 def test_fit_takes_wide_images_with_masks():
-    model = trained.tiny_model(aspect=2.0, encoder=True)
+    model = trained.tiny_model(aspect=2.0)
     model.compile(augment="color,translation,cutout", trim_share=0.1)
     images, labels = noise(8, 8, 16, 1), np.arange(8) % 4 == 0
     masks = np.zeros((8, 8, 16, 1), np.float32)
     masks[:, 2:4, 12:15] = 1
-    before = model.generator.dense.kernel.numpy() if hasattr(model.generator.dense.kernel, "numpy") else None
+    before = model.generator.enter.kernel.numpy() if hasattr(model.generator.enter.kernel, "numpy") else None
     history = model.fit({"images": images, "labels": labels, "masks": masks}, batch_size=4, verbose=0).history
     assert all(np.isfinite(v).all() for v in history.values())
-    assert before is None or np.abs(model.generator.dense.kernel.numpy() - before).max() > 1e-4
+    assert before is None or np.abs(model.generator.enter.kernel.numpy() - before).max() > 1e-4
     with pytest.raises(ValueError, match=r"images must be \[N, 8, 16, 1\]"):
         model.fit(noise(4, 16, 8, 1), verbose=0)
     model.grow(4)

@@ -195,7 +195,7 @@ def test_an_unknown_key_is_an_error_that_names_it(section, name):
         ("objective.top_share", "model.top_share or features.top_share"),
         ("search.batch_size", "schedule.batch_size or score.batch_size"),
         ("sed", "seed"),
-        ("lerning_rate", "schedule.learning_rate or search.learning_rate"),
+        ("lerning_rate", "schedule.learning_rate"),
     ],
 )
 def test_the_nearest_key_to_an_unknown_one(key, nearest):

@@ -77,7 +77,7 @@ def test_score_is_the_same_in_any_company(smoke_detector, test_images, all_at_on
 def test_score_is_the_same_in_any_company_with_an_early_stop(smoke_run, test_images):
     """How long the others search on must not matter: here they stop after different numbers of steps."""
     test_images = test_images[:12]
-    search = {"iterations": 30, "patience": 2, "learning_rate": 0.05, "candidates": 32}
+    search = {"iterations": 30, "patience": 2, "reach": 0.8, "candidates": 32}
     detector = Detector.load(smoke_run, search=search, batch_size=8)
     together = detector(test_images)
     order = np.random.default_rng(2).permutation(12)

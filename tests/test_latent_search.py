@@ -43,9 +43,15 @@ class LinearDiscriminator:
         return None, [ops.reshape(features, (-1, 1, 1, FEATURES.shape[1]))], []
 
 
-def linear_search(**settings):
-    given = {"iterations": 10, "candidates": 8, "feature_weight": 0.25, "learning_rate": 0.1, "patience": 20}
-    return LatentSearch(LinearGenerator(), LinearDiscriminator(), **{**given, **settings})
+def reach(rate, iterations):
+    """The reach of a search whose first step has this rate: the rate falls linearly to a tenth."""
+    return 0.55 * rate * max(iterations, 1)
+
+
+def linear_search(iterations=10, rate=0.1, **settings):
+    given = {"candidates": 8, "feature_weight": 0.25, "patience": 20, "reach": reach(rate, iterations)}
+    networks = LinearGenerator(), LinearDiscriminator()
+    return LatentSearch(*networks, iterations=iterations, **{**given, **settings})
 
 
 def images_of(latents, matrix=MATRIX):
@@ -90,7 +96,7 @@ def adam_by_hand(image, latent, weight, rate, iterations, steps):
 
 
 def test_first_two_steps_are_adams_by_hand():
-    search = linear_search(iterations=10, feature_weight=0.25, learning_rate=0.1)
+    search = linear_search(iterations=10, feature_weight=0.25, rate=0.1)
     images = images_of(draw(2))
     start = ops.convert_to_tensor(draw(2, seed=1))
     targets = search.targets(images)
@@ -109,7 +115,7 @@ def test_first_two_steps_are_adams_by_hand():
 
 
 def test_search_is_the_best_of_adams_path_by_hand():
-    search = linear_search(iterations=25, patience=0, restarts=1, learning_rate=0.3)
+    search = linear_search(iterations=25, patience=0, restarts=1, rate=0.3)
     images = images_of(draw(3))
     latents, loss, steps = (np.asarray(a) for a in search(images))
     start = starts(search, images)[:, 0]
@@ -264,7 +270,7 @@ def stopped_by_hand(target, path, patience):
 def test_patience_stops_an_image_whatever_the_others_do():
     """A stopped image stays as it was while the batch goes on, though a better place would come later."""
     rate, iterations, patience = 0.1, 60, 3
-    search = bowl_search(iterations=iterations, patience=patience, learning_rate=rate)
+    search = bowl_search(iterations=iterations, patience=patience, reach=reach(rate, iterations))
     start = float(search.candidates[0, 0])
     near, far = start + 0.1375, start + 3.5  # the far one gets nearer in each step
     path = bowl_path(near, start, rate, iterations)
@@ -287,7 +293,7 @@ def test_patience_stops_an_image_whatever_the_others_do():
 
 
 def test_patience_zero_never_stops():
-    search = bowl_search(iterations=60, patience=0, learning_rate=0.4)
+    search = bowl_search(iterations=60, patience=0, reach=reach(0.4, 60))
     start = float(search.candidates[0, 0])
     path = bowl_path(start + 0.55, start, 0.4, 60)
     _, loss, steps = (np.asarray(a) for a in search(np.full((1, 2, 2, 1), start + 0.55, np.float32)))
@@ -305,7 +311,7 @@ def test_an_image_its_own_start_makes_has_nothing_to_improve():
 
 def test_creeping_is_no_progress_but_counts():
     """Each step gains 1e-4 of the loss, less than 1e-3: the image stops, with the best latents judged."""
-    search = bowl_search(iterations=50, patience=6, learning_rate=0.01)
+    search = bowl_search(iterations=50, patience=6, reach=reach(0.01, 50))
     start = float(search.candidates[0, 0])
     path = bowl_path(start + 100, start, 0.01, 50)
     _, loss, steps = (np.asarray(a) for a in search(np.full((1, 2, 2, 1), start + 100, np.float32)))
@@ -327,7 +333,7 @@ def own_images(networks):
 
 
 def test_real_networks_recover_what_they_generated(networks, own_images):
-    settings = {"candidates": 64, "restarts": 4, "patience": 0, "learning_rate": 0.2}
+    settings = {"candidates": 64, "restarts": 4, "patience": 0, "reach": reach(0.2, 150)}
     before = np.asarray(LatentSearch(*networks, iterations=0, **settings)(own_images)[1])
     search = LatentSearch(*networks, iterations=150, **settings)
     latents, loss, _ = (np.asarray(a) for a in compile_function(search, None)(own_images))
@@ -346,12 +352,26 @@ def test_real_networks_recover_what_they_generated(networks, own_images):
 def test_more_iterations_are_no_worse(networks, own_images):
     """By image against the start, of which the search keeps the best; on average between two counts."""
     found = []
+    settings = {"candidates": 4, "patience": 0, "feature_weight": 0.0}
     for iterations in (0, 5, 30):
-        search = LatentSearch(*networks, iterations=iterations, candidates=4, patience=0, feature_weight=0.0)
+        far = reach(0.1, iterations)
+        search = LatentSearch(*networks, iterations=iterations, reach=far, **settings)
         found.append(np.asarray((compile_function(search, None) if iterations else search)(own_images)[1]))
     start, some, many = found
     assert (some <= start).all() and (many <= start).all()
     assert many.mean() < 0.8 * some.mean() < 0.8 * start.mean()
+
+
+@pytest.mark.parametrize("iterations", [10, 100])
+def test_however_many_steps_no_latent_moves_further_than_the_reach(iterations):
+    """Far from its target every Adam step is its whole rate: the sum of the rates is the reach."""
+    search = bowl_search(iterations=iterations, patience=0, reach=0.5)
+    start = starts(search, np.zeros((1, 2, 2, 1), np.float32))[0, 0, 0]
+    found = np.asarray(search(np.full((1, 2, 2, 1), start + 9.0, np.float32))[0])[0, 0]
+    # The sum of the rates by hand: rate (1 - 0.9 k / n) over n steps.
+    rates = 0.5 / (0.55 * iterations) * (1 - 0.9 * np.arange(iterations) / iterations)
+    assert found - start == pytest.approx(rates.sum(), rel=1e-3)
+    assert rates.sum() == pytest.approx(0.5, rel=0.09)
 
 
 def test_weights_stay_as_they_are(networks, own_images):
@@ -463,7 +483,9 @@ def test_the_search_reaches_latents_whose_features_were_drawn(feature_generator)
     images = np.zeros((3, 4, 4, 1), np.float32)
 
     def searched(iterations):
-        search = feature_search(feature_generator, iterations=iterations, learning_rate=0.1, candidates=1)
+        search = feature_search(
+            feature_generator, iterations=iterations, reach=reach(0.1, iterations), candidates=1
+        )
         found = compile_function(search, feature_generator)(images, pretrained)
         return np.tanh(np.asarray(found[0])), np.asarray(found[1])
 
@@ -474,7 +496,7 @@ def test_the_search_reaches_latents_whose_features_were_drawn(feature_generator)
 
 def test_the_search_stays_within_the_bound():
     """However far away what it is to draw is."""
-    search = linear_search(iterations=40, learning_rate=1.0, patience=0, feature_weight=0.0)
+    search = linear_search(iterations=40, rate=1.0, patience=0, feature_weight=0.0)
     latents, loss, _ = (np.asarray(a) for a in search(100.0 * images_of(draw(3))))
     assert np.isfinite(latents).all() and np.abs(np.tanh(latents)).max() <= 1
     assert (

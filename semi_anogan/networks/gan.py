@@ -44,6 +44,11 @@ def resolutions_up_to(resolution: int) -> list[int]:
     return [2**k for k in range(2, resolution.bit_length())]
 
 
+def first_resolution(resolution: int, cells: int) -> int:
+    """Short side of the generator's first feature map: that of the grid of latents, if it can, at least 4."""
+    return min(max(4, cells), resolution)
+
+
 class _GrowingNetwork(keras.Model):
     """What generator and discriminator share: sizes, construction and config."""
 
@@ -109,7 +114,7 @@ class Generator(_GrowingNetwork):
         self.latent_shape = tuple(latent_shape)
         self.latent_size = math.prod(self.latent_shape)
         cells = min(self.latent_shape[:2])
-        self.first = min(max(4, cells), self.resolution)
+        self.first = first_resolution(self.resolution, cells)
         first = self.filters(self.first)
         self.on_grid = cells >= 4
         if self.on_grid:

@@ -31,7 +31,9 @@ class LatentSearch:
       iterations: most Adam steps (Gamma of the paper; AnoGAN used 500).
       feature_weight: lambda in [0, 1], share of the feature matching loss.
       pretrained_weight: mu >= 0, of the feature residual; without a feature_generator it counts for nothing.
-      learning_rate: Adam's at the first step; it falls linearly to a tenth of that at the last.
+      reach: about how far Adam moves any latent in all, before the bound: its rate is reach / (0.55 iterations)
+        at the first step, and falls linearly to a tenth of that at the last. So more steps search more finely
+        near the guess; they do not leave what the encoder and the generator were trained on together.
       restarts: searches per image; the best counts.
       candidates: generated images of which the nearest `restarts` are where an image's searches start. With
         candidates equal to restarts, starts are random as in the paper.
@@ -53,7 +55,7 @@ class LatentSearch:
         discriminator,
         iterations: int = default("search.iterations"),
         feature_weight: float = default("search.feature_weight"),
-        learning_rate: float = default("search.learning_rate"),
+        reach: float = default("search.reach"),
         restarts: int = default("search.restarts"),
         candidates: int = default("search.candidates"),
         patience: int = default("search.patience"),
@@ -71,6 +73,7 @@ class LatentSearch:
             candidates=candidates,
             patience=patience,
             pretrained_weight=pretrained_weight,
+            reach=reach,
         )
         self.generator = generator
         self.discriminator = discriminator
@@ -80,7 +83,7 @@ class LatentSearch:
         self.pretrained_weight = pretrained_weight
         self.iterations = iterations
         self.feature_weight = feature_weight
-        self.learning_rate = learning_rate
+        self.learning_rate = reach / (0.55 * max(iterations, 1))
         self.restarts = restarts
         self.patience = patience
         self.seed = seed
