@@ -179,7 +179,8 @@ def with_values(values):
 def test_load_config_takes_old_spellings_of_the_keys(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(EARLIER))
     assert {f"{section}.{key}" for section, keys in EARLIER.items() for key in keys} >= set(MOVED)
-    assert run_folder.load_config(tmp_path).to_dict() == with_values(NOW).to_dict()
+    squares = with_values({**NOW, "model": {**NOW["model"], "aspect": 1.0}})
+    assert run_folder.load_config(tmp_path).to_dict() == squares.to_dict()
 
 
 def test_claim_goes_on_with_a_run_of_old_spellings(tmp_path):

@@ -114,7 +114,9 @@ def claim(folder, config) -> list[str]:
         flat(json.loads(json.dumps(c)))
         for c in (default_config().to_dict(), read_json(path), config.to_dict())
     )
-    earlier = {**default, "model.aspect": 1.0, **earlier}
+    earlier = {**default, **earlier}
+    for values in (earlier, now):  # none is 1, which it was in earlier versions
+        values["model.aspect"] = values["model.aspect"] or 1.0
     differing = [k for k in sorted({*earlier, *now}) if earlier.get(k) != now.get(k)]
     changes = {k: f"{k} was {earlier.get(k)!r}, now {now.get(k)!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
@@ -144,7 +146,7 @@ def load_config(folder) -> ml_collections.ConfigDict:
         config.update(ml_collections.ConfigDict(values))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{pathlib.Path(folder) / CONFIG}: {error}") from error
-    if config.model.aspect is None:  # of an earlier version, to which all images were squares
+    if "aspect" not in values.get("model", {}):  # of an earlier version, to which all images were squares
         config.model.aspect = 1.0
     return config
 

@@ -43,7 +43,7 @@ class Images:
         groups = self.dataset.select("train", "normal"), self.dataset.select("train", "abnormal")
         self.groups = (*groups, self.dataset.select("test"))
         self.truth = np.array([e.abnormal for e in self.groups[2]])
-        self.resolution, self.aspect = config.model.resolution, config.model.aspect
+        self.resolution, self.aspect = config.model.resolution, config.model.aspect or 1.0
         self.seed = config.seed
         self.feature_seconds = 0.0
         self.training = {"steps": steps, "flips": config.batches.flips, "seed": config.seed}
@@ -194,7 +194,7 @@ def _settings(config, steps: int) -> dict:
     # Beside the data, where files of earlier versions have them.
     data |= {"tile": config.images.tile, "flips": config.batches.flips, "shift_px": config.batches.shift_px}
     size = {name: config.model[name] for name in ("resolution", "channels")}
-    if config.model.aspect != 1:  # those of squares are older than the aspect
+    if config.model.aspect not in (None, 1):  # those of squares are older than the aspect
         size["aspect"] = config.model.aspect
     return json.loads(json.dumps({"data": data, **size, "seed": config.seed, "steps": steps}))
 
