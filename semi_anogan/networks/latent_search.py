@@ -31,9 +31,9 @@ class LatentSearch:
       iterations: most Adam steps (Gamma of the paper; AnoGAN used 500).
       feature_weight: lambda in [0, 1], share of the feature matching loss.
       pretrained_weight: mu >= 0, of the feature residual; without a feature_generator it counts for nothing.
-      reach: about how far Adam moves any latent in all, before the bound: its rate is reach / (0.55 iterations)
-        at the first step, and falls linearly to a tenth of that at the last. So more steps search more finely
-        near the guess; they do not leave what the encoder and the generator were trained on together.
+      reach: about how far Adam moves any latent in all, before the bound. Its rate is
+        reach / (0.55 iterations) at the first step, and falls linearly to a tenth of that at the last. So
+        more steps search more finely near the guess; they do not leave what encoder and generator learned.
       restarts: searches per image; the best counts.
       candidates: generated images of which the nearest `restarts` are where an image's searches start. With
         candidates equal to restarts, starts are random as in the paper.

@@ -111,6 +111,8 @@ def claim(folder, config) -> list[str]:
         _write_settings(path, config)
         return []
     earlier, now = flat(read_settings(folder, ANOTHER)), flat(json.loads(json.dumps(config.to_dict())))
+    for values in (earlier, now):  # nothing has resolved it: a square
+        values["model.aspect"] = values["model.aspect"] or 1.0
     differing = [k for k in sorted(now) if earlier[k] != now[k]]
     changes = {k: f"{k} was {earlier[k]!r}, now {now[k]!r}" for k in differing}
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]

@@ -197,6 +197,7 @@ def _settings(config, steps: int) -> dict:
         "model": ("resolution", "channels", "aspect"),
     }
     others = {section: {name: config[section][name] for name in names} for section, names in sections.items()}
+    others["model"]["aspect"] = others["model"]["aspect"] or 1.0  # nothing has resolved it: a square
     return json.loads(json.dumps({"data": data, **others, "seed": config.seed, "steps": steps}))
 
 
