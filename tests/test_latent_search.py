@@ -436,7 +436,7 @@ def feature_search(feature_generator, **settings):
 
 
 def raw(standardised):
-    """What feature_search standardises to these: mean 1 and deviation 2 of the first, 0 and 1 of the second."""
+    """What feature_search standardises to these: mean 1, deviation 2 of the first, 0 and 1 of the second."""
     return [2.0 * standardised[0] + 1.0, standardised[1]]
 
 

@@ -192,7 +192,7 @@ def test_search_loss_by_hand(weight):
     close(losses.search_loss(images, reconstructions, FEATURES, RECONSTRUCTION_FEATURES, weight), expected)
 
 
-# Places of two channels: parallel, opposite and orthogonal to (2, 0), then one more opposite; 4 x 4 and 2 x 2.
+# Places of two channels: parallel, opposite, orthogonal to (2, 0), then one more opposite; 4 x 4 and 2 x 2.
 def feature_maps():
     """(features, drawn) of two scales: 1 - cosine is 0, 2, 1, 2 in the four columns of the first, 1 and 0 in
     the rows of the second.

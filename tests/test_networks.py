@@ -216,7 +216,7 @@ def influence(latent_shape):
 
 
 def test_latents_of_a_place_draw_what_is_there():
-    """From 8 x 8 on it spreads by 1 place of 4 pixels a layer, then of 2, then of 1: 4 (1 + 2) - 1 + 2 + 1."""
+    """From 8 x 8 on it spreads by 1 place of 4 pixels a layer, then of 2, of 1: 4 (1 + 2) - 1 + 2 + 1."""
     where = influence((8, 8, 3))
     assert where[:4, :4].all()
     reached = np.argwhere(where).max(axis=0)

@@ -92,7 +92,8 @@ def reconstruction(model, batch, images, stage):
     """(reconstructions [M, r, r, C], loss, logs) of the encoder and of both drawings.
 
     Normal images are to be drawn again, in pretrained features and, of every other image, in pixels: the mean
-    of |x - G(E(x))| plus the feature residual. Abnormal ones are to be drawn as something else: their
+    of |x - G(E(x))| plus the feature residual. The encoder learns from the features alone, where the model
+    has any. Abnormal ones are to be drawn as something else: their
     features are pushed away from the image's own (losses.push), where a mask says that they are abnormal, and
     elsewhere they are to stay. Known ones weigh 1 - alpha, synthetic ones synthetic_weight.
 
@@ -114,7 +115,9 @@ def reconstruction(model, batch, images, stage):
     else:
         encoded = bounded(model.encoder(reduced(batch.images, model.sizes["resolution"])))
     encoded = _noisy(encoded, batch.latents, model.objective["latent_noise"])
-    redrawn = model.generator(encoded[::2], **stage)
+    # The features decide what the latents say; pixels and the discriminator would draw them off that.
+    of_pixels = encoded[::2] if features is None else ops.stop_gradient(encoded[::2])
+    redrawn = model.generator(of_pixels, **stage)
     loss = losses.weighted_mean(losses.residual(images[::2], redrawn), normal[::2])
     logs = {"reconstruction": _of_mean_image(loss, images[::2], normal[::2])}
     if features is not None:
