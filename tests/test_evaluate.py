@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from helpers import trained
 from helpers.evaluated import dataset_of
 from helpers.processes import command
 from helpers.trained import CALIBRATION, StandInDetector
@@ -18,7 +19,7 @@ from semi_anogan.data.splits import Splits
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.runs import folder as run_folder
 
-COMPONENTS = ("residual", "feature_distance", "discriminator", "patches")
+COMPONENTS = ("residual", "feature_distance", "discriminator")  # of a run without pretrained features
 
 
 def read(folder):
@@ -164,7 +165,7 @@ def test_metrics_by_hand(tmp_path, smoke_data):
     assert found["image_auroc"] == 7 / 8
     assert found["image_false_alarm_rate"] == 1 / 4 and found["image_recall"] == 1 / 2
     assert found["threshold"] == 0.5 and found["train_seconds"] == 12.3
-    assert found["components"] == dict.fromkeys(COMPONENTS, 7 / 8)
+    assert found["components"] == dict.fromkeys(trained.COMPONENTS, 7 / 8)
     assert "pixel_auroc" not in found  # no masks
     _, rows = read(tmp_path)
     assert [(row["path"], row["truth"], row["label"]) for row in rows] == [
@@ -212,7 +213,7 @@ def test_normal_images_only(tmp_path, smoke_data, capsys):
         and found["image_recall"] is None
         and found["image_average_precision"] is None
     )
-    assert found["components"] == dict.fromkeys(COMPONENTS)
+    assert found["components"] == dict.fromkeys(trained.COMPONENTS)
     assert found["image_false_alarm_rate"] == 1 / 4
     assert (found["counts"]["test_normal"], found["counts"]["test_abnormal"]) == (4, 0)
     assert (tmp_path / "report.html").exists()

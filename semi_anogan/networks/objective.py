@@ -159,9 +159,11 @@ def _of_mean_image(residual, images, weights):
 
 def _penalty(model, adversarial, logits_of, images, generated, normal, batch):
     """The gradient penalty, on the first `penalty_share` of the batch."""
-    count = model.objective["penalty_share"] * ops.shape(batch.latents)[0]
-    # A tensor only in a TensorFlow graph that leaves the batch size open; JAX slices by plain numbers.
-    count = math.ceil(count) if isinstance(count, (int, float)) else ops.cast(ops.ceil(count), "int32")
+    share, count = model.objective["penalty_share"], ops.shape(batch.latents)[0]
+    if isinstance(count, int):
+        count = math.ceil(share * count)
+    else:  # a tensor only in a TensorFlow graph that leaves the batch size open; JAX slices by plain numbers
+        count = ops.cast(ops.ceil(share * ops.cast(count, "float32")), "int32")
     where, weights = images[:count], normal[:count]
     if adversarial.penalty_on == "mixed":
         where = lerp(where, ops.stop_gradient(generated[:count]), batch.mix[:count])
