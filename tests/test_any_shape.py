@@ -1,5 +1,6 @@
 """Images that are not square, through everything: networks, batches, runs, bundles."""
 
+import collections
 import csv
 import json
 import subprocess
@@ -464,6 +465,21 @@ def test_a_defect_is_found_where_it_is(with_features, data):
 
 
 # ONNX and JAX.
+
+
+def test_onnx_has_the_same_operators_for_a_wide_model(tiny):
+    """So every rule that rewrites a square's graph fits a wide one's too."""
+    pytest.importorskip("tf2onnx")
+    from semi_anogan.export.formats import onnx
+    from semi_anogan.export.functions import exported
+
+    square = Detector(trained.tiny_model(encoder=True), {"iterations": 3}, batch_size=4)
+    square = square.calibrate(HeldOut(noise(10, 8, 8, 1)))
+    counts = []
+    for detector in (square, tiny):
+        model = onnx.convert(exported(detector, 2)["search_step"], 2)
+        counts.append(collections.Counter(node.op_type for node in model.graph.node))
+    assert counts[0] == counts[1] and counts[0]["Resize"] and counts[0]["AveragePool"]
 
 
 def test_jax_computes_the_same(tmp_path):

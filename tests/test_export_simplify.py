@@ -120,7 +120,7 @@ def test_min_of_max_is_a_clip_where_nothing_else_reads_the_max():
         (slope(layers.upscale), "AveragePool", 3),
     ],
 )
-@pytest.mark.parametrize("shape", [(1, 8, 4, 3), (2, 4, 4, 1)])
+@pytest.mark.parametrize("shape", [(1, 8, 4, 3), (2, 4, 4, 1), (2, 4, 10, 1)])
 def test_halving_and_doubling_are_pooling_and_resizing(call, operator, transposes, shape):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     new = operators(assert_same(converted(call, *shape), x))
