@@ -54,12 +54,6 @@ class Preparation:
     @classmethod
     def of_bundle(cls, images: dict) -> "Preparation":
         """The preparation that the section `images` of bundle.json says."""
-        if "shape" not in images:  # of an earlier version, to which all images were squares
-            images = {
-                **images,
-                "shape": [images["resolution"]] * 2,
-                "image_shape": [images["image_size"]] * 2,
-            }
         return cls(images["channels"], tuple(images["shape"]), tuple(images["image_shape"]), images["tile"])
 
     def __call__(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
