@@ -243,8 +243,6 @@ def test_preparation():
     assert tiled(noise(5, 30, 1))[1] == (8, 30)
     values = json.loads(json.dumps({"channels": 1, "shape": (8, 20), "image_shape": (16, 40), "tile": False}))
     assert Preparation.of_bundle(values) == preparation
-    values = {"channels": 3, "resolution": 8, "image_size": 16, "tile": True}  # as earlier versions wrote it
-    assert Preparation.of_bundle(values) == Preparation(3, (8, 8), (16, 16), True)
 
 
 def test_memory_and_likeness_say_where_on_a_wide_grid():
