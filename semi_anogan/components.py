@@ -68,8 +68,8 @@ def check(chosen: Iterable[str], off: Iterable[str] = ()):
     if chosen and not set(chosen) - set(off) - set(names_where(has_map=False)):
         unused = [name for name in chosen if name in off]
         why = f"the settings switch off {', '.join(unused)}; " if unused else ""
-        without = " and ".join(names_where(has_map=False))
+        without = names_where(has_map=False)
+        what = f"{' and '.join(without)} {'does' if len(without) == 1 else 'do'} not"
         raise ValueError(
-            f"score.components: {why}at least one must make a map, which {without} do not; "
-            f"got {', '.join(chosen)}"
+            f"score.components: {why}at least one must make a map, which {what}; got {', '.join(chosen)}"
         )

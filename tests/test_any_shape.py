@@ -280,7 +280,7 @@ def test_memory_and_likeness_say_where_on_a_wide_grid():
 @pytest.fixture(scope="module")
 def tiny():
     """A calibrated detector of noise, with the search, of 8 x 20 pixels."""
-    detector = Detector(trained.tiny_model(aspect=2.5, encoder=True), {"iterations": 3}, batch_size=4)
+    detector = Detector(trained.tiny_model(aspect=2.5), {"iterations": 3}, batch_size=4)
     return detector.calibrate(HeldOut(noise(10, 8, 20, 1)))
 
 
@@ -314,7 +314,12 @@ def data(tmp_path_factory):
 
 
 def config_of(data, **changes):
-    settings = {"data__name": "folder", "data__root": str(data), "data__size": None, "model__latent_size": 8}
+    settings = {
+        "data__name": "folder",
+        "data__root": str(data),
+        "data__size": None,
+        "model__latent_channels": 8,
+    }
     none = {f"data__{name}_{label}": None for name in ("train", "test") for label in ("normal", "abnormal")}
     return tiny_config(**{**settings, **none, "schedule__total_kimages": 0.4, **changes})
 
@@ -471,7 +476,7 @@ def test_onnx_has_the_same_operators_for_a_wide_model(tiny):
     from semi_anogan.export.formats import onnx
     from semi_anogan.export.functions import exported
 
-    square = Detector(trained.tiny_model(encoder=True), {"iterations": 3}, batch_size=4)
+    square = Detector(trained.tiny_model(), {"iterations": 3}, batch_size=4)
     square = square.calibrate(HeldOut(noise(10, 8, 8, 1)))
     counts = []
     for detector in (square, tiny):

@@ -202,7 +202,7 @@ def test_calibrate_takes_what_the_images_say(tiny):
     found = detector.calibrate(HeldOut(iter(normal)), false_alarm_rate=0.2).calibration
     np.testing.assert_allclose(found.map_center, np.median([n.mean() for n in normal]) * times, rtol=1e-5)
     np.testing.assert_allclose(found.map_scale, np.median([n.std() for n in normal]) * times, rtol=1e-4)
-    components = np.repeat(np.float32([n.mean() for n in normal])[:, None], 4, axis=1)
+    components = np.repeat(np.float32([n.mean() for n in normal])[:, None], 3, axis=1)
     expected = calibration.fit(tiny.names, HeldOut(components), 0.2)
     assert found.threshold == pytest.approx(expected.threshold, rel=1e-4)
     assert found.normals == 5 and found.abnormals == 0
@@ -304,12 +304,12 @@ def test_contaminated_held_out_images_do_not_move_the_threshold_far(tiny):
     rates, exact = [], 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        clean = 1.0 + 0.1 * rng.standard_normal((100, 4))
-        dirty = np.concatenate([clean, 3.0 + 0.1 * rng.standard_normal((6, 4))])
+        clean = 1.0 + 0.1 * rng.standard_normal((100, 3))
+        dirty = np.concatenate([clean, 3.0 + 0.1 * rng.standard_normal((6, 3))])
         fitted = of_clean, of_dirty = tuple(tiny.fuse(HeldOut(rows), 0.05) for rows in (clean, dirty))
         assert set(range(100, 106)) <= set(of_dirty.set_aside)
         exact += of_dirty.set_aside == tuple(range(100, 106))
-        new_normal, new_abnormal = (mean + 0.1 * rng.standard_normal((1000, 4)) for mean in (1.0, 3.0))
+        new_normal, new_abnormal = (mean + 0.1 * rng.standard_normal((1000, 3)) for mean in (1.0, 3.0))
         for c in fitted:
             assert (c.score(new_abnormal) > c.threshold).all()
         rates.append([(c.score(new_normal) > c.threshold).mean() for c in fitted])

@@ -106,10 +106,10 @@ DAMAGES = {
         state, calibration={k: v for k, v in state["calibration"].items() if k != "bias"}
     ),
     "a weight missing": lambda text, state: changed(
-        state, calibration=changed(state["calibration"], weights=state["calibration"]["weights"][:3])
+        state, calibration=changed(state["calibration"], weights=state["calibration"]["weights"][:-1])
     ),
     "other components": lambda text, state: changed(
-        state, calibration=changed(state["calibration"], names=["a", "b", "c", "d"])
+        state, calibration=changed(state["calibration"], names=["a", "b", "c"])
     ),
     "a layer missing": lambda text, state: changed(state, map_center=state["map_center"][:-1]),
     "a column of layers": lambda text, state: changed(state, map_center=[[c] for c in state["map_center"]]),

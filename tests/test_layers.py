@@ -201,10 +201,10 @@ def test_reduced_and_resized_by_hand():
     image = np.arange(16.0).reshape(1, 4, 4, 1)
     np.testing.assert_allclose(run(layers.reduced, image, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
     np.testing.assert_allclose(run(layers.reduced, image, 1), [[[[7.5]]]])
-    np.testing.assert_array_equal(run(layers.resized, image, 4), image)
-    np.testing.assert_allclose(run(layers.resized, image, 1), [[[[7.5]]]])
+    np.testing.assert_array_equal(run(layers.resized, image, (4, 4)), image)
+    np.testing.assert_allclose(run(layers.resized, image, (1, 1)), [[[[7.5]]]])
     np.testing.assert_array_equal(
-        run(layers.resized, image, 16)[0, ..., 0], image[0, ..., 0].repeat(4, axis=0).repeat(4, axis=1)
+        run(layers.resized, image, (16, 16))[0, ..., 0], image[0, ..., 0].repeat(4, axis=0).repeat(4, axis=1)
     )
 
 

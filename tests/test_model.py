@@ -286,10 +286,12 @@ def test_wrong_image_shape_is_named(shape):
 
 def test_unpack_draws_what_is_missing():
     model = compiled()
-    images, labels, masks, latents, mix, augmentation = model.unpack(images_of(5))
-    assert augmentation is None and masks is None  # nothing says where abnormal images are abnormal
+    images, labels, masks, latents, mix, augmentation, features = model.unpack(images_of(5))
+    assert augmentation is None and features is None
+    assert masks is None  # nothing says where abnormal images are abnormal
     assert np.asarray(labels).tolist() == [0] * 5
-    assert latents.shape == (5, 8) and mix.shape == (5, 1, 1, 1)
+    assert latents.shape == (5, 8) and np.abs(np.asarray(latents)).max() <= 1
+    assert mix.shape == (5, 1, 1, 1)
     assert np.asarray(mix).min() >= 0 and np.asarray(mix).max() <= 1
     again = model.unpack(images_of(5))[3]
     assert not np.allclose(np.asarray(latents), np.asarray(again))  # others in each step

@@ -331,7 +331,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
             "score__components",
             "classifier",
             ConfigError,
-            "score.components: at least one .*at least one must make a map, .*; got classifier",
+            "score.components: .*at least one must make a map, which classifier does not; got classifier",
         ),
         (
             "score__components",

@@ -12,7 +12,7 @@ def check(config):
     for section in SECTIONS:
         check_ranges(section, **config[section])
     if not config.features.name:
-        off = ["patches", *components.names_where(fitted=True)]
+        off = ["patches", "feature_residual", *components.names_where(fitted=True)]
     else:
         off = [name for name in components.names_where(fitted=True) if not config.parts[name]]
         off += [] if config.features.patch_discriminator else ["patches"]

@@ -171,8 +171,6 @@ def load_config(folder) -> ml_collections.ConfigDict:
         config.update(ml_collections.ConfigDict(values))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{pathlib.Path(folder) / CONFIG}: {error}") from error
-    if config.model.aspect is None:  # nothing has resolved it: a square
-        config.model.aspect = 1.0
     return config
 
 

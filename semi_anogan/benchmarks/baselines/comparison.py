@@ -43,7 +43,7 @@ class Images:
         groups = self.dataset.select("train", "normal"), self.dataset.select("train", "abnormal")
         self.groups = (*groups, self.dataset.select("test"))
         self.truth = np.array([e.abnormal for e in self.groups[2]])
-        self.resolution, self.aspect = config.model.resolution, config.model.aspect
+        self.resolution, self.aspect = config.model.resolution, config.model.aspect or 1.0
         self.seed = config.seed
         self.feature_seconds = 0.0
         self.training = {"steps": steps, "flips": config.batches.flips, "seed": config.seed}
