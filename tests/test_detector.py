@@ -187,8 +187,8 @@ def test_tiled_map_of_a_periodic_image_is_periodic(smoke_run):
 
 
 def means(batch):
-    """The mean of each image as its four components."""
-    return np.repeat(batch.mean(axis=(1, 2)), 4, axis=1)
+    """The mean of each image as its three components."""
+    return np.repeat(batch.mean(axis=(1, 2)), 3, axis=1)
 
 
 def test_calibrate_takes_what_the_images_say(tiny):
