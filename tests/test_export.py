@@ -167,6 +167,43 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
     assert "Clip" in score["operators"] and "Min" not in score["operators"]
 
 
+@pytest.mark.parametrize("feature_weight", [0.0, 0.1])
+def test_search_through_the_feature_generator_exports(tmp_path, feature_weight):
+    """Its gradient and the whole search, with and without the discriminator's features beside it."""
+    from semi_anogan.networks.model import SemiAnoGAN
+    from semi_anogan.scoring.calibration import HeldOut
+
+    model = SemiAnoGAN(
+        resolution=16,
+        latent_channels=8,
+        filters_base=64,
+        filters_cap=8,
+        features={"name": "efficientnet_lite0", "resolution": 64},
+        seed=1,
+    )
+    images = np.random.default_rng(1).uniform(-1, 1, (12, 64, 64, 1)).astype(np.float32)
+    model.compile(alpha=1.0)
+    model.fit(images, batch_size=6, verbose=0)  # so that features are standardised
+    settings = {"iterations": 5, "feature_weight": feature_weight, "patience": 0}
+    names = ("residual", "feature_residual")
+    detector = Detector(model, search=settings, components=names, batch_size=2).calibrate(
+        HeldOut(images), 0.2
+    )
+    assert detector.names == names
+    write.export(detector, {}, images, tmp_path / "b", ["onnx", "tflite"], [2], ["float32"])
+    bundle = Bundle(tmp_path / "b")
+    checked = {(r["format"], r["what"]) for r in bundle.values["parity"] if r["passed"]}
+    assert checked >= {(f, w) for f in ("onnx", "tflite") for w in ("start", "step", "gradient", "search")}
+    step = next(p for p in bundle.values["programs"] if p["function"] == "search_step")
+    of_discriminator = sum(int(np.prod(f.shape[1:])) for f in model.discriminator(images[:1, ::4, ::4])[1])
+    drawn = sum(int(np.prod(shape)) for shape in model.feature_generator.shapes)
+    assert step["inputs"]["features"] == [2, drawn + (of_discriminator if feature_weight else 0)]
+    wanted = detector(images[:4])
+    for engine in ("onnx", "tflite"):
+        found = EdgeDetector(bundle, engine)(images[:4])
+        np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-2, atol=1e-3)
+
+
 def test_a_failed_check_fails_the_export(tmp_path, monkeypatch):
     detector = detector_without_search()
     images = np.random.default_rng(1).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
