@@ -8,7 +8,7 @@ import math
 import keras
 from keras import ops
 
-from semi_anogan.networks.feature_generator import conv, width
+from semi_anogan.networks.feature_generator import OnGrid, conv, width
 from semi_anogan.networks.gan import Generator
 from semi_anogan.networks.layers import (
     PACKAGE,
@@ -21,21 +21,18 @@ from semi_anogan.networks.layers import (
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class FeatureEncoder(keras.Model):
+class FeatureEncoder(OnGrid):
     """Standardised pretrained features, list of [N, h, w, C], finest first -> latents before the bound.
 
     The latents are [N, L].
 
-    Args: latent_shape, shapes: as in FeatureGenerator.
+    Args: as in OnGrid.
     """
 
     def __init__(self, latent_shape, shapes, **kwargs):
-        super().__init__(**kwargs)
-        self.latent_shape = tuple(latent_shape)
-        self.shapes = [tuple(shape) for shape in shapes]
+        super().__init__(latent_shape, shapes, **kwargs)
         self.paths = []
-        for i, shape in enumerate(self.shapes):
-            halvings = (shape[0] // self.latent_shape[0]).bit_length() - 1
+        for i, (halvings, shape) in enumerate(zip(self.levels, self.shapes, strict=True)):
             f = width(min(halvings, 1) * 2)  # finer features are reduced: few channels hold what is left
             sizes = [shape[2], *[f] * max(halvings, 1)]
             self.paths.append(
@@ -65,14 +62,6 @@ class FeatureEncoder(keras.Model):
         for layer in self.convs:
             x = pixel_norm(leaky_relu(layer(x)))
         return ops.reshape(self.to_latents(x), (-1, math.prod(self.latent_shape)))
-
-    def get_config(self):
-        return {
-            "latent_shape": self.latent_shape,
-            "shapes": self.shapes,
-            "name": self.name,
-            "trainable": self.trainable,
-        }
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -92,9 +92,8 @@ class Standardization(keras.layers.Layer):
         return {"channels": self.channels, "name": self.name}
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class FeatureGenerator(keras.Model):
-    """Latents [N, L] in [-1, 1] -> standardised pretrained features, list of [N, h, w, C], finest first.
+class OnGrid(keras.Model):
+    """What the networks between a grid of latents and pretrained features share.
 
     Args:
       latent_shape: (h, w, c) of the grid that the latents are, L = h w c.
@@ -105,13 +104,34 @@ class FeatureGenerator(keras.Model):
         super().__init__(**kwargs)
         self.latent_shape = tuple(latent_shape)
         self.shapes = [tuple(shape) for shape in shapes]
-        levels = _level(self.shapes[0], self.latent_shape)
+        # How often the grid is doubled to the size of each feature map.
+        self.levels = [(shape[0] // self.latent_shape[0]).bit_length() - 1 for shape in self.shapes]
+
+    def get_config(self):
+        return {
+            "latent_shape": self.latent_shape,
+            "shapes": self.shapes,
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class FeatureGenerator(OnGrid):
+    """Latents [N, L] in [-1, 1] -> standardised pretrained features, list of [N, h, w, C], finest first.
+
+    Args: as in OnGrid.
+    """
+
+    def __init__(self, latent_shape, shapes, **kwargs):
+        super().__init__(latent_shape, shapes, **kwargs)
+        levels = self.levels[0]
         self.enter = conv(self.latent_shape[2], width(0), "enter")
         self.narrow = [conv(width(i), width(i + 1), f"narrow_{i + 1}") for i in range(levels)]
         self.convs = [conv(width(i), width(i), f"conv_{i}") for i in range(levels + 1)]
         self.to_features = [
-            conv(width(_level(s, self.latent_shape)), s[2], f"to_features_{i}", size=1, gain=1.0)
-            for i, s in enumerate(self.shapes)
+            conv(width(level), shape[2], f"to_features_{i}", size=1, gain=1.0)
+            for i, (level, shape) in enumerate(zip(self.levels, self.shapes, strict=True))
         ]
 
     def build(self, input_shape=None):
@@ -126,20 +146,7 @@ class FeatureGenerator(keras.Model):
             if index:
                 x = upscale(pixel_norm(leaky_relu(self.narrow[index - 1](x))))
             x = pixel_norm(leaky_relu(layer(x)))
-            for position, shape in enumerate(self.shapes):
-                if _level(shape, self.latent_shape) == index:
+            for position, level in enumerate(self.levels):
+                if level == index:
                     drawn[position] = self.to_features[position](x)
         return [drawn[position] for position in range(len(self.shapes))]
-
-    def get_config(self):
-        return {
-            "latent_shape": self.latent_shape,
-            "shapes": self.shapes,
-            "name": self.name,
-            "trainable": self.trainable,
-        }
-
-
-def _level(shape, latent_shape) -> int:
-    """How often the grid of latents is doubled to the size of a feature map."""
-    return (shape[0] // latent_shape[0]).bit_length() - 1

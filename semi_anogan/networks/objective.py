@@ -93,9 +93,9 @@ def reconstruction(model, batch, images, stage):
 
     Normal images are to be drawn again, in pretrained features and, of every other image, in pixels: the mean
     of |x - G(E(x))| plus the feature residual. The encoder learns from the features alone, where the model
-    has any. Abnormal ones are to be drawn as something else: their
-    features are pushed away from the image's own (losses.push), where a mask says that they are abnormal, and
-    elsewhere they are to stay. Known ones weigh 1 - alpha, synthetic ones synthetic_weight.
+    has any. Abnormal ones are to be drawn as something else: their features are pushed away from the image's
+    own (losses.push), where a mask says that they are abnormal, and elsewhere they are to stay. Known ones
+    weigh 1 - alpha, synthetic ones synthetic_weight.
 
     Args: images [N, r, r, C]: those of the batch at the stage's resolution; stage: keyword arguments of the
       generator. Returns: (None, 0, {}) where reconstruction_weight is 0.
