@@ -169,7 +169,10 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
 
 @pytest.mark.parametrize("feature_weight", [0.0, 0.1])
 def test_search_through_the_feature_generator_exports(tmp_path, feature_weight):
-    """Its gradient and the whole search, with and without the discriminator's features beside it."""
+    """Its gradient and the whole search, with and without the discriminator's features beside it.
+
+    The reach is short: where a gradient is near 0, rounding decides the sign of Adam's step.
+    """
     from semi_anogan.networks.model import SemiAnoGAN
     from semi_anogan.scoring.calibration import HeldOut
 
@@ -184,7 +187,7 @@ def test_search_through_the_feature_generator_exports(tmp_path, feature_weight):
     images = np.random.default_rng(1).uniform(-1, 1, (12, 64, 64, 1)).astype(np.float32)
     model.compile(alpha=1.0)
     model.fit(images, batch_size=6, verbose=0)  # so that features are standardised
-    settings = {"iterations": 5, "feature_weight": feature_weight, "patience": 0}
+    settings = {"iterations": 5, "feature_weight": feature_weight, "patience": 0, "reach": 0.01}
     names = ("residual", "feature_residual")
     detector = Detector(model, search=settings, components=names, batch_size=2).calibrate(
         HeldOut(images), 0.2
