@@ -179,7 +179,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
             60.0, "of the reconstruction of normal images, beside the adversarial loss", *_at_least(0)
         ),
         "push_weight": Key(
-            0.6, "of pushing abnormal images from their reconstruction, within that", *_at_least(0)
+            0.6, "of pushing known abnormal images from their reconstruction, within that", *_at_least(0)
         ),
         "latent_noise": Key(0.9, "on the encoder's latents in training, times U(-1, 1)", *_at_least(0)),
         "average_decay": Key(0.99, "of the moving averages of the weights, per step", *_below_one()),

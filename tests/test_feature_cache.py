@@ -52,14 +52,6 @@ def test_without_memory_features_are_computed_again_and_the_same(model):
         np.testing.assert_array_equal(values, second[name])
 
 
-def test_what_never_comes_again_is_not_kept(model):
-    cache = FeatureCache(model, 1)
-    first = cache(images(3), np.array([False, True, False]))
-    assert len(cache._kept) == 2
-    for name, values in cache(images(3)).items():
-        np.testing.assert_array_equal(values, first[name])
-
-
 def test_a_step_takes_given_features(model):
     """The loss of a batch with its features is that of the batch alone, which computes them."""
     model.compile(alpha=0.5, latent_noise=0.0)

@@ -147,7 +147,7 @@ def test_each_scale_is_drawn_finest_first(side):
 
 
 def test_widths():
-    assert [width(i) for i in range(5)] == [192, 144, 96, 96, 96] and WIDTHS == (192, 144, 96)
+    assert [width(i) for i in range(5)] == [192, 144, 64, 64, 64] and WIDTHS == (192, 144, 64)
 
 
 def test_scales_of_one_size_are_drawn_from_the_same_map():

@@ -10,7 +10,7 @@ from keras import ops
 from semi_anogan.networks.layers import PACKAGE, EqualizedConv, leaky_relu, pixel_norm, upscale
 
 # Feature channels at 1, 2, 4, ... times the size of the grid of latents.
-WIDTHS = (192, 144, 96)
+WIDTHS = (192, 144, 64)
 # Its layers learn this much faster than those of the GAN, whose rate is what the adversarial game bears.
 SPEED = 16.0
 

@@ -220,8 +220,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
             "cutout" with commas between them (augmentation.augment); "" for none.
           reconstruction_weight: of the reconstruction of normal images in pixels and pretrained features,
             beside the adversarial loss of the generator.
-          push_weight: within the reconstruction, of the push of known and synthetic abnormal images away from
-            theirs; see objective.reconstruction.
+          push_weight: within the reconstruction, of the push of known abnormal images away from theirs; see
+            objective.reconstruction.
           latent_noise: added to the encoder's latents in training, times U(-1, 1).
         """
         if penalty_weight is None:
@@ -287,7 +287,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
 
         data: images, (images,), (images, labels[, ignored]) or a dict with "images" and any of "labels",
           "masks" (all 1 where it is not known where an image is abnormal), "latents", "mix", "augment",
-          "augment_generated" and "features_0", ... (the pretrained features that are drawn, finest first).
+          "augment_generated" and "features_0", ... (the pretrained features that are drawn, finest first, of
+          all images or the first ones; others are not drawn again).
         """
         if not isinstance(data, dict):
             data = data if isinstance(data, (tuple, list)) else (data,)

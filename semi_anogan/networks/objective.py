@@ -27,8 +27,8 @@ class Batch(NamedTuple):
     images [N, H, W, C] in [-1, 1]; labels [N]: 0 normal, 1 known abnormal, 2 synthetic abnormal; masks [N, H,
     W, 1]: 1 where an abnormal image is abnormal, or None; latents [M, L]; mix [M, 1, 1, 1] in [0, 1], between
     normal and generated images; augmentation: draws [N, DRAWS] of the images and [M, DRAWS] of the generated
-    ones, or None; features: the images' pretrained features, list of [N, h, w, C], or None where the step is
-    to compute them.
+    ones, or None; features: the pretrained features of the first K images, list of [K, h, w, C], or None
+    where the step is to compute those of all; the others are not drawn again.
     """
 
     images: object
@@ -59,7 +59,7 @@ def of_gan(model, batch):
         images, masks = augment(images, batch.augmentation[0], kinds, masks)
         generated, _ = augment(generated, batch.augmentation[1], kinds)
         if redrawn is not None:
-            redrawn, _ = augment(redrawn, batch.augmentation[0][::2], kinds)
+            redrawn, _ = augment(redrawn, batch.augmentation[0][: _drawn_again(batch) : 2], kinds)
     # Reconstructions are generated images too: half of what the discriminator sees of these.
     judged = generated if redrawn is None else ops.concatenate([generated[::2], redrawn[::2]], axis=0)
     generated_logits = logits_of(judged, weights=ops.ones_like(judged[:, 0, 0, 0]))
@@ -93,9 +93,9 @@ def reconstruction(model, batch, images, stage):
 
     Normal images are to be drawn again, in pretrained features and, of every other image, in pixels: the mean
     of |x - G(E(x))| plus the feature residual. The encoder learns from the features alone, where the model
-    has any. Abnormal ones are to be drawn as something else: their features are pushed away from the image's
-    own (losses.push), where a mask says that they are abnormal, and elsewhere they are to stay. Known ones
-    weigh 1 - alpha, synthetic ones synthetic_weight.
+    has any. Known abnormal ones are to be drawn as something else, with the weight 1 - alpha: their features
+    are pushed away from the image's own (losses.push), where a mask says that they are abnormal, and
+    elsewhere they are to stay.
 
     Args: images [N, r, r, C]: those of the batch at the stage's resolution; stage: keyword arguments of the
       generator. Returns: (None, 0, {}) where reconstruction_weight is 0.
@@ -103,17 +103,19 @@ def reconstruction(model, batch, images, stage):
     weight = model.objective["reconstruction_weight"]
     if not weight:
         return None, 0.0, {}
-    normal, known, synthetic = _kinds(batch.labels)
+    first = _drawn_again(batch)
+    inputs, images = batch.images[:first], images[:first]
+    normal, known, _ = _kinds(batch.labels[:first])
     features = None
     if model.feature_generator is not None:
-        features = model.pretrained_features(batch.images) if batch.features is None else batch.features
+        features = model.pretrained_features(inputs) if batch.features is None else batch.features
         features = [ops.stop_gradient(f) for f in features]
         statistics = model.standardization.moved(features, normal)
         features = model.standardization(features, statistics)
         model.standardization.assign(statistics)
         encoded = bounded(model.encoder(features))
     else:
-        encoded = bounded(model.encoder(reduced(batch.images, model.sizes["resolution"])))
+        encoded = bounded(model.encoder(reduced(inputs, model.sizes["resolution"])))
     encoded = _noisy(encoded, batch.latents, model.objective["latent_noise"])
     # The features decide what the latents say; pixels and the discriminator would draw them off that.
     of_pixels = encoded[::2] if features is None else ops.stop_gradient(encoded[::2])
@@ -126,15 +128,19 @@ def reconstruction(model, batch, images, stage):
         model.move_residual_scales(of_scales, normal)
         logs["feature_residual"] = sum(of_scales) / len(of_scales)
         loss += logs["feature_residual"]
-        if model.objective["push_weight"]:
-            away = losses.push(maps, MARGIN, PUSH_SHARE, batch.masks)
-            if batch.masks is not None:
-                away += losses.feature_residual_outside(maps, batch.masks)
-            loss += model.objective["push_weight"] * (
-                (1.0 - model.objective["alpha"]) * losses.weighted_mean(away, known)
-                + model.objective["synthetic_weight"] * losses.weighted_mean(away, synthetic)
-            )
+        known_weight = model.objective["push_weight"] * (1.0 - model.objective["alpha"])
+        if known_weight:
+            masks = None if batch.masks is None else batch.masks[:first]
+            away = losses.push(maps, MARGIN, PUSH_SHARE, masks)
+            if masks is not None:
+                away += losses.feature_residual_outside(maps, masks)
+            loss += known_weight * losses.weighted_mean(away, known)
     return redrawn, weight * loss, logs
+
+
+def _drawn_again(batch) -> int | None:
+    """How many images of a batch are, its first; None: all."""
+    return None if batch.features is None else batch.features[0].shape[0]
 
 
 def _noisy(encoded, latents, amount: float):

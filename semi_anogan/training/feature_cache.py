@@ -25,11 +25,8 @@ class FeatureCache:
         self._left = megabytes * 2**20
         self._kept: dict[bytes, list[np.ndarray]] = {}
 
-    def __call__(self, images: np.ndarray, once: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """{"features_0": float32 [N, h, w, C], ...}, finest first, of images [N, H, W, C].
-
-        once: bool [N], which of them never come again, and so are not kept; None: none.
-        """
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """{"features_0": float32 [N, h, w, C], ...}, finest first, of images [N, H, W, C]."""
         keys = [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in images]
         found = {key: self._kept[key] for key in keys if key in self._kept}
         new = {key: i for i, key in enumerate(keys) if key not in found}
@@ -37,8 +34,7 @@ class FeatureCache:
             rows = self._rows(images[list(new.values())])
             for key, features in zip(new, rows, strict=True):
                 found[key] = features
-                if once is None or not once[new[key]]:
-                    self._keep(key, features)
+                self._keep(key, features)
         columns = zip(*(found[key] for key in keys), strict=True)
         return {f"features_{i}": np.stack(c).astype(np.float32) for i, c in enumerate(columns)}
 

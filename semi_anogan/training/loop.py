@@ -143,8 +143,8 @@ class Training:
         batch = self.batches.batch(progress["images_seen"], stage.batch_size, progress["attempt"])
         batch = {name: value[self.worker :: self.workers] for name, value in batch.items()}
         if self.features is not None and stage.trains == "gan":
-            synthetic = batch["labels"] > 1.5  # drawn anew each time
-            batch |= self.features(batch["images"], synthetic)
+            # Synthetic images, the last ones, are judged only: each is new, and its features would cost most.
+            batch |= self.features(batch["images"][batch["labels"] < 1.5])
         logs = self.trainer(batch)
         progress["images_seen"] += stage.batch_size
         progress["step"] += 1
