@@ -175,6 +175,57 @@ def test_abnormal_count_out_of_range(folder, count):
         load_manifest(1, path, abnormal_count=count)
 
 
+HIDDEN = "path,split,label,mask\n" + "".join(
+    f"{name}.png,{split},{label},{mask}\n"
+    for name, split, label, mask in [
+        *((f"n{i}", "train", "normal", "") for i in range(6)),
+        *((f"a{i}", "train", "abnormal", "m.png") for i in range(4)),
+        ("t", "test", "abnormal", "m.png"),
+    ]
+)
+
+
+@pytest.fixture
+def hidden(tmp_path):
+    for name in [*(f"n{i}" for i in range(6)), *(f"a{i}" for i in range(4)), "t", "m"]:
+        write_image(tmp_path / f"{name}.png")
+    return manifest(tmp_path, HIDDEN)
+
+
+@pytest.mark.parametrize("count, known", [(None, "a0 a1"), (1, "a0"), (0, "")])
+def test_contamination_hides_the_last_abnormal_training_images(hidden, count, known):
+    """A quarter of 6 + 2 images given as normal; they bring no masks."""
+    dataset = load_manifest(1, hidden, abnormal_count=count, contamination=0.25)
+    assert [e.path for e in dataset.select("train", "abnormal")] == [f"{n}.png" for n in known.split()]
+    normal = dataset.select("train", "normal")
+    assert len(normal) == 8
+    assert [e.path for e in normal if e.mislabelled] == ["a2.png", "a3.png"]
+    assert all(e.mask is None for e in normal)
+    assert [e.mask for e in dataset.select("test")] == ["m.png"]
+
+
+@pytest.mark.parametrize(
+    "contamination, count, words",
+    [
+        (0.5, None, "data.contamination: 0.5 takes 6 of the abnormal training images, but .*list.csv has 4"),
+        (0.25, 3, "data.abnormal_count: 3, but .* has 4 .*images, less 2 that data.contamination takes"),
+        (1.0, None, r"data.contamination: 1.0 is not in \[0, 1\)"),
+        (-0.1, None, r"data.contamination: -0.1 is not in \[0, 1\)"),
+    ],
+)
+def test_contamination_that_cannot_be_met(hidden, contamination, count, words):
+    with pytest.raises(DataError, match=words):
+        load_manifest(1, hidden, abnormal_count=count, contamination=contamination)
+
+
+def test_contamination_of_a_folder(mvtec):
+    """Half of what is given as normal: beside two normal images, the last two known ones in their turn."""
+    dataset = load_folder(1, mvtec, contamination=0.5)
+    hidden = [e.path for e in dataset.select("train", "normal") if e.mislabelled]
+    assert hidden == ["train/hole/0.png", "train/cut/1.png"]
+    assert [e.path for e in dataset.select("train", "abnormal")] == ["train/cut/0.png"]
+
+
 @pytest.fixture
 def mvtec(tmp_path):
     for name in (
@@ -299,8 +350,8 @@ def test_load_by_name(folder, mvtec):
         (
             "folder",
             1,
-            {"root": mvtec, "contamination": 0.1},
-            "data.contamination: .*takes root, abnormal_count",
+            {"root": mvtec, "inlier_count": 1},
+            "data.inlier_count: .*takes root, abnormal_count",
         ),
     ):
         with pytest.raises(DataError, match=words):

@@ -11,7 +11,7 @@ import os
 import numpy as np
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
-from semi_anogan.data.sources.manifest import file_dataset, limit_abnormal, load_manifest
+from semi_anogan.data.sources.manifest import choose_training, file_dataset, load_manifest
 from semi_anogan.errors import DataError
 
 
@@ -24,6 +24,7 @@ def load(
     test_normal: int = 400,
     test_abnormal: int = 300,
     seed: int = 0,
+    contamination: float = 0.0,
 ) -> Dataset:
     """Loads the cells by a manifest, or splits them.
 
@@ -34,10 +35,10 @@ def load(
 
     Args:
       channels: 1 or 3.
-      path: CSV manifest (see `manifest.load_manifest`) with paths such as images/cell0001.png; the options
-        after abnormal_count then have no effect.
+      path: CSV manifest (see `manifest.load_manifest`) with paths such as images/cell0001.png; uncertain,
+        test_normal, test_abnormal and seed then have no effect.
       root: folder that holds labels.csv and images/; by default the installed package's.
-      abnormal_count: how many known abnormal training images to use, first ones first; None: all (415).
+      abnormal_count, contamination: as in `manifest.choose_training`; there are 415 known abnormal ones.
       uncertain: whether the cells of probability 1/3 are used.
       test_normal: number of normal test images.
       test_abnormal: number of abnormal test images.
@@ -48,7 +49,7 @@ def load(
     """
     root = package_root() if root is None else os.fspath(root)
     if path is not None:
-        return load_manifest(channels, path, root, abnormal_count)
+        return load_manifest(channels, path, root, abnormal_count, contamination)
     labels_file = os.path.join(root, "labels.csv")
     cells = _read_labels(labels_file)
     rng = np.random.default_rng(seed)
@@ -66,7 +67,8 @@ def load(
     examples += [Example(name, "train", ABNORMAL) for name in bad[test_abnormal:]]
     examples += [Example(name, "test", NORMAL) for name in good[:test_normal]]
     examples += [Example(name, "test", ABNORMAL) for name in bad[:test_abnormal]]
-    return file_dataset("elpv", root, limit_abnormal(examples, abnormal_count, labels_file), channels)
+    examples = choose_training(examples, abnormal_count, contamination, labels_file)
+    return file_dataset("elpv", root, examples, channels)
 
 
 def package_root() -> str:

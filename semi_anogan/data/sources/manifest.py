@@ -1,5 +1,6 @@
 """Image files on disk: a CSV manifest, and the two folder layouts."""
 
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -23,7 +24,11 @@ for test/<defect>/<name>.png
 
 
 def load_manifest(
-    channels: int, path: str, root: str | None = None, abnormal_count: int | None = None
+    channels: int,
+    path: str,
+    root: str | None = None,
+    abnormal_count: int | None = None,
+    contamination: float = 0.0,
 ) -> Dataset:
     """Loads the images listed in a CSV file.
 
@@ -33,7 +38,7 @@ def load_manifest(
         ("normal" or "abnormal") and optionally mask (an image file; pixels that are not black are abnormal).
       root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
         they are.
-      abnormal_count: how many of the known abnormal training images to use, first rows first. None: all.
+      abnormal_count, contamination: as in `choose_training`, by the order of the rows.
 
     Raises:
       DataError: naming the file, the row (line as an editor counts them) and the value.
@@ -59,11 +64,18 @@ def load_manifest(
         shown = "\n  ".join(missing[:5] + ["..."] * (len(missing) > 5))
         hint = " (folders are separated by /)" if "\\" in shown and os.sep == "/" else ""
         raise DataError(f"{path}: {len(missing)} files do not exist under {root or '.'!r}{hint}:\n  {shown}")
-    return file_dataset("manifest", root, limit_abnormal(examples, abnormal_count, path), channels)
+    return file_dataset(
+        "manifest", root, choose_training(examples, abnormal_count, contamination, path), channels
+    )
 
 
 def load_folder(
-    channels: int, root: str, abnormal_count: int | None = None, test_share: float = 0.3, seed: int = 0
+    channels: int,
+    root: str,
+    abnormal_count: int | None = None,
+    test_share: float = 0.3,
+    seed: int = 0,
+    contamination: float = 0.0,
 ) -> Dataset:
     """Loads a folder laid out like MVTec AD, or one with the folders normal and abnormal (see `LAYOUTS`).
 
@@ -74,7 +86,7 @@ def load_folder(
     Args:
       channels: 1 or 3.
       root: the folder.
-      abnormal_count: how many of the known abnormal training images to use, in that order. None: all.
+      abnormal_count, contamination: as in `choose_training`, in that order.
       test_share: second layout only: share of the images that becomes test images. An image's split depends
         on its name and the seed alone, so adding images never moves others from one split to the other.
       seed: seed of that split.
@@ -98,26 +110,54 @@ def load_folder(
     else:
         found = ", ".join(subfolders(root)) or "none"
         raise DataError(f"{root}: neither of the known layouts (folders found: {found}). They are:{LAYOUTS}")
-    return file_dataset("folder", root, limit_abnormal(examples, abnormal_count, root), channels)
+    return file_dataset(
+        "folder", root, choose_training(examples, abnormal_count, contamination, root), channels
+    )
 
 
-def limit_abnormal(examples: list[Example], abnormal_count: int | None, source: str) -> list[Example]:
-    """Keeps the first `abnormal_count` known abnormal training images (None: all) and everything else.
+def choose_training(
+    examples: list[Example], abnormal_count: int | None, contamination: float, source: str
+) -> list[Example]:
+    """The examples with fewer known abnormal training images, or some of these hidden among the normal ones.
+
+    To see what noise in the training data costs: hidden ones are given to training as normal, and are marked
+    `mislabelled`.
+
+    Args:
+      abnormal_count: how many of the known abnormal training images to use, the first; None: all but those
+        hidden.
+      contamination: share in [0, 1) that hidden ones, the last, make up of the normal training images.
+      source: named in errors.
 
     Raises:
       DataError: fewer than that are there, or there are no normal training images.
     """
-    if not any(e.split == "train" and not e.abnormal for e in examples):
+    normal = sum(e.split == "train" and not e.abnormal for e in examples)
+    if not normal:
         raise DataError(f"{source}: no normal training images, nothing to learn from")
+    if not 0.0 <= contamination < 1.0:
+        raise DataError(f"data.contamination: {contamination!r} is not in [0, 1)")
     known = [e for e in examples if e.split == "train" and e.abnormal]
-    count = len(known) if abnormal_count is None else abnormal_count
-    if not 0 <= count <= len(known):
+    hidden = round(contamination / (1.0 - contamination) * normal)
+    if hidden > len(known):
+        raise DataError(
+            f"data.contamination: {contamination!r} takes {hidden} of the abnormal training images, but "
+            f"{source} has {len(known)}"
+        )
+    count = len(known) - hidden if abnormal_count is None else abnormal_count
+    if not 0 <= count <= len(known) - hidden:
+        less = f", less {hidden} that data.contamination takes" if hidden else ""
         raise DataError(
             f"data.abnormal_count: {abnormal_count!r}, but {source} has {len(known)} known abnormal "
-            "training images"
+            f"training images{less}"
         )
-    dropped = {e.path for e in known[count:]}
-    return [e for e in examples if e.path not in dropped]
+    mislabelled = {e.path for e in known[len(known) - hidden :]}
+    dropped = {e.path for e in known[count:]} - mislabelled
+    return [
+        dataclasses.replace(e, label=NORMAL, mask=None, mislabelled=True) if e.path in mislabelled else e
+        for e in examples
+        if e.path not in dropped
+    ]
 
 
 def file_dataset(name: str, root: str, examples: list[Example], channels: int) -> Dataset:
