@@ -14,12 +14,21 @@ from semi_anogan.benchmarks.baselines import comparison
 from semi_anogan.benchmarks.suites import jobs as suite_jobs
 from semi_anogan.benchmarks.suites import suite
 from semi_anogan.benchmarks.suites import tables as suite_tables
-from semi_anogan.benchmarks.suites.protocols import ABLATIONS, SUITES, VARIANTS, Selection, ablation
+from semi_anogan.benchmarks.suites.protocols import (
+    ABLATIONS,
+    GENERATOR,
+    ON_ANY_DATA,
+    SUITES,
+    VARIANTS,
+    Selection,
+    suite_of,
+)
 from semi_anogan.config import default_config
 from semi_anogan.errors import RunError
 from semi_anogan.runs import folder as run_folder
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
+COMPONENTS = ["residual", "feature_distance", "feature_residual", "discriminator"]
 METRICS = {
     "image_auroc": 0.9,
     "image_f1_max": 0.8,
@@ -47,9 +56,9 @@ def write_run(folder, **changes):
     write_config(folder)
     with open(folder / "scores.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "truth", "score", "label", "residual", "feature_distance"])
+        writer.writerow(["path", "truth", "score", "label", *COMPONENTS])
         for truth, *losses in (("normal", 1, 0), ("normal", 2, 0), ("abnormal", 3, 0), ("abnormal", 1.5, 10)):
-            writer.writerow(["x.png", truth, 0, "normal", *losses])
+            writer.writerow(["x.png", truth, 0, "normal", *losses, 0, 0])
     (folder / "metrics.json").write_text(json.dumps({**METRICS, **changes}))
 
 
@@ -113,7 +122,7 @@ def planned(name, given=None, **selection):
 
 def test_every_setting_is_a_key_of_the_configuration():
     known = default_config()
-    for protocol in (*SUITES.values(), ablation("elpv")):
+    for protocol in (*SUITES.values(), *(suite_of(name, "elpv") for name in ON_ANY_DATA)):
         settings = [*protocol.cases.values(), *protocol.parts.values()]
         settings += [variant.settings for variant in protocol.variants.values()]
         for key in {key for setting in settings for key in setting} | {
@@ -243,8 +252,11 @@ def test_search_loss_of_a_run(tmp_path):
     # lambda = 0: the residual alone, 1, 2 | 3, 1.5, has three of four pairs in order.
     write_config(tmp_path, **{"search.feature_weight": 0.0})
     assert suite_tables.of_run(tmp_path, "search_loss")["image_auroc"] == 0.75
+    # A component alone: the distances 0, 0 | 0, 10 order one pair of two, and one is even.
+    assert suite_tables.of_run(tmp_path, "feature_distance")["image_auroc"] == 0.75
+    assert "image_recall" not in suite_tables.of_run(tmp_path, "residual")
     (tmp_path / "scores.csv").write_text("path,truth,score,label\nx,normal,0,normal\n")
-    assert suite_tables.of_run(tmp_path, "search_loss") == {}
+    assert suite_tables.of_run(tmp_path, "search_loss") == suite_tables.of_run(tmp_path, "residual") == {}
     assert suite_tables.of_run(tmp_path / "none") == {}
 
 
@@ -298,7 +310,7 @@ def test_a_run_of_another_format_is_refused_before_any_is_run(tmp_path, launched
 def test_what_is_trained_alike_takes_over_the_weights(tmp_path, launched):
     """The row without the memory differs from the full method in the detector alone."""
     selection = Selection(seeds=(0,), variants=("without memory", "full", "without alpha"))
-    chosen, methods, seeds = selection.of(ablation("surface"), {})
+    chosen, methods, seeds = selection.of(suite_of("ablation", "surface"), {})
     jobs = suite_jobs.plan(chosen, methods, seeds, tmp_path, "surface.py", {}, 0)
     assert [job.row for job in jobs] == ["full", "no_alpha", "no_memory"]
     full, _, without = jobs
@@ -354,7 +366,31 @@ def test_ablation(tmp_path, launched):
     }
     assert flags["no_likeness"] == common | {every_component, "--config.parts.likeness=False"}
     assert flags["no_memory"] == common | {every_component, "--config.parts.memory=0"}
-    assert ablation("surface").seed_keys == ("seed", "data.seed")
+    assert suite_of("ablation", "surface").seed_keys == ("seed", "data.seed")
+
+
+@pytest.mark.parametrize("count", [0, 64])
+def test_generator(tmp_path, launched, count):
+    """The GAN alone, each component by itself, and searches of other lengths with the same weights."""
+    text, failed = run(
+        "generator",
+        tmp_path,
+        config=CONFIGS / "folder.py",
+        given={"data.root": "casting", "data.abnormal_count": count},
+        seeds=(0,),
+        variants=[*GENERATOR, "PCA reconstruction"],
+    )
+    found = rows(text)["folder"]
+    assert failed == 0 and "PCA reconstruction" in found
+    with_alpha_1 = {name for name in GENERATOR if name.endswith("alpha = 1")}
+    assert len(with_alpha_1) == 2 and with_alpha_1 <= set(found) or count == 0
+    assert set(GENERATOR) - set(found) == (set() if count else with_alpha_1)
+    assert found["together"]["image AUROC"] == "0.900" and found["residual"]["image AUROC"] == "0.750"
+    flags = {c[-1].split("/")[-2]: set(c[4:-1]) for c in launched.commands if "--suite=baselines" not in c}
+    extra = flags["gan_100_steps"] - flags["gan"]
+    assert extra == {"--config.search.iterations=100"}
+    assert "--config.features.patch_discriminator=False" in flags["gan"]
+    assert ("gan_alpha1" in flags) == bool(count)
 
 
 @pytest.fixture

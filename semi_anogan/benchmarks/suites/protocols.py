@@ -21,8 +21,8 @@ class Variant:
       folder: name of its run folder. Variants of the same folder share one run, so they must have the same
         settings.
       settings: {key: value} of the train command.
-      score: what its row shows: "fused", or "search_loss" for (1 - lambda) residual + lambda feature distance
-        alone.
+      score: what its row shows: "fused"; a component's name for it alone; or "search_loss" for (1 - lambda)
+        residual + lambda feature distance alone.
       trained_as: folder of the variant that is trained alike, whose weights are taken.
       needs_known: left out of the cases without known abnormal images, where it is another one's double.
     """
@@ -64,6 +64,32 @@ ABLATIONS = {
     ),
     "with a projected discriminator": Variant("projected", {"features.projected": True, **_ALL}),
     "with augmentation": Variant("augmented", {"objective.augment": "color,translation,cutout", **_ALL}),
+}
+
+# The GAN alone: what generator and discriminator say, together and each component by itself.
+_GAN = {
+    "score.components": "discriminator,residual,feature_residual,feature_distance",
+    "features.patch_discriminator": False,
+}
+_GAN_ALPHA_1 = {**_GAN, "objective.alpha": 1.0}
+GENERATOR = {
+    "feature residual": Variant("gan", _GAN, "feature_residual"),
+    "residual": Variant("gan", _GAN, "residual"),
+    "discriminator": Variant("gan", _GAN, "discriminator"),
+    "together": Variant("gan", _GAN),
+    "feature residual, alpha = 1": Variant("gan_alpha1", _GAN_ALPHA_1, "feature_residual", needs_known=True),
+    "together, alpha = 1": Variant("gan_alpha1", _GAN_ALPHA_1, needs_known=True),
+    **{
+        f"{name}, {steps} steps": Variant(
+            f"gan_{steps}_steps", {**_GAN, "search.iterations": steps}, score, trained_as="gan"
+        )
+        for steps in (0, 100)
+        for name, score in (
+            ("feature residual", "feature_residual"),
+            ("residual", "residual"),
+            ("together", "fused"),
+        )
+    },
 }
 
 
@@ -144,22 +170,34 @@ SUITES = {
         "are for the test only, so figures are not comparable one to one.",
     ),
 }
-NAMES = (*SUITES, "ablation")
+# Suites of one case, on the data of any configuration.
+ON_ANY_DATA = {
+    "ablation": (ABLATIONS, "Each row leaves one thing out of the full method or adds one."),
+    "generator": (
+        GENERATOR,
+        "What the GAN finds without the patch discriminator and what is fitted to features: each component "
+        "alone, and the score of them together.",
+    ),
+}
+NAMES = (*SUITES, *ON_ANY_DATA)
 
 
-def ablation(config_name: str) -> Suite:
-    """The suite whose rows each leave one thing out of the full method, or add one.
+def suite_of(name: str, config_name: str) -> Suite:
+    """The suite of a name.
 
-    config_name: of the configuration whose data it is on, "elpv", say.
+    config_name: of the configuration whose data one of ON_ANY_DATA is on, "elpv", say.
     """
+    if name in SUITES:
+        return SUITES[name]
     seed_keys = ("seed", "data.seed") if config_name in ("surface", "caltech256") else ("seed",)
+    variants, note = ON_ANY_DATA[name]
     return Suite(
         config_name,
         cases={config_name: {}},
         seed_keys=seed_keys,
-        variants=ABLATIONS,
-        baselines=False,
-        note="Each row leaves one thing out of the full method or adds one.",
+        variants=variants,
+        baselines=name == "generator",
+        note=note,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from semi_anogan.benchmarks.baselines import comparison
 from semi_anogan.benchmarks.suites import jobs, tables
-from semi_anogan.benchmarks.suites.protocols import SUITES, Selection, Suite, ablation
+from semi_anogan.benchmarks.suites.protocols import SUITES, Selection, Suite, suite_of
 from semi_anogan.errors import RunError
 
 
@@ -44,7 +44,7 @@ def run(
     """Runs what is missing of a suite and puts the figures together.
 
     Args:
-      name: of protocols.NAMES; "ablation" is on the data of the configuration.
+      name: of protocols.NAMES.
       config_file: path of the configuration.
       given: the user's own settings, {"data.root": "...", ...}.
       selection: what of it is run.
@@ -55,7 +55,7 @@ def run(
     Raises:
       RunError: a setting, a name or a folder that does not fit, or no run succeeded.
     """
-    suite = SUITES[name] if name in SUITES else ablation(pathlib.Path(config_file).stem)
+    suite = suite_of(name, pathlib.Path(config_file).stem)
     suite, methods, seeds = selection.of(suite, comparison.METHODS)
     planned = jobs.plan(suite, methods, seeds, folder, config_file, given, steps)
     failures = jobs.run_all(planned, parallel)

@@ -92,17 +92,16 @@ def rows_of(suite: Suite, methods: Iterable[str], jobs: Iterable[Job]) -> dict[s
 def of_run(folder, score: str = "fused") -> dict[str, float]:
     """The figures of a run folder by their key in metrics.json; empty where it is not finished.
 
-    With score "search_loss" those of (1 - lambda) residual + lambda feature_distance (Schlegl et al. 2017,
-    eq. 6) instead of the fused score, from scores.csv: there is no threshold and no map for it.
+    score: as in Variant. Of another than "fused", from scores.csv, there is no threshold and no map.
     """
     folder = pathlib.Path(folder)
     if not (folder / run_folder.METRICS).exists():
         return {}
     found = run_folder.read_metrics(folder)
-    if score == "search_loss":
+    if score != "fused":
         speed = {key: found.get(key) for key in ("train_seconds", "search_images_per_second")}
         try:
-            found = {**metrics.image_metrics(*_search_losses(folder)), **speed}
+            found = {**metrics.image_metrics(*_alone(folder, score)), **speed}
         except RunError as error:
             print(f"left out: {error}", file=sys.stderr)
             return {}
@@ -180,16 +179,23 @@ def _baseline(values: Mapping | None) -> dict | None:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _search_losses(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """(truth [N], search loss [N]) of a run's test images; RunError where the files do not hold them."""
+def _alone(folder: pathlib.Path, score: str) -> tuple[np.ndarray, np.ndarray]:
+    """(truth [N], a component or search loss [N]) of a run's test images.
+
+    The search loss is (1 - lambda) residual + lambda feature_distance (Schlegl et al. 2017, eq. 6).
+
+    Raises: RunError where the files do not hold them.
+    """
+    names = ("residual", "feature_distance") if score == "search_loss" else (score,)
     config = run_folder.read_settings(folder)
     try:
         weight = config["search"]["feature_weight"]
+        weights = (1 - weight, weight) if score == "search_loss" else (1.0,)
         with open(folder / run_folder.SCORES, newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file))
-        losses = [(1 - weight) * float(r["residual"]) + weight * float(r["feature_distance"]) for r in rows]
+        found = [sum(w * float(row[n]) for w, n in zip(weights, names, strict=True)) for row in rows]
     except (OSError, KeyError, ValueError) as error:
         raise RunError(
-            f"{folder / run_folder.SCORES}: no residual and feature distance to be read: {error}"
+            f"{folder / run_folder.SCORES}: no {' and '.join(names)} to be read: {error}"
         ) from error
-    return np.array([r["truth"] == "abnormal" for r in rows]), np.array(losses)
+    return np.array([r["truth"] == "abnormal" for r in rows]), np.array(found)
