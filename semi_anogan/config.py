@@ -131,6 +131,11 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "top_share": Key(
             0.01, "share of the discriminator's evidence maps that counts: the worst", *_share()
         ),
+        "precision": Key(
+            "float32",
+            "of the GAN's convolutions in training; bfloat16 for GPUs that have it",
+            *_one_of("float32", "bfloat16"),
+        ),
     },
     # networks.model.SemiAnoGAN, as its `features`: a network pretrained on ImageNet.
     "features": {

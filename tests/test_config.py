@@ -47,7 +47,7 @@ def test_the_configuration_holds_every_key_at_its_default():
 
 def test_the_defaults_and_every_installed_configuration_can_be_run():
     check(default_config())
-    assert cli.installed_configs() == ["caltech256", "elpv", "folder", "mnist", "smoke", "surface"]
+    assert cli.installed_configs() == ["caltech256", "elpv", "folder", "gpu", "mnist", "smoke", "surface"]
     for name in cli.installed_configs():
         check(importlib.import_module(f"semi_anogan.configs.{name}").get_config())
 

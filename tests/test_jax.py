@@ -100,6 +100,15 @@ def test_one_step_gives_the_same_losses_and_weights(both):
     assert len(moved) > 20  # by more than the tolerance
 
 
+def test_a_step_in_bfloat16_is_that_in_float32_but_for_rounding(both):
+    """Of about 1 in 256; and it is another one, so that bfloat16 is what it computed in."""
+    _, expected, found = both
+    names = [name.removeprefix("loss/") for name in expected if name.startswith("loss/")]
+    pairs = np.array([(found[f"bfloat16/{name}"], expected[f"loss/{name}"]) for name in names])
+    np.testing.assert_allclose(*pairs.T, rtol=0.03, atol=0.03)
+    assert np.abs(np.diff(pairs)).max() > 1e-4
+
+
 def newest_checkpoint_of(checkpoints):
     with np.load(checkpoint.steps(checkpoints)[-1]) as file:
         return {name: file[name] for name in file.files}

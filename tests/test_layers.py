@@ -255,6 +255,36 @@ def stddev_layer():
     return layer
 
 
+def test_compute_in_bfloat16_by_hand():
+    """1 + 2^-9 is 1 in bfloat16: to a 3 x 3 convolution, not to a 1 x 1 one. Weights stay float32."""
+
+    class Two(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.wide = [[layers.EqualizedConv(1, 1, name="wide")]]  # found in lists of lists too
+            self.narrow = layers.EqualizedConv(1, 1, size=1, name="narrow")
+
+    network = Two()
+    layers.compute_in(network, "bfloat16")
+    x = np.full((1, 1, 1, 1), 1 + 2.0**-9, np.float32)
+    for layer, kept in ((network.wide[0][0], 1.0), (network.narrow, 1 + 2.0**-9)):
+        layer.build(None)
+        assert layer.kernel.dtype == "float32"
+        layer.kernel.assign(np.ones(layer.kernel.shape) / layer.runtime_scale)
+        found = layer(ops.convert_to_tensor(x))
+        assert keras.backend.standardize_dtype(found.dtype) == ("float32" if kept > 1 else "bfloat16")
+        value = float(np.asarray(ops.cast(found, "float32"))[0, 0, 0, 0])
+        assert value == pytest.approx(kept, abs=1e-6)
+
+
+def test_pixel_norm_keeps_the_precision():
+    """3 and 4 over their root mean square sqrt(12.5), in bfloat16 rounded to 8 bits."""
+    x = ops.cast(ops.convert_to_tensor(np.float32([[3.0, 4.0]])), "bfloat16")
+    found = layers.pixel_norm(x)
+    assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+    np.testing.assert_allclose(np.asarray(ops.cast(found, "float32")), [[0.8485, 1.1314]], rtol=2**-7)
+
+
 def test_minibatch_stddev_counts_only_weighted_examples():
     layer = stddev_layer()
     out = run(layer, FEATURES, weights=np.float32([1, 1, 0]))

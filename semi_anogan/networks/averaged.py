@@ -5,14 +5,18 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from semi_anogan.networks.layers import lerp
+from semi_anogan.networks.layers import compute_in, lerp
 
 
 class Averaged:
-    """A network in training, and one with the moving average of its weights (Karras et al. 2017)."""
+    """A network in training, and one with the moving average of its weights (Karras et al. 2017).
 
-    def __init__(self, make: Callable[[str], keras.Model], name: str):
+    Args: make: of a name; precision: of the one in training, as in layers.compute_in.
+    """
+
+    def __init__(self, make: Callable[[str], keras.Model], name: str, precision: str = "float32"):
         self.trained, self.average = make(name), make(f"{name}_average")
+        compute_in(self.trained, precision)
         self.average.trainable = False
 
     def start(self):

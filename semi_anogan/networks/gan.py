@@ -218,7 +218,8 @@ class Discriminator(_GrowingNetwork):
             x = downscale(x)
             if index == stage and fade is not None:
                 top = top * fade
-                x = lerp(self._enter(downscale(images), stage - 1), x, fade)
+                entered = self._enter(downscale(images), stage - 1)
+                x = lerp(entered, ops.cast(x, entered.dtype), fade)
             worst = worst + top
         x = leaky_relu(self.last_conv(self.minibatch_stddev(x, weights=weights, update=update)))
         x = leaky_relu(self.last_dense(ops.reshape(x, (-1, math.prod(self.base) * self.filters(4)))))

@@ -43,8 +43,12 @@ def bounded(x):
 
 
 def pixel_norm(x, epsilon: float = 1e-8):
-    """Scales each feature vector to unit mean square: [..., C] -> [..., C] (Karras et al. 2017, 4.2)."""
-    return x * ops.power(ops.mean(ops.square(x), axis=-1, keepdims=True) + epsilon, -0.5)
+    """Scales each feature vector to unit mean square: [..., C] -> [..., C] (Karras et al. 2017, 4.2).
+
+    In float32, whatever the precision of x, which it keeps.
+    """
+    mean = ops.mean(ops.square(ops.cast(x, "float32")), axis=-1, keepdims=True)
+    return x * ops.cast(ops.power(mean + epsilon, -0.5), x.dtype)
 
 
 def upscale(x):
@@ -162,6 +166,19 @@ class EqualizedConv(_Equalized):
             ops.conv(x, self.kernel * self.runtime_scale, padding="same", data_format="channels_last")
             + self.bias
         )
+
+
+def compute_in(network: keras.Model, precision: str):
+    """Lets a network's 3 x 3 convolutions compute in another precision than float32: "bfloat16".
+
+    They are nearly all of its work. Weights stay float32, and so does what 1 x 1 and dense layers read and
+    give: images, of which bfloat16 would hold 256 grey values at most, logits and evidence. Before `build`.
+    """
+    if precision == "float32":
+        return
+    for layer in network.layers:
+        if isinstance(layer, EqualizedConv) and layer.kernel_shape[0] > 1:
+            layer.dtype_policy = keras.DTypePolicy(f"mixed_{precision}")
 
 
 class MinibatchStddev(keras.layers.Layer):

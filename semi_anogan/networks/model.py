@@ -41,6 +41,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
       features: arguments of FeatureSettings, by name; None for no pretrained features.
       seed: of the latents that train_step draws when the data brings none.
       aspect: width / height of the images, from 1/8 to 8; None is 1. It is rounded (image_shape.shape_of).
+      precision: of the GAN's 3 x 3 convolutions in training, "float32" or "bfloat16" (layers.compute_in).
+        Averages compute in float32, and so do search and scores.
 
     Attributes:
       generator, discriminator: the trained networks.
@@ -74,17 +76,23 @@ class SemiAnoGAN(TrainStep, keras.Model):
         features=None,
         seed=0,
         aspect=default("model.aspect"),
+        precision=default("model.precision"),
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_ranges("model", aspect=aspect)
+        check_ranges("model", aspect=aspect, precision=precision)
         self.sizes = {
             "resolution": resolution,
             "channels": channels,
             "filters_base": filters_base,
             "filters_cap": filters_cap,
         }
-        self.options = {"latent_channels": latent_channels, "top_share": top_share, "seed": seed}
+        self.options = {
+            "latent_channels": latent_channels,
+            "top_share": top_share,
+            "seed": seed,
+            "precision": precision,
+        }
         self.features = FeatureSettings(**(features or {}))
         self.image_size = max(resolution, self.features.resolution) if self.features.name else resolution
         if self.image_size % resolution:
@@ -115,8 +123,9 @@ class SemiAnoGAN(TrainStep, keras.Model):
         What the generator's loss trains comes first: the train step divides the gradients there.
         """
         sizes, top_share, settings = self.sizes, self.options["top_share"], self.features
+        precision = self.options["precision"]
         drawing = {**sizes, "latent_shape": self.latent_shape}
-        generator = Averaged(lambda name: Generator(**drawing, name=name), "generator")
+        generator = Averaged(lambda name: Generator(**drawing, name=name), "generator", precision)
         self._averaged = {"generator": generator}
         self.generator, self.generator_average = generator.trained, generator.average
         self.pretrained = self.standardization = None
@@ -126,16 +135,16 @@ class SemiAnoGAN(TrainStep, keras.Model):
             shapes = self._feature_shapes()
             self.standardization = Standardization([shape[2] for shape in shapes], name="standardization")
             grid = {"latent_shape": self.latent_shape, "shapes": shapes}
-            pair = Averaged(lambda name: FeatureGenerator(**grid, name=name), "feature_generator")
+            pair = Averaged(lambda name: FeatureGenerator(**grid, name=name), "feature_generator", precision)
             self._averaged["feature_generator"] = pair
             self.feature_generator, self.feature_generator_average = pair.trained, pair.average
-            encoder = Averaged(lambda name: FeatureEncoder(**grid, name=name), "encoder")
+            encoder = Averaged(lambda name: FeatureEncoder(**grid, name=name), "encoder", precision)
         else:
-            encoder = Averaged(lambda name: ImageEncoder(drawing, name=name), "encoder")
+            encoder = Averaged(lambda name: ImageEncoder(drawing, name=name), "encoder", precision)
         self._averaged["encoder"] = encoder
         self.encoder, self.encoder_average = encoder.trained, encoder.average
         discriminator = Averaged(
-            lambda name: Discriminator(**sizes, top_share=top_share, name=name), "discriminator"
+            lambda name: Discriminator(**sizes, top_share=top_share, name=name), "discriminator", precision
         )
         self._averaged["discriminator"] = discriminator
         self.discriminator, self.discriminator_average = discriminator.trained, discriminator.average

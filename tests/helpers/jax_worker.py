@@ -4,7 +4,7 @@ python -m helpers.jax_worker FOLDER: reads FOLDER/given (checkpoint of TensorFlo
 writes FOLDER/run, a whole run, and FOLDER/results.npz. Its keys are:
 
 - outputs/N: of the averaged networks of the given checkpoint;
-- loss/NAME, step/NNNN: of one more step from it;
+- loss/NAME, step/NNNN: of one more step from it; bfloat16/NAME: losses of that step in bfloat16;
 - augmented/N: images and masks;
 - run_outputs/N: of the averaged networks of the run;
 - fit/NAME, fit_change, fit_seed_change: of a `fit`.
@@ -54,6 +54,10 @@ def load_and_step(folder, inputs, results):
     trainer.sync()
     results |= {f"loss/{name}": np.asarray(value) for name, value in logs.items()}
     results |= {f"step/{index:04d}": np.asarray(v) for index, v in enumerate(model.variables)}
+    model = training.compiled_model(tiny_config(model__precision="bfloat16"))
+    checkpoint.restore_latest(folder / "given", model)
+    logs = Trainer(model, make_strategy("auto")[0])(inputs)
+    results |= {f"bfloat16/{name}": np.asarray(value) for name, value in logs.items()}
 
 
 def whole_run(folder, inputs, results):
