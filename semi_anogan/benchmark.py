@@ -2,6 +2,7 @@
 
   --suite=speed         training and search images/s, share of the machine's matrix-product peak, peak memory
   --suite=large         one step of training and one of search at 1024 x 1024
+  --suite=step          operations, time and, under JAX, memory of a training step of --config
   --suite=baselines     AUROC of trivial scores on the data of a configuration; with --methods, of baselines
   --suite=runs          the metrics of finished run folders (--runs=A,B,...)
   --suite=false_alarms  the rate a threshold gives beside the one asked for (--rates), of --runs=A,B,...
@@ -113,6 +114,12 @@ def _large() -> str:
     return speed.large_step()
 
 
+def _step() -> str:
+    from semi_anogan.benchmarks import speed
+
+    return speed.step(cli.config_of(_CONFIG))
+
+
 def _baselines() -> str:
     from semi_anogan.benchmarks import tables
     from semi_anogan.benchmarks.baselines import comparison
@@ -196,6 +203,7 @@ class _Suite(NamedTuple):
 _SUITES = {
     "speed": _Suite(_speed),
     "large": _Suite(_large),
+    "step": _Suite(_step),
     "baselines": _Suite(_baselines),
     "runs": _Suite(_finished_runs),
     "false_alarms": _Suite(_false_alarms, ("runs",), "--runs=A,B,... and rates between 0 and 1"),

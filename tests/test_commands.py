@@ -118,6 +118,22 @@ def test_wrong_settings_are_one_line_that_names_them(flags, words, tmp_path):
     assert not (tmp_path / "w" / "config.json").exists()
 
 
+@pytest.mark.parametrize(("backend", "told"), [("tensorflow", False), ("jax", True)])
+def test_step_benchmark_tells_operations_and_memory(tmp_path, backend, told):
+    """Memory holds at least weights, averages and Adam's moments, 4 times 4 bytes a weight."""
+    pytest.importorskip(backend)
+    command = f"python -m semi_anogan.benchmark --suite=step --config={ROOT}/configs/smoke.py"
+    result = shell(f"KERAS_BACKEND={backend} {command}", tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", result.stdout, re.M))
+    assert found["a step: 16 normal + 12 abnormal images, 16 x 16"] == "float32"
+    whole = next(float(value) for name, value in found.items() if name.startswith("TFLOP"))
+    assert 0.05 < float(found["GFLOP"]) < 1
+    assert whole == pytest.approx(float(found["GFLOP"]) * 1000 / 16 / 1000, rel=0.1)
+    assert told or found["memory, GiB"] == "not told by TensorFlow"
+    assert not told or 0.001 < float(found["memory, GiB"]) < 1
+
+
 def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
     results = tmp_path / "docs" / "results" / "speed.md"
     command = f"python -m semi_anogan.benchmark --config={ROOT}/configs/smoke.py"
@@ -128,7 +144,7 @@ def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
     text = results.read_text()
     assert text.count("<!-- begin speed -->") == text.count("<!-- end speed -->") == 1
     for what in (
-        "training, full resolution, batch 16 normal + 12 abnormal: images/s",
+        "training of the GAN, full resolution, batch 16 normal + 12 abnormal: images/s",
         "share of the peak",
         "peak memory",
     ):

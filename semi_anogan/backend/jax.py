@@ -87,13 +87,24 @@ class Trainer:
         key = (self.model.stage_resolution, self.model.trains, batch["images"].shape[0])
         if key not in self._functions:
             self._functions[key] = jax.jit(self.model.train_step, donate_argnums=0)
-        if self._state is None:
-            self._state = tuple([jax.numpy.array(v.value) for v in group] for group in self._variables())
+        self._start()
         # fade and learning rate are set from outside between steps
         self._refresh(self.model.fade, self._state[1], self.model.non_trainable_variables)
         self._refresh(self.model.optimizer.learning_rate, self._state[2], self.model.optimizer.variables)
         logs, self._state = self._functions[key](self._state, batch)
         return logs
+
+    def _start(self):
+        if self._state is None:
+            self._state = tuple([jax.numpy.array(v.value) for v in group] for group in self._variables())
+
+    def cost(self, batch: dict[str, np.ndarray]) -> tuple[int, int]:
+        """(floating-point operations, bytes of memory) of a step, as XLA counts them."""
+        self._start()
+        compiled = jax.jit(self.model.train_step, donate_argnums=0).lower(self._state, batch).compile()
+        memory = compiled.memory_analysis()
+        size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        return int(compiled.cost_analysis()["flops"]), size - memory.alias_size_in_bytes
 
     @staticmethod
     def _refresh(variable, values, variables):

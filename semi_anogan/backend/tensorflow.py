@@ -132,6 +132,12 @@ class Trainer:
 
         return self.strategy.experimental_distribute_values_from_function(part)
 
+    def cost(self, batch: dict[str, np.ndarray]) -> tuple[int, None]:
+        """(floating-point operations of a step, None): TensorFlow does not tell the memory before it runs."""
+        names = list(batch)
+        values = [batch[name] for name in names]
+        return count_flops(lambda *v: self._step(dict(zip(names, v, strict=True))), *values), None
+
     def sync(self):
         """Brings the model's variables up to date (they always are under TensorFlow)."""
 

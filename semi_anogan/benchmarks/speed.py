@@ -21,8 +21,7 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     rng = np.random.default_rng(config.seed)
     build.resolve(config, config.data.abnormal_count or KNOWN)
     model = compiled_model(config)
-    stage = make_schedule(config).stage(make_schedule(config).total_images - 1)
-    channels, batch_size = config.model.channels, stage.batch_size
+    channels, batch_size = config.model.channels, _last_batch_size(config, model)
     batch = _random_batch(rng, config, model, batch_size)
     trainer = Trainer(model, make_strategy("auto")[0])
     train_seconds = best(lambda: float(trainer(batch)["penalty"]), train_steps)
@@ -36,7 +35,7 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     speeds = [[count, search_speed(config, model, images, count)] for count in iterations]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     figures = [
-        [f"training, full resolution, {sizes}: images/s", batch_size / train_seconds],
+        [f"training of the GAN, full resolution, {sizes}: images/s", batch_size / train_seconds],
         ["matrix product of 2048 x 2048 float32 (peak): GFLOP/s", peak / 1e9],
         [f"one search step, batch {len(images)}: ms", seconds * 1e3],
         ["one search step: MFLOP per image", flops / len(images) / 1e6],
@@ -88,6 +87,29 @@ def search_speed(config, model, images, iterations: int) -> float:
     return len(images) / best(lambda: list(detector.measure(images)), 1 if iterations > 100 else 2)
 
 
+def step(config) -> str:
+    """Markdown: what one step of the GAN's training at full resolution takes; under JAX its memory too."""
+    from semi_anogan.backend import Trainer, make_strategy
+
+    build.resolve(config, config.data.abnormal_count or KNOWN)
+    model = compiled_model(config)
+    batch_size = _last_batch_size(config, model)
+    batch = _random_batch(np.random.default_rng(config.seed), config, model, batch_size)
+    trainer = Trainer(model, make_strategy("auto")[0])
+    operations, memory = trainer.cost(batch)
+    seconds = best(lambda: float(trainer(batch)["penalty"]), 1)
+    steps = config.schedule.total_kimages * 1000 / batch_size
+    rows = [
+        ["GFLOP", operations / 1e9],
+        ["TFLOP of all steps, if all were at full resolution", steps * operations / 1e12],
+        ["memory, GiB", "not told by TensorFlow" if memory is None else memory / 2**30],
+        [f"seconds on this machine ({machine()})", seconds],
+    ]
+    others = len(batch["labels"]) - batch_size
+    title = f"a step: {batch_size} normal + {others} abnormal images, {in_words(model.shape)}"
+    return table([title, config.model.precision], rows)
+
+
 def large_step(resolution: int = 1024) -> str:
     """Markdown: seconds and peak memory of one step of training and of search, batch 1, few channels."""
     from semi_anogan.backend import Trainer, make_strategy
@@ -116,19 +138,31 @@ def large_step(resolution: int = 1024) -> str:
     return table([f"{resolution} x {resolution}, batch 1", "seconds", "peak memory so far, GiB"], rows)
 
 
+def _last_batch_size(config, model) -> int:
+    """Normal images in a step at full resolution; the model is set to train its GAN there."""
+    schedule = make_schedule(config, model.generator.first)
+    last = schedule.stage(schedule.gan_images - 1)
+    model.grow(last.resolution, "gan")
+    return last.batch_size
+
+
 def _random_batch(rng, config, model, batch_size: int) -> dict[str, np.ndarray]:
-    """A batch of noise with as many normal, known and synthetic images as a training has."""
+    """A batch of noise with as many normal, known and synthetic images as a training has, and features."""
     channels, objective = config.model.channels, config.objective
     counts = [batch_size, max(1, round(batch_size * config.batches.abnormal_share))]
     counts.append(
         max(1, round(batch_size * config.batches.synthetic_share)) if objective.synthetic_weight else 0
     )
-    return {
+    batch = {
         "images": rng.uniform(-1, 1, (sum(counts), *model.image_shape, channels)).astype(np.float32),
         "labels": np.repeat(np.float32([0, 1, 2]), counts),
         "latents": rng.uniform(-1, 1, (batch_size, model.latent_size)).astype(np.float32),
         "mix": rng.random((batch_size, 1, 1, 1), dtype=np.float32),
     }
+    if model.feature_generator is not None and objective.reconstruction_weight:
+        for i, shape in enumerate(model.feature_generator.shapes):
+            batch[f"features_{i}"] = rng.standard_normal((sum(counts[:2]), *shape), dtype=np.float32)
+    return batch
 
 
 def best(act, count: int) -> float:
