@@ -77,10 +77,10 @@ GENERATOR = {
     "residual": Variant("gan", _GAN, "residual"),
     "discriminator": Variant("gan", _GAN, "discriminator"),
     "together": Variant("gan", _GAN),
-    "feature residual, alpha = 1": Variant("gan_alpha1", _GAN_ALPHA_1, "feature_residual", needs_known=True),
-    "together, alpha = 1": Variant("gan_alpha1", _GAN_ALPHA_1, needs_known=True),
+    "alpha = 1: feature residual": Variant("gan_alpha1", _GAN_ALPHA_1, "feature_residual", needs_known=True),
+    "alpha = 1: together": Variant("gan_alpha1", _GAN_ALPHA_1, needs_known=True),
     **{
-        f"{name}, {steps} steps": Variant(
+        f"{steps} steps: {name}": Variant(
             f"gan_{steps}_steps", {**_GAN, "search.iterations": steps}, score, trained_as="gan"
         )
         for steps in (0, 100)
