@@ -72,22 +72,32 @@ class TrainStep:
 
     def train_step(self, data):
         batch = self.unpack(data)
-        with tf.GradientTape(persistent=True) as tape:
+        generating = self.generating_variables
+        discriminating = self.discriminating_variables
+        # A tape that sees all variables would trace the discriminator's gradient through the generator too.
+        with _tape_of(discriminating) as discriminator_tape, _tape_of(generating) as generator_tape:
             discriminator_loss, generator_loss, logs = self.losses(batch)
             # The optimizer sums the gradients of the replicas; so each brings its share of the mean.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             generator_share, discriminator_share = generator_loss / replicas, discriminator_loss / replicas
-        generator_variables = self.generating_variables
-        discriminator_variables = self.discriminating_variables
-        gradients = _gradients(tape, generator_share, generator_variables)
-        gradients += _gradients(tape, discriminator_share, discriminator_variables)
+        gradients = _gradients(generator_tape, generator_share, generating)
+        gradients += _gradients(discriminator_tape, discriminator_share, discriminating)
         # Each variable is read several times, and not every read is needed for that variable's own gradient.
         # TensorFlow's dependency optimizer drops the edges that keep an update after the other reads, and
         # then a step's result depends on the timing; these edges it keeps.
         with tf.control_dependencies([*gradients, discriminator_loss, generator_loss]):
-            self.optimizer.apply(gradients, [*generator_variables, *discriminator_variables])
+            self.optimizer.apply(gradients, [*generating, *discriminating])
             self.update_averages()
         return logs
+
+
+@contextlib.contextmanager
+def _tape_of(variables):
+    """A GradientTape that records what depends on these variables alone."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        for variable in variables:
+            tape.watch(variable.value)
+        yield tape
 
 
 def _gradients(tape, loss, variables):
