@@ -482,6 +482,14 @@ def test_bad_sizes_are_named(sizes, words):
 # Keras' save and load
 
 
+def test_a_model_that_was_never_compiled_is_saved_too(tmp_path):
+    model = tiny_model(seed=3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for a, b in zip(weights_of(model), weights_of(loaded), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_save_and_load_of_a_trained_model(tmp_path):
     model = tiny_model(seed=5)
     optimizer = keras.optimizers.Adam(0.002, beta_1=0.1, beta_2=0.98)

@@ -38,8 +38,19 @@ def leaky_relu(x, slope: float = 0.2):
 
 
 def bounded(x):
-    """tanh(x), in (-1, 1), written so that its gradient exports."""
-    return 2.0 / (1.0 + ops.exp(-2.0 * x)) - 1.0
+    """tanh(x), in (-1, 1), written so that its gradient exports, and is 0 where exp overflows."""
+
+    @ops.custom_gradient
+    def apply(x):
+        y = 2.0 / (1.0 + ops.exp(-2.0 * x)) - 1.0
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            return upstream * (1.0 - ops.square(y))
+
+        return y, gradient
+
+    return apply(x)
 
 
 def pixel_norm(x, epsilon: float = 1e-8):

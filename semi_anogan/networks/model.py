@@ -255,6 +255,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def get_compile_config(self):
+        if not self.objective:  # never compiled
+            return {}
         return {**self.objective, "optimizer": keras.saving.serialize_keras_object(self.optimizer)}
 
     def compile_from_config(self, config):
