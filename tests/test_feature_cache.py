@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from helpers.tiny_runs import tiny_config
 from helpers.trained import tiny_model
 from semi_anogan.networks.patch_discriminator import FeatureSettings
+from semi_anogan.runs import build
+from semi_anogan.training import loop
 from semi_anogan.training.feature_cache import BATCH, FeatureCache
 
 
@@ -50,6 +53,16 @@ def test_without_memory_features_are_computed_again_and_the_same(model):
     assert not cache._kept
     for name, values in first.items():
         np.testing.assert_array_equal(values, second[name])
+
+
+@pytest.mark.parametrize(("changes", "kept"), [({}, 64), ({"batches__shift_px": 2}, 0)])
+def test_features_of_shifted_images_are_not_kept(tmp_path, changes, kept):
+    """They hardly ever come again."""
+    config = tiny_config(features__name="efficientnet_lite0", features__resolution=32, **changes)
+    config.images.cache_megabytes = 64
+    _, splits, store = build.load_data(config)
+    build.resolve(config, len(splits.abnormal))
+    assert loop.Training(config, tmp_path, splits, store).features._left == kept * 2**20
 
 
 def test_a_step_takes_given_features(model):

@@ -91,7 +91,9 @@ class Training:
         self.trainer = Trainer(self.model, self.strategy)
         self.features = None
         if self.model.feature_generator is not None and config.objective.reconstruction_weight:
-            self.features = FeatureCache(self.model, config.images.cache_megabytes)
+            # Crops and shifted images hardly ever come again: kept features would only fill the memory.
+            again = not (config.images.tile or config.batches.shift_px)
+            self.features = FeatureCache(self.model, config.images.cache_megabytes if again else 0)
         self.progress = checkpoint.restore_latest(self.checkpoints, self.model)
         if self.progress is None:
             self.progress = {"step": 0, "images_seen": 0, "attempt": 0, "seconds": 0.0, "history": {}}
