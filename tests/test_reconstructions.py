@@ -37,6 +37,15 @@ def test_a_page_shows_images_and_reconstructions(smoke_run, smoke_data, tmp_path
             assert np.abs(shown - expected.astype(int)).max() <= 1
 
 
+@pytest.mark.parametrize(("shape", "width"), [((5, 5, 1), 96), ((4, 6, 1), 144), ((2, 20, 1), 192)])
+def test_an_image_is_shown_in_the_shape_of_its_reconstruction(shape, width):
+    """Images of any shape are drawn again in the model's one; the page needs both of one size."""
+    image = np.linspace(-1, 1, 10 * 20, dtype=np.float32).reshape(10, 20, 1)
+    shown = page._shown(image, shape)
+    assert shown.shape == (page.HEIGHT, width, 3)
+    np.testing.assert_array_equal(shown[..., :1], to_uint8(resize(image, page.HEIGHT, width)))
+
+
 def test_a_run_without_a_search_is_named(smoke_run, tmp_path, monkeypatch):
     class Blind:
         search = None

@@ -52,7 +52,8 @@ def row_of(folder: pathlib.Path) -> np.ndarray:
         (to_channels(image, detector.channels), measured.reconstruction)
         for image, measured in zip(images, detector.measure(images), strict=True)
     ]
-    columns = [np.concatenate([_shown(x), _shown(y)]) for x, y in pairs]
+    # Both in the shape that the model sees: images may have any.
+    columns = [np.concatenate([_shown(part, y.shape) for part in (x, y)]) for x, y in pairs]
     gap = np.full((columns[0].shape[0], GAP, 3), 255, np.uint8)
     row = np.concatenate([part for column in columns for part in (column, gap)], axis=1)
     return np.concatenate([_title(f"{folder.name}: {dataset.name}", row.shape[1]), row])
@@ -68,9 +69,9 @@ def chosen(abnormal: list[bool], seed: int) -> list[int]:
     return found
 
 
-def _shown(image: np.ndarray) -> np.ndarray:
-    """[h, w, C] in [-1, 1] -> uint8 [HEIGHT, W, 3], its sides in the same proportion; no wider than twice."""
-    height, width = image.shape[:2]
+def _shown(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """[h, w, C] in [-1, 1] -> uint8 [HEIGHT, W, 3], its sides as those of a shape; W at most twice HEIGHT."""
+    height, width = shape[:2]
     width = min(2 * HEIGHT, max(1, round(width * HEIGHT / height)))
     pixels = to_uint8(resize(np.clip(image, -1, 1), HEIGHT, width))
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
