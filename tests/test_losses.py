@@ -219,42 +219,20 @@ def test_feature_residual_by_hand():
     close(losses.feature_residual(maps), [(1.25 + 0.5) / 2])
 
 
-def mask_of(rows, columns):
-    """[1, 8, 8, 1], 1 in these rows and columns."""
-    mask = np.zeros((1, 8, 8, 1), np.float32)
-    mask[:, rows, columns] = 1.0
-    return tensor(mask)
-
-
-def test_feature_residual_outside_by_hand():
-    maps = losses.feature_residual_maps(*feature_maps())
-    # One pixel of the place (0, 1) of the first scale, and so of the place (0, 0) of the second.
-    one = mask_of(slice(0, 1), slice(3, 4))
-    close(losses.feature_residual_outside(maps, one), [((20 - 2) / 15 + 1 / 3) / 2])
-    left = mask_of(slice(0, 8), slice(0, 4))
-    close(losses.feature_residual_outside(maps, left), [(1.5 + 0.5) / 2])
-    close(losses.feature_residual_outside(maps, 0.0 * left), losses.feature_residual(maps))
-    close(losses.feature_residual_outside(maps, 0.0 * left + 1.0), [0.0])
-
-
 @pytest.mark.parametrize(
-    ("margin", "share", "mask", "expected"),
+    ("margin", "share", "expected"),
     [
-        (3.0, 1.0, None, 3 - (1.25 + 0.5) / 2),
-        (3.0, 0.5, None, 3 - (2 + 1) / 2),  # the highest half: 8 of 16, 2 of 4
-        (3.0, 0.75, None, 3 - ((8 * 2 + 4 * 1) / 12 + 2 / 3) / 2),
-        (1.0, 0.5, None, 0.0),  # away already
-        (1.0, 1.0, None, 1 - 0.875),
-        (3.0, 1.0, (slice(0, 8), slice(0, 2)), 3 - (0 + 0.5) / 2),  # the left column of each scale
-        (3.0, 0.05, (slice(0, 8), slice(0, 4)), 3 - (2 + 1) / 2),  # one place of each scale
-        (3.0, 0.05, (slice(4, 8), slice(0, 2)), 3 - (0 + 0) / 2),
-        (3.0, 0.5, (slice(0, 0), slice(0, 0)), 3.0),  # a mask of nothing
+        (3.0, 1.0, 3 - (1.25 + 0.5) / 2),
+        (3.0, 0.5, 3 - (2 + 1) / 2),  # the highest half: 8 of 16, 2 of 4
+        (3.0, 0.75, 3 - ((8 * 2 + 4 * 1) / 12 + 2 / 3) / 2),
+        (1.0, 0.5, 0.0),  # away already
+        (1.0, 1.0, 1 - 0.875),
+        (3.0, 0.05, 3 - (2 + 1) / 2),  # one place of each scale
     ],
 )
-def test_push_by_hand(margin, share, mask, expected):
+def test_push_by_hand(margin, share, expected):
     maps = losses.feature_residual_maps(*feature_maps())
-    where = None if mask is None else mask_of(*mask)
-    close(losses.push(maps, margin, share, where), [expected], atol=1e-5)
+    close(losses.push(maps, margin, share), [expected], atol=1e-5)
 
 
 def test_push_teaches_only_up_to_the_margin():
@@ -262,11 +240,6 @@ def test_push_teaches_only_up_to_the_margin():
     for margin, expected in ((2.0, [-0.5, -0.5, 0.0, 0.0]), (0.9, [0.0] * 4)):
         gradient = input_gradients(lambda m, margin=margin: losses.push([m], margin, 0.5), map_)[1]
         close(ops.reshape(gradient, (-1,)), expected)
-    inside = tensor(np.float32([1, 0, 0, 1]).reshape(1, 2, 2, 1))
-    gradient = input_gradients(lambda m: losses.push([m], 2.0, 0.5, inside), map_)[1]
-    close(ops.reshape(gradient, (-1,)), [-0.5, 0.0, 0.0, -0.5])
-    none = input_gradients(lambda m: losses.push([m], 2.0, 0.5, 0.0 * inside), map_)[1]
-    close(ops.reshape(none, (-1,)), [0.0] * 4)
 
 
 def test_adversarial_by_name():

@@ -9,13 +9,19 @@ from helpers.trained import tiny_model
 from semi_anogan.backend import Trainer, make_strategy
 from semi_anogan.networks import losses, objective
 from semi_anogan.networks.model import SemiAnoGAN
-from semi_anogan.networks.objective import MARGIN, PUSH_SHARE
+from semi_anogan.networks.objective import PUSH_SHARE
 
 EAGER = keras.backend.backend() == "tensorflow"
 FEATURES = {"name": "efficientnet_lite0", "resolution": 32}
 STAGE = {"resolution": 8, "fade": 1.0}
 # The pixels of every other image are drawn again: two normal ones, a known and a synthetic one.
 LABELS = np.float32([0, 1, 0, 2, 1, 0, 2, 0])
+
+
+@pytest.fixture(autouse=True)
+def wide_margin(monkeypatch):
+    """Reconstructions of untrained networks are beyond the real one, where there is no push."""
+    monkeypatch.setattr(objective, "MARGIN", 1.9)
 
 
 def numpy(x):
@@ -86,10 +92,7 @@ def parts_by_hand(model, data):
     residual = np.abs(reduced(images[::2]) - redrawn).mean(axis=(1, 2, 3))
     maps = maps_by_hand(features, model.feature_generator(encoded))
     tensors = [ops.convert_to_tensor(np.float32(m)) for m in maps]
-    masks = None if "masks" not in data else ops.convert_to_tensor(data["masks"])
-    away = numpy(losses.push(tensors, MARGIN, PUSH_SHARE, masks))
-    if masks is not None:
-        away = away + numpy(losses.feature_residual_outside(tensors, masks))
+    away = numpy(losses.push(tensors, objective.MARGIN, PUSH_SHARE))
     return redrawn, residual, maps, away
 
 
@@ -109,8 +112,7 @@ def test_reconstruction_by_hand(alpha, masks):
     of_features = np.mean([m[normal].mean() for m in maps])
     push = (1 - alpha) * away[known].mean()
     assert loss == pytest.approx(7 * (of_pixels + of_features + 0.5 * push), rel=1e-3)
-    if masks:  # without, the worst places are beyond the margin already
-        assert away[known].mean() > 0.01
+    assert away[known].mean() > 0.1
     normal = reduced(data["images"][::2][:2])
     unit = np.abs(normal - normal.mean(axis=0)).mean()
     assert logs["reconstruction"] == pytest.approx(of_pixels / unit, rel=1e-3)

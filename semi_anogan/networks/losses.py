@@ -182,32 +182,14 @@ def feature_residual(maps):
     return sum(ops.mean(m, axis=(1, 2, 3)) for m in maps) / len(maps)
 
 
-def push(maps, margin: float, share: float, where=None):
+def push(maps, margin: float, share: float):
     """How far an abnormal image's reconstruction is from being `margin` away from it: [N], 0 from there on.
 
     Args: maps: as feature_residual_maps gives; share: of each map that counts, its highest values, which must
-      be away on the mean; where: [N, H, W, 1] of 0 and 1, or None, as in top_mean: only there.
+      be away on the mean.
     """
-    away = sum(top_mean(m, share, where) for m in maps) / len(maps)
+    away = sum(top_mean(m, share) for m in maps) / len(maps)
     return ops.maximum(margin - ops.maximum(away, 0.0), 0.0)
-
-
-def feature_residual_outside(maps, masks):
-    """The feature residual of what is not abnormal, 0 where a mask leaves nothing out: [N].
-
-    Args: maps: as feature_residual_maps gives; masks: [N, H, W, 1], 1 where abnormal. A place of a map that
-      holds any abnormal pixel does not count.
-    """
-
-    def outside(m):
-        factors = masks.shape[1] // m.shape[1], masks.shape[2] // m.shape[2]
-        inside = masks
-        if max(factors) > 1:  # Keras' own default of the strides fails under JAX
-            inside = ops.max_pool(masks, factors, strides=factors, data_format="channels_last")
-        kept = 1.0 - inside
-        return ops.sum(m * kept, axis=(1, 2, 3)) / ops.maximum(ops.sum(kept, axis=(1, 2, 3)), 1.0)
-
-    return sum(outside(m) for m in maps) / len(maps)
 
 
 def search_loss(images, reconstructions, features, reconstruction_features, feature_weight):

@@ -94,8 +94,8 @@ def reconstruction(model, batch, images, stage):
     Normal images are to be drawn again, in pretrained features and, of every other image, in pixels: the mean
     of |x - G(E(x))| plus the feature residual. The encoder learns from the features alone, where the model
     has any. Known abnormal ones are to be drawn as something else, with the weight 1 - alpha: their features
-    are pushed away from the image's own (losses.push), where a mask says that they are abnormal, and
-    elsewhere they are to stay.
+    are pushed away from the image's own (losses.push), wherever they are most so. Masks do not tell where:
+    features around a defect see it too, and are not to be drawn again.
 
     Args: images [N, r, r, C]: those of the batch at the stage's resolution; stage: keyword arguments of the
       generator. Returns: (None, 0, {}) where reconstruction_weight is 0.
@@ -130,10 +130,7 @@ def reconstruction(model, batch, images, stage):
         loss += logs["feature_residual"]
         known_weight = model.objective["push_weight"] * (1.0 - model.objective["alpha"])
         if known_weight:
-            masks = None if batch.masks is None else batch.masks[:first]
-            away = losses.push(maps, MARGIN, PUSH_SHARE, masks)
-            if masks is not None:
-                away += losses.feature_residual_outside(maps, masks)
+            away = losses.push(maps, MARGIN, PUSH_SHARE)
             loss += known_weight * losses.weighted_mean(away, known)
     return redrawn, weight * loss, logs
 
