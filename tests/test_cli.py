@@ -135,7 +135,7 @@ def test_a_config_file_that_is_nowhere_is_one_line(path, others, tmp_path):
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == (
         f"error: --config: {path}: no such file here, nor a configuration that is installed; "
-        "installed are caltech256, elpv, folder, mnist, smoke, surface\n"
+        "installed are caltech256, elpv, folder, gpu, mnist, smoke, surface\n"
     )
     assert not list(tmp_path.iterdir())
 

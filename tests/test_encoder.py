@@ -73,11 +73,11 @@ def test_latents_of_features(side):
     kernels = [[tuple(layer.kernel.shape) for layer in path] for path in encoder.paths]
     # Stride 8 is halved twice, 16 once; 32 has the size of the grid.
     assert kernels == [
-        [(3, 3, 40, 96), (3, 3, 96, 96)],
-        [(3, 3, 112, 96)],
+        [(3, 3, 40, 64), (3, 3, 64, 64)],
+        [(3, 3, 112, 64)],
         [(1, 1, 320, 192)],
     ]
-    assert [tuple(layer.kernel.shape) for layer in encoder.convs] == [(3, 3, 384, 192), (3, 3, 192, 192)]
+    assert [tuple(layer.kernel.shape) for layer in encoder.convs] == [(3, 3, 320, 192), (3, 3, 192, 192)]
     assert tuple(encoder.to_latents.kernel.shape) == (1, 1, 192, 5)
 
 

@@ -136,11 +136,11 @@ def test_each_scale_is_drawn_finest_first(side):
     assert kernels == {
         "enter": (3, 3, 3, 192),
         "narrow_1": (3, 3, 192, 144),
-        "narrow_2": (3, 3, 144, 96),
+        "narrow_2": (3, 3, 144, 64),
         "conv_0": (3, 3, 192, 192),
         "conv_1": (3, 3, 144, 144),
-        "conv_2": (3, 3, 96, 96),
-        "to_features_0": (1, 1, 96, 40),
+        "conv_2": (3, 3, 64, 64),
+        "to_features_0": (1, 1, 64, 40),
         "to_features_1": (1, 1, 144, 112),
         "to_features_2": (1, 1, 192, 320),
     }
