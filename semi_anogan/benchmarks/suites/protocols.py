@@ -170,11 +170,12 @@ SUITES = {
         "are for the test only, so figures are not comparable one to one.",
     ),
 }
-# Suites of one case, on the data of any configuration.
+# Suites of one case, on the data of any configuration: variants, whether baselines are run, note.
 ON_ANY_DATA = {
-    "ablation": (ABLATIONS, "Each row leaves one thing out of the full method or adds one."),
+    "ablation": (ABLATIONS, False, "Each row leaves one thing out of the full method or adds one."),
     "generator": (
         GENERATOR,
+        True,
         "What the GAN finds without the patch discriminator and what is fitted to features: each component "
         "alone, and the score of them together.",
     ),
@@ -190,13 +191,13 @@ def suite_of(name: str, config_name: str) -> Suite:
     if name in SUITES:
         return SUITES[name]
     seed_keys = ("seed", "data.seed") if config_name in ("surface", "caltech256") else ("seed",)
-    variants, note = ON_ANY_DATA[name]
+    variants, baselines, note = ON_ANY_DATA[name]
     return Suite(
         config_name,
         cases={config_name: {}},
         seed_keys=seed_keys,
         variants=variants,
-        baselines=name == "generator",
+        baselines=baselines,
         note=note,
     )
 
