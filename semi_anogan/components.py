@@ -7,38 +7,38 @@ from typing import NamedTuple
 class Component(NamedTuple):
     """A component of the score.
 
-    evidence: what it rests on; components of the same evidence are one voice where voices are counted.
     has_map: whether it says where in the image. needs_search: whether it is known only after the latent
       search.
     fitted: whether it is fitted to the pretrained features of the training images, once the networks are
       trained.
     trained_on_known: whether the known abnormal images trained it, so that it tells those apart whatever it
       makes of others.
+    unlabelled: whether it finds defects that nobody has labelled, on any data: it knows normal images alone.
     """
 
     name: str
-    evidence: str
     has_map: bool = True
     needs_search: bool = False
     fitted: bool = False
     trained_on_known: bool = False
+    unlabelled: bool = False
 
 
 COMPONENTS = (
     # What the search compares, at the latents it found: pixels, pretrained features, discriminator features.
-    Component("residual", "search", needs_search=True),
-    Component("feature_residual", "search", needs_search=True),
-    Component("feature_distance", "search", needs_search=True),
+    Component("residual", needs_search=True),
+    Component("feature_residual", needs_search=True, unlabelled=True),
+    Component("feature_distance", needs_search=True),
     # Minus the discriminator's logit.
-    Component("discriminator", "discriminators", trained_on_known=True),
+    Component("discriminator", trained_on_known=True),
     # Minus the patch discriminator's logit.
-    Component("patches", "discriminators", trained_on_known=True),
+    Component("patches", trained_on_known=True),
     # Distance of the worst patches to the nearest normal ones.
-    Component("memory", "memory", fitted=True),
+    Component("memory", fitted=True, unlabelled=True),
     # To the known defects; where none is known, to hidden or synthetic ones.
-    Component("likeness", "likeness", fitted=True),
+    Component("likeness", fitted=True),
     # Log-odds of the whole image, where many defects are known.
-    Component("classifier", "classifier", has_map=False, fitted=True),
+    Component("classifier", has_map=False, fitted=True),
 )
 BY_NAME = {component.name: component for component in COMPONENTS}
 NAMES = tuple(BY_NAME)

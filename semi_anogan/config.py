@@ -142,6 +142,13 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "name": Key("efficientnet_lite0", 'embedded; or a model of keras.applications; "" for none'),
         "weights": _optional(str, "file of the weights of a keras.applications model"),
         "resolution": Key(128, "short side of the images it sees; model.resolution times a power of two"),
+        "sizes": _optional(
+            str,
+            'short sides of the images that the memory compares, such as "64,128"; "": features.resolution; '
+            "None: by the images' own size",
+            "sides of at least 32 pixels, with commas between them",
+            lambda value: all(word.isdecimal() and int(word) >= 32 for word in words(value)),
+        ),
         "patch_discriminator": Key(True, "a discriminator of patches on the features"),
         "trainable_blocks": _optional(
             int,
@@ -154,7 +161,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     # training.fit_detector.fit_parts: what is fitted to the pretrained features of the training images.
     "parts": {
-        "memory": Key(4000, "normal patches remembered; 0 for no memory", *_at_least(0)),
+        "memory": Key(
+            24000, "most normal patches remembered of each of features.sizes; 0 for no memory", *_at_least(0)
+        ),
         "memory_trim": Key(
             0.05, "share of the normal images not remembered: the least like others", *_below_one()
         ),

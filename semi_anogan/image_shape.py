@@ -10,6 +10,8 @@ from semi_anogan.errors import ConfigError
 
 MOST = 8  # times the short side, the longest that the long one may be
 COARSEST_STRIDE = 32  # of the pretrained features
+# Short sides of the images that the memory compares. Which one sees a defect depends on the defect.
+SIZES = (64, 96, 128, 256, 384)
 BASE = 4  # short side of what a generator begins with
 
 
@@ -43,6 +45,22 @@ def enlarged(shape: tuple[int, int], image_size: int) -> tuple[int, int]:
     """The shape whose short side is `image_size`, a whole multiple of this one's."""
     times = image_size // min(shape)
     return shape[0] * times, shape[1] * times
+
+
+def at_size(shape: tuple[int, int], size: int) -> tuple[int, int]:
+    """The shape of this aspect whose short side is `size`, in whole pixels."""
+    height, width = (round(side * size / min(shape)) for side in shape)
+    return height, width
+
+
+def memory_sizes(text: str | None) -> list[int]:
+    """The sizes that features.sizes says, ascending; none of an empty one."""
+    return sorted({int(word) for word in (text or "").split(",") if word.strip()})
+
+
+def sizes_up_to(side: int) -> list[int]:
+    """Of SIZES those that an image with this short side fills; the smallest where it fills none."""
+    return [size for size in SIZES if size <= side] or [SIZES[0]]
 
 
 def aspect_of(sizes: Iterable[tuple[int, int]], resolution: int = 64, image_size: int | None = None) -> float:

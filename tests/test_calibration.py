@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from semi_anogan.scoring.calibration import Calibration, HeldOut, fit
+from semi_anogan.scoring.fusion import FIRMNESS, SLOPE, known_weights
 from semi_anogan.scoring.threshold import conformal_threshold
 
 
@@ -32,7 +33,7 @@ def test_score_by_hand():
     np.testing.assert_allclose(calibration.score(np.array([[1.5, 6.0], [101.0, -90.0]])), [0.5, 6.25])
 
 
-def test_center_scale_and_positive_parts_by_hand():
+def test_center_scale_and_mean_by_hand():
     normal = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [100.0, 5.0]])
     calibration = fit(["varies", "constant"], HeldOut(normal), false_alarm_rate=0.5)
     assert calibration.center == (2.0, 5.0)
@@ -40,8 +41,10 @@ def test_center_scale_and_positive_parts_by_hand():
     assert calibration.scale == pytest.approx((1.4826, 5.01e-4))
     assert calibration.method == "robust_z_sum" and calibration.weights == (0.5, 0.5)
     assert any("constant over" in w and "constant" in w and "varies" not in w for w in calibration.warnings)
-    # A value below the centre does not make up for one above it: (2 + 1.4826, any low value) scores 1/2.
-    np.testing.assert_allclose(calibration.score(np.array([[3.4826, -50.0], [-9.0, 5.0]])), [0.5, 0.0])
+    # One spread above the centre and one and a half below; the least that counts is 20 below.
+    np.testing.assert_allclose(
+        calibration.score(np.array([[3.4826, 5.0 - 1.5 * 5.01e-4], [2.0, -50.0]])), [-0.25, -10.0]
+    )
 
 
 def test_single_component_keeps_its_order_below_the_center():
@@ -85,41 +88,6 @@ def test_regression_uses_good_components_and_drops_wrong_ones():
         for c in (calibration, plain)
     )
     assert recall > of_plain + 0.1
-
-
-def test_a_component_that_adds_next_to_nothing_is_dropped_and_the_others_are_weighed_without_it():
-    """A shift of 0.02, where another component shifts by 3, gets under 2.5 % of the weights."""
-    rng = np.random.default_rng(11)
-    normal, abnormal = rng.normal(size=(400, 3)), rng.normal(size=(200, 3)) + [3.0, 1.0, 0.0]
-    abnormal[:, 2] += 0.02 - abnormal[:, 2].mean() + normal[:, 2].mean()
-    calibration = fit(["good", "weak", "tiny"], HeldOut(normal, abnormal))
-    assert calibration.weights[2] == 0 and any(w.endswith("without: tiny") for w in calibration.warnings)
-    without = fit(["good", "weak"], HeldOut(normal[:, :2], abnormal[:, :2]))
-    assert calibration.weights[:2] == pytest.approx(without.weights)
-    strong = fit(["good", "weak", "more"], HeldOut(normal, abnormal + [0.0, 0.0, 1.0]))
-    assert strong.weights[2] > 0
-
-
-def test_few_or_misleading_abnormal_images_give_the_plain_score():
-    rng = np.random.default_rng(2)
-    normal = rng.normal(size=(100, 2))
-    few = fit(["a", "b"], HeldOut(normal, rng.normal(size=(7, 2)) + 5))
-    assert few == fit(["a", "b"], HeldOut(normal)) and few.abnormals == 0
-    lower = fit(["a", "b"], HeldOut(normal, rng.normal(size=(20, 2)) - 5))
-    assert lower.method == "robust_z_sum" and lower.weights == (0.5, 0.5)
-    assert any("no component is higher" in w for w in lower.warnings)
-
-
-def test_positive_parts_beat_the_plain_sum_when_components_are_of_unequal_value():
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(3)
-    shift = np.array([3.0, 0, 0, 0, -1.0])
-    calibration = fit(list("abcde"), HeldOut(rng.normal(size=(200, 5))))
-    test = np.concatenate([rng.normal(size=(2000, 5)), rng.normal(size=(2000, 5)) + shift])
-    truth = np.arange(4000) >= 2000
-    plain = (test / calibration.scale).sum(1)
-    assert roc_auc_score(truth, calibration.score(test)) > roc_auc_score(truth, plain) + 0.05
 
 
 TAILS = {
@@ -218,22 +186,6 @@ def test_threshold_with_hidden_abnormal_images_that_overlap_the_normal_ones(shar
     assert np.mean(recall) > 0.62  # 0.80 for the true 99 % quantile
 
 
-def test_without_abnormal_images_each_group_weighs_the_same():
-    normal = np.random.default_rng(0).standard_normal((50, 4))
-    calibration = fit(("a", "b", "c", "d"), HeldOut(normal), groups=(0, 0, 1, 2))
-    np.testing.assert_allclose(calibration.weights, [1 / 6, 1 / 6, 1 / 3, 1 / 3])
-    assert calibration.clip_low == 0 and calibration.bias == 0
-
-
-def test_a_skewed_mean_of_positive_parts_sets_no_clean_image_aside():
-    """One of the positive parts weighs most; over 100 clean sets hardly any image is set aside."""
-    set_aside = []
-    for seed in range(100):
-        normal = np.random.default_rng(seed).standard_normal((200, 4))
-        set_aside.append(len(fit(("a", "b", "c", "d"), HeldOut(normal), groups=(0, 0, 1, 0)).set_aside))
-    assert np.mean(set_aside) < 0.2
-
-
 def test_ignored_components_get_no_weight_however_well_they_tell_the_images_apart():
     rng = np.random.default_rng(0)
     normal, abnormal = rng.standard_normal((100, 3)), rng.standard_normal((9, 3)) + [2.0, 50.0, 2.0]
@@ -269,47 +221,6 @@ def test_what_scores_lower_than_known_abnormal_images_is_not_set_aside():
     assert second <= calibration.threshold <= highest < calibration.score(hidden[:, None]).min()
 
 
-def test_components_count_as_far_as_they_agree_with_the_anchor():
-    """Correlations by construction: 0.6 and 0.3 in one group, less than none in another, 0.8 in a third."""
-    rng = np.random.default_rng(10)
-    anchor, *noise = np.linalg.qr(rng.standard_normal((4000, 5)))[0].T
-    columns = [r * anchor + np.sqrt(1 - r * r) * n for r, n in zip((0.6, 0.3, -0.5, 0.8), noise, strict=True)]
-    names, held_out = ("a", "b", "c", "d", "memory"), HeldOut(np.stack([*columns, anchor], axis=1) * 63.0)
-    groups = (0, 0, 1, 2, 3)
-    calibration = fit(names, held_out, groups=groups, anchor="memory")
-    expected = np.array([0.6 * 0.6 / 0.9, 0.6 * 0.3 / 0.9, 0.0, 0.8, 1.0])
-    np.testing.assert_allclose(calibration.weights, expected / expected.sum(), atol=0.03)
-    # What is known to find hidden defects agrees by 0.75 at least: c instead of nothing, d as before.
-    calibration = fit(names, held_out, groups=groups, anchor="memory", trusted=("c", "d"))
-    expected[2] = 0.75
-    np.testing.assert_allclose(calibration.weights, expected / expected.sum(), atol=0.03)
-    # In a group with a trusted component the others have none.
-    of_b = fit(names, held_out, groups=groups, anchor="memory", trusted=("b",))
-    expected = np.array([0.0, 0.75, 0.0, 0.8, 1.0])
-    np.testing.assert_allclose(of_b.weights, expected / expected.sum(), atol=0.03)
-    assert calibration.trusted == ("c", "d") and Calibration.from_dict(calibration.to_dict()) == calibration
-
-
-def test_synthetic_defects_weigh_the_components_alone_or_beside_known_ones():
-    """The synthetic ones show in one component, the known ones in another: together both count the same."""
-    rng = np.random.default_rng(12)
-    normal = rng.normal(size=(300, 3))
-    synthetic = rng.normal(size=(60, 3)) + [3.0, -1.0, -1.0]
-    known = rng.normal(size=(20, 3)) + [-1.0, 3.0, -1.0]
-    names = ("of_synthetic", "of_known", "of_none")
-    alone = fit(names, HeldOut(normal, synthetic=synthetic))
-    assert alone.method == "synthetic_regression" and alone.abnormals == 0
-    assert alone.weights[0] > 0 and alone.weights[1:] == (0, 0) and alone.clip_low == -20.0
-    both = fit(names, HeldOut(normal, known, synthetic))
-    assert both.method == "logistic_regression" and both.abnormals == 20
-    assert both.weights[1] == pytest.approx(both.weights[0], rel=0.25) and both.weights[2] == 0
-    assert any(
-        "the known and synthetic abnormal images apart as well without: of_none" in w for w in both.warnings
-    )
-    few = fit(names, HeldOut(normal, synthetic=synthetic[:7]))  # fewer than min_abnormal
-    assert few == fit(names, HeldOut(normal))
-
-
 def test_what_is_written_leaves_the_map_out():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(size=40), rng.normal(9, 1.5, size=2)])
@@ -320,3 +231,65 @@ def test_what_is_written_leaves_the_map_out():
     assert written["set_aside"] == [40, 41]
     assert not {"map_center", "map_scale"} & set(written)
     assert Calibration.from_dict(written) == calibration
+
+
+def test_without_known_images_the_base_weighs_the_same_and_the_others_nothing():
+    normal = np.random.default_rng(0).standard_normal((50, 4))
+    calibration = fit(("a", "b", "c", "d"), HeldOut(normal), base=("b", "d", "e"))
+    assert calibration.weights == (0.0, 0.5, 0.0, 0.5) and calibration.bias == 0
+    assert calibration.base == ("b", "d") and calibration.clip_low == -20.0
+    # Where none of it is there, all are.
+    assert fit(("a", "b"), HeldOut(normal[:, :2]), base=("e",)).weights == (0.5, 0.5)
+
+
+def test_few_known_images_move_the_weights_little_and_many_as_far_as_they_say():
+    """Two components are the base; the known images show in a third, and not in the first."""
+    rng = np.random.default_rng(2)
+    normal, abnormal = rng.normal(size=(200, 3)), rng.normal(size=(200, 3)) + [0.0, 2.0, 3.0]
+    names, base, shares = ("silent", "weak", "strong"), ("silent", "weak"), []
+    for count in (1, 5, 20, 200):
+        weights = np.array(fit(names, HeldOut(normal, abnormal[:count]), base=base).weights)
+        shares.append(weights / weights.sum())
+    silent, _, strong = np.transpose(shares)
+    assert (np.diff(silent) < 0).all() and (np.diff(strong) > 0).all()
+    assert silent[0] > 0.25 and silent[-1] < 0.08 and strong[-1] > 0.5
+
+
+def test_weights_of_known_images_by_hand():
+    """One component, one normal image at -1 and one known one at 1: the loss is 2 log(1 + exp(-w)).
+
+    Its slope -2 / (1 + exp(w)) and that of the prior, FIRMNESS (w - 1), cancel; the bias is 0 by symmetry.
+    """
+    weights, bias = known_weights(np.array([[-1.0]]), np.array([[1.0]]), np.array([1.0]), [0])
+    assert FIRMNESS * (weights[0] - SLOPE) == pytest.approx(2 / (1 + np.exp(weights[0])), rel=1e-3)
+    assert bias == pytest.approx(0.0, abs=1e-3)
+
+
+def test_known_images_that_point_the_wrong_way_leave_the_score_to_the_base():
+    rng = np.random.default_rng(2)
+    normal = rng.normal(size=(100, 2))
+    lower = fit(["a", "b"], HeldOut(normal, rng.normal(size=(40, 2)) - 5))
+    assert lower.method == "robust_z_sum" and lower.weights == (0.5, 0.5)
+    assert any("no component is higher" in w for w in lower.warnings)
+
+
+def test_a_component_that_says_next_to_nothing_is_dropped():
+    rng = np.random.default_rng(11)
+    normal, abnormal = rng.normal(size=(400, 3)), rng.normal(size=(200, 3)) + [3.0, 2.0, 0.0]
+    calibration = fit(["good", "weak", "nothing"], HeldOut(normal, abnormal), base=("good", "weak"))
+    assert calibration.weights[2] == 0 and any(w.endswith("without: nothing") for w in calibration.warnings)
+    without = fit(["good", "weak"], HeldOut(normal[:, :2], abnormal[:, :2]))
+    assert calibration.weights[:2] == pytest.approx(without.weights, rel=0.02)
+
+
+def test_what_is_tested_joins_the_base_only_where_it_finds_synthetic_defects_as_well():
+    """Of 60 synthetic defects the memory finds some; a likeness that finds more of them counts too."""
+    rng = np.random.default_rng(12)
+    normal, names = rng.normal(size=(300, 3)), ("memory", "likeness", "patches")
+    synthetic = rng.normal(size=(60, 3)) + [1.5, 2.5, 5.0]
+    better = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))
+    assert better.base == ("memory", "likeness") and better.weights == (0.5, 0.5, 0.0)
+    synthetic[:, 1] -= 2.0
+    worse = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))
+    assert worse.base == ("memory",) and worse.weights == (1.0, 0.0, 0.0)
+    assert fit(names, HeldOut(normal, tested=("likeness",)), base=("memory",)).base == ("memory",)

@@ -16,7 +16,7 @@ from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.detector import Detection, Detector
 from semi_anogan.scoring.likeness import Likeness
-from semi_anogan.scoring.memory import Memory
+from semi_anogan.scoring.memory import Memory, SizeMemory
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 SHORT = {"iterations": 1, "candidates": 4}  # a search
@@ -35,7 +35,7 @@ def featured():
     return tiny_model(features=features)
 
 
-MEMORY = Memory([[1.0]], [0.0], [[1.0]])
+MEMORY = Memory({32: SizeMemory([[1.0]], [0.0], [0.0], [[1.0]])})
 LIKENESS = Likeness([[1.0]], 0.0, [2.0, 2.5])
 
 
@@ -255,7 +255,7 @@ def test_known_images_weigh_what_was_not_trained_on_them(featured):
     left_out = known.copy()
     left_out[:, 2] = [2.0, 2.5]
     held_out = HeldOut(rows, abnormal=left_out)
-    expected = calibration.fit(names, held_out, 0.01, min_abnormal=2, ignored=("discriminator",))
+    expected = calibration.fit(names, held_out, 0.01, base=("memory",), ignored=("discriminator",))
     assert found == expected and found.weights[0] == 0 and found.weights[2] > 0
     with pytest.raises(ValueError, match="known must be the 2 images .*got 1"):
         detector.fuse(HeldOut(rows, known=known[:1]), 0.01)

@@ -52,7 +52,7 @@ def test_a_calibration_that_was_saved_is_loaded_exactly(
 ):
     """Every field, the sentences and the map's statistics too."""
     held_out = HeldOut(test_images[:normals], abnormal=test_images[10 : 10 + abnormals])
-    calibrated = smoke_detector.calibrate(held_out, 0.05, trusted=("discriminator",))
+    calibrated = smoke_detector.calibrate(held_out, 0.05, base=("discriminator",))
     assert calibrated.calibration.method == method and calibrated.calibration.warnings
     folder = copied()
     (folder / "detector.json").write_text(json.dumps(calibrated.state()))

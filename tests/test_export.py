@@ -128,6 +128,7 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
     from semi_anogan.scoring.feature_reader import FeatureReader
     from semi_anogan.scoring.likeness import Likeness
     from semi_anogan.scoring.memory import Memory
+    from semi_anogan.scoring.views import places_of
 
     features = {
         "name": "efficientnet_lite0",
@@ -150,7 +151,7 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
         components=names,
         batch_size=2,
         # Others are scored below: a patch in the memory is at distance 0, but for rounding.
-        memory=Memory.fit([p.memory for p in samples], size=20, seed=0),
+        memory=Memory.fit(model.memory_sizes, [p.memory for p in samples], places_of(model), 20, seed=0),
         likeness=Likeness.fit([p.likeness for p in samples], reader.bags([(i, None) for i in brighter[6:9]])),
         classifier=Classifier.fit(reader.pooled(images[:6]), reader.pooled(brighter[6:9])),
     )

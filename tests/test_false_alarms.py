@@ -52,7 +52,7 @@ def test_a_finished_run_is_taken_as_it_was_calibrated(smoke_run, smoke_detector)
 def test_several_runs_are_summed_up_in_the_last_rows(monkeypatch):
     """By hand: rates 0.1 and 0.3 of one run's two draws, 0.5 and 0.9 of the other's."""
     rates = {("a", 0): 0.1, ("a", 1): 0.3, ("b", 0): 0.5, ("b", 1): 0.9}
-    detector = types.SimpleNamespace(fuse=fit, calibration=types.SimpleNamespace(trusted=()))
+    detector = types.SimpleNamespace(fuse=fit, calibration=types.SimpleNamespace(base=()))
     monkeypatch.setattr(false_alarms, "detector_and_components", lambda folder: (detector, folder[-1]))
 
     def observed(fuse, components, rate, seed):

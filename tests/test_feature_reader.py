@@ -5,7 +5,7 @@ import pytest
 
 from helpers.trained import tiny_model
 from semi_anogan.networks.pretrained.load import load_features
-from semi_anogan.scoring import likeness, memory
+from semi_anogan.scoring import likeness
 from semi_anogan.scoring.classifier import pooled
 from semi_anogan.scoring.feature_reader import FeatureReader
 
@@ -54,9 +54,12 @@ def test_pooled_are_the_frozen_features_of_each_tile(reader, images):
 def test_patches_of_all_tiles_are_drawn(reader, images):
     drawn = reader.patch_samples(iter(images), seed=1)
     assert len(drawn) == 3
-    for patches, tiles in zip(drawn, reader.features(images), strict=True):
-        for found, embed in ((patches.memory, memory.patches_of), (patches.likeness, likeness.patches_of)):
-            expected = np.concatenate([embed(tile) for tile in tiles])
+    both = zip(drawn, reader.features(images), reader.views(images), strict=True)
+    for patches, tiles, views in both:
+        of_likeness = np.concatenate([likeness.patches_of(tile) for tile in tiles])
+        of_memory = np.concatenate([view.reshape(-1, view.shape[-1]) for (view,) in views])
+        (of_view,) = patches.memory
+        for found, expected in ((of_view, of_memory), (patches.likeness, of_likeness)):
             order, expected_order = (np.lexsort(np.round(a, 3).T) for a in (found, expected))
             np.testing.assert_allclose(found[order], expected[expected_order], rtol=1e-3, atol=1e-3)
 

@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 
 from helpers import strange as made_up
-from helpers.strange import example
 from helpers.trained import tiny_model
 from semi_anogan.data import review
 from semi_anogan.data.splits import Splits
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs import suspicious_csv
 from semi_anogan.scoring.detector import Detector
-from semi_anogan.training.defects import Defects
-from semi_anogan.training.fit_detector import fit_detector, trusted_components, wanted_parts
+from semi_anogan.training.fit_detector import base_components, fit_detector, wanted_parts
 
 FITTED = ("memory.npz", "likeness.npz", "classifier.npz")
 FILES = {*FITTED, "suspicious.csv", "detector.json"}
@@ -68,7 +66,7 @@ def test_each_part_is_written_with_the_calibration_and_the_ranking(known, finish
             np.testing.assert_array_equal(found[name], value)
     assert json.loads((folder / "detector.json").read_text()) == detector.state()
     assert detector.names == ("discriminator", "patches", "memory", "likeness", "classifier")
-    assert detector.calibration.abnormals == 8 and detector.calibration.trusted == ()
+    assert detector.calibration.abnormals == 8 and detector.calibration.base == ("memory",)
     with open(folder / "suspicious.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["path"] for row in rows} == {e.path for e in splits.normal + splits.held_out_normal}
@@ -155,20 +153,10 @@ def test_parts_are_wanted_where_features_settings_and_components_allow_them(know
 
 
 @pytest.mark.parametrize(
-    ("weight", "kinds", "stand_ins", "trusted"),
-    [
-        (0.25, "crack", 0, ("patches", "likeness")),
-        (0.25, "crack", 4, ("patches", "likeness")),
-        (0.25, "", 4, ("likeness",)),
-        (0.0, "crack", 4, ("likeness",)),
-        (0.0, "crack", 0, ()),
-        (0.25, "", 0, ()),
-    ],
+    ("weight", "kinds", "named"),
+    [(0.25, "crack", ("patches", "likeness")), (0.0, "crack", ()), (0.25, "", ())],
 )
-def test_what_learned_from_expected_kinds_or_hidden_defects_is_trusted(
-    known, weight, kinds, stand_ins, trusted
-):
+def test_what_learned_from_kinds_that_were_named_counts_without_known_defects(known, weight, kinds, named):
     config = known[0].copy_and_resolve_references()
     config.objective.synthetic_weight, config.batches.synthetic_kinds = weight, kinds
-    found = Defects([], [], [], [example(str(i)) for i in range(stand_ins)], None)
-    assert trusted_components(config, found) == trusted
+    assert base_components(config) == ("feature_residual", "memory", *named)

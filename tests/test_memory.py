@@ -1,53 +1,142 @@
-"""The memory of normal patches: which patches it keeps, how far others are, and its file."""
+"""The memory of normal patches: which it keeps, how far others are, how its sizes count, and its file."""
 
+import keras
 import numpy as np
 import pytest
 
+from semi_anogan.data.images import resize
 from semi_anogan.errors import RunError
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.scoring.memory import Memory, _farthest, isolation, patches_of, whitening
+from semi_anogan.scoring.memory import (
+    Memory,
+    SizeMemory,
+    embed,
+    isolation,
+    isolation_of_patches,
+    patches_of,
+    whitening,
+)
+from semi_anogan.scoring.views import scaled
 
 
-def test_the_coreset_takes_the_farthest_each_time():
-    points = np.float32([[0], [1], [2], [10]])
-
-    class First:
-        @staticmethod
-        def integers(count):
-            return 0
-
-    # 10 is farthest from 0; then 2 is 2 away, 1 only 1.
-    assert _farthest(points, 3, First).tolist() == [0, 3, 2]
-    assert sorted(_farthest(points, 4, First).tolist()) == [0, 1, 2, 3]
+def of_one(value, middle=0.0, upper=1.0):
+    """A memory of one patch of one dimension."""
+    return SizeMemory([[value]], [0.0], [0.0], [[1.0]], middle, upper)
 
 
 def test_distance_to_the_nearest_kept_patch_by_hand():
-    memory = Memory([[0, 0], [3, 4]], center=[1, 1], projection=[[0.5, 0], [0, 0.5]])
-    # One position: its fine feature is 1 and its coarse one 9; less the center and halved 0 and 4.
+    memory = SizeMemory([[0, 0], [3, 4]], [0, 0], center=[1, 1], projection=[[0.5, 0], [0, 0.5]])
+    # One position: its features 1 and 9, less the center and halved, are 0 and 4.
     # Nearest is (3, 4), 3 away; over sqrt(2).
-    features = [np.full((1, 1, 1, 1), 1, np.float32), np.full((1, 1, 1, 1), 9, np.float32)]
-    np.testing.assert_allclose(memory.distances(features), np.full((1, 1, 1, 1), 3 / 2**0.5), rtol=1e-6)
+    found = memory.distances(np.float32([[[[1, 9]]]]))
+    np.testing.assert_allclose(found, np.full((1, 1, 1, 1), 3 / 2**0.5), rtol=1e-6)
 
 
-def test_a_remembered_image_is_at_distance_zero_and_another_is_not():
+def test_how_isolated_a_patch_is_is_taken_off():
+    """From 2 it is 2 to the patch at 0, and 3 to that at 5, which is isolated by 2.5: 9 - 6.25 < 4."""
+    memory = SizeMemory([[0], [5]], [0, 2.5], [0], [[1]])
+    found = np.asarray(memory.distances(np.float32([[[[2], [1], [4]]]])))[0, 0, :, 0]
+    # From 1 it is 1 - 0 to the first. From 4, 1 - 6.25 is below 0: nearer than normal patches are.
+    np.testing.assert_allclose(found, [2.75**0.5, 1.0, -(5.25**0.5)], rtol=1e-5)
+
+
+def test_isolation_of_patches_by_hand():
+    """Of seven images with a patch each, at 0, 1, 3, 6, 10, 15 and 21, the fifth nearest other one."""
+    at = np.float32([0, 1, 3, 6, 10, 15, 21])[:, None]
+    found = isolation_of_patches(at, np.arange(7), block=2)
+    np.testing.assert_allclose(found, [15, 14, 12, 9, 10, 14, 20], rtol=1e-5)
+    # Patches of one image do not make each other common, and of few images the last counts.
+    found = isolation_of_patches(np.float32([[0], [0], [4], [7]]), np.array([0, 0, 1, 2]))
+    np.testing.assert_allclose(found, [7, 7, 4, 7], rtol=1e-5)
+    assert isolation_of_patches(np.float32([[0], [9]]), np.array([3, 3])).tolist() == [0, 0]
+
+
+def test_all_patches_are_kept_where_there_are_few_and_a_remembered_one_is_near():
     rng = np.random.default_rng(0)
     images = [[rng.standard_normal((4, 4, 3)), rng.standard_normal((2, 2, 5))] for _ in range(3)]
-    memory = Memory.fit([patches_of(image) for image in images], size=48, seed=0)
+    memory = SizeMemory.fit([patches_of(image) for image in images], most=48, seed=0)
     assert memory.patches.shape == (48, 8)
     known = [f[None].astype(np.float32) for f in images[1]]
-    assert np.max(memory.distances(known)) < 2e-3
-    assert np.min(memory.distances([f + 5 for f in known])) > 1
+    assert np.max(memory.distances(embed(known))) <= 2e-3
+    assert np.min(memory.distances(embed([f + 5 for f in known]))) > 1
+
+
+def test_the_patches_kept_are_drawn_at_random_alike_of_every_image():
+    """A rare kind of patch is kept as often as it comes: 1 in 10, however far it is from the others."""
+    rng = np.random.default_rng(0)
+    patches = [rng.normal(100.0 * (i % 10 == 0), 1.0, (20, 3)).astype(np.float32) for i in range(100)]
+    memory = SizeMemory.fit(patches, 500, seed=0)
+    assert len(memory.patches) == 500
+    rare = memory.patches[:, np.argmax(np.ptp(memory.patches, axis=0))]
+    count = np.count_nonzero(np.abs(rare - np.median(rare)) > 1.5)
+    assert 30 < count < 70
+    again = SizeMemory.fit(patches, 500, seed=0)
+    np.testing.assert_array_equal(again.patches, memory.patches)
+
+
+def test_no_patch_counts_as_more_isolated_than_most():
+    """A defect that nobody has labelled lies alone: it must not hide those like it behind its isolation."""
+    rng = np.random.default_rng(0)
+    patches = [rng.normal(0, 1, (10, 2)).astype(np.float32) for _ in range(30)]
+    patches[3] = np.full((10, 2), 40, np.float32)
+    memory = SizeMemory.fit(patches, 1000, seed=0)
+    far = np.linalg.norm(memory.patches - np.median(memory.patches, axis=0), axis=1).argmax()
+    assert memory.radii[far] == memory.radii.max()
+    assert np.count_nonzero(memory.radii == memory.radii.max()) >= 0.3 * len(memory.radii)
+
+
+def test_two_sizes_that_say_most_count():
+    """Values of 1, 5, 3 and 2 beside held-out ones of median 0 and 80 % quantile 1: 0, 4, 2, 1."""
+    memory = Memory({size: of_one(0.0) for size in (32, 64, 96, 128)})
+    views = [np.full((1, 1, 1, 1), value, np.float32) for value in (1, 5, 3, 2)]
+    value, layer = memory.measured(views)
+    np.testing.assert_allclose(value, [(4 + 2) / 2], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(layer).ravel(), [1.0], rtol=1e-5)  # that of 128
+    np.testing.assert_allclose(memory.values(views), [[1, 5, 3, 2]], rtol=1e-5)
+    two = Memory({32: of_one(0.0), 64: of_one(0.0)}).measured(views[:2])[0]
+    np.testing.assert_allclose(two, [(0 + 4) / 2], rtol=1e-5)
+    assert Memory({64: of_one(0.0), 256: of_one(0.0), 384: of_one(0.0)}).map_size == 256
+
+
+def test_sizes_are_brought_to_one_scale_by_held_out_images():
+    held_out = np.stack([np.arange(11.0), 10 * np.arange(11.0)], axis=1)  # medians 5, 50; 80 %: 8, 80
+    memory = Memory({32: of_one(0.0), 64: of_one(0.0)}).judged_by(held_out)
+    views = [np.full((1, 1, 1, 1), value, np.float32) for value in (11, 170)]
+    np.testing.assert_allclose(memory.measured(views)[0], [((11 - 8) / 3 + (170 - 80) / 30) / 2], rtol=1e-5)
+    # Of images that are all the same the scale is no division by zero.
+    same = Memory({32: of_one(0.0)}).judged_by(np.ones((5, 1)))
+    np.testing.assert_allclose(same.measured([np.float32([[[[1.5]]]])])[0], [0.5 / 0.01], rtol=1e-4)
+
+
+def test_larger_sizes_keep_fewer_patches():
+    patches = [[np.random.default_rng(i).normal(size=(300, 2)).astype(np.float32)] * 2 for i in range(20)]
+    memory = Memory.fit((64, 256), patches, places=(16, 2**13), most=1000, seed=0)
+    assert [len(m.patches) for m in memory.sizes.values()] == [1000, 256]  # 256 x 2^13 = 2^21
+
+
+@pytest.mark.parametrize("shape", [(96, 240), (128, 320), (192, 480), (384, 960), (40, 100)])
+def test_images_of_another_size_are_those_that_reading_them_gives(shape):
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 384, 960, 1)).astype(np.float32)
+    found = keras.ops.convert_to_numpy(scaled(images, shape))
+    np.testing.assert_allclose(found, np.stack([resize(i, *shape) for i in images]), atol=2e-6)
+
+
+def test_colour_keeps_its_channels_at_another_size():
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 30, 45, 3)).astype(np.float32)
+    found = keras.ops.convert_to_numpy(scaled(images, (20, 30)))
+    np.testing.assert_allclose(found, np.stack([resize(i, 20, 30) for i in images]), atol=2e-6)
 
 
 def test_its_file_gives_the_same_memory_and_a_damaged_one_is_named(tmp_path):
-    memory = Memory(np.eye(3), center=[0, 1], projection=np.ones((2, 3)))
+    memory = Memory({64: SizeMemory(np.eye(3), [1, 2, 3], [0, 1], np.ones((2, 3)), 0.5, 2.0), 32: of_one(1)})
     run_folder.write_arrays(tmp_path / "memory.npz", memory.arrays())
-    again = run_folder.read_arrays(tmp_path / "memory.npz", Memory)
+    again = run_folder.read_arrays(tmp_path / "memory.npz", Memory.of_arrays)
+    assert list(again.sizes) == [32, 64]
     for name, value in memory.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], value)
     (tmp_path / "memory.npz").write_bytes((tmp_path / "memory.npz").read_bytes()[:100])
     with pytest.raises(RunError, match=r"memory\.npz: cannot be read"):
-        run_folder.read_arrays(tmp_path / "memory.npz", Memory)
+        run_folder.read_arrays(tmp_path / "memory.npz", Memory.of_arrays)
 
 
 def test_whitened_patches_vary_the_same_in_every_direction():
@@ -65,14 +154,20 @@ def test_whitened_patches_vary_the_same_in_every_direction():
 
 
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
-    np.savez(tmp_path / "memory.npz", patches=np.eye(3), center=np.zeros(2), projection=np.ones((2, 4)))
+    wrong = {"patches_64": np.eye(3), "radii_64": np.zeros(3), "center_64": np.zeros(2)}
+    np.savez(tmp_path / "memory.npz", **wrong, projection_64=np.ones((2, 4)))
     with pytest.raises(RunError, match=r"memory\.npz: cannot be read: .*\(3, 3\).*\(2, 4\)"):
-        run_folder.read_arrays(tmp_path / "memory.npz", Memory)
+        run_folder.read_arrays(tmp_path / "memory.npz", Memory.of_arrays)
+    np.savez(tmp_path / "memory.npz", patches=np.eye(3))
+    with pytest.raises(RunError, match=r"memory\.npz: cannot be read: .*'patches'"):
+        run_folder.read_arrays(tmp_path / "memory.npz", Memory.of_arrays)
 
 
 def test_no_image_is_refused():
     with pytest.raises(ValueError, match="at least one normal image"):
-        Memory.fit([], size=4, seed=0)
+        SizeMemory.fit([], most=4, seed=0)
+    with pytest.raises(ValueError, match="at least one normal image"):
+        Memory.fit((64,), [], (16,), most=4, seed=0)
 
 
 def test_images_least_like_the_others_are_not_remembered():
@@ -84,17 +179,16 @@ def test_images_least_like_the_others_are_not_remembered():
 
     images = [image(0.0) for _ in range(10)] + [image(5.0)]
     patches = [patches_of(image) for image in images]
-    far = [f[None] for f in image(5.0)]
-    remembered = Memory.fit(patches, 40, seed=0)
-    trimmed = Memory.fit(patches, 40, seed=0, trim_share=0.1)
+    far, near = (embed([f[None] for f in image]) for image in (image(5.0), images[0]))
+    remembered = SizeMemory.fit(patches, 1000, seed=0)
+    trimmed = SizeMemory.fit(patches, 1000, seed=0, trim_share=0.1)
     assert np.asarray(remembered.distances(far)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
-    near = [f[None] for f in images[0]]
     assert np.asarray(trimmed.distances(near)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
     # Who has looked at it and says that it is normal is right, whatever it looks like.
-    checked = Memory.fit(patches, 40, seed=0, trim_share=0.1, checked=[False] * 10 + [True])
+    checked = SizeMemory.fit(patches, 1000, seed=0, trim_share=0.1, checked=[False] * 10 + [True])
     assert np.asarray(checked.distances(far)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
     # Where all were looked at none is left out.
-    everyone = Memory.fit(patches, 1000, seed=0, trim_share=0.5, checked=[True] * 11)
+    everyone = SizeMemory.fit(patches, 1000, seed=0, trim_share=0.5, checked=[True] * 11)
     assert len(everyone.patches) == 11 * 16
 
 

@@ -21,6 +21,7 @@ from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
 from semi_anogan.scoring.memory import Memory
+from semi_anogan.scoring.views import places_of
 
 FEATURES = {
     "name": "efficientnet_lite0",
@@ -216,7 +217,7 @@ def test_what_is_trained_is_one_of_three():
 def test_the_detector_with_memory_and_without_search(trained):
     model, images, _, _ = trained
     drawn = FeatureReader(model, tile=False, batch_size=4).patch_samples(images[:6])
-    memory = Memory.fit([patches.memory for patches in drawn], size=20, seed=0)
+    memory = Memory.fit(model.memory_sizes, [p.memory for p in drawn], places_of(model), 20, seed=0)
     detector = Detector(model, search={"iterations": 1}, batch_size=4, memory=memory)
     of_networks = ("residual", "feature_residual", "feature_distance", "discriminator", "patches")
     assert detector.names == (*of_networks, "memory")

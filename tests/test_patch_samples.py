@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from semi_anogan.scoring import likeness, memory
+from semi_anogan.scoring import likeness
 from semi_anogan.scoring.patch_samples import PatchSamples, draw, isolation
 
 
@@ -12,33 +12,42 @@ def features(rng, value=None):
     return [(m if value is None else np.full_like(m, value)).astype(np.float32) for m in maps]
 
 
+def views(rng, value=None):
+    """Views of an image at two sizes: [2, 2, 5] and [4, 4, 5]."""
+    found = [rng.standard_normal((side, side, 5)) for side in (2, 4)]
+    return [(v if value is None else np.full_like(v, value)).astype(np.float32) for v in found]
+
+
 def rows(array):
     return {row.tobytes() for row in array}
 
 
 def test_of_each_image_as_many_patches_are_drawn_and_they_are_its_own():
     rng = np.random.default_rng(0)
-    images = [[features(rng)] for _ in range(5)]
+    images = [[(features(rng), views(rng))] for _ in range(5)]
     drawn = draw(iter(images), seed=3, pool=30)
-    assert [(len(p.memory), len(p.likeness)) for p in drawn] == [(6, 6)] * 5
-    for patches, (tile,) in zip(drawn, images, strict=True):
-        assert len(rows(patches.memory)) == 6 and rows(patches.memory) <= rows(memory.patches_of(tile))
+    assert [([len(m) for m in p.memory], len(p.likeness)) for p in drawn] == [([4, 6], 6)] * 5
+    for patches, ((tile, of_tile),) in zip(drawn, images, strict=True):
+        for found, view in zip(patches.memory, of_tile, strict=True):
+            assert len(rows(found)) == len(found)
+            assert rows(found) <= rows(view.reshape(-1, view.shape[-1]))
         assert rows(patches.likeness) <= rows(likeness.patches_of(tile))
     again = draw(iter(images), seed=3, pool=30)
     for a, b in zip(drawn, again, strict=True):
-        np.testing.assert_array_equal(a.memory, b.memory)
+        for one, other in zip(a.memory, b.memory, strict=True):
+            np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(a.likeness, b.likeness)
     other = draw(iter(images), seed=4, pool=30)
-    assert any(rows(a.memory) != rows(b.memory) for a, b in zip(drawn, other, strict=True))
+    assert any(rows(a.memory[1]) != rows(b.memory[1]) for a, b in zip(drawn, other, strict=True))
 
 
 def test_patches_of_all_tiles_of_an_image_are_drawn():
     rng = np.random.default_rng(0)
-    tiles = [features(rng, 1.0), features(rng, 2.0)]
+    tiles = [(features(rng, value), views(rng, value)) for value in (1.0, 2.0)]
     (patches,) = draw([tiles], seed=0)
-    # 4 x 4 of each tile; the memory has the last two scales, 3 + 4, the likeness all but the last, 2 + 3.
-    assert patches.memory.shape == (32, 7) and patches.likeness.shape == (32, 5)
-    assert {1.0, 2.0} == set(np.unique(patches.memory))
+    # 2 x 2 and 4 x 4 of each tile; the likeness has all scales but the last, 2 + 3 channels.
+    assert [m.shape for m in patches.memory] == [(8, 5), (32, 5)] and patches.likeness.shape == (32, 5)
+    assert all({1.0, 2.0} == set(np.unique(m)) for m in patches.memory)
 
 
 def test_the_image_unlike_the_others_is_the_most_isolated():
@@ -48,7 +57,7 @@ def test_the_image_unlike_the_others_is_the_most_isolated():
     def image(far=0.0):
         patches = rng.normal(0, 1, (20, 3)).astype(np.float32)
         patches[0] += far
-        return PatchSamples(patches, patches)
+        return PatchSamples((np.zeros_like(patches), patches), patches)
 
     images = [image(30.0 if i == 3 else 0.0) for i in range(10)]
     found = isolation(images)

@@ -39,7 +39,7 @@ def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
     rows, everything = [], {rate: [] for rate in rates}
     for folder in folders:
         detector, components = detector_and_components(folder)
-        fuse = functools.partial(detector.fuse, trusted=detector.calibration.trusted)
+        fuse = functools.partial(detector.fuse, base=detector.calibration.base)
         for rate in rates:
             figures = [observed(fuse, components, rate, seed) for seed in seeds]
             name, count = folder.rstrip("/").split("/")[-1], figures[0]["calibrated_on"]

@@ -6,7 +6,7 @@ from semi_anogan.config import check_ranges, default
 from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.synthetic import TRAINING_KINDS, synthesise
-from semi_anogan.image_shape import enlarged, shape_of
+from semi_anogan.image_shape import at_size, enlarged, shape_of
 
 
 class ImageStore:
@@ -20,6 +20,8 @@ class ImageStore:
       image_size: short side of the images that the model takes, `resolution` or more; crops are enlarged to
         it.
       aspect: width / height of the images; None is 1.
+      view_size: short side of the images that the detector takes, `image_size` or more: images go through it,
+        so that those of training and of scoring are alike to the last bit.
 
     Attributes:
       shape, image_shape: (height, width) of the generator's images, which crops have, and of the model's.
@@ -33,10 +35,12 @@ class ImageStore:
         cache_megabytes: int = 2048,
         image_size: int | None = None,
         aspect: float | None = None,
+        view_size: int | None = None,
     ):
         self.dataset = dataset
         self.shape = shape_of(resolution, aspect or 1.0)
         self.image_shape = enlarged(self.shape, image_size or resolution)
+        self.view_shape = at_size(self.shape, view_size) if view_size else self.image_shape
         self.tile = tile
         self._left = cache_megabytes * 2**20
         self._images: dict[Example, np.ndarray] = {}
@@ -47,8 +51,10 @@ class ImageStore:
         if example in self._images:
             return self._images[example]
         image = self.dataset.read_image(example)
-        shape = np.maximum(image.shape[:2], self.shape).tolist() if self.tile else self.image_shape
-        image = image_io.resize(image, *shape)
+        if self.tile:
+            image = image_io.resize(image, *np.maximum(image.shape[:2], self.shape).tolist())
+        else:
+            image = image_io.resize(image_io.resize(image, *self.view_shape), *self.image_shape)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._images[example] = image

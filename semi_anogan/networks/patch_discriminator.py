@@ -97,6 +97,7 @@ class FeatureSettings:
     trainable_blocks: int | None = 0
     top_share: float = default("features.top_share")
     projected: bool = default("features.projected")
+    sizes: str | None = ""  # of the memory: "" is `resolution` alone; the command's None is resolved by then
 
     def discriminator(self, name: str, trainable_blocks: int) -> PatchDiscriminator:
         """An untrained patch discriminator on these features."""

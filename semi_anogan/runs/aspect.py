@@ -1,4 +1,4 @@
-"""The aspect of a configuration's images: found in its training images, and told."""
+"""The aspect and the sizes of a configuration's images: found in its training images, and told."""
 
 import statistics
 
@@ -6,30 +6,48 @@ import numpy as np
 
 from semi_anogan.data.dataset import NORMAL
 from semi_anogan.errors import DataError
-from semi_anogan.image_shape import MOST, aspect_of, enlarged, in_words, shape_of, stretch
+from semi_anogan.image_shape import (
+    MOST,
+    aspect_of,
+    enlarged,
+    in_words,
+    memory_sizes,
+    shape_of,
+    sizes_up_to,
+    stretch,
+)
 
 LOOKED_AT = 200  # images, evenly spread
 MUCH = 1.5  # stretched by more than this an image may no longer look like the others
 
 
 def resolve(config, dataset):
-    """Sets model.aspect to that of the shape that the model sees.
+    """Sets model.aspect to that of the shape that the model sees, and features.sizes.
 
-    Where none is given it follows from the normal training images, by the labels of the source: it must not
-    change with a review.
+    Where they are not given they follow from the normal training images, by the labels of the source: they
+    must not change with a review.
     """
-    side = features_side(config)
-    aspect = config.model.aspect
+    side, aspect = features_side(config), config.model.aspect
+    sizes = [] if config.images.tile or None not in (aspect, config.features.sizes) else sizes_of(dataset)
     if aspect is None:
-        sizes = [] if config.images.tile else sizes_of(dataset)
         aspect = aspect_of(sizes, config.model.resolution, side)
     height, width = shape_of(config.model.resolution, aspect, side)
     config.model.aspect = width / height
+    if config.features.sizes is None:
+        # An image is enlarged to what the features see, but no further: that would show nothing new.
+        filled = max([side or 0, *([statistics.median(map(min, sizes))] if sizes else [])])
+        config.features.sizes = ",".join(map(str, sizes_up_to(filled) if side else []))
 
 
 def features_side(config) -> int | None:
     """Short side of the images that the pretrained features see; None without."""
     return max(config.model.resolution, config.features.resolution) if config.features.name else None
+
+
+def view_side(config) -> int:
+    """Short side of the images that the detector takes; config: resolved."""
+    sizes = memory_sizes(config.features.sizes) if config.features.name else []
+    return max([features_side(config) or config.model.resolution, *sizes])
 
 
 def sizes_of(dataset, most: int = LOOKED_AT) -> list[tuple[int, int]]:
@@ -55,6 +73,8 @@ def told(config, dataset) -> list[str]:
     if config.images.tile:
         return [] if shape[0] == shape[1] else [f"tiles are {in_words(shape)} (width x height): {seen}"]
     sizes, lines = sizes_of(dataset), []
+    if len(compared := memory_sizes(config.features.sizes)) > 1:
+        lines.append(f"the memory compares images at short sides of {', '.join(map(str, compared))} pixels")
     if sizes and shape[0] != shape[1]:
         middle = tuple(round(statistics.median(sides)) for sides in zip(*sizes, strict=True))
         about = "about " if len(set(sizes)) > 1 else ""

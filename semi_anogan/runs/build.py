@@ -8,7 +8,7 @@ from semi_anogan.runs.folder import CHECKPOINTS, CONFIG, load_config
 
 
 def load_data(config):
-    """(Dataset, Splits, ImageStore) of a config, whose model.aspect is resolved."""
+    """(Dataset, Splits, ImageStore) of a config, which runs.aspect resolves."""
     from semi_anogan.data import catalog
     from semi_anogan.data.splits import split
 
@@ -19,7 +19,7 @@ def load_data(config):
 
 
 def image_store(config, dataset, **changes):
-    """The ImageStore of a config whose model.aspect is resolved; changes: of the section `images`."""
+    """The ImageStore of a config that runs.aspect has resolved; changes: of the section `images`."""
     from semi_anogan.data.batches import ImageStore
 
     return ImageStore(
@@ -27,6 +27,7 @@ def image_store(config, dataset, **changes):
         config.model.resolution,
         image_size=aspect.features_side(config),
         aspect=config.model.aspect,
+        view_size=aspect.view_side(config),
         **{**config.images, **changes},
     )
 

@@ -37,7 +37,7 @@ class Preparation:
     Attributes:
       channels: 1 or 3.
       shape: (height, width) of the model's maps.
-      image_shape: (height, width) of the images it takes, a whole multiple of `shape`.
+      image_shape: (height, width) of the images that the detector takes.
       tile: whether larger images are cut into overlapping tiles, instead of reduced.
     """
 
@@ -49,7 +49,7 @@ class Preparation:
     @classmethod
     def of_model(cls, model, tile: bool) -> "Preparation":
         """The preparation of the images that a SemiAnoGAN takes."""
-        return cls(model.sizes["channels"], model.shape, model.image_shape, tile)
+        return cls(model.sizes["channels"], model.shape, model.view_shape, tile)
 
     @classmethod
     def of_bundle(cls, images: dict) -> "Preparation":

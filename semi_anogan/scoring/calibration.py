@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from semi_anogan.config import check_ranges, default
-from semi_anogan.scoring.fusion import agreement_weights, group_shares, regression_weights
+from semi_anogan.scoring.fusion import equal_weights, known_weights
 from semi_anogan.scoring.robust import robust_spread
 from semi_anogan.scoring.threshold import conformal_threshold, plausible, probably_normal
 
@@ -24,7 +24,6 @@ CLIP = 20.0  # in robust standard deviations: no single component may decide eve
 LOWEST_KNOWN = 0.05
 ROBUST_Z_SUM = "robust_z_sum"
 LOGISTIC_REGRESSION = "logistic_regression"
-SYNTHETIC_REGRESSION = "synthetic_regression"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Calibration:
       weights: non-negative; 0 for a component that is not used.
       bias: added to the score.
       clip_low, clip_high: bounds of the standardised components.
-      method: "robust_z_sum", or "logistic_regression" (the score is then a log-odds, up to shrinkage) on
-        known abnormal images, or "synthetic_regression", the same on synthetic ones.
+      method: "robust_z_sum", or "logistic_regression" where known abnormal images moved the weights (the
+        score is then a log-odds, up to shrinkage).
       threshold: an image is abnormal if score > threshold.
       false_alarm_rate: what the threshold was asked to give on normal images, in (0, 1).
       normals: number of held-out normal images the threshold rests on (without those set aside).
@@ -46,8 +45,7 @@ class Calibration:
         mislabelled.
       abnormals: number of held-out known abnormal images the weights were fitted with.
       warnings: sentences for the user.
-      trusted: components that had learned from hidden defects, or from kinds that are expected, when the
-        weights were chosen.
+      base: components that count, all the same, where no known abnormal image says otherwise.
       map_center, map_scale: median over the held-out normal images of each map layer's mean and standard
         deviation; empty where maps are not judged by them (in a bundle they are part of the exported graph).
     """
@@ -66,7 +64,7 @@ class Calibration:
     set_aside: tuple[int, ...]
     abnormals: int
     warnings: tuple[str, ...]
-    trusted: tuple[str, ...] = ()
+    base: tuple[str, ...] = ()
     map_center: tuple[float, ...] = ()
     map_scale: tuple[float, ...] = ()
 
@@ -108,12 +106,13 @@ class HeldOut:
     Attributes:
       normal: labelled normal; some may be mislabelled.
       abnormal: known abnormal images.
-      synthetic: normal images with synthetic defects, which weigh the components beside the abnormal ones.
+      synthetic: normal images with synthetic defects; see `tested`.
       known: where no abnormal image is held out, those that the likeness was fitted to, in its order. They
         weigh the components that did not train on them; of the likeness counts what the others' discriminant
         says of each.
       checked: bool for each normal image, whether it is normal for certain: the threshold bears it, however
         high it scores. None is by default.
+      tested: components that count in the base as far as they tell the synthetic images apart.
     """
 
     normal: Iterable
@@ -121,39 +120,27 @@ class HeldOut:
     synthetic: Iterable = ()
     known: Iterable = ()
     checked: Sequence[bool] = ()
+    tested: Sequence[str] = ()
 
 
 def fit(
     names: Sequence[str],
     held_out: HeldOut,
     false_alarm_rate: float = default("calibration.false_alarm_rate"),
-    min_abnormal: int = 8,
-    groups: Sequence | None = None,
+    base: Sequence[str] = (),
     ignored: Sequence[str] = (),
-    anchor: str = "",
-    trusted: Sequence[str] = (),
 ) -> Calibration:
     """Fits weights and threshold.
 
-    The weights are those of a logistic regression against the known abnormal images, if there are at least
-    min_abnormal, and the synthetic ones, if given; each source weighs the same. Without either, the score is
-    a mean of the components' positive parts (clip_low = 0), in which each group of components weighs the
-    same, or as the anchor says. In simulations with components of unequal value this lost up to 1 point of
-    AUROC against the plain sum where all were equally good, and gained 1 to 13 points where some were useless
-    or pointed the wrong way.
+    Without known abnormal images the components of the base weigh the same and the others nothing. Known ones
+    move the weights away from that, as far as their number allows (fusion.known_weights).
 
     Args:
       names: K component names.
       held_out: components [., K] of its images, at least 2 normal ones; `known` is not used.
       false_alarm_rate: share of normal images that may be labelled abnormal, in (0, 1).
-      min_abnormal: fewest abnormal images for the logistic regression.
-      groups: K values, the same for components that rest on the same evidence; None: each is a group of its
-        own.
-      ignored: components that the regression leaves out, as it must where the abnormal images trained them.
-      anchor: component that has seen neither known nor synthetic defects: where there is no regression, the
-        others count as far as they agree with it (fusion.agreement_weights).
-      trusted: components that have learned from hidden defects or from kinds that are expected, however
-        little they agree with the anchor.
+      base: components that find defects which nobody has labelled. Where there is none of them, all are.
+      ignored: components that the known images leave out, as they must what they trained.
 
     Raises: ValueError for a wrong shape or rate, or a component that is not finite (named with its row).
     """
@@ -171,23 +158,31 @@ def fit(
     def standardised(components):
         return np.clip(_standardised(components, center, scale), -CLIP, CLIP)
 
-    # The weights: by regression where there are abnormal images to tell apart, else by groups.
     z_normal, z_abnormal = standardised(normal), standardised(abnormal)
-    sources = {"known": z_abnormal, "synthetic": standardised(synthetic)}
-    sources = {what: z for what, z in sources.items() if len(z) >= max(min_abnormal, 1)}
-    method, weights, bias = _by_regression(names, z_normal, sources, ignored, warnings)
-    clip_low = -CLIP
-    if method == ROBUST_Z_SUM:
-        weights, bias = _by_groups(names, z_normal, groups, anchor, trusted), 0.0
-        # Several components: positive parts. A single one keeps its whole range, so that no scores are tied.
-        clip_low = 0.0 if len(names) > 1 else -CLIP
+    base = _base(names, base, held_out.tested, normal, synthetic)
+    method, bias = ROBUST_Z_SUM, 0.0
+    weights = equal_weights(len(names), [names.index(name) for name in base])
+    if len(z_abnormal):
+        used = [k for k, name in enumerate(names) if name not in ignored]
+        moved, moved_bias = known_weights(z_normal, z_abnormal, weights, used)
+        if moved.any():
+            method, weights, bias = LOGISTIC_REGRESSION, moved, moved_bias
+            unused = [n for n, w in zip(names, weights, strict=True) if w == 0 and n not in ignored]
+            if unused:
+                warnings.append(
+                    "not used, since the others tell the known abnormal images apart as well without: "
+                    + ", ".join(unused)
+                )
+        else:
+            warnings.append(
+                "no component is higher for the known abnormal images than for the normal ones; "
+                "they were left out of the score"
+            )
 
     # The threshold: of the scores that are those of normal images.
-    scores = bias + np.clip(z_normal, clip_low, CLIP) @ weights
-    of_known = bias + np.clip(z_abnormal, clip_low, CLIP) @ weights if method == LOGISTIC_REGRESSION else None
-    # Judged by the whole range of the components: a mean of positive parts is skewed, and its tail would be
-    # taken for mislabelled images.
-    keep = _kept(scores, plausible(bias + z_normal @ weights), of_known, held_out.checked)
+    scores = bias + z_normal @ weights
+    of_known = bias + z_abnormal @ weights if method == LOGISTIC_REGRESSION else None
+    keep = _kept(scores, plausible(scores), of_known, held_out.checked)
     if not keep.all():
         warnings.append(
             f"{np.count_nonzero(~keep)} of {len(keep)} held-out normal images score as abnormal ones do; "
@@ -199,7 +194,7 @@ def fit(
         scale=tuple(scale.tolist()),
         weights=tuple(weights.tolist()),
         bias=float(bias),
-        clip_low=clip_low,
+        clip_low=-CLIP,
         clip_high=CLIP,
         method=method,
         threshold=conformal_threshold(scores[keep], false_alarm_rate, warnings),
@@ -208,38 +203,29 @@ def fit(
         set_aside=tuple(np.flatnonzero(~keep).tolist()),
         abnormals=len(abnormal) if method == LOGISTIC_REGRESSION else 0,
         warnings=tuple(warnings),
-        trusted=tuple(trusted),
+        base=base,
     )
 
 
-def _by_regression(names, z_normal, sources: dict, ignored, warnings) -> tuple[str, np.ndarray | None, float]:
-    """(method, weights, bias) against the sources by name; ROBUST_Z_SUM where that fails."""
-    if not sources:
-        return ROBUST_Z_SUM, None, 0.0
-    what = f"{' and '.join(sources)} abnormal"
-    used = [i for i, name in enumerate(names) if name not in ignored]
-    weights, bias = regression_weights(z_normal, list(sources.values()), used)
-    if not weights.any():
-        warnings.append(
-            f"no component is higher for the {what} images than for the normal ones; "
-            "they were left out of the score"
-        )
-        return ROBUST_Z_SUM, None, 0.0
-    dropped = [n for n, weight in zip(names, weights, strict=True) if weight == 0 and n not in ignored]
-    if dropped:
-        warnings.append(
-            f"not used, since the others tell the {what} images apart as well without: {', '.join(dropped)}"
-        )
-    return (LOGISTIC_REGRESSION if "known" in sources else SYNTHETIC_REGRESSION), weights, bias
+def _base(names, base, tested, normal, synthetic) -> tuple[str, ...]:
+    """The base among the names, with what tells synthetic defects apart as well as the best of it does.
+
+    What was fitted to synthetic defects may know these alone: then it finds other kinds of them, which its
+    training has not drawn, no better than what knows none.
+    """
+    found = [name for name in names if name in base]
+    if found and len(synthetic) and len(normal):
+        worth = {name: _auroc(normal[:, k], synthetic[:, k]) for k, name in enumerate(names)}
+        least = max(worth[name] for name in found)
+        found += [name for name in tested if name in names and name not in found and worth[name] >= least]
+    return tuple(name for name in names if name in found) or tuple(names)
 
 
-def _by_groups(names, z_normal, groups, anchor, trusted) -> np.ndarray:
-    """Weights where there is no regression: as the anchor says, or of each group the same."""
-    groups = range(len(names)) if groups is None else groups
-    if anchor not in names:
-        return group_shares(groups)
-    trusted = [names.index(name) for name in trusted if name in names]
-    return agreement_weights(z_normal, names.index(anchor), groups, trusted)
+def _auroc(normal: np.ndarray, abnormal: np.ndarray) -> float:
+    """How probably an abnormal value is the higher of two, ties half."""
+    below = np.searchsorted(np.sort(normal), abnormal, side="left")
+    ties = np.searchsorted(np.sort(normal), abnormal, side="right") - below
+    return float((below + 0.5 * ties).mean() / len(normal))
 
 
 def _kept(scores, keep, of_known, checked) -> np.ndarray:

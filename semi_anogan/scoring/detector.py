@@ -60,7 +60,8 @@ class Detector(BaseDetector):
 
     Attributes:
       names: the components, in order.
-      shape: (height, width) of the model's maps. image_shape: of the images that it takes.
+      shape: (height, width) of the model's maps. image_shape: of the images that it takes, the model's
+        view_shape.
 
     Raises: ValueError for components that there are not, or a calibration of others.
     """
@@ -83,6 +84,8 @@ class Detector(BaseDetector):
         self.memory, self.likeness, self.classifier = memory, likeness, classifier
         on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())
         self.at_once = 2 if on_cores else 1  # two fill the cores better; a GPU is full with one
+        if memory is not None and tuple(memory.sizes) != model.memory_sizes:
+            raise ValueError(f"memory of sizes {tuple(memory.sizes)}, the model has {model.memory_sizes}")
         self.names = self._names_of(tuple(components))
         self.search = LatentSearch.of_model(model, **(search or {})) if table.searches(self.names) else None
         self._compile()
@@ -162,15 +165,15 @@ class Detector(BaseDetector):
         self,
         held_out: HeldOut,
         false_alarm_rate: float = default("calibration.false_alarm_rate"),
-        trusted: Sequence[str] = (),
+        base: Sequence[str] = table.names_where(unlabelled=True),
     ) -> "Detector":
         """This detector with score statistics, weights and threshold fitted on held-out training images.
 
         Args:
           held_out: images as in `measure`, that the networks were not trained on; never test images.
           false_alarm_rate: share of normal images that may be labelled abnormal, in (0, 1).
-          trusted: components that have learned from hidden defects or from kinds that are expected, where
-            nothing else weighs them.
+          base: components that find defects which nobody has labelled: they count where no known one says
+            otherwise.
 
         Raises: ValueError without normal images.
         """
@@ -186,7 +189,8 @@ class Detector(BaseDetector):
             name: [m.components for m in self.measure(getattr(held_out, name), overlap=True)]
             for name in ("abnormal", "synthetic", "known")
         }
-        found = self.fuse(HeldOut(components, checked=held_out.checked, **others), false_alarm_rate, trusted)
+        given = {"checked": held_out.checked, "tested": held_out.tested}
+        found = self.fuse(HeldOut(components, **given, **others), false_alarm_rate, base)
         # Median over the images: some of them may be abnormal after all.
         map_center = np.median(means, axis=0).astype(np.float32)
         map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
@@ -195,9 +199,14 @@ class Detector(BaseDetector):
         )
         return self._calibrated_as(found)
 
-    def fuse(self, held_out: HeldOut, false_alarm_rate: float, trusted: Sequence[str] = ()) -> Calibration:
+    def fuse(
+        self,
+        held_out: HeldOut,
+        false_alarm_rate: float,
+        base: Sequence[str] = table.names_where(unlabelled=True),
+    ) -> Calibration:
         """What `calibrate` makes of the components [., K] of held-out images."""
-        settings = {"groups": [table.BY_NAME[name].evidence for name in self.names], "anchor": "memory"}
+        ignored: tuple[str, ...] = ()
         left_out = () if self.likeness is None else self.likeness.left_out
         if len(held_out.known) and not len(held_out.abnormal) and len(left_out):
             if len(held_out.known) != len(left_out):
@@ -209,8 +218,8 @@ class Detector(BaseDetector):
             if "likeness" in self.names:
                 abnormal[:, self.names.index("likeness")] = left_out
             held_out = dataclasses.replace(held_out, abnormal=abnormal)
-            settings |= {"min_abnormal": 2, "ignored": table.names_where(trained_on_known=True)}
-        return calibrating.fit(self.names, held_out, false_alarm_rate, trusted=trusted, **settings)
+            ignored = table.names_where(trained_on_known=True)
+        return calibrating.fit(self.names, held_out, false_alarm_rate, base, ignored)
 
     def pruned(self) -> "Detector":
         """A detector of the same scores and maps, without the components whose weight is 0.

@@ -7,11 +7,14 @@ import numpy as np
 from keras import ops
 
 from semi_anogan.backend import compile_function
+from semi_anogan.data.images import resize
 from semi_anogan.networks.pretrained.load import load_features
 from semi_anogan.scoring import patch_samples
 from semi_anogan.scoring.base_detector import Preparation
 from semi_anogan.scoring.classifier import pooled
+from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.patch_samples import PatchSamples
+from semi_anogan.scoring.views import scaled, views_of
 from semi_anogan.whole_batches import filled
 
 
@@ -32,17 +35,43 @@ class FeatureReader:
     def __init__(self, model, tile: bool, batch_size: int):
         self.preparation = Preparation.of_model(model, tile)
         self.batch_size = batch_size
-        self._network = feature_network(model)
-        self._extract = compile_function(lambda x: self._network(x), model)
-        self._pool = compile_function(lambda x: [pooled(self._network.tuned_and_frozen(x)[1])], model)
+        network, shape = feature_network(model), model.image_shape
+        self._shape, self._sizes = shape, len(model.memory_sizes)
+
+        def features_and_views(images):
+            tuned, frozen = network.tuned_and_frozen(scaled(images, shape))
+            return [*views_of(model, images, frozen), *tuned]
+
+        self._extract = compile_function(lambda x: network(scaled(x, shape)), model)
+        self._extract_all = compile_function(features_and_views, model)
+        self._extract_views = compile_function(lambda x: views_of(model, x), model)
+        self._pool = compile_function(
+            lambda x: [pooled(network.tuned_and_frozen(scaled(x, shape))[1])], model
+        )
 
     def features(self, images: Iterable) -> Iterator[list[list[np.ndarray]]]:
         """Of each image, for each of its tiles, the features: lists of [h, w, C], finest first."""
         return self._of_tiles(images, self._extract)
 
+    def views(self, images: Iterable) -> Iterator[list[list[np.ndarray]]]:
+        """Of each image, for each of its tiles, the memory's views: a list of [h, w, D], one a size."""
+        return self._of_tiles(images, self._extract_views)
+
     def patch_samples(self, images: Iterable, seed: int = 0) -> list[PatchSamples]:
         """Random patches of each normal image: what Memory.fit and Likeness.fit take."""
-        return patch_samples.draw(self.features(images), seed)
+        found = self._of_tiles(images, self._extract_all)
+        n = self._sizes
+        return patch_samples.draw(([(t[n:], t[:n]) for t in tiles] for tiles in found), seed)
+
+    def memory_values(self, memory: Memory, images: Iterable) -> np.ndarray:
+        """Of each image the memory's value at each size, that of its farthest tile: float64 [N, S]."""
+        return np.array(
+            [
+                np.max([memory.values([v[None] for v in views])[0] for views in tiles], axis=0)
+                for tiles in self.views(images)
+            ],
+            np.float64,
+        ).reshape(-1, self._sizes)
 
     def bags(self, abnormal: Iterable, most_images: int = 500) -> Iterator[list]:
         """Of each abnormal image its tiles' (features, where it is abnormal): what Likeness.fit takes.
@@ -64,7 +93,8 @@ class FeatureReader:
                 # Cut like the image itself: as a picture of -1 and 1.
                 drawn = 2.0 * mask[..., None].astype(np.float32) - 1.0
                 drawn = np.repeat(drawn, self.preparation.channels, axis=-1)
-                where = [part[..., 0] > -0.99 for part in self.preparation.cut(drawn)]
+                parts = (resize(part, *self._shape) for part in self.preparation.cut(drawn))
+                where = [part[..., 0] > -0.99 for part in parts]
             yield list(zip(tiles, where, strict=True))
 
     def pooled(self, images: Iterable) -> list[np.ndarray]:

@@ -12,7 +12,8 @@ from semi_anogan.networks.layers import bounded, reduced
 from semi_anogan.networks.losses import top_mean
 from semi_anogan.scoring import maps
 from semi_anogan.scoring.feature_reader import feature_network
-from semi_anogan.scoring.memory import TOP_SHARE
+from semi_anogan.scoring.likeness import TOP_SHARE
+from semi_anogan.scoring.views import scaled, views_of
 
 
 def layer_counts(model, names, search) -> dict[str, int]:
@@ -39,7 +40,7 @@ def layer_counts(model, names, search) -> dict[str, int]:
 
 
 class ScoreGraph:
-    """Images [N, H, W, C], N static -> components, map layers and, with search, reconstructions.
+    """Images [N, *view_shape, C], N static -> components, map layers and, with search, reconstructions.
 
     Args: model: a SemiAnoGAN, whose averaged networks are used; names: the components, in order; search:
       LatentSearch, None without; memory: the Memory of normal patches, likeness: the Likeness, classifier:
@@ -66,18 +67,22 @@ class ScoreGraph:
 
     def small(self, images):
         """The images at the shape that the generator works at."""
-        return reduced(images, min(self.shape))
+        return reduced(self._seen(images), min(self.shape))
+
+    def _seen(self, images):
+        """The images at the shape that the model takes."""
+        return scaled(images, self.model.image_shape)
 
     def _pretrained(self, images):
         """(features, the same before fine-tuning) of the pretrained network, or None: computed once."""
-        return None if self.network is None else self.network.tuned_and_frozen(images)
+        return None if self.network is None else self.network.tuned_and_frozen(self._seen(images))
 
     def _drawn(self, pretrained):
         """The frozen features that the feature generator draws, or None."""
         return self.model.drawn_of(pretrained[1]) if self.draws_features else None
 
     def search_of(self, images):
-        """The latents [N, L], before their bound, that the search finds for images [N, S, S, C]."""
+        """The latents [N, L], before their bound, that the search finds for images [N, *view_shape, C]."""
         return self.search(self.small(images), self._drawn(self._pretrained(images)))[0]
 
     def start(self, images):
@@ -108,7 +113,7 @@ class ScoreGraph:
             layers["discriminator"] = layers["discriminator"] + evidence
         # What the pretrained features say of it.
         if pretrained is not None:
-            found = self._of_features(*pretrained)
+            found = self._of_features(images, *pretrained)
             values, layers = values | found[0], layers | found[1]
         # What the search says of it.
         if self.search is not None:
@@ -130,7 +135,7 @@ class ScoreGraph:
         components = ops.stack([values[name] for name in self.names], axis=-1)
         return components, ops.concatenate(layers, axis=-1), *pictures
 
-    def _of_features(self, pretrained, frozen):
+    def _of_features(self, images, pretrained, frozen):
         """(values, map layers) by name of the components that rest on pretrained features."""
         model, values, layers = self.model, {}, {}
         if "classifier" in self.names:
@@ -139,8 +144,8 @@ class ScoreGraph:
             layers["patches"] = model.patch_discriminator_average.evidence(pretrained)
             values["patches"] = -model.patch_discriminator_average.logits(layers["patches"])
         if "memory" in self.names:
-            layers["memory"] = [self.memory.distances(pretrained)]
-            values["memory"] = top_mean(layers["memory"][0], TOP_SHARE)
+            values["memory"], layer = self.memory.measured(views_of(model, images, frozen))
+            layers["memory"] = [layer]
         if "likeness" in self.names:
             layers["likeness"] = [self.likeness.values(pretrained)]
             values["likeness"] = top_mean(layers["likeness"][0], TOP_SHARE)

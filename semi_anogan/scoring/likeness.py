@@ -6,8 +6,9 @@ import numpy as np
 from keras import ops
 
 from semi_anogan.networks.layers import resized
-from semi_anogan.scoring.memory import TOP_SHARE, neighbourhood_mean, whitening
+from semi_anogan.scoring.memory import neighbourhood_mean, whitening
 
+TOP_SHARE = 0.05  # of the places of an image that count, those most alike
 PRINCIPAL_COMPONENTS = 512  # principal components kept, at most
 REFINEMENTS = 1  # times the worst patches are chosen again, by the discriminant found
 MOST_LEFT_OUT = 64  # with more abnormal images than this some are held out, and say more

@@ -1,55 +1,81 @@
-"""Memory of normal patches: how far each patch is from the nearest normal ones (Roth et al. 2022)."""
+"""Memory of normal patches, at several sizes of the image: how far each patch is from the nearest.
+
+Roth et al. 2022 (PatchCore), at several sizes, with distances less how isolated a normal patch is.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
 
-from semi_anogan.networks.layers import resized
+from semi_anogan.networks.losses import top_mean
 
-TOP_SHARE = 0.05
+TOP_SHARE = 0.1  # of the places of an image that count, its farthest
 PRINCIPAL_COMPONENTS = 128  # principal components kept, at most
 LEAST_VARIANCE = (
     0.1  # added to that of each component (of standardised features), so that noise is not blown up
 )
+# Distances that are computed of an image at one size, at most: of a large size fewer patches are kept.
+MOST_DISTANCES = 2**21
+NEIGHBOURS = 5  # other images that must be near, for a patch not to be isolated
+# A remembered patch that is more isolated than this share of them may be a defect that nobody has labelled:
+# it counts as if it were no more isolated.
+ISOLATION_SHARE = 0.7
+FINEST_MAP = 256  # size of the finest map: finer ones judge texture, and cost most
+WORST_SHARE = 0.05  # of an image's patches, those by which it is isolated
+COUNTED = 2  # sizes that count in an image's value, those that say most
 
 
-class Memory:
-    """Nearest-patch distances in the features of the last two scales of a pretrained network.
+class SizeMemory:
+    """Normal patches of images of one size, in the features of the last two scales of a pretrained network.
 
     A patch is a position of the finer scale: its features there and, beside them, those of the coarser scale,
     both averaged over their 3 x 3 neighbourhood, standardised and whitened: reduced to their principal
     components, each divided by its spread, so that directions in which normal patches hardly vary count as
     much as those in which they vary most.
 
+    The distance d of a patch x from the remembered ones m is a power distance (Aurenhammer 1987):
+
+        d^2 = min over m of |x - m|^2 / P - r(m)^2;      negative d^2 gives -|d|
+
+    r(m) says how isolated m is among the patches of other images. What is rare among normal images is known
+    to vary, and must be farther away to be abnormal.
+
     Args:
       patches: float32 [K, P], the whitened patches kept.
+      radii: float32 [K], r.
       center: float32 [D] and projection: float32 [D, P], of the whitening: (features - center) @ projection.
+      middle, upper: median and 80 % quantile of the values of held-out normal images: what they are judged
+        by beside other sizes.
     """
 
-    def __init__(self, patches, center, projection):
-        self.patches, self.center, self.projection = (
-            np.asarray(a, np.float32) for a in (patches, center, projection)
+    def __init__(self, patches, radii, center, projection, middle=0.0, upper=1.0):
+        self.patches, self.radii, self.center, self.projection = (
+            np.asarray(a, np.float32) for a in (patches, radii, center, projection)
         )
-        shapes = self.patches.shape, self.center.shape, self.projection.shape
-        if [len(s) for s in shapes] != [2, 1, 2] or shapes[2] != (*shapes[1], shapes[0][1]):
+        self.middle, self.upper = np.float32(middle), np.float32(upper)
+        shapes = self.patches.shape, self.radii.shape, self.center.shape, self.projection.shape
+        depths = [len(s) for s in shapes]
+        if depths != [2, 1, 1, 2] or shapes[3] != (*shapes[2], shapes[0][1]) or shapes[1] != shapes[0][:1]:
             raise ValueError(
-                f"patches {shapes[0]}, center {shapes[1]} and projection {shapes[2]} do not fit together"
+                f"patches {shapes[0]}, radii {shapes[1]}, center {shapes[2]} and projection {shapes[3]} "
+                "do not fit together"
             )
 
     @classmethod
     def fit(
         cls,
         patches: Sequence[np.ndarray],
-        size: int,
+        most: int,
         seed: int,
         trim_share: float = 0.0,
         checked: Sequence[bool] = (),
-    ) -> "Memory":
-        """Chooses `size` patches of normal images, each the farthest from those before it (greedy coreset).
+    ) -> "SizeMemory":
+        """Keeps patches of normal images, drawn at random: no kind of them is taken more often than it comes.
 
         Args:
           patches: of each image some, float32 [n, D], drawn at random from all of them (`patches_of`).
+          most: patches kept.
           trim_share: of the images left out, in [0, 1), those least like all others: a defect that is
             remembered is never found again.
           checked: of each image whether it is normal for certain, and so stays; none by default.
@@ -58,36 +84,136 @@ class Memory:
             raise ValueError("a memory needs at least one normal image, got none")
         rng = np.random.default_rng(seed)
         center, projection = whitening(np.concatenate(patches), PRINCIPAL_COMPONENTS)
-        patches = [(p - center) @ projection for p in patches]
+        owner = np.repeat(np.arange(len(patches)), [len(p) for p in patches])
+        kept = np.sort(rng.permutation(len(owner))[:most])
+        owner = owner[kept]
+        whitened = (np.concatenate(patches)[kept] - center) @ projection
+        isolated = isolation_of_patches(whitened, owner)
+        stays = np.ones(len(kept), bool)
         trimmed = min(round(trim_share * len(patches)), len(patches) - sum(checked))
         if trimmed:
-            strange = isolation(patches)
+            strange = np.full(len(patches), -np.inf)
+            for image in np.unique(owner):
+                strange[image] = _worst(isolated[owner == image])
             strange[np.flatnonzero(checked)] = -np.inf
-            patches = [patches[i] for i in sorted(np.argsort(strange, kind="stable")[:-trimmed])]
-        patches = np.concatenate(patches)
-        return cls(patches[_farthest(patches, min(size, len(patches)), rng)], center, projection)
+            stays = ~np.isin(owner, np.argsort(-strange, kind="stable")[:trimmed])
+        radii = np.minimum(isolated, np.quantile(isolated[stays], ISOLATION_SHARE))
+        return cls(whitened[stays], radii[stays], center, projection)
 
-    def distances(self, features):
-        """Distance of each patch to the nearest kept one, over sqrt(P): [N, h, w, C] each -> [N, h, w, 1]."""
-        embedded = ops.matmul(embed(features) - self.center, self.projection)
-        _, height, width, depth = embedded.shape
-        x = ops.reshape(embedded, (-1, depth))
-        kept = ops.convert_to_tensor(self.patches)
-        squared = ops.sum(ops.square(kept), axis=1) - 2.0 * ops.matmul(x, ops.transpose(kept))
-        nearest = ops.maximum(ops.min(squared, axis=1) + ops.sum(ops.square(x), axis=1), 0.0)
-        return ops.reshape(ops.sqrt(nearest / depth), (-1, height, width, 1))
+    def distances(self, embedded):
+        """Of each patch, of `embed`: [N, h, w, D] -> [N, h, w, 1]."""
+        whitened = ops.matmul(embedded - self.center, self.projection)
+        _, height, width, depth = whitened.shape
+        x = ops.reshape(whitened, (-1, depth))
+        offsets = np.sum(np.square(self.patches), axis=1) - depth * np.square(self.radii)
+        squared = ops.min(offsets - 2.0 * ops.matmul(x, self.patches.T), axis=1)
+        squared = (squared + ops.sum(ops.square(x), axis=1)) / depth
+        signed = ops.sign(squared) * ops.sqrt(ops.abs(squared))
+        return ops.reshape(signed, (-1, height, width, 1))
+
+    def standardised(self, values):
+        """A value of an image, or of a patch, beside those of held-out normal images."""
+        return (values - self.upper) / np.maximum(self.upper - self.middle, LEAST_SPREAD)
+
+
+LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, say, that are the same
+
+
+class Memory:
+    """The memories of several sizes: the two that say most count, whatever the size of a defect.
+
+    Args: sizes: {short side of the image in pixels: SizeMemory}.
+    """
+
+    def __init__(self, sizes: dict[int, SizeMemory]):
+        if not sizes:
+            raise ValueError("a memory needs at least one size")
+        self.sizes = dict(sorted(sizes.items()))
+        self.map_size = max([s for s in self.sizes if s <= FINEST_MAP] or [min(self.sizes)])
+
+    @classmethod
+    def fit(
+        cls,
+        sizes: Sequence[int],
+        patches: Sequence[Sequence[np.ndarray]],
+        places: Sequence[int],
+        most: int,
+        seed: int,
+        trim_share: float = 0.0,
+        checked: Sequence[bool] = (),
+    ) -> "Memory":
+        """A memory for each size, not yet `judged_by` held-out images.
+
+        Args: sizes: short sides; patches: of each image, for each size, as in SizeMemory.fit; places: of each
+          size how many patches a whole image has; most: patches kept of a size; others: as there.
+        """
+        if not len(patches):
+            raise ValueError("a memory needs at least one normal image, got none")
+        found = {}
+        for i, size in enumerate(sizes):
+            kept = max(1, min(most, MOST_DISTANCES // places[i]))
+            found[size] = SizeMemory.fit([p[i] for p in patches], kept, seed, trim_share, checked)
+        return cls(found)
+
+    def judged_by(self, values) -> "Memory":
+        """The same, its sizes brought to one scale by the `values` [N, S] of held-out normal images."""
+        values, judged = np.asarray(values, np.float64), {}
+        for i, (size, memory) in enumerate(self.sizes.items()):
+            middle, upper = np.quantile(values[:, i], [0.5, 0.8])
+            kept = memory.patches, memory.radii, memory.center, memory.projection
+            judged[size] = SizeMemory(*kept, middle, upper)
+        return Memory(judged)
+
+    def values(self, views):
+        """Of each size the mean of the farthest places: views (`embed` of each size) -> [N, S]."""
+        maps = [memory.distances(view) for memory, view in zip(self.sizes.values(), views, strict=True)]
+        return ops.stack([top_mean(m, TOP_SHARE) for m in maps], axis=-1)
+
+    def measured(self, views):
+        """(the component [N], its map [N, h, w, 1]) of views: `embed` of each size, the smallest first."""
+        found, layer = [], None
+        for (size, memory), view in zip(self.sizes.items(), views, strict=True):
+            distances = memory.distances(view)
+            found.append(memory.standardised(top_mean(distances, TOP_SHARE)))
+            if size == self.map_size:
+                layer = memory.standardised(distances)
+        return _mean_of_largest(found, COUNTED), layer
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the constructor takes."""
-        return {"patches": self.patches, "center": self.center, "projection": self.projection}
+        """Named arrays, from which `of_arrays` makes the same memory."""
+        names = ("patches", "radii", "center", "projection", "middle", "upper")
+        return {f"{name}_{size}": getattr(m, name) for size, m in self.sizes.items() for name in names}
+
+    @classmethod
+    def of_arrays(cls, **arrays) -> "Memory":
+        """The inverse of `arrays`."""
+        sizes: dict[int, dict] = {}
+        for name, value in arrays.items():
+            what, _, size = name.rpartition("_")
+            if not size.isdecimal():
+                raise ValueError(f"has the array {name!r}, expected patches_64 and the like")
+            sizes.setdefault(int(size), {})[what] = value
+        return cls({size: SizeMemory(**values) for size, values in sizes.items()})
+
+
+def _mean_of_largest(values: list, count: int):
+    """Of arrays [N] the mean of the `count` largest of each row; of fewer, of all."""
+    if len(values) <= count:
+        return sum(values) / len(values)
+    # Written with maxima and minima alone: every exported format has them.
+    largest, second = ops.maximum(values[0], values[1]), ops.minimum(values[0], values[1])
+    for value in values[2:]:
+        second = ops.maximum(second, ops.minimum(largest, value))
+        largest = ops.maximum(largest, value)
+    return 0.5 * (largest + second)
 
 
 def embed(features):
     """Features of the last two scales as patches of the finer one: list of [N, h, w, C] -> [N, h', w', D]."""
-    fine, coarse = (ops.convert_to_tensor(f) for f in (features[-2], features[-1]))
-    return ops.concatenate(
-        [neighbourhood_mean(fine), resized(neighbourhood_mean(coarse), fine.shape[1:3])], axis=-1
-    )
+    fine, coarse = (neighbourhood_mean(ops.convert_to_tensor(f)) for f in (features[-2], features[-1]))
+    shape = tuple(fine.shape[1:3])
+    coarse = ops.image.resize(coarse, shape, interpolation="bilinear", data_format="channels_last")
+    return ops.concatenate([fine, coarse], axis=-1)
 
 
 def patches_of(features: list[np.ndarray]) -> np.ndarray:
@@ -114,6 +240,29 @@ def neighbourhood_mean(x):
     return ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
 
 
+def isolation_of_patches(patches: np.ndarray, owner: np.ndarray, block: int = 1024) -> np.ndarray:
+    """How far each patch is from those of other images, float32 [K]: 0 where there is no other image.
+
+    It is the distance, over sqrt(P), to the nearest patch of the image that is the NEIGHBOURS-th nearest;
+    of fewer other images, of the last.
+
+    Args: patches: [K, P]; owner: int [K], of which image each is, in order.
+    """
+    starts = np.flatnonzero(np.diff(owner, prepend=owner[0] - 1))
+    column = np.cumsum(np.diff(owner, prepend=owner[0]) != 0)
+    neighbour = min(NEIGHBOURS, len(starts) - 1) - 1
+    if neighbour < 0:
+        return np.zeros(len(patches), np.float32)
+    lengths, found = np.sum(patches**2, axis=1), np.zeros(len(patches), np.float32)
+    for begin in range(0, len(patches), block):
+        x = patches[begin : begin + block]
+        nearest = np.minimum.reduceat(lengths - 2.0 * x @ patches.T, starts, axis=1)
+        nearest[np.arange(len(x)), column[begin : begin + block]] = np.inf
+        squared = np.partition(nearest, neighbour, axis=1)[:, neighbour] + np.sum(x**2, axis=1)
+        found[begin : begin + block] = np.sqrt(np.maximum(squared, 0.0) / patches.shape[1])
+    return found
+
+
 def isolation(
     patches: Sequence[np.ndarray], others: Sequence[np.ndarray] | None = None, pool: int = 8000
 ) -> np.ndarray:
@@ -136,26 +285,10 @@ def isolation(
         if others is None:
             squared[:, owner == i] = np.inf
         nearest = np.sqrt(np.maximum(squared.min(axis=1), 0.0))
-        found[i] = np.sort(nearest)[-max(1, round(TOP_SHARE * len(nearest))) :].mean()
+        found[i] = _worst(nearest)
     return found
 
 
-def _farthest(points: np.ndarray, count: int, rng, projected: int = 64) -> np.ndarray:
-    """Indices of `count` points, each the farthest from those before (Roth et al. 2022, section 3.2).
-
-    Distances are taken in a random projection.
-    """
-    if points.shape[1] > projected:
-        points = points @ (rng.standard_normal((points.shape[1], projected)) / projected**0.5).astype(
-            np.float32
-        )
-    chosen = np.zeros(count, np.int64)
-    chosen[0] = rng.integers(len(points))
-    squared = np.sum(points**2, axis=1)
-    nearest = np.full(len(points), np.inf, np.float32)
-    for i in range(1, count):
-        last = chosen[i - 1]
-        np.minimum(nearest, squared - 2.0 * (points @ points[last]) + squared[last], out=nearest)
-        nearest[last] = -np.inf
-        chosen[i] = int(np.argmax(nearest))
-    return chosen
+def _worst(distances: np.ndarray) -> float:
+    """Mean of an image's worst patches."""
+    return float(np.sort(distances)[-max(1, round(WORST_SHARE * len(distances))) :].mean())

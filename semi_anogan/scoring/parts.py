@@ -19,7 +19,7 @@ class Part(NamedTuple):
 
 # By name: that of the component, of Detector's argument, and of the key in the section `parts`.
 PARTS = {
-    "memory": Part(run_folder.MEMORY, Memory),
+    "memory": Part(run_folder.MEMORY, Memory.of_arrays),
     "likeness": Part(run_folder.LIKENESS, Likeness.of_arrays),
     "classifier": Part(run_folder.CLASSIFIER, Classifier),
 }

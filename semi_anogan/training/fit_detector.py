@@ -5,6 +5,7 @@ Sample patches -> suspicion -> defects (known, or what stands in) -> parts -> de
 
 import pathlib
 
+from semi_anogan.components import names_where
 from semi_anogan.config import words
 from semi_anogan.data.images import resize, to_channels
 from semi_anogan.data.synthetic import calibration_kinds
@@ -17,6 +18,7 @@ from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
 from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.parts import PARTS, write_parts
+from semi_anogan.scoring.views import places_of
 from semi_anogan.training import suspicion
 from semi_anogan.training.defects import Defects, find_defects, known_weigh, synthesised
 from semi_anogan.training.events import EventWriter
@@ -39,12 +41,12 @@ def fit_detector(config, folder, model, dataset, splits) -> Detector:
     if {"memory", "likeness"} & wanted:
         samples = suspicion.sample_patches(reader, read, splits, config.seed)
     defects = find_defects(config, model, dataset, splits, read, reader, samples, "likeness" in wanted)
-    parts = fit_parts(wanted, read, reader, splits, samples, defects, config.seed, **config.parts)
+    parts = fit_parts(model, wanted, read, reader, splits, samples, defects, config.seed, **config.parts)
     detector = Detector.of_config(config, model, **parts)
     detector = detector.calibrate(
         held_out_images(config, dataset, splits, detector, read),
         config.calibration.false_alarm_rate,
-        trusted_components(config, defects),
+        base_components(config),
     )
     save(folder, detector, defects)
     if detector.search is not None:
@@ -67,6 +69,7 @@ def wanted_parts(config) -> set[str]:
 
 
 def fit_parts(
+    model,
     wanted: set[str],
     read,
     reader: FeatureReader | None,
@@ -87,10 +90,12 @@ def fit_parts(
     parts = {"likeness": defects.likeness} if "likeness" in wanted else {}
     if "memory" in wanted:
         # What looks abnormal is not remembered: a defect that is remembered is never found again.
-        left_out = {*defects.trimmed, *defects.stand_ins}
-        drawn = {e: patches for e, patches in samples.drawn.items() if e not in left_out}
-        checked = [e.reviewed for e in drawn]
-        parts["memory"] = Memory.fit([p.memory for p in drawn.values()], memory, seed, memory_trim, checked)
+        trimmed = set(defects.trimmed)
+        drawn = {e: patches for e, patches in samples.drawn.items() if e not in trimmed}
+        checked, patches = [e.reviewed for e in drawn], [p.memory for p in drawn.values()]
+        found = Memory.fit(model.memory_sizes, patches, places_of(model), memory, seed, memory_trim, checked)
+        held_out = read(splits.held_out_normal, "memory of held-out normal")
+        parts["memory"] = found.judged_by(reader.memory_values(found, held_out))
     # Of few known defects it learns little, and none are held out that would say how much it is worth.
     if "classifier" in wanted and splits.held_out_abnormal:
         trimmed = set(defects.trimmed)
@@ -110,33 +115,27 @@ def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
     return HeldOut(
         normal=read(splits.held_out_normal, "held-out normal"),
         abnormal=read(splits.held_out_abnormal, "held-out abnormal"),
-        synthetic=read_synthetic(config, dataset, splits) if weigh and not few else (),
+        synthetic=() if weigh or detector.likeness is None else read_synthetic(config, dataset, splits),
         known=read(splits.abnormal, "known abnormal") if few else (),
         checked=[e.reviewed for e in splits.held_out_normal],
+        tested=("likeness",),
     )
 
 
 def read_synthetic(config, dataset, splits, most: int = 100):
     """Held-out normal images with synthetic defects of kinds that training does not draw.
 
-    None without known abnormal images: what was then trained on synthetic defects alone finds the other
-    synthetic kinds easily, whatever it finds of real ones, and would get the weight (docs/experiments.md, "No
-    known defects").
+    They show whether a likeness that knows synthetic or hidden defects alone is worth anything on this data.
     """
-    if config.objective.synthetic_weight and splits.abnormal:
-        kinds = calibration_kinds(words(config.batches.synthetic_kinds))
-        drawn = synthesised(dataset, splits.held_out_normal[:most], kinds, [config.seed, 3])
-        yield from (image for image, _ in drawn)
+    kinds = calibration_kinds(words(config.batches.synthetic_kinds))
+    drawn = synthesised(dataset, splits.held_out_normal[:most], kinds, [config.seed, 3])
+    yield from (image for image, _ in drawn)
 
 
-def trusted_components(config, defects: Defects) -> tuple[str, ...]:
-    """What learned from defects of the kinds that are expected, which finds what the memory may not.
-
-    So does the likeness to stand-ins that recognise each other, which are hidden defects.
-    """
-    if config.objective.synthetic_weight and config.batches.synthetic_kinds:
-        return ("patches", "likeness")
-    return ("likeness",) if defects.stand_ins else ()
+def base_components(config) -> tuple[str, ...]:
+    """What counts without known defects: what needs none, and what learned from kinds that a person named."""
+    named = bool(config.objective.synthetic_weight and config.batches.synthetic_kinds)
+    return names_where(unlabelled=True) + (("patches", "likeness") if named else ())
 
 
 def save(folder: pathlib.Path, detector: Detector, defects: Defects):
