@@ -86,7 +86,7 @@ def _receivers():
             "features",
             SECTIONS["features"],
             FeatureSettings,
-            {"name": "", "trainable_blocks": 0, "patch_discriminator": False},
+            {"name": "", "trainable_blocks": 0, "patch_discriminator": False, "sizes": ""},
         ),
         ("search", search, LatentSearch, {}),
         ("search, of a model", of_model, LatentSearch.of_model, {}),
