@@ -20,6 +20,7 @@ The protocols run our variants and all baselines, and write into docs/results/NA
   --suite=mnist|elpv|surface|caltech256 [--fast]
   --suite=ablation --config=configs/NAME.py [--fast]   the full method less one thing each
   --suite=generator --config=configs/NAME.py [--fast]  what the GAN alone finds
+  --suite=transfer --config=configs/NAME.py [--fast]   the default method on any data
 
 alpha and the protocols train many models, each in a folder under --folder. What is finished there is not
 run again: an interrupted suite goes on with the same command. --config.KEY=VALUE holds for all runs of a

@@ -139,11 +139,12 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
         "trainable_blocks": 1,
         "top_share": 0.05,
         "projected": False,
+        "sizes": "32,48,64",  # images of 64 pixels, which are halved, or made 48 by matrix products
     }
     model = SemiAnoGAN(
         resolution=16, latent_channels=8, filters_base=64, filters_cap=8, features=features, seed=1
     )
-    images = np.random.default_rng(1).uniform(-1, 1, (24, 32, 32, 1)).astype(np.float32)
+    images = np.random.default_rng(1).uniform(-1, 1, (24, 64, 64, 1)).astype(np.float32)
     names = ("patches", "memory", "likeness", "classifier")
     reader, brighter = FeatureReader(model, tile=False, batch_size=2), np.clip(images + 0.5, -1, 1)
     samples = reader.patch_samples(images[:6])

@@ -394,6 +394,24 @@ def test_generator(tmp_path, launched, count):
     assert ("gan_alpha1" in flags) == bool(count)
 
 
+def test_transfer(tmp_path, launched):
+    """The whole score and two of its components are of one training, with no setting but the data's."""
+    text, failed = run(
+        "transfer",
+        tmp_path,
+        config=CONFIGS / "folder.py",
+        given={"data.root": "casting", "data.abnormal_count": 10},
+        seeds=(0,),
+        variants=["whole score", "memory", "feature residual"],
+    )
+    found = rows(text)["folder"]
+    assert failed == 0
+    assert [name.split(" (")[0] for name in found] == ["whole score", "memory", "feature residual"]
+    (command,) = launched.commands
+    given = {c for c in command if c.startswith("--config.")}
+    assert given == {"--config.data.root=casting", "--config.data.abnormal_count=10", "--config.seed=0"}
+
+
 @pytest.fixture
 def categories(tmp_path):
     """A small tree in the layout of Caltech-256: six categories of 150 images, and clutter."""

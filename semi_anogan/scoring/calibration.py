@@ -208,7 +208,7 @@ def fit(
 
 
 def _base(names, base, tested, normal, synthetic) -> tuple[str, ...]:
-    """The base among the names, with what tells synthetic defects apart as well as the best of it does.
+    """The base among the names, with what tells synthetic defects apart as well as one of it does.
 
     What was fitted to synthetic defects may know these alone: then it finds other kinds of them, which its
     training has not drawn, no better than what knows none.
@@ -216,7 +216,7 @@ def _base(names, base, tested, normal, synthetic) -> tuple[str, ...]:
     found = [name for name in names if name in base]
     if found and len(synthetic) and len(normal):
         worth = {name: _auroc(normal[:, k], synthetic[:, k]) for k, name in enumerate(names)}
-        least = max(worth[name] for name in found)
+        least = min(worth[name] for name in found)
         found += [name for name in tested if name in names and name not in found and worth[name] >= least]
     return tuple(name for name in names if name in found) or tuple(names)
 

@@ -92,6 +92,13 @@ GENERATOR = {
     },
 }
 
+# The default method, and of its components those that no label has taught anything.
+TRANSFER = {
+    "whole score": Variant("full", {}),
+    "memory": Variant("full", {}, "memory"),
+    "feature residual": Variant("full", {}, "feature_residual"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
@@ -178,6 +185,11 @@ ON_ANY_DATA = {
         True,
         "What the GAN finds without the patch discriminator and what is fitted to features: each component "
         "alone, and the score of them together.",
+    ),
+    "transfer": (
+        TRANSFER,
+        True,
+        "One and the same configuration on any data: the whole score, and what finds defects without labels.",
     ),
 }
 NAMES = (*SUITES, *ON_ANY_DATA)
