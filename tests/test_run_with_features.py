@@ -10,6 +10,7 @@ import pytest
 from helpers.tiny_runs import tiny_config
 from semi_anogan import train
 from semi_anogan.data import review
+from semi_anogan.data.images import resize
 from semi_anogan.errors import RunError
 from semi_anogan.networks.pretrained.load import load_features
 from semi_anogan.runs import build, suspicious_csv
@@ -76,7 +77,8 @@ def test_with_many_known_defects_there_is_a_classifier_on_the_features_before_fi
     assert "classifier" in detector.names
     assert all("classifier" not in Detector.load(finished[known]).names for known in (3, 0))
     dataset, splits, _ = build.load_data(config)
-    images = np.stack([detector.preparation.cut(dataset.read_image(e))[0] for e in splits.test])
+    seen = (detector.preparation.cut(dataset.read_image(e))[0] for e in splits.test)
+    images = np.stack([resize(image, *detector.model.image_shape) for image in seen])
     features = [np.asarray(f, np.float64) for f in load_features()(images)]
     pooled = np.concatenate([f.mean((1, 2)) for f in features] + [f.std((1, 2)) for f in features], axis=1)
     with np.load(finished[40] / "classifier.npz") as file:
