@@ -30,7 +30,7 @@ from semi_anogan.scoring.base_detector import Preparation
 from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.likeness import Likeness
-from semi_anogan.scoring.memory import SizeMemory, embed, patches_of
+from semi_anogan.scoring.memory import SizeMemory, embed
 
 RNG = np.random.default_rng(0)
 
@@ -260,7 +260,7 @@ def test_memory_and_likeness_say_where_on_a_wide_grid():
         return [f.astype(np.float32) for f in (fine, middle, coarse)]
 
     normal = [features() for _ in range(20)]
-    memory = SizeMemory.fit([patches_of(f) for f in normal], 300, 0)
+    memory = SizeMemory.fit([np.asarray(embed([a[None] for a in f])).reshape(40, 9) for f in normal], 300, 0)
     found = np.asarray(memory.distances(embed([f[None] for f in features([(2, 7)])])))[0, ..., 0]
     assert found.shape == (4, 10)
     assert np.abs(np.array(np.unravel_index(found.argmax(), found.shape)) - (2, 7)).max() <= 1

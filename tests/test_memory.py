@@ -4,8 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+from semi_anogan.config import default_config
+from semi_anogan.data.batches import ImageStore
+from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.images import resize
 from semi_anogan.errors import RunError
+from semi_anogan.runs import aspect
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.memory import (
     Memory,
@@ -13,10 +17,15 @@ from semi_anogan.scoring.memory import (
     embed,
     isolation,
     isolation_of_patches,
-    patches_of,
     whitening,
 )
 from semi_anogan.scoring.views import scaled
+
+
+def patches_of(features):
+    """All patches of one image's features, list of [h, w, C], finest first: [n, D]."""
+    embedded = np.asarray(embed([f[None] for f in features]), np.float32)
+    return embedded.reshape(-1, embedded.shape[-1])
 
 
 def of_one(value, middle=0.0, upper=1.0):
@@ -198,3 +207,45 @@ def test_isolation_by_hand():
     np.testing.assert_allclose(isolation(patches), [1.0, 1.0, 5.0])
     others = [np.float32([[2.0]]), np.float32([[9.0], [5.5]])]
     np.testing.assert_allclose(isolation(others, patches), [1.0, 3.0])
+
+
+def dataset_of(height, width) -> Dataset:
+    """Normal training images of noise."""
+    images = np.random.default_rng(0).uniform(-1, 1, (3, height, width, 1)).astype(np.float32)
+    examples = tuple(Example(str(i), "train", "normal", key=i) for i in range(3))
+    return Dataset("noise", examples, lambda example: images[example.key])
+
+
+@pytest.mark.parametrize(
+    ("size", "changes", "sizes", "view"),
+    [
+        ((28, 28), {}, "64,96,128", 128),  # enlarged to what the features see, no further
+        ((300, 300), {}, "64,96,128,256", 256),
+        ((1250, 500), {}, "64,96,128,256,384", 384),
+        ((300, 300), {"features.sizes": "64, 80"}, "64, 80", 128),
+        ((300, 300), {"features.sizes": ""}, "", 128),
+        ((300, 300), {"images.tile": True}, "64,96,128", 128),
+        ((300, 300), {"features.name": ""}, "", 64),
+    ],
+)
+def test_the_sizes_follow_from_the_images(size, changes, sizes, view):
+    config = default_config()
+    config.update_from_flattened_dict(changes)
+    aspect.resolve(config, dataset_of(*size))
+    assert config.features.sizes == sizes and aspect.view_side(config) == view
+    told = [line for line in aspect.told(config, dataset_of(*size)) if "memory" in line]
+    several = len(sizes.split(",")) > 1 and not changes.get("images.tile")
+    said = "the memory compares images at short sides of " + ", ".join(map(str.strip, sizes.split(",")))
+    assert told == ([f"{said} pixels"] if several else [])
+    config.parts.memory = 0
+    assert not [line for line in aspect.told(config, dataset_of(*size)) if "memory" in line]
+
+
+def test_images_are_trained_on_as_they_are_scored():
+    """Through the largest size; straight to the model's they would be other images."""
+    data = dataset_of(300, 300)
+    store = ImageStore(data, 64, image_size=128, view_size=256)
+    image = data.read_image(data.examples[0])
+    scored = keras.ops.convert_to_numpy(scaled(resize(image, 256, 256)[None], (128, 128)))[0]
+    np.testing.assert_allclose(store.image(data.examples[0]), scored, atol=1e-6)
+    assert np.abs(resize(image, 128, 128) - scored).max() > 0.05

@@ -73,7 +73,8 @@ def told(config, dataset) -> list[str]:
     if config.images.tile:
         return [] if shape[0] == shape[1] else [f"tiles are {in_words(shape)} (width x height): {seen}"]
     sizes, lines = sizes_of(dataset), []
-    if len(compared := memory_sizes(config.features.sizes)) > 1:
+    compared = memory_sizes(config.features.sizes)
+    if config.features.name and config.parts.memory and len(compared) > 1:
         lines.append(f"the memory compares images at short sides of {', '.join(map(str, compared))} pixels")
     if sizes and shape[0] != shape[1]:
         middle = tuple(round(statistics.median(sides)) for sides in zip(*sizes, strict=True))

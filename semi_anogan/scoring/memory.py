@@ -22,8 +22,8 @@ NEIGHBOURS = 5  # other images that must be near, for a patch not to be isolated
 # it counts as if it were no more isolated.
 ISOLATION_SHARE = 0.7
 FINEST_MAP = 256  # size of the finest map: finer ones judge texture, and cost most
+LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, say, that are the same
 WORST_SHARE = 0.05  # of an image's patches, those by which it is isolated
-COUNTED = 2  # sizes that count in an image's value, those that say most
 
 
 class SizeMemory:
@@ -74,7 +74,7 @@ class SizeMemory:
         """Keeps patches of normal images, drawn at random: no kind of them is taken more often than it comes.
 
         Args:
-          patches: of each image some, float32 [n, D], drawn at random from all of them (`patches_of`).
+          patches: of each image some, float32 [n, D], drawn at random from all of them (`embed`).
           most: patches kept.
           trim_share: of the images left out, in [0, 1), those least like all others: a defect that is
             remembered is never found again.
@@ -83,11 +83,10 @@ class SizeMemory:
         if not len(patches):
             raise ValueError("a memory needs at least one normal image, got none")
         rng = np.random.default_rng(seed)
-        center, projection = whitening(np.concatenate(patches), PRINCIPAL_COMPONENTS)
-        owner = np.repeat(np.arange(len(patches)), [len(p) for p in patches])
+        drawn, owner = np.concatenate(patches), np.repeat(np.arange(len(patches)), [len(p) for p in patches])
+        center, projection = whitening(drawn, PRINCIPAL_COMPONENTS)
         kept = np.sort(rng.permutation(len(owner))[:most])
-        owner = owner[kept]
-        whitened = (np.concatenate(patches)[kept] - center) @ projection
+        owner, whitened = owner[kept], (drawn[kept] - center) @ projection
         isolated = isolation_of_patches(whitened, owner)
         stays = np.ones(len(kept), bool)
         trimmed = min(round(trim_share * len(patches)), len(patches) - sum(checked))
@@ -114,9 +113,6 @@ class SizeMemory:
     def standardised(self, values):
         """A value of an image, or of a patch, beside those of held-out normal images."""
         return (values - self.upper) / np.maximum(self.upper - self.middle, LEAST_SPREAD)
-
-
-LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, say, that are the same
 
 
 class Memory:
@@ -166,18 +162,16 @@ class Memory:
 
     def values(self, views):
         """Of each size the mean of the farthest places: views (`embed` of each size) -> [N, S]."""
-        maps = [memory.distances(view) for memory, view in zip(self.sizes.values(), views, strict=True)]
-        return ops.stack([top_mean(m, TOP_SHARE) for m in maps], axis=-1)
+        return ops.stack([top_mean(m, TOP_SHARE) for m in self._maps(views).values()], axis=-1)
 
     def measured(self, views):
         """(the component [N], its map [N, h, w, 1]) of views: `embed` of each size, the smallest first."""
-        found, layer = [], None
-        for (size, memory), view in zip(self.sizes.items(), views, strict=True):
-            distances = memory.distances(view)
-            found.append(memory.standardised(top_mean(distances, TOP_SHARE)))
-            if size == self.map_size:
-                layer = memory.standardised(distances)
-        return _mean_of_largest(found, COUNTED), layer
+        maps = self._maps(views)
+        values = [self.sizes[size].standardised(top_mean(m, TOP_SHARE)) for size, m in maps.items()]
+        return _mean_of_two_largest(values), self.sizes[self.map_size].standardised(maps[self.map_size])
+
+    def _maps(self, views) -> dict:
+        return {s: m.distances(v) for (s, m), v in zip(self.sizes.items(), views, strict=True)}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Named arrays, from which `of_arrays` makes the same memory."""
@@ -196,10 +190,10 @@ class Memory:
         return cls({size: SizeMemory(**values) for size, values in sizes.items()})
 
 
-def _mean_of_largest(values: list, count: int):
-    """Of arrays [N] the mean of the `count` largest of each row; of fewer, of all."""
-    if len(values) <= count:
-        return sum(values) / len(values)
+def _mean_of_two_largest(values: list):
+    """Of arrays [N] the mean of the two largest of each row; a single array itself."""
+    if len(values) == 1:
+        return values[0]
     # Written with maxima and minima alone: every exported format has them.
     largest, second = ops.maximum(values[0], values[1]), ops.minimum(values[0], values[1])
     for value in values[2:]:
@@ -214,12 +208,6 @@ def embed(features):
     shape = tuple(fine.shape[1:3])
     coarse = ops.image.resize(coarse, shape, interpolation="bilinear", data_format="channels_last")
     return ops.concatenate([fine, coarse], axis=-1)
-
-
-def patches_of(features: list[np.ndarray]) -> np.ndarray:
-    """All patches of one image's features, list of [h, w, C], finest first: float32 [n, D]."""
-    embedded = np.asarray(embed([f[None] for f in features]), np.float32)
-    return embedded.reshape(-1, embedded.shape[-1])
 
 
 def whitening(patches: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
