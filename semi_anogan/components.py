@@ -13,6 +13,7 @@ class Component(NamedTuple):
       trained.
     trained_on_known: whether the known abnormal images trained it, so that it tells those apart whatever it
       makes of others.
+    locates: whether it counts in the map whatever it weighs in the score: it was made to say where.
     unlabelled: whether it finds defects that nobody has labelled, on any data: it knows normal images alone.
     """
 
@@ -21,6 +22,7 @@ class Component(NamedTuple):
     needs_search: bool = False
     fitted: bool = False
     trained_on_known: bool = False
+    locates: bool = False
     unlabelled: bool = False
 
 
@@ -39,6 +41,8 @@ COMPONENTS = (
     Component("likeness", fitted=True),
     # Log-odds of the whole image, where many defects are known.
     Component("classifier", has_map=False, fitted=True),
+    # Log-odds of the worst places, where a network learned to find synthetic and known defects.
+    Component("segmentation", fitted=True, trained_on_known=True, locates=True),
 )
 BY_NAME = {component.name: component for component in COMPONENTS}
 NAMES = tuple(BY_NAME)

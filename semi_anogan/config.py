@@ -169,6 +169,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
         ),
         "likeness": Key(True, "likeness to the patches of the known defects"),
         "classifier": Key(True, "classifier of whole images, where some known defects are held out"),
+        "segmentation": Key(
+            300, "batches that learn to locate synthetic and known defects; 0 for none", *_at_least(0)
+        ),
     },
     # networks.model.SemiAnoGAN.compile
     "objective": {

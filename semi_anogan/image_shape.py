@@ -12,6 +12,7 @@ MOST = 8  # times the short side, the longest that the long one may be
 COARSEST_STRIDE = 32  # of the pretrained features
 # Short sides of the images that the memory compares. Which one sees a defect depends on the defect.
 SIZES = (64, 96, 128, 256, 384)
+FINEST_MAP = 256  # short side of the images of a map: finer ones judge texture, and cost most
 BASE = 4  # short side of what a generator begins with
 
 
@@ -61,6 +62,12 @@ def memory_sizes(text: str | None) -> list[int]:
 def sizes_up_to(side: int) -> list[int]:
     """Of SIZES those that an image with this short side fills; the smallest where it fills none."""
     return [size for size in SIZES if size <= side] or [SIZES[0]]
+
+
+def map_size(sizes: Iterable[int]) -> int:
+    """Of these short sides the one at which a map is made: the largest up to FINEST_MAP, or the smallest."""
+    sizes = list(sizes)
+    return max([size for size in sizes if size <= FINEST_MAP] or [min(sizes)])
 
 
 def aspect_of(sizes: Iterable[tuple[int, int]], resolution: int = 64, image_size: int | None = None) -> float:

@@ -122,14 +122,16 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
     np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)
 
 
-def test_features_memory_likeness_and_classifier_export(tmp_path):
+def test_whatever_is_fitted_to_features_exports(tmp_path):
     """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
     from semi_anogan.networks.model import SemiAnoGAN
+    from semi_anogan.networks.segmentation import SegmentationNetwork
     from semi_anogan.scoring.calibration import HeldOut
     from semi_anogan.scoring.classifier import Classifier
     from semi_anogan.scoring.feature_reader import FeatureReader
     from semi_anogan.scoring.likeness import Likeness
     from semi_anogan.scoring.memory import Memory
+    from semi_anogan.scoring.segmentation import Segmentation
     from semi_anogan.scoring.views import places_of
 
     features = {
@@ -146,7 +148,9 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
         resolution=16, latent_channels=8, filters_base=64, filters_cap=8, features=features, seed=1
     )
     images = np.random.default_rng(1).uniform(-1, 1, (24, 64, 64, 1)).astype(np.float32)
-    names = ("patches", "memory", "likeness", "classifier")
+    names = ("patches", "memory", "likeness", "classifier", "segmentation")
+    widths = model.pretrained.channels
+    segmentation = SegmentationNetwork([np.zeros(c) for c in widths], [np.ones(c) for c in widths], seed=1)
     reader, brighter = FeatureReader(model, tile=False, batch_size=2), np.clip(images + 0.5, -1, 1)
     samples = reader.patch_samples(images[:6])
     detector = Detector(
@@ -157,6 +161,7 @@ def test_features_memory_likeness_and_classifier_export(tmp_path):
         memory=Memory.fit(model.memory_sizes, [p.memory for p in samples], places_of(model), 20, seed=0),
         likeness=Likeness.fit([p.likeness for p in samples], reader.bags([(i, None) for i in brighter[6:9]])),
         classifier=Classifier.fit(reader.pooled(images[:6]), reader.pooled(brighter[6:9])),
+        segmentation=Segmentation(segmentation.arrays()),
     )
     assert detector.names == names
     detector = detector.calibrate(HeldOut(images[9:19], brighter[19:]), 0.2)

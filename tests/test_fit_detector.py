@@ -16,7 +16,7 @@ from semi_anogan.runs import suspicious_csv
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.training.fit_detector import base_components, fit_detector, wanted_parts
 
-FITTED = ("memory.npz", "likeness.npz", "classifier.npz")
+FITTED = ("memory.npz", "likeness.npz", "classifier.npz", "segmentation.npz")
 FILES = {*FITTED, "suspicious.csv", "detector.json"}
 
 
@@ -24,7 +24,8 @@ FILES = {*FITTED, "suspicious.csv", "detector.json"}
 def known():
     """A config, a model and data of 24 normal and 6 known abnormal images, 12 and 8 more held out."""
     config, model, dataset, splits = made_up.make()
-    config.score.components = "discriminator,patches,memory,likeness,classifier"
+    config.score.components = "discriminator,patches,memory,likeness,classifier,segmentation"
+    config.parts.segmentation = 2
     abnormal = made_up.of_known(14)
     normal = [e for e in splits.normal if not e.mislabelled]
     return config, model, dataset, Splits(normal[:24], abnormal[:6], normal[24:36], abnormal[6:], [])
@@ -56,7 +57,7 @@ def fill_in(folder, labels):
 
 def test_each_part_is_written_with_the_calibration_and_the_ranking(known, finished):
     folder, detector = finished
-    _, _, _, splits = known
+    config, _, _, splits = known
     assert set(files_of(folder)) == FILES
     for file in FITTED:
         part = getattr(detector, file.removesuffix(".npz"))
@@ -65,7 +66,7 @@ def test_each_part_is_written_with_the_calibration_and_the_ranking(known, finish
         for name, value in expected.items():
             np.testing.assert_array_equal(found[name], value)
     assert json.loads((folder / "detector.json").read_text()) == detector.state()
-    assert detector.names == ("discriminator", "patches", "memory", "likeness", "classifier")
+    assert detector.names == tuple(config.score.components.split(","))
     assert detector.calibration.abnormals == 8 and detector.calibration.base == ("memory",)
     with open(folder / "suspicious.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -74,19 +75,19 @@ def test_each_part_is_written_with_the_calibration_and_the_ranking(known, finish
     assert suspicions == sorted(suspicions, reverse=True) and not any(row["label"] for row in rows)
 
 
-@pytest.mark.parametrize("name", ["memory", "likeness", "classifier"])
+@pytest.mark.parametrize("name", ["memory", "likeness", "classifier", "segmentation"])
 def test_a_part_that_is_no_longer_wanted_is_removed(known, finished, tmp_path, name):
-    """The folder is that of an earlier end with all three; the labels in its suspicious.csv stay."""
+    """The folder is that of an earlier end with all of them; the labels in its suspicious.csv stay."""
     config, model, dataset, splits = known
     for file, content in files_of(finished[0]).items():
         (tmp_path / file).write_bytes(content)
     labels = {splits.normal[3].path: "normal", splits.held_out_normal[0].path: "abnormal"}
     fill_in(tmp_path, labels)
     config = config.copy_and_resolve_references()
-    config.parts[name] = 0 if name == "memory" else False
+    config.parts[name] = type(config.parts[name])(0)
     detector = fit_detector(config, tmp_path, model, dataset, splits)
     assert set(files_of(tmp_path)) == FILES - {f"{name}.npz"}
-    assert name not in detector.names and len(detector.names) == 4
+    assert name not in detector.names and len(detector.names) == 5
     assert review.read(tmp_path / "suspicious.csv") == labels
 
 
@@ -143,7 +144,7 @@ def test_an_end_that_is_cut_off_leaves_no_finished_run_and_can_be_done_again(
 def test_parts_are_wanted_where_features_settings_and_components_allow_them(known):
     config = known[0].copy_and_resolve_references()
     config.score.components = ""
-    assert wanted_parts(config) == {"memory", "likeness", "classifier"}
+    assert wanted_parts(config) == {"memory", "likeness", "classifier", "segmentation"}
     config.score.components = "patches,memory,likeness"
     assert wanted_parts(config) == {"memory", "likeness"}
     config.parts.memory = 0

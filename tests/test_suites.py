@@ -362,7 +362,7 @@ def test_ablation(tmp_path, launched):
     common, every_component = {"--config.data.path=elpv.csv", "--config.seed=0"}, "--config.score.components="
     assert flags["full"] == common | {every_component}  # configs/elpv.py leaves the search out
     assert flags["no_search"] == common | {
-        every_component + "discriminator,patches,memory,likeness,classifier"
+        every_component + "discriminator,patches,memory,likeness,classifier,segmentation"
     }
     assert flags["no_likeness"] == common | {every_component, "--config.parts.likeness=False"}
     assert flags["no_memory"] == common | {every_component, "--config.parts.memory=0"}

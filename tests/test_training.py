@@ -325,7 +325,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
             "score__components",
             "memry,likeness",
             ConfigError,
-            "score.components must be among residual, .*, classifier, got memry",
+            "score.components must be among residual, .*, segmentation, got memry",
         ),
         (
             "score__components",

@@ -6,7 +6,7 @@ from semi_anogan.config import check_ranges, default
 from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.synthetic import TRAINING_KINDS, synthesise
-from semi_anogan.image_shape import at_size, enlarged, shape_of
+from semi_anogan.image_shape import at_size, shape_of
 
 
 class ImageStore:
@@ -39,7 +39,7 @@ class ImageStore:
     ):
         self.dataset = dataset
         self.shape = shape_of(resolution, aspect or 1.0)
-        self.image_shape = enlarged(self.shape, image_size or resolution)
+        self.image_shape = at_size(self.shape, image_size or resolution)
         self.view_shape = at_size(self.shape, view_size) if view_size else self.image_shape
         self.tile = tile
         self._left = cache_megabytes * 2**20
@@ -161,6 +161,10 @@ class Batches:
             for name, count in (("augment", sum(counts)), ("augment_generated", batch_size)):
                 batch[name] = rng.random((count, self.augment_draws), dtype=np.float32)
         return batch
+
+    def normal_image(self, example: Example, rng) -> np.ndarray:
+        """A normal image as a batch has it, float32 [H, W, C]; rng draws crop, shift and flips."""
+        return self._augment(example, rng)[0]
 
     def _augment(self, example: Example, rng) -> tuple[np.ndarray, np.ndarray]:
         """(image [H, W, C], mask [H, W]) of an example; the mask is all True where the data has none."""

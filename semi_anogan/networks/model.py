@@ -8,7 +8,7 @@ from keras import ops
 
 from semi_anogan.backend import TrainStep
 from semi_anogan.config import check_ranges, default
-from semi_anogan.image_shape import at_size, enlarged, memory_sizes, shape_of
+from semi_anogan.image_shape import at_size, enlarged, map_size, memory_sizes, shape_of
 from semi_anogan.networks import objective
 from semi_anogan.networks.augmentation import DRAWS
 from semi_anogan.networks.averaged import Averaged
@@ -61,7 +61,8 @@ class SemiAnoGAN(TrainStep, keras.Model):
       image_size: short side of the images that the model takes: `resolution`, or that of the features where
         it is larger. image_shape: their (height, width).
       memory_sizes: short sides of the images that a memory compares, ascending; memory_shapes: their (height,
-        width). view_shape: the largest of all these: images of it are reduced to every other.
+        width). map_shape: that of the images in which defects are located. view_shape: the largest of all
+        these: images of it are reduced to every other.
       stage_resolution: the resolution being trained; `grow` moves it. fade: variable, 0 previous stage to 1
         this one.
       trains: what a step trains: "gan" (all but the patch discriminator), "patch_discriminator" or "all".
@@ -112,6 +113,7 @@ class SemiAnoGAN(TrainStep, keras.Model):
         sizes = memory_sizes(self.features.sizes) or [self.image_size]
         self.memory_sizes = tuple(sizes) if self.features.name else ()
         self.memory_shapes = [at_size(self.shape, size) for size in self.memory_sizes]
+        self.map_shape = at_size(self.shape, map_size(sizes)) if self.features.name else self.shape
         self.view_shape = max([self.image_shape, *self.memory_shapes], key=min)
         cells = [max(1, side // GRID_STRIDE) for side in self.image_shape]
         self.latent_shape = (*cells, latent_channels)

@@ -18,14 +18,18 @@ def load_data(config):
     return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store
 
 
-def image_store(config, dataset, **changes):
-    """The ImageStore of a config that runs.aspect has resolved; changes: of the section `images`."""
+def image_store(config, dataset, image_size: int | None = None, **changes):
+    """The ImageStore of a config that runs.aspect has resolved.
+
+    image_size: short side of its images; None: of those that the model takes; changes: of the section
+      `images`.
+    """
     from semi_anogan.data.batches import ImageStore
 
     return ImageStore(
         dataset,
         config.model.resolution,
-        image_size=aspect.features_side(config),
+        image_size=image_size or aspect.features_side(config),
         aspect=config.model.aspect,
         view_size=aspect.view_side(config),
         **{**config.images, **changes},

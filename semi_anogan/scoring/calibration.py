@@ -73,13 +73,16 @@ class Calibration:
         standardised = _standardised(_checked(components, self.names), self.center, self.scale)
         return self.bias + np.clip(standardised, self.clip_low, self.clip_high) @ np.array(self.weights)
 
-    def pruned(self) -> "Calibration":
-        """The same score without the components whose weight is 0; the map's statistics stay as they are."""
-        used = np.flatnonzero(self.weights)
-        kept = {
+    def pruned(self, kept: Sequence[str] = ()) -> "Calibration":
+        """The same score without the components whose weight is 0, but with those that are to be `kept`.
+
+        The map's statistics stay as they are.
+        """
+        used = [k for k, name in enumerate(self.names) if self.weights[k] or name in kept]
+        values = {
             key: tuple(getattr(self, key)[k] for k in used) for key in ("names", "center", "scale", "weights")
         }
-        return dataclasses.replace(self, **kept)
+        return dataclasses.replace(self, **values)
 
     def to_dict(self) -> dict:
         """Plain JSON values, from which from_dict makes exactly the same, less the map's statistics."""

@@ -25,6 +25,9 @@ from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.parts import PARTS, read_parts
+from semi_anogan.scoring.segmentation import Segmentation
+
+LOCATING_SHARE = 0.5  # of the map, that of a component which locates; the others weigh as in the score
 
 
 class Detection(NamedTuple):
@@ -56,6 +59,7 @@ class Detector(BaseDetector):
       memory: the Memory of normal patches, or None.
       likeness: the Likeness to the known defects, or None.
       classifier: the Classifier of whole images, or None.
+      segmentation: the Segmentation, or None.
       calibration: what `calibrate` fits, or None: then it measures images but cannot judge them.
 
     Attributes:
@@ -77,11 +81,13 @@ class Detector(BaseDetector):
         memory: Memory | None = None,
         likeness: Likeness | None = None,
         classifier: Classifier | None = None,
+        segmentation: Segmentation | None = None,
         calibration: Calibration | None = None,
     ):
         super().__init__(Preparation.of_model(model, tile), batch_size, map_sigma_px, calibration)
         self.model = model
-        self.memory, self.likeness, self.classifier = memory, likeness, classifier
+        self.memory, self.likeness = memory, likeness
+        self.classifier, self.segmentation = classifier, segmentation
         on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())
         self.at_once = 2 if on_cores else 1  # two fill the cores better; a GPU is full with one
         if memory is not None and tuple(memory.sizes) != model.memory_sizes:
@@ -222,14 +228,16 @@ class Detector(BaseDetector):
         return calibrating.fit(self.names, held_out, false_alarm_rate, base, ignored)
 
     def pruned(self) -> "Detector":
-        """A detector of the same scores and maps, without the components whose weight is 0.
+        """A detector of the same scores and maps, without the components that have no weight in either.
 
         Where no component that needs the search has a weight it does not search, which is several times
         faster; there are no reconstructions then.
         """
-        calibration, counts = self.calibrated.pruned(), self.graph.layer_counts
-        if not set(calibration.names) & set(counts):  # then all layers make the map
+        calibration, counts = self.calibrated, self.graph.layer_counts
+        weights = dict(zip(calibration.names, calibration.weights, strict=True))
+        if not any(weights[name] for name in counts):  # then all layers make the map
             return self
+        calibration = calibration.pruned(table.names_where(locates=True))
         used = np.repeat([name in calibration.names for name in counts], list(counts.values()))
         kept = {
             key: tuple(np.array(getattr(calibration, key))[used].tolist())
@@ -267,13 +275,20 @@ class Detector(BaseDetector):
             raise ValueError(f"map_center {center} and map_scale {scale} must have {layers} values each")
 
     def _map_weights(self) -> np.ndarray:
-        """A component's layers share its weight in the score; all weigh the same where none has any."""
+        """A component's layers share its weight in the score; all weigh the same where none has any.
+
+        What was made to locate defects makes LOCATING_SHARE of the map, where there is any.
+        """
         weights = dict(zip(self.names, self.calibrated.weights, strict=True))
         counts = self.graph.layer_counts
         shares = np.concatenate([np.full(count, weights[name] / count) for name, count in counts.items()])
         if not shares.any():
             shares = np.ones_like(shares)
-        return (shares / shares.sum()).astype(np.float32)
+        shares /= shares.sum()
+        locating = np.repeat([name in table.names_where(locates=True) for name in counts], [*counts.values()])
+        if locating.any():
+            shares = (1 - LOCATING_SHARE) * shares + LOCATING_SHARE * locating / locating.sum()
+        return shares.astype(np.float32)
 
     def _combined(self, layers: np.ndarray) -> np.ndarray:
         center, scale = np.float32(self.calibrated.map_center), np.float32(self.calibrated.map_scale)

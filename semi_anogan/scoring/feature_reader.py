@@ -40,7 +40,7 @@ class FeatureReader:
 
         def features_and_views(images):
             tuned, frozen = network.tuned_and_frozen(scaled(images, shape))
-            return [*views_of(model, images, frozen), *tuned]
+            return [*views_of(model, images, {shape: frozen}), *tuned]
 
         self._extract = compile_function(lambda x: network(scaled(x, shape)), model)
         self._extract_all = compile_function(features_and_views, model)

@@ -13,7 +13,7 @@ from semi_anogan.networks.losses import top_mean
 from semi_anogan.scoring import maps
 from semi_anogan.scoring.feature_reader import feature_network
 from semi_anogan.scoring.likeness import TOP_SHARE
-from semi_anogan.scoring.views import scaled, views_of
+from semi_anogan.scoring.views import features_at, scaled, views_of
 
 
 def layer_counts(model, names, search) -> dict[str, int]:
@@ -35,6 +35,7 @@ def layer_counts(model, names, search) -> dict[str, int]:
         "patches": patches,
         "memory": 1,
         "likeness": 1,
+        "segmentation": 1,
     }
     return {name: counts[name] for name in names if name in counts}
 
@@ -44,14 +45,17 @@ class ScoreGraph:
 
     Args: model: a SemiAnoGAN, whose averaged networks are used; names: the components, in order; search:
       LatentSearch, None without; memory: the Memory of normal patches, likeness: the Likeness, classifier:
-      the Classifier, each or None.
+      the Classifier, segmentation: the Segmentation, each or None.
     """
 
-    def __init__(self, model, names, search=None, memory=None, likeness=None, classifier=None):
+    def __init__(
+        self, model, names, search=None, memory=None, likeness=None, classifier=None, segmentation=None
+    ):
         self.model = model
         self.names = tuple(names)
         self.search = search
-        self.memory, self.likeness, self.classifier = memory, likeness, classifier
+        self.memory, self.likeness = memory, likeness
+        self.classifier, self.segmentation = classifier, segmentation
         self.shape = model.shape
         self.layer_counts = layer_counts(model, names, search)
         of_features = {"patches", *names_where(fitted=True)} & set(self.names)
@@ -137,18 +141,22 @@ class ScoreGraph:
 
     def _of_features(self, images, pretrained, frozen):
         """(values, map layers) by name of the components that rest on pretrained features."""
-        model, values, layers = self.model, {}, {}
+        model, values, layers, found = self.model, {}, {}, {self.model.image_shape: frozen}
         if "classifier" in self.names:
             values["classifier"] = self.classifier.values(frozen)
         if "patches" in self.names:
             layers["patches"] = model.patch_discriminator_average.evidence(pretrained)
             values["patches"] = -model.patch_discriminator_average.logits(layers["patches"])
         if "memory" in self.names:
-            values["memory"], layer = self.memory.measured(views_of(model, images, frozen))
+            values["memory"], layer = self.memory.measured(views_of(model, images, found))
             layers["memory"] = [layer]
         if "likeness" in self.names:
             layers["likeness"] = [self.likeness.values(pretrained)]
             values["likeness"] = top_mean(layers["likeness"][0], TOP_SHARE)
+        if "segmentation" in self.names:
+            features = features_at(model, images, model.map_shape, found)
+            values["segmentation"], layer = self.segmentation.measured(features)
+            layers["segmentation"] = [layer]
         return values, layers
 
 

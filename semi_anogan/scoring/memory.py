@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
+from semi_anogan.image_shape import map_size
 from semi_anogan.networks.losses import top_mean
 
 TOP_SHARE = 0.1  # of the places of an image that count, its farthest
@@ -21,7 +22,6 @@ NEIGHBOURS = 5  # other images that must be near, for a patch not to be isolated
 # A remembered patch that is more isolated than this share of them may be a defect that nobody has labelled:
 # it counts as if it were no more isolated.
 ISOLATION_SHARE = 0.7
-FINEST_MAP = 256  # size of the finest map: finer ones judge texture, and cost most
 LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, say, that are the same
 WORST_SHARE = 0.05  # of an image's patches, those by which it is isolated
 
@@ -125,7 +125,7 @@ class Memory:
         if not sizes:
             raise ValueError("a memory needs at least one size")
         self.sizes = dict(sorted(sizes.items()))
-        self.map_size = max([s for s in self.sizes if s <= FINEST_MAP] or [min(self.sizes)])
+        self.map_size = map_size(self.sizes)
 
     @classmethod
     def fit(

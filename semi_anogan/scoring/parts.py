@@ -8,6 +8,7 @@ from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory
+from semi_anogan.scoring.segmentation import Segmentation
 
 
 class Part(NamedTuple):
@@ -22,6 +23,7 @@ PARTS = {
     "memory": Part(run_folder.MEMORY, Memory.of_arrays),
     "likeness": Part(run_folder.LIKENESS, Likeness.of_arrays),
     "classifier": Part(run_folder.CLASSIFIER, Classifier),
+    "segmentation": Part(run_folder.SEGMENTATION, Segmentation.of_arrays),
 }
 
 

@@ -8,19 +8,26 @@ from semi_anogan.networks.layers import reduced
 from semi_anogan.scoring.memory import embed
 
 
-def views_of(model, images, frozen=None):
+def features_at(model, images, shape: tuple[int, int], found: dict):
+    """The frozen network's features of images [N, *view_shape, C] at a shape: list, finest first.
+
+    found: {shape: features} of those that are there already; what is computed is put there.
+    """
+    if shape not in found:
+        found[shape] = model.pretrained(scaled(images, shape))
+    return found[shape]
+
+
+def views_of(model, images, found: dict | None = None):
     """The memory's views of images [N, *view_shape, C]: a list of `embed` [N, h, w, D], one a size.
 
     The features are the frozen network's: known defects, which may have tuned another one, must not decide
     what all others are compared by.
 
-    frozen: the frozen network's features at model.image_shape, where they are there already.
+    found: as in features_at.
     """
-    views = []
-    for shape in model.memory_shapes:
-        there = frozen is not None and shape == model.image_shape
-        views.append(embed(frozen if there else model.pretrained(scaled(images, shape))))
-    return views
+    found = {} if found is None else found
+    return [embed(features_at(model, images, shape, found)) for shape in model.memory_shapes]
 
 
 def places_of(model) -> list[int]:

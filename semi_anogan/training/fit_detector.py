@@ -3,7 +3,9 @@
 Sample patches -> suspicion -> defects (known, or what stands in) -> parts -> detector -> calibrate -> save.
 """
 
+import functools
 import pathlib
+from collections.abc import Callable
 
 from semi_anogan.components import names_where
 from semi_anogan.config import words
@@ -23,14 +25,15 @@ from semi_anogan.training import suspicion
 from semi_anogan.training.defects import Defects, find_defects, known_weigh, synthesised
 from semi_anogan.training.events import EventWriter
 from semi_anogan.training.monitor import picture
+from semi_anogan.training.segmentation import fit_segmentation
 from semi_anogan.training.suspicion import Samples
 
 
 def fit_detector(config, folder, model, dataset, splits) -> Detector:
     """The detector of a trained model, fitted on normal training images, calibrated on held-out ones.
 
-    Writes detector.json, memory.npz, likeness.npz, classifier.npz and suspicious.csv, in which the "normal"
-    training images stand that look most abnormal.
+    Writes detector.json, memory.npz, likeness.npz, classifier.npz, segmentation.npz and suspicious.csv, in
+    which the "normal" training images stand that look most abnormal.
     """
     folder = pathlib.Path(folder)
     read = reading(dataset)
@@ -41,7 +44,10 @@ def fit_detector(config, folder, model, dataset, splits) -> Detector:
     if {"memory", "likeness"} & wanted:
         samples = suspicion.sample_patches(reader, read, splits, config.seed)
     defects = find_defects(config, model, dataset, splits, read, reader, samples, "likeness" in wanted)
-    parts = fit_parts(model, wanted, read, reader, splits, samples, defects, config.seed, **config.parts)
+    segment = functools.partial(fit_segmentation, config, model, dataset, splits)
+    parts = fit_parts(
+        model, wanted, read, reader, splits, samples, defects, segment, config.seed, **config.parts
+    )
     detector = Detector.of_config(config, model, **parts)
     detector = detector.calibrate(
         held_out_images(config, dataset, splits, detector, read),
@@ -76,16 +82,19 @@ def fit_parts(
     splits,
     samples: Samples,
     defects: Defects,
+    segment: Callable,
     seed: int,
     memory: int,
     memory_trim: float,
     likeness: bool,
     classifier: bool,
+    segmentation: int,
 ) -> dict:
     """What is fitted to the pretrained features, by its name among the arguments of Detector.
 
-    Args: memory, memory_trim, likeness, classifier: the section `parts` of the configuration; `wanted` says
-      which of them the score has a use for.
+    Args: segment: (normal images to leave out, batches) -> Segmentation or None; memory, memory_trim,
+      likeness, classifier, segmentation: the section `parts` of the configuration; `wanted` says which of
+      them the score has a use for.
     """
     parts = {"likeness": defects.likeness} if "likeness" in wanted else {}
     if "memory" in wanted:
@@ -104,6 +113,8 @@ def fit_parts(
         parts["classifier"] = Classifier.fit(
             of_normal, reader.pooled(read(splits.abnormal, "features of known abnormal"))
         )
+    if "segmentation" in wanted:
+        parts["segmentation"] = segment(defects.trimmed, segmentation)
     return {name: part for name, part in parts.items() if part is not None}
 
 

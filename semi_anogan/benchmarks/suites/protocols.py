@@ -53,11 +53,12 @@ ABLATIONS = {
     "without encoder": Variant("no_encoder", {"search.init": "candidates", **_ALL}, trained_as="full"),
     "without push": Variant("no_push", {"objective.push_weight": 0.0, **_ALL}),
     "without search": Variant(
-        "no_search", {"score.components": "discriminator,patches,memory,likeness,classifier"}
+        "no_search", {"score.components": "discriminator,patches,memory,likeness,classifier,segmentation"}
     ),
     "without memory": Variant("no_memory", {"parts.memory": 0, **_ALL}, trained_as="full"),
     "without likeness": Variant("no_likeness", {"parts.likeness": False, **_ALL}, trained_as="full"),
     "without classifier": Variant("no_classifier", {"parts.classifier": False, **_ALL}, trained_as="full"),
+    "without segmentation": Variant("no_segmentation", {"parts.segmentation": 0, **_ALL}, trained_as="full"),
     "without trim": Variant("no_trim", {"objective.trim_share": 0.0, **_ALL}),
     "without pretrained features in the search": Variant(
         "pixel_search", {"search.pretrained_weight": 0.0, **_ALL}, trained_as="full"
