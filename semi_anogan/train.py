@@ -73,6 +73,12 @@ def _tell(config, dataset, splits):
         f"to train with, {len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, "
         f"{len(splits.test)} for the test"
     )
+    known = splits.abnormal + splits.held_out_abnormal
+    if dataset.from_files and known:
+        masks = sum(e.mask is not None for e in known)
+        print(f"{dataset.name}: masks of {masks} of the {len(known)} known abnormal training images found")
+    for note in dataset.notes:
+        print(f"note: {note}")
     reviewed = [e for e in splits.training if e.reviewed]
     if reviewed:
         abnormal = sum(e.abnormal for e in reviewed)

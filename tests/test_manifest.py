@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semi_anogan import train
+from semi_anogan.config import default_config
 from semi_anogan.data import catalog
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.listing import list_inputs
 from semi_anogan.data.sources.manifest import load_folder, load_manifest
+from semi_anogan.data.splits import Splits
 from semi_anogan.errors import DataError
 
 
@@ -275,6 +278,87 @@ def test_mvtec_layout_with_a_mask_missing(mvtec):
     words = "ground_truth/cut has no mask for 1 images, the first is test/cut/1.png"
     with pytest.raises(DataError, match=words):
         load_folder(1, mvtec)
+
+
+def masks_by_path(dataset, split):
+    return {e.path: e.mask for e in dataset.select(split, "abnormal")}
+
+
+def test_masks_of_training_defects(mvtec):
+    """hole/0 stands in train alone; cut/0 and cut/1 stand in both, and their masks are the test images'."""
+    write_image(mvtec / "ground_truth/hole/0_mask.png", 255)
+    (mvtec / "test/hole/a.jpg").unlink()
+    dataset = load_folder(1, mvtec)
+    assert masks_by_path(dataset, "train") == {
+        "train/cut/0.png": None,
+        "train/hole/0.png": "ground_truth/hole/0_mask.png",
+        "train/cut/1.png": None,
+    }
+    assert masks_by_path(dataset, "test")["test/cut/0.png"] == "ground_truth/cut/0_mask.png"
+    assert dataset.read_mask(dataset.select("train", "abnormal")[1]).sum() == 30
+    assert dataset.notes == (
+        f"{mvtec}: ground_truth/cut/0_mask.png is taken as the mask of test/cut, not of train/cut/0.png, "
+        "which has the same name (2 such masks); those of train/cut belong in ground_truth/train/cut",
+    )
+
+
+def test_masks_of_a_split_of_their_own(mvtec):
+    """ground_truth/train/cut has one mask of the two, and one of no image; ground_truth/cut is the test's."""
+    write_image(mvtec / "ground_truth/train/cut/1_mask.png")
+    write_image(mvtec / "ground_truth/train/cut/7.png")
+    dataset = load_folder(1, mvtec)
+    found = {"train/cut/0.png": None, "train/cut/1.png": "ground_truth/train/cut/1_mask.png"}
+    assert masks_by_path(dataset, "train") == {**found, "train/hole/0.png": None}
+    assert masks_by_path(dataset, "test")["test/cut/1.png"] == "ground_truth/cut/1.png"
+    assert dataset.notes == (
+        f"{mvtec}: 1 masks in ground_truth/train/cut are of no image in train/cut, the first is "
+        "ground_truth/train/cut/7.png",
+    )
+    # Where the test has a folder of its own, what lies above it is the training's.
+    (mvtec / "ground_truth/train").rename(mvtec / "ground_truth/test")
+    write_image(mvtec / "ground_truth/test/cut/0.png")
+    dataset = load_folder(1, mvtec)
+    assert masks_by_path(dataset, "train")["train/cut/0.png"] == "ground_truth/cut/0_mask.png"
+    assert masks_by_path(dataset, "test")["test/cut/1.png"] == "ground_truth/test/cut/1_mask.png"
+    assert dataset.notes == ()
+    write_image(mvtec / "ground_truth/train/cut/0.png")
+    assert dataset.notes != load_folder(1, mvtec).notes
+    assert "ground_truth/cut is not used" in load_folder(1, mvtec).notes[0]
+
+
+def test_masks_that_are_only_of_training_defects(mvtec):
+    """They ask for none of the test images, as long as none of these has the same name."""
+    (mvtec / "test/cut/0.png").rename(mvtec / "test/cut/8.png")
+    (mvtec / "test/cut/1.png").rename(mvtec / "test/cut/9.png")
+    dataset = load_folder(1, mvtec)
+    assert masks_by_path(dataset, "train")["train/cut/1.png"] == "ground_truth/cut/1.png"
+    assert masks_by_path(dataset, "test")["test/cut/8.png"] is None and dataset.notes == ()
+    (mvtec / "test/cut/9.png").rename(mvtec / "test/cut/1.png")
+    words = (
+        "ground_truth/cut has no mask for 1 images, the first is test/cut/8.png .masks of train/cut belong "
+        "in ground_truth/train/cut"
+    )
+    with pytest.raises(DataError, match=words):
+        load_folder(1, mvtec)
+
+
+def test_two_masks_of_one_name(mvtec):
+    write_image(mvtec / "ground_truth/cut/0.bmp")
+    words = "ground_truth/cut/0.bmp and ground_truth/cut/0_mask.png are masks of the same image"
+    with pytest.raises(DataError, match=words):
+        load_folder(1, mvtec)
+
+
+def test_masks_of_known_defects_are_counted(mvtec, capsys):
+    write_image(mvtec / "ground_truth/hole/0_mask.png", 255)
+    (mvtec / "test/hole/a.jpg").unlink()
+    dataset = load_folder(1, mvtec)
+    examples = dataset.select("train")
+    splits = Splits(examples[:1], examples[2:], examples[1:2], [], dataset.select("test"))
+    train._tell(default_config(), dataset, splits)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "folder: masks of 1 of the 3 known abnormal training images found"
+    assert lines[2] == f"note: {dataset.notes[0]}" and len(lines) == 3
 
 
 def test_plain_layout_splits_by_name(tmp_path):

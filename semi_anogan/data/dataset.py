@@ -52,6 +52,7 @@ class Dataset:
       image_size: Example -> (height, width) of what read_image returns, or None where reading it is the only
         way to know.
       from_files: whether each example has a file of its own, which may be damaged.
+      notes: lines for a person about how the files were taken, such as masks that are not used.
       labels, labels_file: what a person said of training images, by path, and in which file; "" without.
     """
 
@@ -62,6 +63,7 @@ class Dataset:
     in_colour: Callable[[Example], bool] = lambda example: False
     image_size: Callable[[Example], tuple[int, int]] | None = None
     from_files: bool = False
+    notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels_file: str = ""
 

@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import itertools
 import os
+from collections.abc import Sequence
 
 from semi_anogan.data import images
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import csv_rows, image_names, images_below, subfolders
+from semi_anogan.data.sources.folder_masks import masks_of
 from semi_anogan.errors import DataError
 
 COLUMNS = ("path", "split", "label")  # and "mask", which may be left out; further columns are ignored
@@ -17,8 +19,9 @@ LAYOUTS = """
      train/<defect>/*.png          optional: known abnormal images to learn from
      test/good/*.png               normal test images
      test/<defect>/*.png           abnormal test images
-     ground_truth/<defect>/*.png   optional: their masks, <name>_mask.png or <name>.png \
-for test/<defect>/<name>.png
+     ground_truth/<defect>/*.png   optional: masks of both, <name>_mask.png or <name>.png for <name>.png;
+                                   ground_truth/train/<defect>/ and ground_truth/test/<defect>/ where the
+                                   same name is in train/<defect>/ and in test/<defect>/
   B  normal/*.png                  split by file name into training and test images
      abnormal/*.png                likewise; those that fall to training are the known abnormal ones"""
 
@@ -81,7 +84,7 @@ def load_folder(
 
     Hidden files and files without an image suffix are left out; the order is by name, with numbers by value.
     In the first layout the known abnormal images of several defects take turns, so that a small
-    abnormal_count has some of each. Masks are looked up for test images only.
+    abnormal_count has some of each. Masks are looked up for both splits, as in `folder_masks`.
 
     Args:
       channels: 1 or 3.
@@ -94,11 +97,11 @@ def load_folder(
     Raises:
       DataError: neither layout found, no normal training images, masks missing.
     """
-    root = os.fspath(root)
+    root, notes = os.fspath(root), []
     if not os.path.isdir(root):
         raise DataError(f"data.root: {root!r} is not a folder")
     if os.path.isdir(os.path.join(root, "train", "good")):
-        examples = _mvtec_examples(root)
+        examples, notes = _mvtec_examples(root)
     elif os.path.isdir(os.path.join(root, NORMAL)):
         if not 0.0 <= test_share < 1.0:
             raise DataError(f"data.test_share: {test_share!r} is not in [0, 1)")
@@ -111,7 +114,7 @@ def load_folder(
         found = ", ".join(subfolders(root)) or "none"
         raise DataError(f"{root}: neither of the known layouts (folders found: {found}). They are:{LAYOUTS}")
     return file_dataset(
-        "folder", root, choose_training(examples, abnormal_count, contamination, root), channels
+        "folder", root, choose_training(examples, abnormal_count, contamination, root), channels, notes
     )
 
 
@@ -160,8 +163,10 @@ def choose_training(
     ]
 
 
-def file_dataset(name: str, root: str, examples: list[Example], channels: int) -> Dataset:
-    """A Dataset over image files, whose `path` and `mask` are relative to `root`."""
+def file_dataset(
+    name: str, root: str, examples: list[Example], channels: int, notes: Sequence[str] = ()
+) -> Dataset:
+    """A Dataset over image files, whose `path` and `mask` are relative to `root`; notes: as in Dataset."""
 
     def read_image(example: Example):
         return images.read_image(os.path.join(root, example.path), channels)
@@ -184,7 +189,16 @@ def file_dataset(name: str, root: str, examples: list[Example], channels: int) -
     def image_size(example: Example) -> tuple[int, int]:
         return images.image_size(os.path.join(root, example.path))
 
-    return Dataset(name, tuple(examples), read_image, read_mask, in_colour, image_size, from_files=True)
+    return Dataset(
+        name,
+        tuple(examples),
+        read_image,
+        read_mask,
+        in_colour,
+        image_size,
+        from_files=True,
+        notes=tuple(notes),
+    )
 
 
 def _example(where: str, row: dict[str, str]) -> Example:
@@ -200,39 +214,28 @@ def _example(where: str, row: dict[str, str]) -> Example:
     return Example(row["path"], row["split"], row["label"], mask)
 
 
-def _mvtec_examples(root: str) -> list[Example]:
-    """The examples of layout A."""
+def _mvtec_examples(root: str) -> tuple[list[Example], list[str]]:
+    """The examples of layout A, and lines about masks that are not used."""
 
     def listed(split: str, kind: str) -> list[str]:
         return [f"{split}/{kind}/{name}" for name in image_names(os.path.join(root, split, kind))]
 
-    def defects(split: str) -> list[str]:
-        return [kind for kind in subfolders(os.path.join(root, split)) if kind != "good"]
+    def defects(split: str) -> dict[str, list[str]]:
+        kinds = subfolders(os.path.join(root, split))
+        return {kind: listed(split, kind) for kind in kinds if kind != "good"}
 
-    in_turn = itertools.zip_longest(*(listed("train", kind) for kind in defects("train")))
+    train, test = defects("train"), defects("test")
+    masks, notes = {}, []
+    for kind in sorted({*train, *test}):
+        found, told = masks_of(root, kind, train.get(kind, []), test.get(kind, []))
+        masks |= found
+        notes += told
+    in_turn = itertools.chain(*itertools.zip_longest(*train.values()))
     examples = [Example(path, "train", NORMAL) for path in listed("train", "good")]
-    examples += [Example(path, "train", ABNORMAL) for path in itertools.chain(*in_turn) if path]
+    examples += [Example(path, "train", ABNORMAL, masks[path]) for path in in_turn if path]
     examples += [Example(path, "test", NORMAL) for path in listed("test", "good")]
-    for kind in defects("test"):
-        paths = listed("test", kind)
-        masks = _mvtec_masks(root, kind, paths)
-        examples += [Example(path, "test", ABNORMAL, mask) for path, mask in zip(paths, masks, strict=True)]
-    return examples
-
-
-def _mvtec_masks(root: str, kind: str, paths: list[str]) -> list[str | None]:
-    """The mask of each test image of one defect; None for all where the data has none for this defect."""
-    names = image_names(os.path.join(root, "ground_truth", kind))
-    by_stem = {
-        os.path.splitext(name)[0].removesuffix("_mask"): f"ground_truth/{kind}/{name}" for name in names
-    }
-    masks = [by_stem.get(os.path.splitext(os.path.basename(path))[0]) for path in paths]
-    without = [path for path, mask in zip(paths, masks, strict=True) if mask is None]
-    if names and without:  # half of the masks would silently give half of the pixel metrics
-        raise DataError(
-            f"{root}: ground_truth/{kind} has no mask for {len(without)} images, the first is {without[0]}"
-        )
-    return masks
+    examples += [Example(path, "test", ABNORMAL, masks[path]) for path in itertools.chain(*test.values())]
+    return examples, notes
 
 
 def _hashed_split(name: str, test_share: float, seed: int) -> str:
