@@ -58,6 +58,8 @@ def run(config, folder):
         training = Training(config, folder, splits, store)
         if first and dataset.from_files and not training.progress["step"]:
             read_all(dataset, splits.training + splits.test)
+            for line in dataset.told_masks():
+                print(f"note: {line}")
         _tell_of_colour(config, dataset, splits)
         model = training.run()
         if not first:  # the first worker does the rest

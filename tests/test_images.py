@@ -10,7 +10,7 @@ from PIL import Image
 from helpers import bad_files
 from semi_anogan.data import images
 from semi_anogan.data.image_files import ImageError
-from semi_anogan.data.images import read_image, read_mask
+from semi_anogan.data.images import read_image, read_values
 from semi_anogan.errors import DataError
 
 
@@ -50,7 +50,7 @@ def test_odd_files_read_or_fail_as_expected(odd):
     ],
 )
 def test_errors_say_why(odd, kind, reason):
-    for read in (lambda path: read_image(path, 1), read_mask):
+    for read in (lambda path: read_image(path, 1), read_values):
         with pytest.raises(DataError) as error:
             read(odd[kind][0])
         assert reason in str(error.value)
@@ -179,32 +179,6 @@ def test_to_channels_uses_601_luma():
     np.testing.assert_array_equal(images.to_channels(grey, 3), [[[0.25] * 3, [-0.5] * 3]])
     with pytest.raises(ValueError, match=r"\(2, 2, 4\)"):
         images.to_channels(np.zeros((2, 2, 4)), 3)
-
-
-def test_mask_takes_every_pixel_that_is_not_black(tmp_path):
-    values = np.zeros((4, 5), np.uint8)
-    values[1, 2], values[3, 4] = 255, 1
-    expected = values > 0
-    for name, array in (
-        ("l.png", values),
-        ("rgb.png", np.stack([values * 0, values, values * 0], -1)),
-        ("bit.png", expected),
-        ("deep.png", values.astype(np.uint16)),
-        ("int.tif", values.astype(np.int32) * 70000),
-        ("float.tif", values.astype(np.float32) * 9),
-        ("opaque.png", np.stack([values] * 3 + [values * 0 + 255], -1)),
-    ):
-        mask = read_mask(saved(tmp_path, array, name))
-        assert mask.dtype == bool, name
-        np.testing.assert_array_equal(mask, expected, err_msg=name)
-
-
-def test_palette_mask_goes_by_colour(tmp_path):
-    mask = Image.new("P", (4, 4), 1)
-    mask.putpalette([255, 255, 255, 0, 0, 0])  # colour 0 is white, colour 1 black
-    mask.putpixel((2, 1), 0)
-    mask.save(tmp_path / "mask.png")
-    assert np.argwhere(read_mask(tmp_path / "mask.png")).tolist() == [[1, 2]]
 
 
 def test_resize_by_a_whole_factor_is_the_block_mean():

@@ -4,6 +4,7 @@ import numpy as np
 
 from semi_anogan.config import check_ranges, default
 from semi_anogan.data import images as image_io
+from semi_anogan.data import masks as mask_io
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.synthetic import TRAINING_KINDS, synthesise
 from semi_anogan.image_shape import at_size, shape_of
@@ -61,13 +62,12 @@ class ImageStore:
         return image
 
     def mask(self, example: Example) -> np.ndarray | None:
-        """bool [H, W] at the size of `image`, or None where there is no mask."""
+        """bool [H, W] at the size of `image`, as masks.resized makes it, or None where there is no mask."""
         if example not in self._masks:
             mask = self.dataset.read_mask(example)
             if mask is not None:
                 height, width = self.image(example).shape[:2]
-                if mask.shape != (height, width):
-                    mask = image_io.resize_map(mask.astype(np.float32), height, width) > 0
+                mask = mask_io.resized(mask, height, width)
             self._masks[example] = mask
         return self._masks[example]
 
@@ -175,7 +175,7 @@ class Batches:
             image = image_io.resize(_window(image, corner, self.store.shape), *shape)
             if mask is not None:
                 mask = _window(mask, corner, self.store.shape)
-                mask = image_io.resize_map(mask.astype(np.float32), *shape) > 0
+                mask = mask_io.resized(mask, *shape)
         if mask is None or not mask.any():
             mask = np.ones(shape, bool)
         if self.shift_px:

@@ -53,6 +53,7 @@ class Dataset:
         way to know.
       from_files: whether each example has a file of its own, which may be damaged.
       notes: lines for a person about how the files were taken, such as masks that are not used.
+      told_masks: () -> lines for a person about how the masks read so far were taken.
       labels, labels_file: what a person said of training images, by path, and in which file; "" without.
     """
 
@@ -64,6 +65,7 @@ class Dataset:
     image_size: Callable[[Example], tuple[int, int]] | None = None
     from_files: bool = False
     notes: tuple[str, ...] = ()
+    told_masks: Callable[[], list[str]] = list
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels_file: str = ""
 

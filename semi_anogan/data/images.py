@@ -43,21 +43,23 @@ def read_image(path: str | os.PathLike, channels: int, max_pixels: int = MAX_PIX
     return np.clip(pixels, -1.0, 1.0, out=pixels)
 
 
-def read_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a pixel mask: every pixel that is not black is abnormal.
-
-    Black is zero in whatever the file's range is. In palette images it is the colour that counts and not its
-    number; transparent pixels are black.
+def read_values(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads the values of a mask file as they stand in it: the brightest channel of each pixel, 0 is black.
 
     Returns:
-      bool [H, W], True where abnormal.
+      [H, W], uint8, or of 16-bit, integer and float files as they are.
 
     Raises:
-      ImageError: as in `read_image`.
+      ImageError: as in `read_image`, or values that are negative or no numbers.
     """
     with decoded(path, max_pixels) as image:
-        pixels = np.asarray(image) if _is_deep(image) else _values(image, path) > -1.0
-    return pixels != 0 if pixels.ndim == 2 else pixels.any(axis=-1)
+        if not _is_deep(image):
+            return to_uint8(_values(image, path)).max(axis=-1)
+        values = np.asarray(image)
+        low, high = values.min(), values.max()
+        if not 0 <= low <= high < np.inf:  # written so that NaN fails too
+            raise ImageError(f"{os.fspath(path)}: values from {low} to {high}; a mask's are 0 or more")
+        return values
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:

@@ -22,7 +22,7 @@ def corners(height: int, width: int, shape: tuple[int, int], overlap: float = 0.
 
 
 def cut(image: np.ndarray, shape: tuple[int, int], overlap: float = 0.5) -> np.ndarray:
-    """[H, W, C] -> tiles [T, *shape, C] in the order of `corners`."""
+    """[H, W, ...] -> tiles [T, *shape, ...] in the order of `corners`."""
     where, (height, width) = corners(*image.shape[:2], shape, overlap), shape
     return np.stack([image[top : top + height, left : left + width] for top, left in where])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from semi_anogan.data import images as image_io
-from semi_anogan.data import tiles
+from semi_anogan.data import masks, tiles
 from semi_anogan.whole_batches import filled
 
 
@@ -75,6 +75,14 @@ class Preparation:
         working = tuple(map(max, size, self.shape))
         parts = tiles.cut(image_io.resize(image, *working), self.shape)
         return size, working, [image_io.resize(part, *self.image_shape) for part in parts]
+
+    def cut_mask(self, mask: np.ndarray) -> list[np.ndarray]:
+        """Of an image's mask, bool [H, W], what belongs to each part of `cut`: bool [*image_shape]."""
+        if not self.tile:
+            return [masks.resized(mask, *self.image_shape)]
+        working = tuple(map(max, mask.shape, self.shape))
+        parts = tiles.cut(masks.resized(mask, *working), self.shape)
+        return [masks.resized(part, *self.image_shape) for part in parts]
 
     def cut(self, image) -> list[np.ndarray]:
         """What of an image is measured."""

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from semi_anogan.backend import compile_function
-from semi_anogan.data.images import resize
+from semi_anogan.data.masks import resized
 from semi_anogan.networks.pretrained.load import load_features
 from semi_anogan.scoring import patch_samples
 from semi_anogan.scoring.base_detector import Preparation
@@ -90,11 +90,7 @@ class FeatureReader:
             mask = masks.pop(0)
             where = [None] * len(tiles)
             if mask is not None and mask.any():
-                # Cut like the image itself: as a picture of -1 and 1.
-                drawn = 2.0 * mask[..., None].astype(np.float32) - 1.0
-                drawn = np.repeat(drawn, self.preparation.channels, axis=-1)
-                parts = (resize(part, *self._shape) for part in self.preparation.cut(drawn))
-                where = [part[..., 0] > -0.99 for part in parts]
+                where = [resized(part, *self._shape) for part in self.preparation.cut_mask(mask)]
             yield list(zip(tiles, where, strict=True))
 
     def pooled(self, images: Iterable) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Sequence
 
-from semi_anogan.data import images
+from semi_anogan.data import images, masks
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import csv_rows, image_names, images_below, subfolders
 from semi_anogan.data.sources.folder_masks import masks_of
@@ -38,7 +38,7 @@ def load_manifest(
     Args:
       channels: 1 or 3.
       path: CSV file (UTF-8, commas, a header) with the columns path, split ("train" or "test"), label
-        ("normal" or "abnormal") and optionally mask (an image file; pixels that are not black are abnormal).
+        ("normal" or "abnormal") and optionally mask (an image file, read as data/masks.py says).
       root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
         they are.
       abnormal_count, contamination: as in `choose_training`, by the order of the rows.
@@ -167,6 +167,7 @@ def file_dataset(
     name: str, root: str, examples: list[Example], channels: int, notes: Sequence[str] = ()
 ) -> Dataset:
     """A Dataset over image files, whose `path` and `mask` are relative to `root`; notes: as in Dataset."""
+    readings: dict[str, str] = {}  # of masks, which several threads may read
 
     def read_image(example: Example):
         return images.read_image(os.path.join(root, example.path), channels)
@@ -175,7 +176,8 @@ def file_dataset(
         if example.mask is None:
             return None
         mask_file, image_file = os.path.join(root, example.mask), os.path.join(root, example.path)
-        mask, size = images.read_mask(mask_file), images.image_size(image_file)
+        mask, readings[example.mask] = masks.read(mask_file)
+        size = images.image_size(image_file)
         if mask.shape != size:
             raise DataError(
                 f"{mask_file}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, but its image "
@@ -198,6 +200,7 @@ def file_dataset(
         image_size,
         from_files=True,
         notes=tuple(notes),
+        told_masks=lambda: masks.told(dict(readings)),
     )
 
 
@@ -225,16 +228,16 @@ def _mvtec_examples(root: str) -> tuple[list[Example], list[str]]:
         return {kind: listed(split, kind) for kind in kinds if kind != "good"}
 
     train, test = defects("train"), defects("test")
-    masks, notes = {}, []
+    mask_of, notes = {}, []
     for kind in sorted({*train, *test}):
         found, told = masks_of(root, kind, train.get(kind, []), test.get(kind, []))
-        masks |= found
+        mask_of |= found
         notes += told
     in_turn = itertools.chain(*itertools.zip_longest(*train.values()))
     examples = [Example(path, "train", NORMAL) for path in listed("train", "good")]
-    examples += [Example(path, "train", ABNORMAL, masks[path]) for path in in_turn if path]
+    examples += [Example(path, "train", ABNORMAL, mask_of[path]) for path in in_turn if path]
     examples += [Example(path, "test", NORMAL) for path in listed("test", "good")]
-    examples += [Example(path, "test", ABNORMAL, masks[path]) for path in itertools.chain(*test.values())]
+    examples += [Example(path, "test", ABNORMAL, mask_of[path]) for path in itertools.chain(*test.values())]
     return examples, notes
 
 

@@ -1,0 +1,102 @@
+"""Pixel masks: which values of a file mean abnormal, and masks at other sizes.
+
+A mask file may hold two values, grey borders (antialiased, enlarged, or from JPEG), or a value for each kind
+of defect. One rule reads all of these:
+
+- Black is normal, and the brightest value is abnormal, whatever it is: 1, 255, 65535.
+- Values between count as abnormal from half of the brightest on: the border of a drawn shape is then where
+  it was drawn, and what JPEG scatters around it is left out.
+- Values below half count too if they are labels. These fill areas: at most half of their pixels lie between
+  a darker and a brighter neighbour, as those of a grey border do. And they are few: all values are whole
+  numbers up to 31, or at least a sixteenth of the brightest apart.
+"""
+
+import collections
+import os
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+
+from semi_anogan.data.image_files import MAX_PIXELS
+from semi_anogan.data.images import read_values
+
+MOST_LABELS = 31  # highest number of a kind of defect, where values are numbers
+LEAST_STEP = 1 / 16  # between labels that are no such numbers, as a share of the brightest
+
+PLAIN, EMPTY, FULL, GREY, LABELS = "plain", "empty", "full", "grey", "labels"
+_TOLD = {
+    EMPTY: "are black all over: they show no defect",
+    FULL: "have no black pixel and one value: all of the image counts as abnormal",
+    GREY: "have grey values: pixels from half of a mask's brightest value on count as abnormal",
+    LABELS: "have values that are taken as kinds of defects: all but black counts as abnormal",
+}
+
+
+def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str]:
+    """Reads a mask file.
+
+    In palette and colour images the brightest of a pixel's channels is its value, and not the number of its
+    colour. Transparent pixels are black.
+
+    Returns:
+      (bool [H, W], True where abnormal; how it was read: PLAIN, EMPTY, FULL, GREY or LABELS).
+
+    Raises:
+      ImageError: as in `images.read_image`, or values that are negative or no numbers.
+    """
+    return of_values(read_values(path, max_pixels))
+
+
+def of_values(values: np.ndarray) -> tuple[np.ndarray, str]:
+    """As `read`, from the values of a mask: [H, W], 0 or more, of any range."""
+    top, low = values.max(), values.min()
+    if top == 0:
+        return np.zeros(values.shape, bool), EMPTY
+    if low == top:
+        return np.ones(values.shape, bool), FULL
+    mask = values >= top / 2
+    below = (values > 0) & ~mask
+    if not below.any():
+        return mask, PLAIN
+    if low == 0 and _are_labels(values, below):
+        return values > 0, LABELS
+    return mask, GREY
+
+
+def resized(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask [H, W] as bool [height, width].
+
+    Reduced, a pixel is abnormal if any of those is whose middle it covers, so that no defect is lost.
+    Enlarged, each pixel becomes a rectangle.
+    """
+    if mask.shape == (height, width):
+        return mask
+    plane = Image.fromarray(mask.astype(np.float32))  # Pillow mode F: no share is rounded to 0
+    return np.asarray(plane.resize((width, height), Image.Resampling.BOX)) > 0
+
+
+def told(readings: Mapping[str, str]) -> list[str]:
+    """Lines with counts about masks that are not plain; readings: {mask file: how it was read}."""
+    counts = collections.Counter(readings.values())
+    return [
+        f"{counts[kind]} of {len(readings)} masks {words}" for kind, words in _TOLD.items() if counts[kind]
+    ]
+
+
+def _are_labels(values: np.ndarray, below: np.ndarray) -> bool:
+    """Whether the values where `below` is True are labels, and not the grey of a border."""
+    levels = np.unique(values)
+    numbers = levels[-1] <= MOST_LABELS and (levels == np.rint(levels)).all()
+    if not numbers and np.diff(levels.astype(np.float64)).min() < LEAST_STEP * levels[-1]:
+        return False
+    darkest, brightest = (_of_neighbours(values, choose) for choose in (np.minimum, np.maximum))
+    between = (darkest < values) & (values < brightest)
+    return 2 * np.count_nonzero(between & below) <= np.count_nonzero(below)
+
+
+def _of_neighbours(values: np.ndarray, choose: np.ufunc) -> np.ndarray:
+    """The least or greatest value of each pixel and its eight neighbours."""
+    padded = np.pad(values, 1, mode="edge")
+    rows = choose(choose(padded[:-2], padded[1:-1]), padded[2:])
+    return choose(choose(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
