@@ -21,10 +21,13 @@ The protocols run our variants and all baselines, and write into docs/results/NA
   --suite=ablation --config=configs/NAME.py [--fast]   the full method less one thing each
   --suite=generator --config=configs/NAME.py [--fast]  what the GAN alone finds
   --suite=transfer --config=configs/NAME.py [--fast]   the default method on any data
+  --suite=transfer --data=FILE [--config=...] [--contaminations=0,0.1]   one configuration (configs/folder.py)
+                        on all data sets of a CSV file with the columns name, path (of a manifest) and root,
+                        with none, 10 and 64 known defects
 
 alpha and the protocols train many models, each in a folder under --folder. What is finished there is not
 run again: an interrupted suite goes on with the same command. --config.KEY=VALUE holds for all runs of a
-protocol.
+protocol. --plan lists the runs of a protocol and runs none.
 """
 
 import pathlib
@@ -68,8 +71,12 @@ _TRAIN = flags.DEFINE_multi_string(
 )
 _ALPHAS = flags.DEFINE_list("alphas", ["1", "0.5"], "mixture weights (alpha)")
 _CONTAMINATIONS = flags.DEFINE_list(
-    "contaminations", ["0", "0.05", "0.2"], "shares of mislabelled images (alpha)"
+    "contaminations",
+    None,
+    "shares of mislabelled images; default 0,0.05,0.2 (alpha), 0 (transfer with --data)",
 )
+_DATA = flags.DEFINE_string("data", None, "CSV file of data sets: name, path of a manifest, root (transfer)")
+_PLAN = flags.DEFINE_bool("plan", False, "only list the runs (protocols)")
 _SEEDS = flags.DEFINE_list(
     "seeds", None, "seeds (alpha, protocols, false_alarms); default 0,1,2, with --fast 0; false_alarms 0 to 9"
 )
@@ -93,6 +100,8 @@ def main(argv):
     """Runs the suite of --suite; 1 where some runs of a protocol failed."""
     del argv
     name = _SUITE.value
+    if _DATA.value and name != "transfer":
+        raise RunError(f"--data={_DATA.value}: only --suite=transfer takes a list of data sets")
     if name in protocols.NAMES:
         return _protocol(name)
     suite = _SUITES[name]
@@ -186,7 +195,7 @@ def _alpha() -> str:
         pathlib.Path(_RESULTS.value).parent if _RESULTS.value else pathlib.Path(folder),
         _TRAIN.value,
         _numbers(_ALPHAS, float),
-        _numbers(_CONTAMINATIONS, float),
+        _numbers(_CONTAMINATIONS, float) or [0.0, 0.05, 0.2],
         _numbers(_SEEDS) or [0, 1, 2],
         _JOBS.value or 2,
     )
@@ -228,25 +237,37 @@ def _protocol(name: str) -> int:
     """Runs a protocol; 1 where some of its runs failed."""
     from ml_collections import config_flags
 
-    from semi_anogan.benchmarks.suites import suite
+    from semi_anogan.benchmarks.suites import data_sets, jobs, suite
 
     cli.config_of(_CONFIG)
     flag = flags.FLAGS["config"]
-    if name in protocols.SUITES and flag.using_default_value:
-        config_file = str(cli.config_folder() / f"{protocols.SUITES[name].config}.py")
+    default = protocols.SUITES[name].config if name in protocols.SUITES else "folder" if _DATA.value else None
+    if default and flag.using_default_value:
+        config_file = str(cli.config_folder() / f"{default}.py")
     else:
         config_file = config_flags.get_config_filename(flag)
-    title = suite.title(name, config_file)
+    title, config_name = suite.title(name, config_file), pathlib.Path(config_file).stem
+    if _DATA.value:
+        title = name if config_name == default else f"{title}_data"
+        sets = data_sets.read(_DATA.value)
+        chosen, told = data_sets.suite_on(sets, config_name, _numbers(_CONTAMINATIONS, float) or [0.0])
+        for line in told:
+            print(f"note: {line}")
+    else:
+        chosen = protocols.suite_of(name, config_name)
     folder = _RUNS.value or f"runs/suite-{title}"
-    done = suite.run(
-        name,
+    planned = suite.plan(
+        chosen,
         config_file,
         config_flags.get_override_values(flag),
         protocols.Selection(_FAST.value, _CASES.value, _VARIANTS.value, tuple(_numbers(_SEEDS)) or None),
         folder,
-        _JOBS.value or 1,
         _STEPS.value,
     )
+    if _PLAN.value:
+        print(jobs.listed(planned.jobs))
+        return 0
+    done = suite.run(planned, _JOBS.value or 1)
     cli.load_framework()  # only now: the runs were other processes, and the tables name its version
     path = f"docs/results/{title}.md" if _RESULTS.value is None else _RESULTS.value
     figure = pathlib.Path(path).parent if path else pathlib.Path(folder)

@@ -93,7 +93,9 @@ def launched(monkeypatch):
 def run(name, folder, given=None, config=None, **selection):
     """(Markdown, number of failures) of a suite whose figure goes to docs/figure.png."""
     config = config or CONFIGS / f"{name}.py"
-    done = suite.run(name, str(config), given or {}, Selection(**selection), folder / "runs")
+    chosen = suite_of(name, pathlib.Path(config).stem)
+    planned = suite.plan(chosen, str(config), given or {}, Selection(**selection), folder / "runs")
+    done = suite.run(planned)
     return done.draw_and_tell(folder / "docs/figure.png"), len(done.failures)
 
 
@@ -347,8 +349,8 @@ def test_parallel_runs_share_the_cores(tmp_path, launched, monkeypatch):
     threads, launch = set(), suite_jobs.launch
     monkeypatch.setattr(suite_jobs.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(suite_jobs, "launch", lambda c, f, count: threads.add(count) or launch(c, f, count))
-    arguments = "surface", str(CONFIGS / "surface.py"), {}, Selection(fast=True), tmp_path / "runs"
-    assert suite.run(*arguments, parallel=4).failures == {}
+    arguments = str(CONFIGS / "surface.py"), {}, Selection(fast=True), tmp_path / "runs"
+    assert suite.run(suite.plan(SUITES["surface"], *arguments), parallel=4).failures == {}
     assert threads == {2} and len(launched.commands) == 5
 
 

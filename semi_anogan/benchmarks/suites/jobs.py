@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from semi_anogan.benchmarks.baselines import comparison
 from semi_anogan.benchmarks.suites.protocols import Suite
@@ -141,6 +141,15 @@ def run_all(jobs: list[Job], parallel: int = 1) -> dict[Job, str]:
     finally:
         pool.shutdown(cancel_futures=True)
     return failures
+
+
+def listed(jobs: Sequence[Job]) -> str:
+    """A line for each job, with its settings and whether it is finished."""
+    lines = [
+        f"{job.name}: {'finished' if job.finished else 'to run'}, {job.folder}\n  {' '.join(job.arguments)}"
+        for job in jobs
+    ]
+    return "\n".join([f"{len(jobs)} runs, {sum(job.finished for job in jobs)} of them finished", *lines])
 
 
 def launch(command: list[str], folder: pathlib.Path, threads: int | None) -> int:

@@ -116,6 +116,7 @@ class Suite:
       required: settings that the user must give, with what they are.
       published: {case: {method: F1}} of others, as printed in the paper.
       note: what to know about the figures.
+      one_table: whether all cases go into one table.
     """
 
     config: str
@@ -128,6 +129,7 @@ class Suite:
     required: Mapping[str, str] = dataclasses.field(default_factory=dict)
     published: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     note: str = ""
+    one_table: bool = False
 
 
 SEEDS, FAST_SEEDS = (0, 1, 2), (0,)

@@ -28,6 +28,7 @@ COLUMNS = (
     ("test images/s", "search_images_per_second", 1),
 )
 NO_VALUE = "–"
+PER_LINE = 3  # charts beside each other, of a suite with one table
 COLORS = {"published": "#999999", "baseline": "#E69F00", "ours": "#0072B2"}
 
 
@@ -125,25 +126,32 @@ def text_of(
         f"baselines include scoring. Machine that wrote the table: {machine()}.\n"
     )
     blocks = [intro]
-    for case, rows in cases.items():
-        columns = [c for c in COLUMNS if any(row.mean_and_deviation(c[1]) for row in rows)]
-        lines = [[row.title, *(row.cell(key, digits) for _, key, digits in columns)] for row in rows]
-        blocks.append(f"### {case}\n\n" + table(["method", *(name for name, _, _ in columns)], lines))
+    if suite.one_table:
+        blocks.append(_table({(case, row.title): row for case, rows in cases.items() for row in rows}))
+    else:
+        for case, rows in cases.items():
+            blocks.append(f"### {case}\n\n" + _table({(row.title,): row for row in rows}))
     names = [job.name for job in failed]
     if names:
         blocks.append(f"Failed and left out: {'; '.join(names)}.\n")
     return "\n".join([*blocks, f"![{suite.config}]({figure})\n"])
 
 
-def draw(path, cases: Mapping[str, list[Row]]):
-    """A bar chart per case, side by side: image AUROC of each method, and F1 max beside published ones."""
+def draw(path, cases: Mapping[str, list[Row]], per_line: int | None = None):
+    """A bar chart per case: image AUROC of each method, and F1 max beside published ones.
+
+    per_line: so many side by side; None: all of them.
+    """
     from matplotlib.figure import Figure
 
     rows = max(len(rows) for rows in cases.values())
-    figure = Figure(figsize=(1.6 + 3.6 * len(cases), 1.2 + 0.3 * rows), layout="constrained")
-    for axis, (case, rows) in zip(
-        figure.subplots(1, len(cases), squeeze=False)[0], cases.items(), strict=True
-    ):
+    across = min(len(cases), per_line or len(cases))
+    down = -(-len(cases) // across)
+    figure = Figure(figsize=(1.6 + 3.6 * across, down * (1.2 + 0.3 * rows)), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).flat
+    for axis in list(axes)[len(cases) :]:
+        axis.remove()
+    for axis, (case, rows) in zip(axes, cases.items(), strict=False):
         published = any(row.kind == "published" for row in rows)
         key, label = ("image_f1_max", "F1 max") if published else ("image_auroc", "image AUROC")
         shown = [(row, row.mean_and_deviation(key)) for row in rows if row.mean_and_deviation(key)][::-1]
@@ -155,6 +163,14 @@ def draw(path, cases: Mapping[str, list[Row]]):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+def _table(rows: Mapping[tuple[str, ...], Row]) -> str:
+    """A Markdown table of rows, by their cells on the left: method, or case and method."""
+    columns = [c for c in COLUMNS if any(row.mean_and_deviation(c[1]) for row in rows.values())]
+    left = ["case", "method"][-len(next(iter(rows), ("",))) :]
+    lines = [[*cells, *(row.cell(key, digits) for _, key, digits in columns)] for cells, row in rows.items()]
+    return table([*left, *(name for name, _, _ in columns)], lines)
 
 
 def _row(name: str, kind: str, values: Mapping[Job, dict | None]) -> Row:
