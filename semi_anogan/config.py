@@ -139,7 +139,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     # networks.model.SemiAnoGAN, as its `features`: a network pretrained on ImageNet.
     "features": {
-        "name": Key("efficientnet_lite0", 'embedded; or a model of keras.applications; "" for none'),
+        "name": Key(
+            "efficientnet_lite0", 'embedded; or a keras.applications model; or keras_hub:PRESET; "" for none'
+        ),
         "weights": _optional(str, "file of the weights of a keras.applications model"),
         "resolution": Key(128, "short side of the images it sees; model.resolution times a power of two"),
         "sizes": _optional(

@@ -178,7 +178,7 @@ def benchmark(tmp_path):
         path = {"PYTHONPATH": str(ROOT)}
         environment = {**ENVIRONMENT, **path}
         return subprocess.run(
-            command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
         )
 
     return run

@@ -7,13 +7,7 @@ from keras import ops
 
 from semi_anogan.networks.layers import PACKAGE
 from semi_anogan.networks.pretrained.efficientnet_lite0 import NAME
-
-
-class _Hidden:
-    """Holds a Keras object without making its variables part of who holds the holder."""
-
-    def __init__(self, content):
-        self.content = content
+from semi_anogan.networks.pretrained.hidden import Hidden
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -50,7 +44,7 @@ class ApplicationFeatures(keras.Model):
         self.channels = [last[stride].shape[-1] for stride in self.strides]
         body = keras.Model(whole.inputs, [last[stride] for stride in self.strides])
         body.trainable = False
-        self._body, self._preprocess = _Hidden(body), module.preprocess_input
+        self._body, self._preprocess = Hidden(body), module.preprocess_input
 
     def build(self, input_shape=None):
         self.built = True
@@ -79,5 +73,6 @@ def _application_module(name: str):
     if name in ("MobileNetV3Small", "MobileNetV3Large"):  # these two are not where the others are
         return keras.applications.mobilenet_v3
     raise ValueError(
-        f"features.name must be {NAME} or a model of keras.applications (MobileNetV2, say), got {name!r}"
+        f"features.name must be {NAME}, a model of keras.applications (MobileNetV2, say) or "
+        f"keras_hub:dinov2_small and the like, got {name!r}"
     )

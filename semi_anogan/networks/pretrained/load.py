@@ -1,7 +1,8 @@
-"""Networks pretrained on ImageNet, by name."""
+"""Pretrained networks, by name."""
 
 from semi_anogan.networks.pretrained.applications import ApplicationFeatures
 from semi_anogan.networks.pretrained.efficientnet_lite0 import NAME, TAPS, PretrainedFeatures
+from semi_anogan.networks.pretrained.hub import PREFIX, HubFeatures
 
 
 def load_features(
@@ -11,9 +12,9 @@ def load_features(
 
     Args:
       name: "efficientnet_lite0", which is embedded, or the name of a keras.applications model
-        ("MobileNetV3Small").
-      weights_file: its weights (.weights.h5, without the head); None has Keras fetch the ImageNet ones. Not
-        for the embedded one.
+        ("MobileNetV3Small"); or "keras_hub:PRESET", a DINOv2 of keras-hub.
+      weights_file: its weights (.weights.h5, without the head); None has Keras fetch the ImageNet ones. Only
+        for keras.applications.
       trainable_blocks: last blocks to fine-tune; only the embedded network can be.
       last_stride: the coarsest features wanted.
 
@@ -29,4 +30,8 @@ def load_features(
         raise ValueError(
             f"features.trainable_blocks must be 0 for {name}, got {trainable_blocks!r}: it stays frozen"
         )
+    if name.startswith(PREFIX):
+        if weights_file is not None:
+            raise ValueError(f"features.weights must not be given for {name}, got {weights_file!r}")
+        return HubFeatures(name.removeprefix(PREFIX), last_stride)
     return ApplicationFeatures(name, weights_file, last_stride)
