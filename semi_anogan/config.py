@@ -74,6 +74,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "dataset": _optional(str, "tfds: name of the data set"),
         "normal_classes": _optional(object, 'the normal classes, such as 0, "0,4" or "cat,dog"'),
         "inlier_count": _optional(int, "caltech256: number of normal categories"),
+        "images_per_class": _optional(int, "caltech256: only the first ones of each category are used"),
         "abnormal_count": _optional(int, "known abnormal images that training may use, first rows first"),
         "contamination": _optional(float, "share of the normal training images that are secretly abnormal"),
         "seed": _optional(int, "of the source's own random choices"),

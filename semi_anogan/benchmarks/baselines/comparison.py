@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semi_anogan.benchmarks.baselines import classical
+from semi_anogan.benchmarks.baselines import classical, subspace
 from semi_anogan.data.images import resize
 from semi_anogan.errors import RunError
 from semi_anogan.evaluation import metrics
@@ -92,6 +92,7 @@ class Method:
     score: Callable[[Images], np.ndarray]
     group: str  # property of Images that it works on
     supervised: bool = False  # needs known abnormal images
+    transductive: bool = False  # learns from the test images, unlabelled and all together
 
 
 # Keras is loaded by what needs it: the names below are used without it.
@@ -113,6 +114,12 @@ def _finetuned_classifier(images: Images) -> np.ndarray:
     return networks.finetuned_classifier(*images.large, **images.training)
 
 
+def _alocc(images: Images) -> np.ndarray:
+    from semi_anogan.benchmarks.baselines import alocc
+
+    return alocc.alocc(images.model_sized.normal, images.model_sized.test, **images.training)
+
+
 METHODS = {
     "largest pixel step": Method(lambda i: classical.largest_step(i.model_sized.test), "model_sized"),
     "PCA reconstruction": Method(
@@ -131,6 +138,18 @@ METHODS = {
     "small CNN": Method(_small_cnn, "model_sized", supervised=True),
     "fine-tuned classifier": Method(_finetuned_classifier, "large", supervised=True),
 }
+# What Kimura & Yanagihara (2018) compare with on Caltech-256.
+OUTLIER_DETECTORS = {
+    "CoP": Method(lambda i: subspace.coherence_pursuit(i.features.test), "features", transductive=True),
+    "REAPER": Method(lambda i: subspace.reaper(i.features.test), "features", transductive=True),
+    "LRR": Method(lambda i: subspace.low_rank_representation(i.features.test), "features", transductive=True),
+    "DPCP": Method(
+        lambda i: subspace.dual_principal_components(i.features.test), "features", transductive=True
+    ),
+    "R-graph": Method(lambda i: subspace.r_graph(i.features.test), "features", transductive=True),
+    "ALOCC": Method(_alocc, "model_sized"),
+}
+ALL = {**METHODS, **OUTLIER_DETECTORS}
 
 
 def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, dict | None]:
@@ -138,9 +157,9 @@ def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, di
 
     Args:
       config: whose data, model.resolution, batches.flips and seed are used.
-      names: of METHODS.
+      names: of ALL.
       folder: where given, its baselines.json is kept up to date; what it holds is not run again.
-      steps: batches that the supervised networks are trained for.
+      steps: batches that the supervised networks and ALOCC are trained for.
 
     Returns:
       {name: {"image_auroc", "image_average_precision", "image_f1_max", "seconds"}}, seconds of training and
@@ -152,15 +171,15 @@ def run(config, names: list[str], folder=None, steps: int = 500) -> dict[str, di
     from semi_anogan import backend
 
     for name in names:
-        if name not in METHODS:
-            raise RunError(f"methods: {name!r} is not one of {', '.join(METHODS)}")
+        if name not in ALL:
+            raise RunError(f"methods: {name!r} is not one of {', '.join(ALL)}")
     backend.set_deterministic(config.seed)
     images = Images(config, steps)
     settings, failed = _settings(config, steps), []
     found = read(folder, settings) if folder else {}
     for name in [name for name in names if name not in found]:
         try:
-            found[name] = _figures_of(METHODS[name], images)
+            found[name] = _figures_of(ALL[name], images)
         except Exception as error:  # whatever it is, the other methods are run
             traceback.print_exc()
             failed.append(f"{name}: {type(error).__name__}: {error}")

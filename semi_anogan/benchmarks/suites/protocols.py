@@ -101,6 +101,17 @@ TRANSFER = {
 }
 
 
+# As in Schlegl et al. (2017): no encoder in training or search, which starts anywhere and takes 500 steps.
+ANOGAN = {
+    **_PLAIN,
+    "objective.reconstruction_weight": 0.0,
+    "search.init": "candidates",
+    "search.candidates": 1,
+    "search.iterations": 500,
+    "search.patience": 0,
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Suite:
     """A protocol.
@@ -113,6 +124,7 @@ class Suite:
       seed_keys: settings that the seed goes to.
       variants: {name: Variant}, the rows of our method.
       baselines: whether the baselines are run too.
+      outlier_detectors: whether those of comparison.OUTLIER_DETECTORS are among them.
       required: settings that the user must give, with what they are.
       published: {case: {method: F1}} of others, as printed in the paper.
       note: what to know about the figures.
@@ -126,6 +138,7 @@ class Suite:
     seed_keys: tuple[str, ...] = ("seed",)
     variants: Mapping[str, Variant] = dataclasses.field(default_factory=lambda: VARIANTS)
     baselines: bool = True
+    outlier_detectors: bool = False
     required: Mapping[str, str] = dataclasses.field(default_factory=dict)
     published: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     note: str = ""
@@ -172,12 +185,20 @@ SUITES = {
         "caltech256",
         cases={name: {"data.inlier_count": int(name[0])} for name in _CALTECH_F1},
         seed_keys=("seed", "data.seed"),
+        variants={"AnoGAN": Variant("anogan", ANOGAN, "search_loss"), **VARIANTS},
+        outlier_detectors=True,
         required={"data.root": "the folder that holds 256_ObjectCategories"},
         published={name: dict(zip(_COMPARATORS, f1, strict=True)) for name, f1 in _CALTECH_F1.items()},
-        note="Categories are drawn anew for each seed. The published F1 are those of Kimura & Yanagihara's "
-        "table: CoP, REAPER, LRR, DPCP, R-graph (You et al. 2017), ALOCC (Sabokrou et al. 2018). Their "
-        "set-up holds no inliers back from learning and knows no abnormal images; here half of the inliers "
-        "are for the test only, so figures are not comparable one to one.",
+        note="Categories are drawn anew for each seed; half of the test images are outliers. F1 is that of "
+        "the outliers, by one rule for all rows; calling every image an outlier has 0.667. The published F1 "
+        "are those of Kimura & Yanagihara's table. Their set-up holds no inliers back from learning and "
+        "knows no abnormal images; here half of the inliers are for the test only, so figures are not "
+        "comparable one to one. What learns from the test images sees them all together, without labels, "
+        "and no others: CoP (Rahmani & Atia 2017), REAPER (Lerman et al. 2015), LRR (Liu et al. 2010), DPCP "
+        "(Tsakiris & Vidal 2018) and R-graph (You et al. 2017), on pooled features of a pretrained network. "
+        "The other baselines and our variants learn from the training images, ALOCC (Sabokrou et al. 2018) "
+        "from normal ones alone. AnoGAN is our package with alpha = 1, no encoder and no pretrained "
+        "features.",
     ),
 }
 # Suites of one case, on the data of any configuration: variants, whether baselines are run, note.

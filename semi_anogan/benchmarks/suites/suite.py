@@ -58,12 +58,13 @@ def plan(
       given: the user's own settings, {"data.root": "...", ...}.
       selection: what of it is run.
       folder: of the run folders.
-      steps: batches that the supervised baselines are trained for.
+      steps: batches that the supervised baselines and ALOCC are trained for.
 
     Raises:
       RunError: a setting or a name that does not fit.
     """
-    suite, methods, seeds = selection.of(suite, comparison.METHODS)
+    known = comparison.ALL if suite.outlier_detectors else comparison.METHODS
+    suite, methods, seeds = selection.of(suite, known)
     planned = jobs.plan(suite, methods, seeds, folder, config_file, given, steps)
     return Plan(suite, tuple(methods), seeds, tuple(planned))
 

@@ -29,6 +29,7 @@ COLUMNS = (
 )
 NO_VALUE = "–"
 PER_LINE = 3  # charts beside each other, of a suite with one table
+TRANSDUCTIVE = "learns from the test images"
 COLORS = {"published": "#999999", "baseline": "#E69F00", "ours": "#0072B2"}
 
 
@@ -41,6 +42,7 @@ class Row:
       kind: "published", "baseline" or "ours".
       values: {key: [value of a seed, ...]}, each the mean over the parts that there are.
       found, wanted: runs.
+      transductive: whether it learns from the test images, without their labels.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Row:
     values: Mapping[str, list[float]]
     found: int
     wanted: int
+    transductive: bool = False
 
     def mean_and_deviation(self, key: str) -> tuple[float, float] | None:
         """Mean and standard deviation (of the population) over the seeds; None without a value."""
@@ -78,11 +81,14 @@ def rows_of(suite: Suite, methods: Iterable[str], jobs: Iterable[Job]) -> dict[s
     for case in suite.cases:
         own = [job for job in jobs if job.case == case]
         published = suite.published.get(case, {})
-        rows = [Row(name, "published", {"image_f1_max": [f1]}, 1, 1) for name, f1 in published.items()]
+        rows = [
+            Row(name, "published", {"image_f1_max": [f1]}, 1, 1, _transductive(name))
+            for name, f1 in published.items()
+        ]
         read = {job: comparison.read(job.folder) for job in own if job.row == BASELINES}
         for name in methods:
             values = {job: _baseline(v[name]) if name in v else {} for job, v in read.items()}
-            rows.append(_row(name, "baseline", values))
+            rows.append(_row(name, "baseline", values, _transductive(name)))
         for name, variant in suite.variants.items():
             values = {job: of_run(job.folder, variant.score) for job in own if job.row == variant.folder}
             rows.append(_row(name, "ours", values))
@@ -168,19 +174,29 @@ def draw(path, cases: Mapping[str, list[Row]], per_line: int | None = None):
 def _table(rows: Mapping[tuple[str, ...], Row]) -> str:
     """A Markdown table of rows, by their cells on the left: method, or case and method."""
     columns = [c for c in COLUMNS if any(row.mean_and_deviation(c[1]) for row in rows.values())]
-    left = ["case", "method"][-len(next(iter(rows), ("",))) :]
-    lines = [[*cells, *(row.cell(key, digits) for _, key, digits in columns)] for cells, row in rows.items()]
-    return table([*left, *(name for name, _, _ in columns)], lines)
+    header = ["case", "method"][-len(next(iter(rows), ("",))) :]
+    lines = [list(cells) for cells in rows]
+    if any(row.transductive for row in rows.values()):
+        header.append(TRANSDUCTIVE)
+        for line, row in zip(lines, rows.values(), strict=True):
+            line.append("yes" if row.transductive else "no")
+    for line, row in zip(lines, rows.values(), strict=True):
+        line += [row.cell(key, digits) for _, key, digits in columns]
+    return table([*header, *(name for name, _, _ in columns)], lines)
 
 
-def _row(name: str, kind: str, values: Mapping[Job, dict | None]) -> Row:
+def _transductive(name: str) -> bool:
+    return name in comparison.ALL and comparison.ALL[name].transductive
+
+
+def _row(name: str, kind: str, values: Mapping[Job, dict | None], transductive: bool = False) -> Row:
     """A row of the figures of its jobs: empty for a run that is missing, None for one that does not count."""
     values = {job: v for job, v in values.items() if v is not None}
     seeds, by_key = sorted({job.seed for job in values}), {}
     for _, key, _ in COLUMNS:
         of_seeds = [[v[key] for job, v in values.items() if job.seed == seed and key in v] for seed in seeds]
         by_key[key] = [float(np.mean(of_seed)) for of_seed in of_seeds if of_seed]
-    return Row(name, kind, by_key, sum(bool(v) for v in values.values()), len(values))
+    return Row(name, kind, by_key, sum(bool(v) for v in values.values()), len(values), transductive)
 
 
 def _baseline(values: Mapping | None) -> dict | None:

@@ -48,7 +48,8 @@ def load(
       contamination: share in [0, 1) of the images given to training as normal that are clutter in truth.
       outlier_share: share in [0, 1) of the test images that are outliers.
       train_share: share in (0, 1) of each category's images that is for training.
-      images_per_class: only the first ones of each category are used.
+      images_per_class: only the first ones of each category are used, at least 2; those named in
+        `normal_classes` may have fewer.
       seed: of the choice of categories and of the shuffle.
 
     Raises:
@@ -58,6 +59,10 @@ def load(
     for name, share in shares.items():
         if not 0.0 <= share < 1.0:
             raise DataError(f"data.{name}: {share!r} is not in [0, 1)")
+    if images_per_class < 2:
+        raise DataError(
+            f"data.images_per_class: {images_per_class!r} is not at least 2, for training and test"
+        )
     root, folders = _category_folders(os.fspath(root))
     chosen = _chosen(root, folders, normal_classes, inlier_count, images_per_class, seed)
     train, test = [], []
