@@ -35,8 +35,8 @@ def reaper(points: np.ndarray, dimension: int = DIMENSION) -> np.ndarray:
 def reaper_subspace(points: np.ndarray, dimension: int, iterations: int = 200) -> np.ndarray:
     """The subspace to which the sum of distances is least, relaxed: REAPER (Lerman et al. 2015).
 
-    The sum over the points of |x - P x| is least under 0 <= P <= 1, trace P = dimension, by
-    iteratively reweighted least squares. This is convex. The subspace is that of the largest eigenvalues of P.
+    The sum over the points of |x - P x| is least under 0 <= P <= 1, trace P = dimension, which is
+    convex, by iteratively reweighted least squares. The subspace is that of the largest eigenvalues of P.
 
     Args:
       points: [N, D].
