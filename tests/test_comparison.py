@@ -131,11 +131,20 @@ def test_without_known_abnormal_images_some_are_left_out(config, tmp_path):
     assert comparison.read(tmp_path) == found
 
 
+def test_outlier_detectors(config, tmp_path):
+    """Those that learn from the test images ask for no others; ALOCC for the normal training images."""
+    found = comparison.run(config, list(comparison.OUTLIER_DETECTORS), tmp_path, steps=2)
+    assert list(found) == ["CoP", "REAPER", "LRR", "DPCP", "R-graph", "ALOCC"]
+    assert all(0 <= values["image_auroc"] <= 1 for values in found.values())
+    again = tables.of_baselines(config, ["R-graph"], tmp_path, 2)
+    assert "| R-graph | " in again
+
+
 def test_a_failing_baseline_does_not_lose_the_others(config, tmp_path, monkeypatch):
     def fail(images):
         raise ZeroDivisionError("by hand")
 
-    monkeypatch.setitem(comparison.METHODS, "5-NN on pixels", comparison.Method(fail, "pixels"))
+    monkeypatch.setitem(comparison.ALL, "5-NN on pixels", comparison.Method(fail, "pixels"))
     with pytest.raises(RunError, match="^5-NN on pixels: ZeroDivisionError: by hand$"):
         comparison.run(config, ["5-NN on pixels", "PCA reconstruction"], tmp_path)
     assert list(comparison.read(tmp_path)) == ["PCA reconstruction"]

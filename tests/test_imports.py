@@ -222,6 +222,7 @@ WITHOUT_KERAS = (
     ),
     *("networks.schedule", "scoring.calibration", "scoring.threshold", "training.events"),
     "benchmarks.baselines.classical",
+    "benchmarks.baselines.subspace",
 )
 
 

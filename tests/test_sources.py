@@ -395,11 +395,12 @@ def test_caltech256_random_categories_are_full_ones(categories):
         ({"normal_classes": "dog", "outlier_share": 0.95}, "testing takes 95"),
         ({"normal_classes": "dog", "outlier_share": 1.5}, "data.outlier_share: 1.5"),
         ({"normal_classes": "dog", "train_share": 0.0}, "give 0 training and 10 test images"),
+        ({"normal_classes": "dog", "images_per_class": 1}, "data.images_per_class: 1 is not at least 2"),
     ],
 )
 def test_caltech256_errors(categories, options, words):
     with pytest.raises(DataError, match=words):
-        caltech256.load(1, categories, images_per_class=10, **options)
+        caltech256.load(1, categories, **{"images_per_class": 10, **options})
 
 
 def test_caltech256_wrong_folder(tmp_path):

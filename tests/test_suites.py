@@ -77,7 +77,7 @@ def launched(monkeypatch):
             methods = next(a for a in command if a.startswith("--methods=")).split("=", 1)[1].split(",")
             none_known = "--config.data.abnormal_count=0" in command
             values = {"image_auroc": 0.5 + 0.1 * seed, "image_f1_max": 0.6, "seconds": 7.0}
-            skipped = [m for m in methods if comparison.METHODS[m].supervised and none_known]
+            skipped = [m for m in methods if comparison.ALL[m].supervised and none_known]
             results = {m: None if m in skipped else values for m in methods}
             (folder / comparison.FILE).write_text(json.dumps({"settings": {}, "results": results}))
         else:
@@ -239,6 +239,7 @@ def test_tables_show_means_over_parts_and_seeds(tmp_path, launched):
     plain = known["plain AnoGAN"]
     assert plain["image AUROC"] == plain["F1 max"] == "1.000 ± 0.000" and plain["recall at threshold"] == "–"
     assert known["alpha = 1"]["image AUROC"] == "0.910 ± 0.010"
+    assert "learns from the test images" not in full and "CoP" not in known
     assert known["small CNN"]["image AUROC"] == "0.550 ± 0.050" and known["small CNN"]["training, s"] == "7"
     supervised = {name for name, method in comparison.METHODS.items() if method.supervised}
     assert set(known) - set(cases["none known"]) == supervised | {"alpha < 1"}
@@ -445,6 +446,16 @@ def test_caltech256(categories, tmp_path, launched):
         "ALOCC (published)": "0.913",
     }
     assert cases["5 inlier categories"]["CoP (published)"]["image AUROC"] == "–"
+    # The paper's methods are run here, and each says whether it sees the test images while it learns.
+    single = cases["1 inlier category"]
+    assert list(single)[6:] == [*comparison.ALL, "AnoGAN", *VARIANTS]
+    column = "learns from the test images"
+    subspaces = ["CoP", "REAPER", "LRR", "DPCP", "R-graph"]
+    seeing = [name for name, cells in single.items() if cells[column] == "yes"]
+    assert seeing == [*(f"{name} (published)" for name in subspaces), *subspaces]
+    assert {single[name][column] for name in ("ALOCC (published)", "ALOCC", "5-NN on features", "full")} == {
+        "no"
+    }
     assert cases["1 inlier category"]["full"]["F1 max"] == "0.800 ± 0.000"
     # The settings of the runs load: as many categories as the case says, others for another seed.
     chosen = {}
@@ -455,8 +466,10 @@ def test_caltech256(categories, tmp_path, launched):
         )
         config.data.root = flags["data.root"]
         config.data.inlier_count, config.data.seed = int(flags["data.inlier_count"]), int(flags["data.seed"])
-        normal = build.load_data(config)[0].select("train", "normal")
-        assert len(normal) == 75 * config.data.inlier_count
+        for per_class in (None, 100):
+            config.data.images_per_class = per_class
+            normal = build.load_data(config)[0].select("train", "normal")
+            assert len(normal) == (50 if per_class else 75) * config.data.inlier_count
         chosen[config.data.inlier_count, config.data.seed] = {e.path[:3] for e in normal}
     assert [len(chosen[count, 0]) for count in (1, 3, 5)] == [1, 3, 5] and chosen[3, 0] != chosen[3, 1]
 
