@@ -92,7 +92,7 @@ _VARIANTS = flags.DEFINE_list(
 )
 _METHODS = flags.DEFINE_list("methods", None, "baselines, or all (baselines); default the trivial scores")
 _STEPS = flags.DEFINE_integer(
-    "baseline_steps", 500, "batches the supervised baselines are trained for", lower_bound=1
+    "baseline_steps", 500, "batches the supervised baselines and ALOCC are trained for", lower_bound=1
 )
 
 

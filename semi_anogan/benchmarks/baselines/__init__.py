@@ -1,4 +1,5 @@
 """What the method is compared with, on the same images. Nothing here is part of the method.
 
-classical holds what needs no network and networks what does; comparison runs both and keeps the figures.
+classical and subspace hold what needs no network, networks and alocc what does; comparison runs all of them
+and keeps the figures.
 """

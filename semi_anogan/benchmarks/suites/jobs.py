@@ -35,7 +35,7 @@ class Job:
       folder: what it writes goes there.
       arguments: --config=FILE and --config.KEY=VALUE.
       methods: the baselines.
-      steps: batches the supervised baselines are trained for.
+      steps: batches the supervised baselines and ALOCC are trained for.
       trained: folder of the run that is trained alike, or None.
     """
 
@@ -88,7 +88,7 @@ def plan(
       folder: of all of them.
       config_file: of the train command.
       given: the user's own settings, the same for all.
-      steps: batches the supervised baselines are trained for.
+      steps: batches the supervised baselines and ALOCC are trained for.
 
     Raises:
       RunError: a required setting is missing, or the user sets what the suite sets.
