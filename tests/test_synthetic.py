@@ -5,7 +5,15 @@ import pytest
 from scipy import ndimage
 
 from semi_anogan.data import synthetic, synthetic_kinds
-from semi_anogan.data.synthetic import KINDS, MASK_CHANGE, MAX_SHARE, MIN_CONTRAST, MIN_PIXELS, synthesise
+from semi_anogan.data.synthetic import (
+    KINDS,
+    MASK_CHANGE,
+    MAX_SHARE,
+    MIN_CONTRAST,
+    MIN_PIXELS,
+    paste,
+    synthesise,
+)
 
 SHAPES = [(32, 32, 1), (28, 28, 1), (64, 64, 1), (256, 192, 3)]
 EIGHT = np.ones((3, 3))  # pixels that touch at a corner belong together
@@ -444,3 +452,52 @@ def test_colour_defects_have_a_colour():
     for kind in ("scratch", "blob"):
         tinted = [np.ptp(result[mask], axis=-1).max() > 0.02 for result, mask in draws(image, (kind,), 30)]
         assert np.mean(tinted) > 0.7
+
+
+def test_a_pasted_defect_is_the_known_one_turned_elsewhere():
+    """A square of 4 x 6 bright pixels on grey, in a darker image; sizes by up to 1.5 either way."""
+    abnormal, image = np.full((32, 32, 1), 0.2, np.float32), np.full((32, 32, 1), -0.4, np.float32)
+    mask = np.zeros((32, 32), bool)
+    mask[10:14, 20:26] = True
+    abnormal[mask] = 0.8
+    levels, areas, turned, places = set(), [], 0, set()
+    for seed in range(40):
+        drawn, found = paste(image, abnormal, mask, np.random.default_rng(seed))
+        rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
+        # A rectangle whose corners may be rounded where it is resized.
+        assert found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() >= 0.85
+        turned += len(rows) > len(columns)
+        areas.append(found.sum())
+        places.add((rows[0], columns[0]))
+        middle = drawn[rows.mean().round().astype(int), columns.mean().round().astype(int), 0]
+        levels.add(round(float(middle), 1))
+        far = ~ndimage.binary_dilation(found, iterations=6)
+        np.testing.assert_array_equal(drawn[far], image[far])
+    # As it is, 0.8; or as much brighter than its surroundings as there, -0.4 + 0.6.
+    assert levels == {0.8, 0.2}
+    assert 24 / 1.5**2 * 0.6 <= min(areas) and max(areas) <= 24 * 1.5**2 * 1.4
+    assert 10 <= turned <= 30 and len(places) > 30
+    np.testing.assert_array_equal(image, np.full((32, 32, 1), -0.4, np.float32))
+
+
+def test_one_of_several_defects_is_pasted_and_a_full_mask_fits():
+    abnormal, image = np.zeros((24, 24, 3), np.float32), np.full((24, 24, 3), 0.5, np.float32)
+    mask = np.zeros((24, 24), bool)
+    mask[2:6, 2:6] = mask[15:20, 15:20] = True
+    abnormal[2:6, 2:6], abnormal[15:20, 15:20] = -1, 1
+    for seed in range(12):
+        drawn, found = paste(image, abnormal, mask, np.random.default_rng(seed))
+        assert ndimage.label(found)[1] == 1 and 4 <= found.sum() <= 100
+        assert drawn.min() >= -1 and drawn.max() <= 1
+        drawn, found = paste(image, abnormal, np.ones((24, 24), bool), np.random.default_rng(seed))
+        assert found.mean() > 0.3 and drawn.shape == image.shape
+
+
+def test_pasting_is_a_pure_function():
+    rng = np.random.default_rng(0)
+    image, abnormal = (rng.uniform(-1, 1, (16, 16, 1)).astype(np.float32) for _ in range(2))
+    mask = np.zeros((16, 16), bool)
+    mask[4:8, 4:8] = True
+    first, second = (paste(image, abnormal, mask, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])

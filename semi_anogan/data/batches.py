@@ -6,7 +6,7 @@ from semi_anogan.config import check_ranges, default
 from semi_anogan.data import images as image_io
 from semi_anogan.data import masks as mask_io
 from semi_anogan.data.dataset import Dataset, Example
-from semi_anogan.data.synthetic import TRAINING_KINDS, synthesise
+from semi_anogan.data.synthetic import TRAINING_KINDS, paste, synthesise
 from semi_anogan.image_shape import at_size, shape_of
 
 
@@ -89,6 +89,8 @@ class Batches:
       masks: whether the batch tells where abnormal images are abnormal.
       augment_draws: numbers that differentiable augmentation needs for each image; 0 without it.
       synthetic_kinds: of the synthetic images' defects (data/synthetic.py).
+      pasted_share: how often a known abnormal image's defect is shown in a normal image instead (`paste`); it
+        needs masks.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Batches:
         masks=False,
         augment_draws=0,
         synthetic_kinds=TRAINING_KINDS,
+        pasted_share=0.0,
     ):
         if not normal:
             raise ValueError("training needs at least one normal image")
@@ -121,6 +124,7 @@ class Batches:
         self.masks = masks
         self.augment_draws = augment_draws
         self.synthetic_kinds = tuple(synthetic_kinds)
+        self.pasted_share = pasted_share
 
     def abnormal_size(self, batch_size: int) -> int:
         """Known abnormal images in a batch of this many normal ones."""
@@ -147,7 +151,7 @@ class Batches:
         counts = [batch_size, self.abnormal_size(batch_size), self.synthetic_size(batch_size)]
         normal = _draw(self.normal, images_seen, batch_size, [self.seed, 0])
         abnormal = _draw(self.abnormal, round(images_seen * self.abnormal_share), counts[1], [self.seed, 1])
-        pairs = [self._augment(e, rng) for e in normal + abnormal]
+        pairs = [self._augment(e, rng) for e in normal] + [self._known(e, rng) for e in abnormal]
         pairs += [self._synthetic(rng) for _ in range(counts[2])]
         batch = {
             "images": np.stack([image for image, _ in pairs]),
@@ -198,9 +202,19 @@ class Batches:
             return image, mask
         return _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, shape), moved
 
+    def _known(self, example: Example, rng) -> tuple[np.ndarray, np.ndarray]:
+        """As `_augment`, of a known abnormal image or of a normal one with its defect."""
+        image, mask = self._augment(example, rng)
+        if not self.pasted_share or rng.random() >= self.pasted_share:
+            return image, mask
+        return paste(self._any_normal(rng), image, mask, rng)
+
+    def _any_normal(self, rng) -> np.ndarray:
+        return self._augment(self.normal[rng.integers(len(self.normal))], rng)[0]
+
     def _synthetic(self, rng) -> tuple[np.ndarray, np.ndarray]:
         """(image, mask) as from `_augment`, of a normal image with synthetic defects drawn in."""
-        image, other = (self._augment(self.normal[rng.integers(len(self.normal))], rng)[0] for _ in range(2))
+        image, other = (self._any_normal(rng) for _ in range(2))
         return synthesise(image, other, rng, self.synthetic_kinds)
 
     def _corner(self, image: np.ndarray, mask: np.ndarray | None, rng) -> np.ndarray:

@@ -4,7 +4,9 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
+from semi_anogan.data.images import resize
 from semi_anogan.data.synthetic_kinds import DRAW, strong_blob
 
 KINDS = tuple(DRAW)
@@ -15,6 +17,7 @@ MIN_SIDE = 8
 MASK_CHANGE = 0.02  # a pixel is in the mask if a channel changes by more than this (of a range of 2)
 MIN_CONTRAST = 0.05  # at least MIN_PIXELS pixels change by this much or more
 MIN_PIXELS = 3
+PASTED_AROUND = 2  # pixels around a known defect that are pasted with it
 MAX_SHARE = 0.5  # of the pixels; what would change more is drawn again
 
 
@@ -61,6 +64,48 @@ def synthesise(
         drawn = strong_blob(image, rng)
     mask = _change(image, drawn) > MASK_CHANGE
     return np.where(mask[..., None], drawn, image), mask
+
+
+def paste(
+    image: np.ndarray, abnormal: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pastes one defect of a known abnormal image into a normal one: a pure function of its arguments.
+
+    The defect is a connected region of the mask, turned by right angles, mirrored and made up to 1.5 times as
+    large or as small, at a random place. Every other time it is made darker or brighter, as its surroundings
+    are there.
+
+    Args:
+      image: float32 [H, W, C] in [-1, 1]; not modified.
+      abnormal: the known image, of the same shape, and its mask, bool [H, W]; True somewhere.
+      rng: decides everything random.
+
+    Returns: as `synthesise`; the mask holds the pixels of the defect.
+    """
+    labels, count = ndimage.label(ndimage.binary_dilation(mask, iterations=PASTED_AROUND))
+    region = labels == 1 + rng.integers(count)
+    window = ndimage.find_objects(region.astype(np.uint8))[0]
+    defect, around, piece = (mask & region)[window], region[window], abnormal[window]
+    normal = piece[~mask[window]]
+    level = np.median(normal if len(normal) else abnormal.reshape(-1, image.shape[2]), axis=0)
+    layers = np.concatenate([piece, defect[..., None], around[..., None]], axis=-1).astype(np.float32)
+    layers = np.rot90(layers[::-1] if rng.random() < 0.5 else layers, rng.integers(4))
+    scale = 1.5 ** rng.uniform(-1, 1)
+    height, width = (
+        min(most, max(1, round(scale * side)))
+        for side, most in zip(layers.shape[:2], image.shape, strict=False)
+    )
+    layers = resize(np.ascontiguousarray(layers), height, width)
+    top, left = (
+        rng.integers(most - side + 1) for most, side in zip(image.shape, (height, width), strict=False)
+    )
+    here = np.s_[top : top + height, left : left + width]
+    shift = rng.integers(2) * (np.median(image[here], axis=(0, 1)) - level)
+    drawn, found = image.copy(), np.zeros(image.shape[:2], bool)
+    opacity = ndimage.uniform_filter(layers[..., -1], 3)[..., None]
+    drawn[here] += opacity * (layers[..., :-2] + shift - drawn[here])
+    found[here] = layers[..., -2] > 0.5
+    return np.clip(drawn, -1, 1), found
 
 
 def _check(image, other, kinds):

@@ -20,6 +20,7 @@ from semi_anogan.scoring.segmentation import Segmentation
 
 BATCH_SIZE = 8  # images in a step, or fewer of as many pixels as schedule.batch_pixels allows
 NORMAL_SHARE, KNOWN_SHARE = 0.375, 0.25  # of a batch; the others have synthetic defects
+PASTED_SHARE = 0.5  # of the known ones: their defects are pasted into normal images
 LEARNING_RATE = 0.002
 LIGHT = 0.1  # contrast and brightness of an image change by up to this much
 FOCUS = 2.0  # gamma of the focal loss (Lin et al. 2017): places that are clear already count less
@@ -74,6 +75,7 @@ def make_batches(config, model, dataset, splits, trimmed=()) -> Batches:
         synthetic_kinds=words(config.batches.synthetic_kinds) or KINDS,
         flips="hv",
         masks=True,
+        pasted_share=PASTED_SHARE,
         seed=config.seed,
     )
 
