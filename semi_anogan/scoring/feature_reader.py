@@ -1,7 +1,7 @@
 """Pretrained features of images, tile by tile: what memory, likeness and classifier are fitted to."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from keras import ops
@@ -72,6 +72,19 @@ class FeatureReader:
             ],
             np.float64,
         ).reshape(-1, self._sizes)
+
+    def memory_left_out(self, memory: Memory, images: Iterable, own: Sequence[int | None]) -> np.ndarray:
+        """The component `memory` of images that it was fitted to, without the patches of each: float64 [N].
+
+        own: of each image its place among those the memory was fitted to; None for one that it has not seen.
+        """
+        return np.array(
+            [
+                max(float(memory.measured([v[None] for v in views], left_out)[0][0]) for views in tiles)
+                for left_out, tiles in zip(own, self.views(images), strict=True)
+            ],
+            np.float64,
+        )
 
     def bags(self, abnormal: Iterable, most_images: int = 500) -> Iterator[list]:
         """Of each abnormal image its tiles' (features, where it is abnormal): what Likeness.fit takes.

@@ -3,10 +3,15 @@
 Sample patches -> suspicion -> defects (known, or what stands in) -> parts -> detector -> calibrate -> save.
 """
 
+import dataclasses
 import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from semi_anogan.components import names_where
 from semi_anogan.config import words
+from semi_anogan.data.dataset import Example
 from semi_anogan.data.images import resize, to_channels
 from semi_anogan.data.synthetic import calibration_kinds
 from semi_anogan.progress import shown
@@ -24,6 +29,9 @@ from semi_anogan.training.defects import Defects, find_defects, known_weigh, syn
 from semi_anogan.training.events import EventWriter
 from semi_anogan.training.monitor import picture
 from semi_anogan.training.suspicion import Samples
+
+# Normal training images that help to set the threshold: each costs a search.
+TRAINED = 300
 
 
 def fit_detector(config, folder, model, dataset, splits) -> Detector:
@@ -43,8 +51,16 @@ def fit_detector(config, folder, model, dataset, splits) -> Detector:
     defects = find_defects(config, model, dataset, splits, read, reader, samples, "likeness" in wanted)
     parts = fit_parts(model, wanted, read, reader, splits, samples, defects, config.seed, **config.parts)
     detector = Detector.of_config(config, model, **parts)
+    trained, memory = trained_sample(splits.normal, config.seed), detector.memory
+    drawn = remembered(samples, defects)
+    of_memory = () if memory is None else memory_left_out(memory, reader, read, trained, drawn)
     detector = detector.calibrate(
-        held_out_images(config, dataset, splits, detector, read),
+        dataclasses.replace(
+            held_out_images(config, dataset, splits, detector, read),
+            trained=read(trained, "normal"),
+            trained_memory=of_memory,
+            checked=[e.reviewed for e in splits.held_out_normal + trained],
+        ),
         config.calibration.false_alarm_rate,
         base_components(config),
     )
@@ -89,9 +105,7 @@ def fit_parts(
     """
     parts = {"likeness": defects.likeness} if "likeness" in wanted else {}
     if "memory" in wanted:
-        # What looks abnormal is not remembered: a defect that is remembered is never found again.
-        trimmed = set(defects.trimmed)
-        drawn = {e: patches for e, patches in samples.drawn.items() if e not in trimmed}
+        drawn = remembered(samples, defects)
         checked, patches = [e.reviewed for e in drawn], [p.memory for p in drawn.values()]
         found = Memory.fit(model.memory_sizes, patches, places_of(model), memory, seed, memory_trim, checked)
         held_out = read(splits.held_out_normal, "memory of held-out normal")
@@ -105,6 +119,35 @@ def fit_parts(
             of_normal, reader.pooled(read(splits.abnormal, "features of known abnormal"))
         )
     return {name: part for name, part in parts.items() if part is not None}
+
+
+def remembered(samples: Samples, defects: Defects) -> dict:
+    """The patches of the normal images that the memory is fitted to, in its order.
+
+    What looks abnormal is not remembered: a defect that is remembered is never found again.
+    """
+    trimmed = set(defects.trimmed)
+    return {e: patches for e, patches in samples.drawn.items() if e not in trimmed}
+
+
+def trained_sample(normal: Sequence[Example], seed: int, most: int = TRAINED) -> list[Example]:
+    """`most` of the normal training images at random, all that a person has found normal among them."""
+    order = np.random.default_rng([seed, 5]).permutation(len(normal))
+    chosen = sorted(order.tolist(), key=lambda i: not normal[i].reviewed)
+    count = max(most, sum(e.reviewed for e in normal))
+    return [normal[i] for i in sorted(chosen[:count])]
+
+
+def memory_left_out(
+    memory, reader, read, examples: Sequence[Example], drawn: Iterable[Example]
+) -> np.ndarray:
+    """Of each normal training image its component `memory` by the patches of all others, float64 [N].
+
+    drawn: the images that the memory is fitted to, in its order.
+    """
+    own = {example: i for i, example in enumerate(drawn)}
+    images = read(examples, "memory of normal")
+    return reader.memory_left_out(memory, images, [own.get(e) for e in examples])
 
 
 def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
