@@ -16,10 +16,12 @@ from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs import suspicious_csv
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
+from semi_anogan.scoring.memory import Memory
 from semi_anogan.training.fit_detector import (
     base_components,
     fit_detector,
-    memory_left_out,
+    held_out_images,
+    reading,
     trained_sample,
     wanted_parts,
 )
@@ -93,20 +95,29 @@ def test_the_threshold_rests_on_the_training_images_too(known, finished):
     reader = FeatureReader(detector.model, detector.tile, detector.batch_size)
     k = detector.names.index("memory")
     remembered = np.array([m.components[k] for m in detector.measure(images)])
-    np.testing.assert_allclose(reader.memory_left_out(memory, images, [None] * 24), remembered, atol=1e-3)
-    left_out = memory_left_out(memory, reader, lambda examples, what: images, splits.normal, splits.normal)
+    # Nobody is number 99.
+    np.testing.assert_allclose(reader.memory_left_out(memory, images, [99] * 24), remembered, atol=1e-3)
+    left_out = reader.memory_left_out(memory, images, range(24))
     assert (left_out >= remembered - 1e-3).all() and (left_out > remembered + 1e-3).any()
+    read = reading(dataset)
+    held_out = held_out_images(known[0], dataset, splits, detector, read)
+    np.testing.assert_allclose(held_out.trained_memory, left_out, atol=1e-3)
+    assert len(list(held_out.trained)) == 24 and len(held_out.checked) == 36
+    # A memory of before does not know whose its patches are: then held-out images alone count.
+    arrays = {name: a for name, a in memory.arrays().items() if not name.startswith("owner")}
+    old = Detector.of_config(known[0], detector.model, memory=Memory.of_arrays(**arrays))
+    held_out = held_out_images(known[0], dataset, splits, old, read)
+    assert list(held_out.trained) == [] and not len(held_out.trained_memory) and len(held_out.checked) == 12
 
 
 def test_which_training_images_are_judged_again():
     examples = [Example(f"{i}.png", "train", "normal", key=i, reviewed=i in (3, 90)) for i in range(100)]
     chosen = trained_sample(examples, seed=1, most=10)
-    assert len(chosen) == 10 and {3, 90} < {e.key for e in chosen}
-    assert [e.key for e in chosen] == sorted(e.key for e in chosen)
+    assert len(chosen) == 10 and {3, 90} < set(chosen) and chosen == sorted(chosen)
     assert chosen == trained_sample(examples, 1, 10) != trained_sample(examples, 2, 10)
     # What a person has found normal always counts.
-    assert [e.key for e in trained_sample(examples, 1, 1)] == [3, 90]
-    assert trained_sample(examples, 1) == examples
+    assert trained_sample(examples, 1, 1) == [3, 90]
+    assert trained_sample(examples, 1) == list(range(100))
 
 
 @pytest.mark.parametrize("name", ["memory", "likeness", "classifier"])

@@ -61,9 +61,12 @@ def test_an_image_is_judged_by_the_patches_of_others():
     # Of a single image there is nothing else to be judged by, and its own patches count.
     alone = SizeMemory([[0], [2]], [0, 0], [0], [[1]], owner=[4, 4])
     np.testing.assert_allclose(alone.distances(x, left_out=4), [[[[0]]]], atol=1e-3)
-    # Whose its patches are is not saved.
+    # Whose its patches are is saved; runs of before do not know it.
+    arrays = memory.owned_by([7, 8, 9]).arrays()
+    np.testing.assert_allclose(Memory.of_arrays(**arrays).measured([x], left_out=8)[0], [-2], rtol=1e-5)
+    del arrays["owner_32"]
     with pytest.raises(ValueError, match="does not know whose its patches are"):
-        Memory.of_arrays(**memory.arrays()).measured([x], left_out=1)
+        Memory.of_arrays(**arrays).measured([x], left_out=8)
 
 
 def test_each_patch_that_is_kept_knows_its_image():

@@ -1,7 +1,7 @@
 """Pretrained features of images, tile by tile: what memory, likeness and classifier are fitted to."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from keras import ops
@@ -73,10 +73,10 @@ class FeatureReader:
             np.float64,
         ).reshape(-1, self._sizes)
 
-    def memory_left_out(self, memory: Memory, images: Iterable, own: Sequence[int | None]) -> np.ndarray:
+    def memory_left_out(self, memory: Memory, images: Iterable, own: Iterable[int]) -> np.ndarray:
         """The component `memory` of images that it was fitted to, without the patches of each: float64 [N].
 
-        own: of each image its place among those the memory was fitted to; None for one that it has not seen.
+        own: of each image its number among the owners of patches.
         """
         return np.array(
             [

@@ -47,8 +47,7 @@ class SizeMemory:
       center: float32 [D] and projection: float32 [D, P], of the whitening: (features - center) @ projection.
       middle, upper: median and 80 % quantile of the values of held-out normal images: what they are judged
         by beside other sizes.
-      owner: int [K], of which of the images that it was fitted to each patch is; None where that is not known
-        any more (it is not saved).
+      owner: int32 [K], which image each patch is of; None where that is not known, as in runs of before.
     """
 
     def __init__(self, patches, radii, center, projection, middle=0.0, upper=1.0, owner=None):
@@ -56,7 +55,7 @@ class SizeMemory:
             np.asarray(a, np.float32) for a in (patches, radii, center, projection)
         )
         self.middle, self.upper = np.float32(middle), np.float32(upper)
-        self.owner = None if owner is None else np.asarray(owner)
+        self.owner = None if owner is None else np.asarray(owner, np.int32)
         shapes = self.patches.shape, self.radii.shape, self.center.shape, self.projection.shape
         depths = [len(s) for s in shapes]
         if depths != [2, 1, 1, 2] or shapes[3] != (*shapes[2], shapes[0][1]) or shapes[1] != shapes[0][:1]:
@@ -113,7 +112,7 @@ class SizeMemory:
         offsets = np.sum(np.square(self.patches), axis=1) - depth * np.square(self.radii)
         if left_out is not None:
             if self.owner is None:
-                raise ValueError("a memory that was loaded does not know whose its patches are")
+                raise ValueError("this memory does not know whose its patches are: fit it again")
             own = self.owner == left_out
             offsets = offsets if own.all() else np.where(own, np.float32(np.inf), offsets)
         squared = ops.min(offsets - 2.0 * ops.matmul(x, self.patches.T), axis=1)
@@ -171,6 +170,15 @@ class Memory:
             judged[size] = SizeMemory(*kept, middle, upper, memory.owner)
         return Memory(judged)
 
+    def owned_by(self, images: Sequence[int]) -> "Memory":
+        """The same, its patches owned by `images`: of each that it was fitted to, in order, its number."""
+        numbered = {}
+        for size, memory in self.sizes.items():
+            kept = memory.patches, memory.radii, memory.center, memory.projection
+            owner = np.asarray(images)[memory.owner]
+            numbered[size] = SizeMemory(*kept, memory.middle, memory.upper, owner)
+        return Memory(numbered)
+
     def values(self, views):
         """Of each size the mean of the farthest places: views (`embed` of each size) -> [N, S]."""
         return ops.stack([top_mean(m, TOP_SHARE) for m in self._maps(views).values()], axis=-1)
@@ -189,8 +197,9 @@ class Memory:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Named arrays, from which `of_arrays` makes the same memory."""
-        names = ("patches", "radii", "center", "projection", "middle", "upper")
-        return {f"{name}_{size}": getattr(m, name) for size, m in self.sizes.items() for name in names}
+        names = ("patches", "radii", "center", "projection", "middle", "upper", "owner")
+        found = {f"{name}_{size}": getattr(m, name) for size, m in self.sizes.items() for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
     @classmethod
     def of_arrays(cls, **arrays) -> "Memory":

@@ -3,9 +3,8 @@
 Sample patches -> suspicion -> defects (known, or what stands in) -> parts -> detector -> calibrate -> save.
 """
 
-import dataclasses
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,8 +29,8 @@ from semi_anogan.training.events import EventWriter
 from semi_anogan.training.monitor import picture
 from semi_anogan.training.suspicion import Samples
 
-# Normal training images that help to set the threshold: each costs a search.
-TRAINED = 300
+# Normal training images that help to set the threshold: each costs a search, and distances to all patches.
+TRAINED = 200
 
 
 def fit_detector(config, folder, model, dataset, splits) -> Detector:
@@ -51,16 +50,8 @@ def fit_detector(config, folder, model, dataset, splits) -> Detector:
     defects = find_defects(config, model, dataset, splits, read, reader, samples, "likeness" in wanted)
     parts = fit_parts(model, wanted, read, reader, splits, samples, defects, config.seed, **config.parts)
     detector = Detector.of_config(config, model, **parts)
-    trained, memory = trained_sample(splits.normal, config.seed), detector.memory
-    drawn = remembered(samples, defects)
-    of_memory = () if memory is None else memory_left_out(memory, reader, read, trained, drawn)
     detector = detector.calibrate(
-        dataclasses.replace(
-            held_out_images(config, dataset, splits, detector, read),
-            trained=read(trained, "normal"),
-            trained_memory=of_memory,
-            checked=[e.reviewed for e in splits.held_out_normal + trained],
-        ),
+        held_out_images(config, dataset, splits, detector, read),
         config.calibration.false_alarm_rate,
         base_components(config),
     )
@@ -105,9 +96,13 @@ def fit_parts(
     """
     parts = {"likeness": defects.likeness} if "likeness" in wanted else {}
     if "memory" in wanted:
-        drawn = remembered(samples, defects)
+        # What looks abnormal is not remembered: a defect that is remembered is never found again.
+        trimmed = set(defects.trimmed)
+        drawn = {e: patches for e, patches in samples.drawn.items() if e not in trimmed}
         checked, patches = [e.reviewed for e in drawn], [p.memory for p in drawn.values()]
         found = Memory.fit(model.memory_sizes, patches, places_of(model), memory, seed, memory_trim, checked)
+        number = {example: i for i, example in enumerate(splits.normal)}
+        found = found.owned_by([number[e] for e in drawn])
         held_out = read(splits.held_out_normal, "memory of held-out normal")
         parts["memory"] = found.judged_by(reader.memory_values(found, held_out))
     # Of few known defects it learns little, and none are held out that would say how much it is worth.
@@ -121,47 +116,35 @@ def fit_parts(
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def remembered(samples: Samples, defects: Defects) -> dict:
-    """The patches of the normal images that the memory is fitted to, in its order.
-
-    What looks abnormal is not remembered: a defect that is remembered is never found again.
-    """
-    trimmed = set(defects.trimmed)
-    return {e: patches for e, patches in samples.drawn.items() if e not in trimmed}
-
-
-def trained_sample(normal: Sequence[Example], seed: int, most: int = TRAINED) -> list[Example]:
-    """`most` of the normal training images at random, all that a person has found normal among them."""
+def trained_sample(normal: Sequence[Example], seed: int, most: int = TRAINED) -> list[int]:
+    """Places of `most` normal training images, drawn at random; all that a person found normal are there."""
     order = np.random.default_rng([seed, 5]).permutation(len(normal))
     chosen = sorted(order.tolist(), key=lambda i: not normal[i].reviewed)
-    count = max(most, sum(e.reviewed for e in normal))
-    return [normal[i] for i in sorted(chosen[:count])]
-
-
-def memory_left_out(
-    memory, reader, read, examples: Sequence[Example], drawn: Iterable[Example]
-) -> np.ndarray:
-    """Of each normal training image its component `memory` by the patches of all others, float64 [N].
-
-    drawn: the images that the memory is fitted to, in its order.
-    """
-    own = {example: i for i, example in enumerate(drawn)}
-    images = read(examples, "memory of normal")
-    return reader.memory_left_out(memory, images, [own.get(e) for e in examples])
+    return sorted(chosen[: max(most, sum(e.reviewed for e in normal))])
 
 
 def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
-    """The held-out images that Detector.calibrate takes; read: (examples, what is shown) -> images."""
+    """The images that Detector.calibrate takes; read: (examples, what is shown) -> images."""
     weigh = known_weigh(splits)
     # With few known abnormal images none are held out; each is then judged by the likeness to the others.
     few = bool(splits.abnormal) and detector.likeness is not None and not splits.held_out_abnormal and weigh
+    numbers, of_memory = trained_sample(splits.normal, config.seed), ()
+    if detector.memory is not None:
+        if any(memory.owner is None for memory in detector.memory.sizes.values()):  # of a run of before
+            numbers = []
+        reader = FeatureReader(detector.model, config.images.tile, config.score.batch_size)
+        images = read([splits.normal[i] for i in numbers], "memory of normal")
+        of_memory = reader.memory_left_out(detector.memory, images, numbers)
+    trained = [splits.normal[i] for i in numbers]
     return HeldOut(
         normal=read(splits.held_out_normal, "held-out normal"),
         abnormal=read(splits.held_out_abnormal, "held-out abnormal"),
         synthetic=() if weigh or detector.likeness is None else read_synthetic(config, dataset, splits),
         known=read(splits.abnormal, "known abnormal") if few else (),
-        checked=[e.reviewed for e in splits.held_out_normal],
+        checked=[e.reviewed for e in splits.held_out_normal + trained],
         tested=("likeness",),
+        trained=read(trained, "normal"),
+        trained_memory=of_memory,
     )
 
 
