@@ -54,17 +54,20 @@ def test_single_component_keeps_its_order_below_the_center():
 
 
 def test_trained_scores_are_brought_to_the_held_out_ones_by_hand():
-    """Median 2, median deviation 1; held-out ones 10 and 3."""
-    held_out = np.float64([1, 7, 10, 13, 40])
-    np.testing.assert_allclose(as_held_out(np.float64([0, 1, 2, 3, 9]), held_out), [4, 7, 10, 13, 31])
+    """Median 2, median deviation 1; held-out ones 10 and 3: of so few that may be chance."""
+    held_out, trained = np.float64([1, 7, 10, 13, 40]), np.float64([0, 1, 2, 3, 9])
+    np.testing.assert_allclose(as_held_out(trained, held_out), [8, 9, 10, 11, 17])
+    # Twenty of each: log 3 is more than 2 sqrt(1.36 / 10) = 0.74.
+    many = as_held_out(np.tile(trained, 4), np.tile(held_out, 4))
+    np.testing.assert_allclose(many, np.tile([4, 7, 10, 13, 31], 4))
     assert not len(as_held_out(np.ones(9), held_out))  # they say nothing of a spread
 
 
 def test_the_threshold_rests_on_trained_images_too():
-    """They score lower and spread less, as what the networks know does; the tail is theirs all the same."""
+    """They score lower, as what the networks know does; the tail is theirs all the same."""
     rng, rates, alone = np.random.default_rng(0), [], []
     for _ in range(40):
-        normal, trained = rng.gumbel(size=(40, 1)), 0.5 * rng.gumbel(size=(600, 1)) - 3
+        normal, trained = rng.gumbel(size=(40, 1)), rng.gumbel(size=(600, 1)) - 3
         found = fit(["a"], HeldOut(normal, trained=trained), 0.01)
         few = fit(["a"], HeldOut(normal), 0.01)
         assert found.normals > 600 and found.center == few.center and found.weights == few.weights

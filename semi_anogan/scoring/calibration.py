@@ -8,9 +8,9 @@ Held-out training images are as noisy as the training data: some "normal" ones m
 scale are median and MAD, and scores far off the others are set aside before the threshold is read off
 (`plausible`).
 
-They are also few, and a threshold rests on the highest of them. So the images that the networks trained on
-count too. These score lower as a whole, but their scores are spread in the same way: brought to median and
-MAD of the held-out ones (`as_held_out`) they say how far up normal images reach.
+They are also few, and a threshold rests on the highest of them. So images that the networks trained on count
+too. These score lower as a whole, but are spread in the same way: brought to the median of the held-out ones
+(`as_held_out`) they say how far up normal images reach.
 """
 
 import dataclasses
@@ -238,12 +238,20 @@ def with_interval(found: Calibration, held_out: HeldOut) -> Calibration:
 
 
 def as_held_out(trained: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """Scores of images that the networks trained on, brought to median and spread of held-out ones."""
+    """Scores of images that the networks trained on, brought to the median of held-out ones.
+
+    They are also brought to their spread where it differs by more than chance, as that of components which
+    tell the trained images from known abnormal ones does. To do so always would move the threshold as the
+    spread of a few held-out images happens to be.
+    """
     middle, aim = np.median(trained), np.median(held_out)
-    spread = robust_spread(trained, middle)
-    if spread <= 0:  # they say nothing of how scores are spread
+    spread, wanted = robust_spread(trained, middle), robust_spread(held_out, aim)
+    if spread <= 0 or wanted <= 0:  # one of them says nothing of how scores are spread
         return np.zeros(0)
-    return aim + (trained - middle) * robust_spread(held_out, aim) / spread
+    # The logarithm of the median deviation of n normal variables has a variance of about 1.36 / n.
+    deviation = np.sqrt(1.36 / len(trained) + 1.36 / len(held_out))
+    times = wanted / spread if abs(np.log(wanted / spread)) > 2 * deviation else 1.0
+    return aim + (trained - middle) * times
 
 
 def _normal_scores(found: Calibration, held_out: HeldOut, normal=..., trained=...):

@@ -11,9 +11,9 @@ from semi_anogan.scoring.robust import robust_spread
 FEWEST_FOR_SPREAD = 20  # scores: of fewer two quantiles say too little about the spread
 
 
-# Of the scores, the highest, whose excesses are taken as exponential: of fewer the mean excess says little,
-# and farther down even a normal distribution's tail is no longer nearly one.
-TAIL_SHARE = 0.15
+# Of the scores, the highest, whose excesses are taken as exponential: TAIL_MOST, of few a share. Of fewer the
+# mean excess says little; of more it is that of lower scores, and many real tails end sooner than theirs.
+TAIL_MOST, TAIL_SHARE = 30, 0.15
 # Of those again, the highest, which count as no higher than the one below them.
 CENSORED_SHARE = 0.1
 RESAMPLES, CONFIDENCE = 200, 0.9  # of the interval
@@ -35,14 +35,14 @@ class Tail(NamedTuple):
 
     @classmethod
     def fit(cls, scores: np.ndarray) -> "Tail":
-        """The tail of the TAIL_SHARE highest of n >= 2 scores.
+        """The tail of n >= 2 scores.
 
         The mean excess is the maximum-likelihood estimate of a sample censored at its highest (Epstein &
         Sobel 1953): how far up the CENSORED_SHARE highest lie, at least one, does not count. So no single
         image, mislabelled say, decides.
         """
         s, n = np.sort(np.asarray(scores, np.float64)), len(scores)
-        count = min(max(2, round(TAIL_SHARE * n)), n - 1)
+        count = min(max(2, min(round(TAIL_SHARE * n), TAIL_MOST)), n - 1)
         whole = count - min(math.ceil(CENSORED_SHARE * count), count - 1)
         excesses = s[n - count :] - s[n - count - 1]
         mean_excess = (excesses[:whole].sum() + (count - whole) * excesses[whole - 1]) / whole
