@@ -256,13 +256,28 @@ def test_known_images_weigh_what_was_not_trained_on_them(featured):
     left_out[:, 2] = [2.0, 2.5]
     held_out = HeldOut(rows, abnormal=left_out)
     expected = calibration.fit(names, held_out, 0.01, base=("memory",), ignored=("discriminator",))
-    assert found == expected and found.weights[0] == 0 and found.weights[2] > 0
+    assert dataclasses.replace(found, false_alarm_interval=()) == expected
+    assert found.weights[0] == 0 and found.weights[2] > 0
     with pytest.raises(ValueError, match="known must be the 2 images .*got 1"):
         detector.fuse(HeldOut(rows, known=known[:1]), 0.01)
     # Of a single defect nothing says what the likeness is worth.
     single = Detector(featured, components=names, memory=MEMORY, likeness=Likeness([[1.0]], 0.0))
     found = single.fuse(HeldOut(rows, known=known[:1]), 0.01)
     assert found.method == "robust_z_sum" and found.abnormals == 0
+
+
+def test_trained_images_are_judged_by_the_patches_of_others(featured):
+    """Of a trained image's components the memory is what is given, not what its own patches make of it."""
+    rows, more = np.random.default_rng(0).standard_normal((2, 300, 2))
+    names = ("discriminator", "memory")
+    detector = Detector(featured, components=names, memory=MEMORY)
+    seen = np.column_stack([more[:, 0], np.full(300, -9.0)])
+    given = {"base": ("memory",), "false_alarm_rate": 0.01}
+    found = detector.fuse(HeldOut(rows[:40], trained=seen, trained_memory=more[:, 1]), **given)
+    expected = detector.fuse(HeldOut(rows[:40], trained=more), **given)
+    assert found == expected and found.normals > 300 and found.weights == (0.0, 1.0)
+    few, (low, high) = detector.fuse(HeldOut(rows[:40]), **given), found.false_alarm_interval
+    assert low < 0.01 < high and high - low < np.ptp(few.false_alarm_interval)
 
 
 def test_calibrate_without_normal_images_is_an_error(tiny):

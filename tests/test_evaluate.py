@@ -74,6 +74,8 @@ def test_contract_keys_are_there(again, smoke_data):
         "threshold",
         "image_false_alarm_rate",
         "image_recall",
+        "false_alarm_rate_asked",
+        "false_alarm_interval",
         "components",
         "pixel_auroc",
         "pixel_aupro",
@@ -165,6 +167,7 @@ def test_metrics_by_hand(tmp_path, smoke_data):
     assert found["image_auroc"] == 7 / 8
     assert found["image_false_alarm_rate"] == 1 / 4 and found["image_recall"] == 1 / 2
     assert found["threshold"] == 0.5 and found["train_seconds"] == 12.3
+    assert found["false_alarm_rate_asked"] == 0.1 and found["false_alarm_interval"] is None
     assert found["components"] == dict.fromkeys(trained.COMPONENTS, 7 / 8)
     assert "pixel_auroc" not in found  # no masks
     _, rows = read(tmp_path)
@@ -177,6 +180,13 @@ def test_metrics_by_hand(tmp_path, smoke_data):
         ("abnormal2", "abnormal", "normal"),
     ]
     assert [float(row["residual"]) for row in rows] == pytest.approx(list(values.values()))
+
+
+def test_the_interval_of_the_false_alarm_rate_is_told(tmp_path, smoke_data):
+    known = dataclasses.replace(CALIBRATION, false_alarm_interval=(0.04, 0.2))
+    found = evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.9}), calibration=known)
+    assert found["false_alarm_interval"] == [0.04, 0.2]
+    assert "lies between 4.0% and 20.0%" in (tmp_path / "report.html").read_text()
 
 
 def test_pixel_metrics_by_hand(tmp_path, smoke_data):

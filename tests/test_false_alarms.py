@@ -1,5 +1,6 @@
 """The benchmark of false-alarm rates."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -10,23 +11,27 @@ from semi_anogan.scoring.calibration import HeldOut, fit
 
 
 def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
-    """One component, 30 held-out images 0 to 29: 20 calibrate, and the largest of them is the threshold."""
+    """One component, 30 held-out images 0 to 29: 20 calibrate, with 40 trained ones."""
     normal = np.arange(30.0)[:, None]
     components = {
         "normal": normal,
         "abnormal": np.zeros((0, 1)),
         "synthetic": np.zeros((0, 1)),
         "known": np.zeros((0, 1)),
+        "trained": np.arange(40.0)[:, None],
         "mislabelled": np.arange(30) == 29,
-        "checked": np.arange(30) < 3,
+        "checked": np.append(np.arange(30) < 3, np.arange(40) == 7),
         "test_normal": np.float64([[0.0], [28.5], [40.0], [50.0]]),
         "test_abnormal": np.float64([[10.0], [99.0]]),
     }
 
     def fuse(held_out, rate):
         assert len(held_out.normal) == 20 and rate == 0.01
-        np.testing.assert_array_equal(held_out.checked, held_out.normal[:, 0] < 3)
-        return fit(["a"], HeldOut(held_out.normal), rate)
+        np.testing.assert_array_equal(held_out.checked[:20], held_out.normal[:, 0] < 3)
+        assert np.flatnonzero(held_out.checked[20:]).tolist() == [7] and len(held_out.trained) == 40
+        # The largest of those that calibrate is the threshold.
+        found = fit(["a"], HeldOut(held_out.normal), rate)
+        return dataclasses.replace(found, threshold=found.score(held_out.normal).max())
 
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(30)
@@ -40,7 +45,7 @@ def test_rates_are_counted_on_images_that_the_threshold_did_not_see():
 def test_a_finished_run_is_taken_as_it_was_calibrated(smoke_run, smoke_detector):
     """The components that the benchmark takes give the run's own weights and threshold."""
     detector, components = false_alarms.detector_and_components(smoke_run)
-    held_out = HeldOut(*(components[name] for name in ("normal", "abnormal", "synthetic", "known")))
+    held_out = HeldOut(**{name: components[name] for name in false_alarms.CALIBRATING})
     fitted = detector.fuse(held_out, 0.01)
     np.testing.assert_allclose(fitted.weights, smoke_detector.calibration.weights, rtol=1e-3)
     assert fitted.threshold == pytest.approx(smoke_detector.threshold, rel=1e-3, abs=1e-3)

@@ -10,11 +10,21 @@ import pytest
 from helpers import strange as made_up
 from helpers.trained import tiny_model
 from semi_anogan.data import review
+from semi_anogan.data.dataset import Example
 from semi_anogan.data.splits import Splits
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs import suspicious_csv
 from semi_anogan.scoring.detector import Detector
-from semi_anogan.training.fit_detector import base_components, fit_detector, wanted_parts
+from semi_anogan.scoring.feature_reader import FeatureReader
+from semi_anogan.scoring.memory import Memory
+from semi_anogan.training.fit_detector import (
+    base_components,
+    fit_detector,
+    held_out_images,
+    reading,
+    trained_sample,
+    wanted_parts,
+)
 
 FITTED = ("memory.npz", "likeness.npz", "classifier.npz", "segmentation.npz")
 FILES = {*FITTED, "suspicious.csv", "detector.json"}
@@ -73,6 +83,42 @@ def test_each_part_is_written_with_the_calibration_and_the_ranking(known, finish
     assert {row["path"] for row in rows} == {e.path for e in splits.normal + splits.held_out_normal}
     suspicions = [float(row["suspicion"]) for row in rows]
     assert suspicions == sorted(suspicions, reverse=True) and not any(row["label"] for row in rows)
+
+
+def test_the_threshold_rests_on_the_training_images_too(known, finished):
+    """24 train and 12 are held out; the memory judges each of the former by the patches of the others."""
+    folder, detector = finished
+    _, _, dataset, splits = known
+    assert detector.calibration.normals + len(detector.calibration.set_aside) >= 30
+    low, high = detector.calibration.false_alarm_interval
+    assert 0 <= low < high < 1
+    memory, images = detector.memory, [dataset.read_image(e) for e in splits.normal]
+    reader = FeatureReader(detector.model, detector.tile, detector.batch_size)
+    k = detector.names.index("memory")
+    remembered = np.array([m.components[k] for m in detector.measure(images)])
+    # Nobody is number 99.
+    np.testing.assert_allclose(reader.memory_left_out(memory, images, [99] * 24), remembered, atol=1e-3)
+    left_out = reader.memory_left_out(memory, images, range(24))
+    assert (left_out >= remembered - 1e-3).all() and (left_out > remembered + 1e-3).any()
+    read = reading(dataset)
+    held_out = held_out_images(known[0], dataset, splits, detector, read)
+    np.testing.assert_allclose(held_out.trained_memory, left_out, atol=1e-3)
+    assert len(list(held_out.trained)) == 24 and len(held_out.checked) == 36
+    # A memory of before does not know whose its patches are: then held-out images alone count.
+    arrays = {name: a for name, a in memory.arrays().items() if not name.startswith("owner")}
+    old = Detector.of_config(known[0], detector.model, memory=Memory.of_arrays(**arrays))
+    held_out = held_out_images(known[0], dataset, splits, old, read)
+    assert list(held_out.trained) == [] and not len(held_out.trained_memory) and len(held_out.checked) == 12
+
+
+def test_which_training_images_are_judged_again():
+    examples = [Example(f"{i}.png", "train", "normal", key=i, reviewed=i in (3, 90)) for i in range(100)]
+    chosen = trained_sample(examples, seed=1, most=10)
+    assert len(chosen) == 10 and {3, 90} < set(chosen) and chosen == sorted(chosen)
+    assert chosen == trained_sample(examples, 1, 10) != trained_sample(examples, 2, 10)
+    # What a person has found normal always counts.
+    assert trained_sample(examples, 1, 1) == [3, 90]
+    assert trained_sample(examples, 1) == list(range(100))
 
 
 @pytest.mark.parametrize("name", ["memory", "likeness", "classifier", "segmentation"])

@@ -49,6 +49,37 @@ def test_how_isolated_a_patch_is_is_taken_off():
     np.testing.assert_allclose(found, [2.75**0.5, 1.0, -(5.25**0.5)], rtol=1e-5)
 
 
+def test_an_image_is_judged_by_the_patches_of_others():
+    """A patch each of images 0, 1 and 2, at 0, 2 and 5: the one at 2 is 2 from the others."""
+    size = SizeMemory([[0], [2], [5]], [0, 0, 0], [0], [[1]], owner=[0, 1, 2])
+    x = np.float32([[[[2]]]])
+    np.testing.assert_allclose(size.distances(x), [[[[0]]]], atol=1e-3)
+    np.testing.assert_allclose(size.distances(x, left_out=1), [[[[2]]]], rtol=1e-5)
+    np.testing.assert_allclose(size.distances(x, left_out=2), [[[[0]]]], atol=1e-3)
+    memory = Memory({32: size}).judged_by(np.arange(11.0)[:, None])  # median 5, 80 % quantile 8
+    np.testing.assert_allclose(memory.measured([x], left_out=1)[0], [(2 - 8) / 3], rtol=1e-5)
+    # Of a single image there is nothing else to be judged by, and its own patches count.
+    alone = SizeMemory([[0], [2]], [0, 0], [0], [[1]], owner=[4, 4])
+    np.testing.assert_allclose(alone.distances(x, left_out=4), [[[[0]]]], atol=1e-3)
+    # Whose its patches are is saved; runs of before do not know it.
+    arrays = memory.owned_by([7, 8, 9]).arrays()
+    np.testing.assert_allclose(Memory.of_arrays(**arrays).measured([x], left_out=8)[0], [-2], rtol=1e-5)
+    del arrays["owner_32"]
+    with pytest.raises(ValueError, match="does not know whose its patches are"):
+        Memory.of_arrays(**arrays).measured([x], left_out=8)
+
+
+def test_each_patch_that_is_kept_knows_its_image():
+    patches = [np.full((4, 2), 10.0 * i, np.float32) + np.arange(2.0, dtype=np.float32) for i in range(12)]
+    patches[2] += 500
+    memory = SizeMemory.fit(patches, 40, seed=0, trim_share=0.1)
+    assert set(memory.owner) == {0, 1, *range(3, 12)} and len(memory.owner) == len(memory.patches)
+    for i in set(memory.owner):
+        own = memory.patches[memory.owner == i]
+        expected = (patches[i][0] - memory.center) @ memory.projection
+        np.testing.assert_allclose(own, np.broadcast_to(expected, own.shape), rtol=1e-3, atol=1e-3)
+
+
 def test_isolation_of_patches_by_hand():
     """Of seven images with a patch each, at 0, 1, 3, 6, 10, 15 and 21, the fifth nearest other one."""
     at = np.float32([0, 1, 3, 6, 10, 15, 21])[:, None]

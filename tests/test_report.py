@@ -56,6 +56,17 @@ def test_page_is_self_contained(full):
         Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).load()
 
 
+def test_what_the_training_images_say_of_the_false_alarm_rate_is_told(full, tmp_path):
+    assert "was asked for" not in full[1]  # by a run that does not know
+    report = full_report()
+    report.metrics |= {"false_alarm_rate_asked": 0.01, "false_alarm_interval": [0.0042, 0.0187]}
+    text = _Page(write_report(tmp_path, report).read_text(encoding="utf-8")).text
+    assert (
+        "raise an alarm at the same threshold. 1.0% was asked for; the training images say that it lies "
+        "between 0.4% and 1.9%, with a probability of 90%." in text
+    )
+
+
 def test_plots_are_written_and_embedded(full):
     folder, text = full
     assert {p.stem for p in (folder / "plots").iterdir()} == set(FIGURES)

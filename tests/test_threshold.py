@@ -1,17 +1,75 @@
-"""The threshold's rank by hand, and which held-out images count as normal."""
+"""The tail and its threshold by hand, and which held-out images count as normal."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from semi_anogan.scoring.threshold import conformal_threshold, plausible, probably_normal
+from semi_anogan.scoring.threshold import (
+    Tail,
+    false_alarm_interval,
+    plausible,
+    probably_normal,
+    tail_threshold,
+)
 
 
-@pytest.mark.parametrize("n, rate, expected", [(19, 0.05, 19), (99, 0.01, 99), (9, 0.5, 5), (10, 0.25, 9)])
-def test_conformal_rank_by_hand(n, rate, expected):
+@pytest.mark.parametrize("n, rate, expected", [(19, 0.25, 15), (9, 0.5, 5), (39, 0.2, 32)])
+def test_below_the_tail_the_threshold_is_a_conformal_quantile(n, rate, expected):
     warnings = []
-    assert conformal_threshold(np.arange(1.0, n + 1)[::-1], rate, warnings) == expected
+    assert tail_threshold(np.arange(1.0, n + 1)[::-1], rate, warnings) == expected
     assert warnings == []
+
+
+def test_tail_by_hand():
+    """Of 20 scores 3 make the tail, of which the highest counts as no higher than the next."""
+    scores = np.append(np.arange(17.0), [18.0, 21.0, 99.0])
+    tail = Tail.fit(scores)
+    # Above 16: excesses of 2, 5 and at least 5, of which two are seen: 12 / 2. Four of 21 are as high as 16.
+    assert tail == pytest.approx((16.0, 4 / 21, 6.0))
+    assert Tail.fit(np.append(scores[:-1], 1e6)) == tail
+    warnings = []
+    assert tail_threshold(scores, 0.02, warnings) == pytest.approx(16 + 6 * np.log(4 / 21 / 0.02))
+    assert warnings == [
+        "20 normal images show no false-alarm rate below 1/21 = 4.76% (2.00% asked for); the threshold is "
+        "extrapolated from their highest scores"
+    ]
+    # The rate of a threshold is the inverse.
+    assert tail.rate(tail.threshold(0.02)) == pytest.approx(0.02)
+    assert tail.rate(16 + 6 * np.log(2)) == pytest.approx(2 / 21) and tail.rate(3.0) == tail.share
+
+
+def test_the_tail_of_very_few_or_equal_scores():
+    assert Tail.fit([1.0, 3.0]) == pytest.approx((1.0, 2 / 3, 2.0))
+    assert Tail.fit([1.0, 3.0, 4.0]) == pytest.approx((1.0, 3 / 4, 4.0))  # excesses 2 and at least 2: 4 / 1
+    assert tail_threshold(np.full(50, 3.0), 0.01, []) == pytest.approx(3.0)
+
+
+def test_one_odd_image_does_not_decide():
+    """Among 100 normal images one lies as far as defects do, though above no gap: recall would be lost."""
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal(100)
+    odd = np.append(scores[:99], 6.0)
+    clean, found = tail_threshold(scores, 0.01, []), tail_threshold(odd, 0.01, [])
+    assert found == pytest.approx(clean, abs=0.3) and found < 4
+
+
+def test_the_interval_holds_the_true_rate_as_often_as_it_says():
+    """Of 150 logistic scores: 90 % of the intervals hold what their threshold gives; some may miss."""
+
+    def choose(held_out, trained):
+        scores = np.concatenate([held_out, trained])
+        return tail_threshold(scores, 0.01, []), scores
+
+    rng, held, widths = np.random.default_rng(2), [], []
+    for _ in range(60):
+        scores = rng.logistic(size=150)
+        low, high = false_alarm_interval(choose, scores[:50], scores[50:])
+        held.append(low <= stats.logistic.sf(tail_threshold(scores, 0.01, [])) <= high)
+        widths.append(high / low)
+    assert 0.75 < np.mean(held) <= 1 and low < 0.01 < high
+    more = rng.logistic(size=1500)
+    low, high = false_alarm_interval(choose, more[:500], more[500:])
+    assert high / low < 0.6 * np.median(widths)
 
 
 def test_plausible_by_hand():

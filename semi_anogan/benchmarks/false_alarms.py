@@ -14,6 +14,7 @@ from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
 
 CALIBRATING_SHARE = 2 / 3  # of the held-out normal images; the rest are counted
+CALIBRATING = ("normal", "abnormal", "synthetic", "known", "trained")  # what calibrates
 HEADER = [
     "run",
     "asked",
@@ -53,9 +54,9 @@ def run(folders: list[str], rates: list[float], seeds: list[int]) -> str:
 def detector_and_components(folder) -> tuple:
     """(detector of a finished run, components [N, K] of its images by what they are).
 
-    "normal", "abnormal", "synthetic" and "known" calibrate it; "test_normal" and "test_abnormal" are the test
-    images. "mislabelled" and "checked" are bool [N]: which of the "normal" ones the source knows to be
-    abnormal, and which a person found normal.
+    Those of CALIBRATING calibrate it; "test_normal" and "test_abnormal" are the test images. "mislabelled"
+    and "checked" are bool [N]: which of the "normal" ones the source knows to be abnormal, and which a person
+    found normal; "checked" goes on with the trained ones.
     """
     from semi_anogan.training.fit_detector import held_out_images
 
@@ -66,12 +67,14 @@ def detector_and_components(folder) -> tuple:
         return (dataset.read_image(example) for example in examples)
 
     held_out = held_out_images(config, dataset, splits, detector, read)
-    images = {name: getattr(held_out, name) for name in ("normal", "abnormal", "synthetic", "known")}
+    images = {name: getattr(held_out, name) for name in CALIBRATING}
     images["test_normal"] = read([e for e in splits.test if not e.abnormal])
     images["test_abnormal"] = read([e for e in splits.test if e.abnormal])
     empty = np.zeros((0, len(detector.names)), np.float32)
     found = {what: [m.components for m in detector.measure(parts)] for what, parts in images.items()}
     components = {what: np.stack(rows) if rows else empty for what, rows in found.items()}
+    if len(held_out.trained_memory):
+        components["trained"][:, detector.names.index("memory")] = held_out.trained_memory
     return detector, {
         **components,
         "mislabelled": np.array([e.mislabelled for e in splits.held_out_normal]),
@@ -90,10 +93,11 @@ def observed(fuse, components: dict, rate: float, seed: int) -> dict[str, float]
     normal = components["normal"]
     order = np.random.default_rng(seed).permutation(len(normal))
     count = round(CALIBRATING_SHARE * len(normal))
+    checked = components["checked"]
     calibrating = HeldOut(
-        normal[order[:count]],
-        *(components[name] for name in ("abnormal", "synthetic", "known")),
-        checked=components["checked"][order[:count]],
+        normal=normal[order[:count]],
+        checked=np.concatenate([checked[: len(normal)][order[:count]], checked[len(normal) :]]),
+        **{name: components[name] for name in CALIBRATING[1:]},
     )
     fitted = fuse(calibrating, rate)
 

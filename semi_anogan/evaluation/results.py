@@ -73,6 +73,8 @@ def metrics_of(detector, results: Results, splits, progress) -> dict:
     abnormal = results.abnormal
     return {
         **metrics.image_metrics(abnormal, results.scores, detector.threshold),
+        "false_alarm_rate_asked": detector.calibrated.false_alarm_rate,
+        "false_alarm_interval": list(detector.calibrated.false_alarm_interval) or None,
         "components": metrics.component_auroc(list(detector.names), results.components, abnormal),
         **results.pixel_metrics,
         "counts": {

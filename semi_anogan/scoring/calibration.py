@@ -7,6 +7,10 @@ An image is abnormal if its score > threshold.
 Held-out training images are as noisy as the training data: some "normal" ones may be abnormal. So centre and
 scale are median and MAD, and scores far off the others are set aside before the threshold is read off
 (`plausible`).
+
+They are also few, and a threshold rests on the highest of them. So images that the networks trained on count
+too. These score lower as a whole, but are spread in the same way: brought to the median of the held-out ones
+(`as_held_out`) they say how far up normal images reach.
 """
 
 import dataclasses
@@ -17,7 +21,7 @@ import numpy as np
 from semi_anogan.config import check_ranges, default
 from semi_anogan.scoring.fusion import equal_weights, known_weights
 from semi_anogan.scoring.robust import robust_spread
-from semi_anogan.scoring.threshold import conformal_threshold, plausible, probably_normal
+from semi_anogan.scoring.threshold import false_alarm_interval, plausible, probably_normal, tail_threshold
 
 CLIP = 20.0  # in robust standard deviations: no single component may decide everything through one wild value
 # Share of the known abnormal images that may score lower than what is set aside as probably mislabelled.
@@ -40,11 +44,13 @@ class Calibration:
         score is then a log-odds, up to shrinkage).
       threshold: an image is abnormal if score > threshold.
       false_alarm_rate: what the threshold was asked to give on normal images, in (0, 1).
-      normals: number of held-out normal images the threshold rests on (without those set aside).
+      normals: number of normal images the threshold rests on, held out or not (without those set aside).
       set_aside: rows of the held-out normal images that the threshold does not rest on, as probably
         mislabelled.
       abnormals: number of held-out known abnormal images the weights were fitted with.
       warnings: sentences for the user.
+      false_alarm_interval: (low, high) between which the false-alarm rate of new images lies with a
+        probability of 90 %, as far as so few normal images can say; empty where that is not known.
       base: components that count, all the same, where no known abnormal image says otherwise.
       map_center, map_scale: median over the held-out normal images of each map layer's mean and standard
         deviation; empty where maps are not judged by them (in a bundle they are part of the exported graph).
@@ -65,6 +71,7 @@ class Calibration:
     abnormals: int
     warnings: tuple[str, ...]
     base: tuple[str, ...] = ()
+    false_alarm_interval: tuple[float, ...] = ()
     map_center: tuple[float, ...] = ()
     map_scale: tuple[float, ...] = ()
 
@@ -92,9 +99,10 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Calibration":
-        """The inverse of to_dict; ValueError names missing and unknown keys."""
+        """The inverse of to_dict; ValueError names missing and unknown keys. The interval may be missing."""
         fields = {field.name for field in dataclasses.fields(cls)} - {"map_center", "map_scale"}
-        missing, unknown = sorted(fields - set(values)), sorted(set(values) - fields)
+        missing = sorted(fields - {"false_alarm_interval"} - set(values))
+        unknown = sorted(set(values) - fields)
         if missing or unknown:
             raise ValueError(f"calibration: missing keys {missing}, unknown keys {unknown}")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
@@ -113,8 +121,11 @@ class HeldOut:
       known: where no abnormal image is held out, those that the likeness was fitted to, in its order. They
         weigh the components that did not train on them; of the likeness counts what the others' discriminant
         says of each.
-      checked: bool for each normal image, whether it is normal for certain: the threshold bears it, however
-        high it scores. None is by default.
+      trained: normal images that the networks trained on, which help to set the threshold. trained_memory:
+        of each its component `memory`, by the patches of all others; by default it is measured as in any
+        image, though its own patches are remembered.
+      checked: bool for each normal image, and then for each trained one, whether it is normal for certain:
+        the threshold bears it, however high it scores. None is by default.
       tested: components that count in the base as far as they tell the synthetic images apart.
     """
 
@@ -124,6 +135,8 @@ class HeldOut:
     known: Iterable = ()
     checked: Sequence[bool] = ()
     tested: Sequence[str] = ()
+    trained: Iterable = ()
+    trained_memory: Sequence[float] = ()
 
 
 def fit(
@@ -149,8 +162,7 @@ def fit(
     """
     names = tuple(names)
     normal, abnormal, synthetic = (
-        _checked(c if len(c) else np.zeros((0, len(names))), names)
-        for c in (held_out.normal, held_out.abnormal, held_out.synthetic)
+        _components(names, c) for c in (held_out.normal, held_out.abnormal, held_out.synthetic)
     )
     if len(normal) < 2:
         raise ValueError(f"calibration needs at least 2 held-out normal images, got {len(normal)}")
@@ -182,16 +194,7 @@ def fit(
                 "they were left out of the score"
             )
 
-    # The threshold: of the scores that are those of normal images.
-    scores = bias + z_normal @ weights
-    of_known = bias + z_abnormal @ weights if method == LOGISTIC_REGRESSION else None
-    keep = _kept(scores, plausible(scores), of_known, held_out.checked)
-    if not keep.all():
-        warnings.append(
-            f"{np.count_nonzero(~keep)} of {len(keep)} held-out normal images score as abnormal ones do; "
-            "they were set aside as probably mislabelled when the threshold was chosen"
-        )
-    return Calibration(
+    found = Calibration(
         names=names,
         center=tuple(center.tolist()),
         scale=tuple(scale.tolist()),
@@ -200,14 +203,78 @@ def fit(
         clip_low=-CLIP,
         clip_high=CLIP,
         method=method,
-        threshold=conformal_threshold(scores[keep], false_alarm_rate, warnings),
+        threshold=np.inf,
         false_alarm_rate=float(false_alarm_rate),
-        normals=int(keep.sum()),
-        set_aside=tuple(np.flatnonzero(~keep).tolist()),
+        normals=0,
+        set_aside=(),
         abnormals=len(abnormal) if method == LOGISTIC_REGRESSION else 0,
-        warnings=tuple(warnings),
+        warnings=(),
         base=base,
     )
+    # The threshold: of the scores that are those of normal images.
+    scores, keep = _normal_scores(found, held_out)
+    of_held_out = keep[: len(normal)]
+    if not of_held_out.all():
+        warnings.append(
+            f"{np.count_nonzero(~of_held_out)} of {len(normal)} held-out normal images score as abnormal "
+            "ones do; they were set aside as probably mislabelled when the threshold was chosen"
+        )
+    return dataclasses.replace(
+        found,
+        threshold=tail_threshold(scores[keep], false_alarm_rate, warnings),
+        normals=int(keep.sum()),
+        set_aside=tuple(np.flatnonzero(~of_held_out).tolist()),
+        warnings=tuple(warnings),
+    )
+
+
+def with_interval(found: Calibration, held_out: HeldOut) -> Calibration:
+    """The same with its false_alarm_interval; held_out: the components that it was fitted to."""
+
+    def choose(*rows):
+        scores, keep = _normal_scores(found, held_out, *rows)
+        return tail_threshold(scores[keep], found.false_alarm_rate, []), scores[keep]
+
+    counts = len(held_out.normal), len(held_out.trained)
+    interval = false_alarm_interval(choose, *(np.arange(count) for count in counts))
+    return dataclasses.replace(found, false_alarm_interval=interval)
+
+
+def as_held_out(trained: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Scores of images that the networks trained on, brought to the median of held-out ones.
+
+    They are also brought to their spread where it differs by more than chance, as that of components which
+    tell the trained images from known abnormal ones does. To do so always would move the threshold as the
+    spread of a few held-out images happens to be.
+    """
+    middle, aim = np.median(trained), np.median(held_out)
+    spread, wanted = robust_spread(trained, middle), robust_spread(held_out, aim)
+    if spread <= 0 or wanted <= 0:  # one of them says nothing of how scores are spread
+        return np.zeros(0)
+    # The logarithm of the median deviation of n normal variables has a variance of about 1.36 / n.
+    deviation = np.sqrt(1.36 / len(trained) + 1.36 / len(held_out))
+    times = wanted / spread if abs(np.log(wanted / spread)) > 2 * deviation else 1.0
+    return aim + (trained - middle) * times
+
+
+def _normal_scores(found: Calibration, held_out: HeldOut, normal=..., trained=...):
+    """(scores [N] of the held-out normal images and, as if held out, of trained ones; which are kept).
+
+    Args: found: without its threshold; normal, trained: rows of the images that count, all by default.
+    """
+    known = _components(found.names, held_out.abnormal)
+    of_known = found.score(known) if found.method == LOGISTIC_REGRESSION else None
+    scores, of_trained = (
+        found.score(_components(found.names, c))[rows]
+        for c, rows in ((held_out.normal, normal), (held_out.trained, trained))
+    )
+    checked = np.zeros(len(held_out.normal) + len(held_out.trained), bool)
+    checked[np.flatnonzero(held_out.checked)] = True
+    checked = [checked[: len(held_out.normal)][normal], checked[len(held_out.normal) :][trained]]
+    if len(of_trained):
+        of_trained = as_held_out(of_trained, scores)
+    scores = np.concatenate([scores, of_trained])
+    return scores, _kept(scores, plausible(scores), of_known, np.concatenate(checked)[: len(scores)])
 
 
 def _base(names, base, tested, normal, synthetic) -> tuple[str, ...]:
@@ -240,6 +307,10 @@ def _kept(scores, keep, of_known, checked) -> np.ndarray:
         keep |= scores < np.quantile(of_known, LOWEST_KNOWN)
     keep[np.flatnonzero(checked)] = True
     return keep
+
+
+def _components(names: Sequence[str], components) -> np.ndarray:
+    return _checked(components if len(components) else np.zeros((0, len(names))), names)
 
 
 def _checked(components: np.ndarray, names: Sequence[str]) -> np.ndarray:

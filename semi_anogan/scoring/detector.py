@@ -193,9 +193,9 @@ class Detector(BaseDetector):
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
         others = {
             name: [m.components for m in self.measure(getattr(held_out, name), overlap=True)]
-            for name in ("abnormal", "synthetic", "known")
+            for name in ("abnormal", "synthetic", "known", "trained")
         }
-        given = {"checked": held_out.checked, "tested": held_out.tested}
+        given = {key: getattr(held_out, key) for key in ("checked", "tested", "trained_memory")}
         found = self.fuse(HeldOut(components, **given, **others), false_alarm_rate, base)
         # Median over the images: some of them may be abnormal after all.
         map_center = np.median(means, axis=0).astype(np.float32)
@@ -225,7 +225,12 @@ class Detector(BaseDetector):
                 abnormal[:, self.names.index("likeness")] = left_out
             held_out = dataclasses.replace(held_out, abnormal=abnormal)
             ignored = table.names_where(trained_on_known=True)
-        return calibrating.fit(self.names, held_out, false_alarm_rate, base, ignored)
+        if len(held_out.trained_memory) and "memory" in self.names:
+            trained = np.array(held_out.trained)
+            trained[:, self.names.index("memory")] = held_out.trained_memory
+            held_out = dataclasses.replace(held_out, trained=trained)
+        found = calibrating.fit(self.names, held_out, false_alarm_rate, base, ignored)
+        return calibrating.with_interval(found, held_out)
 
     def pruned(self) -> "Detector":
         """A detector of the same scores and maps, without the components that have no weight in either.

@@ -73,6 +73,19 @@ class FeatureReader:
             np.float64,
         ).reshape(-1, self._sizes)
 
+    def memory_left_out(self, memory: Memory, images: Iterable, own: Iterable[int]) -> np.ndarray:
+        """The component `memory` of images that it was fitted to, without the patches of each: float64 [N].
+
+        own: of each image its number among the owners of patches.
+        """
+        return np.array(
+            [
+                max(float(memory.measured([v[None] for v in views], left_out)[0][0]) for views in tiles)
+                for left_out, tiles in zip(own, self.views(images), strict=True)
+            ],
+            np.float64,
+        )
+
     def bags(self, abnormal: Iterable, most_images: int = 500) -> Iterator[list]:
         """Of each abnormal image its tiles' (features, where it is abnormal): what Likeness.fit takes.
 

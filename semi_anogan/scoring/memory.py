@@ -47,13 +47,15 @@ class SizeMemory:
       center: float32 [D] and projection: float32 [D, P], of the whitening: (features - center) @ projection.
       middle, upper: median and 80 % quantile of the values of held-out normal images: what they are judged
         by beside other sizes.
+      owner: int32 [K], which image each patch is of; None where that is not known, as in runs of before.
     """
 
-    def __init__(self, patches, radii, center, projection, middle=0.0, upper=1.0):
+    def __init__(self, patches, radii, center, projection, middle=0.0, upper=1.0, owner=None):
         self.patches, self.radii, self.center, self.projection = (
             np.asarray(a, np.float32) for a in (patches, radii, center, projection)
         )
         self.middle, self.upper = np.float32(middle), np.float32(upper)
+        self.owner = None if owner is None else np.asarray(owner, np.int32)
         shapes = self.patches.shape, self.radii.shape, self.center.shape, self.projection.shape
         depths = [len(s) for s in shapes]
         if depths != [2, 1, 1, 2] or shapes[3] != (*shapes[2], shapes[0][1]) or shapes[1] != shapes[0][:1]:
@@ -97,14 +99,22 @@ class SizeMemory:
             strange[np.flatnonzero(checked)] = -np.inf
             stays = ~np.isin(owner, np.argsort(-strange, kind="stable")[:trimmed])
         radii = np.minimum(isolated, np.quantile(isolated[stays], ISOLATION_SHARE))
-        return cls(whitened[stays], radii[stays], center, projection)
+        return cls(whitened[stays], radii[stays], center, projection, owner=owner[stays])
 
-    def distances(self, embedded):
-        """Of each patch, of `embed`: [N, h, w, D] -> [N, h, w, 1]."""
+    def distances(self, embedded, left_out: int | None = None):
+        """Of each patch, of `embed`: [N, h, w, D] -> [N, h, w, 1].
+
+        left_out: an image that it was fitted to, whose own patches are not compared with; None: all are.
+        """
         whitened = ops.matmul(embedded - self.center, self.projection)
         _, height, width, depth = whitened.shape
         x = ops.reshape(whitened, (-1, depth))
         offsets = np.sum(np.square(self.patches), axis=1) - depth * np.square(self.radii)
+        if left_out is not None:
+            if self.owner is None:
+                raise ValueError("this memory does not know whose its patches are: fit it again")
+            own = self.owner == left_out
+            offsets = offsets if own.all() else np.where(own, np.float32(np.inf), offsets)
         squared = ops.min(offsets - 2.0 * ops.matmul(x, self.patches.T), axis=1)
         squared = (squared + ops.sum(ops.square(x), axis=1)) / depth
         signed = ops.sign(squared) * ops.sqrt(ops.abs(squared))
@@ -157,26 +167,39 @@ class Memory:
         for i, (size, memory) in enumerate(self.sizes.items()):
             middle, upper = np.quantile(values[:, i], [0.5, 0.8])
             kept = memory.patches, memory.radii, memory.center, memory.projection
-            judged[size] = SizeMemory(*kept, middle, upper)
+            judged[size] = SizeMemory(*kept, middle, upper, memory.owner)
         return Memory(judged)
+
+    def owned_by(self, images: Sequence[int]) -> "Memory":
+        """The same, its patches owned by `images`: of each that it was fitted to, in order, its number."""
+        numbered = {}
+        for size, memory in self.sizes.items():
+            kept = memory.patches, memory.radii, memory.center, memory.projection
+            owner = np.asarray(images)[memory.owner]
+            numbered[size] = SizeMemory(*kept, memory.middle, memory.upper, owner)
+        return Memory(numbered)
 
     def values(self, views):
         """Of each size the mean of the farthest places: views (`embed` of each size) -> [N, S]."""
         return ops.stack([top_mean(m, TOP_SHARE) for m in self._maps(views).values()], axis=-1)
 
-    def measured(self, views):
-        """(the component [N], its map [N, h, w, 1]) of views: `embed` of each size, the smallest first."""
-        maps = self._maps(views)
+    def measured(self, views, left_out: int | None = None):
+        """(the component [N], its map [N, h, w, 1]) of views: `embed` of each size, the smallest first.
+
+        left_out: as in SizeMemory.distances.
+        """
+        maps = self._maps(views, left_out)
         values = [self.sizes[size].standardised(top_mean(m, TOP_SHARE)) for size, m in maps.items()]
         return _mean_of_two_largest(values), self.sizes[self.map_size].standardised(maps[self.map_size])
 
-    def _maps(self, views) -> dict:
-        return {s: m.distances(v) for (s, m), v in zip(self.sizes.items(), views, strict=True)}
+    def _maps(self, views, left_out=None) -> dict:
+        return {s: m.distances(v, left_out) for (s, m), v in zip(self.sizes.items(), views, strict=True)}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Named arrays, from which `of_arrays` makes the same memory."""
-        names = ("patches", "radii", "center", "projection", "middle", "upper")
-        return {f"{name}_{size}": getattr(m, name) for size, m in self.sizes.items() for name in names}
+        names = ("patches", "radii", "center", "projection", "middle", "upper", "owner")
+        found = {f"{name}_{size}": getattr(m, name) for size, m in self.sizes.items() for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
     @classmethod
     def of_arrays(cls, **arrays) -> "Memory":

@@ -1,5 +1,9 @@
 """The threshold of a score, from held-out images labelled normal of which some may be abnormal."""
 
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from semi_anogan.scoring.robust import robust_spread
@@ -7,22 +11,92 @@ from semi_anogan.scoring.robust import robust_spread
 FEWEST_FOR_SPREAD = 20  # scores: of fewer two quantiles say too little about the spread
 
 
-def conformal_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: list[str]) -> float:
-    """The k-th smallest of n scores, k = ceil((n + 1)(1 - rate)): split conformal (Vovk et al. 2005).
+# Of the scores, the highest, whose excesses are taken as exponential: TAIL_MOST, of few a share. Of fewer the
+# mean excess says little; of more it is that of lower scores, and many real tails end sooner than theirs.
+TAIL_MOST, TAIL_SHARE = 30, 0.15
+# Of those again, the highest, which count as no higher than the one below them.
+CENSORED_SHARE = 0.1
+RESAMPLES, CONFIDENCE = 200, 0.9  # of the interval
 
-    A new image drawn as the n were exceeds it with a probability of at most the rate, whatever the
-    distribution. Where n is too small for the rate (k > n) it is the largest score, and a warning says so.
+
+class Tail(NamedTuple):
+    """The upper tail of a score: P(score > t) = share * exp(-(t - start) / mean_excess) for t >= start.
+
+    That is the exponential case of the generalised Pareto distribution, to which excesses over a high
+    threshold tend (Pickands 1975). Its shape is not fitted: of so few excesses its error would move the
+    threshold more than the true shape does.
+
+    Attributes: start: where the tail begins; share: probability of a score above it; mean_excess: > 0.
+    """
+
+    start: float
+    share: float
+    mean_excess: float
+
+    @classmethod
+    def fit(cls, scores: np.ndarray) -> "Tail":
+        """The tail of n >= 2 scores.
+
+        The mean excess is the maximum-likelihood estimate of a sample censored at its highest (Epstein &
+        Sobel 1953): how far up the CENSORED_SHARE highest lie, at least one, does not count. So no single
+        image, mislabelled say, decides.
+        """
+        s, n = np.sort(np.asarray(scores, np.float64)), len(scores)
+        count = min(max(2, min(round(TAIL_SHARE * n), TAIL_MOST)), n - 1)
+        whole = count - min(math.ceil(CENSORED_SHARE * count), count - 1)
+        excesses = s[n - count :] - s[n - count - 1]
+        mean_excess = (excesses[:whole].sum() + (count - whole) * excesses[whole - 1]) / whole
+        # So probably a new score exceeds the (count + 1)-th highest of n, whatever the distribution.
+        return cls(float(s[n - count - 1]), (count + 1) / (n + 1), float(mean_excess) + 1e-12)
+
+    def threshold(self, rate: float) -> float:
+        """What a score exceeds with the probability `rate`, in (0, share]."""
+        return self.start + self.mean_excess * math.log(self.share / rate)
+
+    def rate(self, threshold: float) -> float:
+        """The probability that a score exceeds the threshold; at most `share`."""
+        return self.share * math.exp(-max(0.0, threshold - self.start) / self.mean_excess)
+
+
+def tail_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: list[str]) -> float:
+    """What a new image exceeds with the probability false_alarm_rate, as the scores [n] of normal images say.
+
+    Within their upper tail it is read off the fitted Tail. Below, for larger rates, it is the k-th smallest
+    score, k = ceil((n + 1)(1 - rate)): split conformal (Vovk et al. 2005). A warning says where n is too
+    small for the rate (k > n), so that no score but the fitted tail alone reaches as far.
     """
     n = len(scores)
-    k = int(
-        np.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9)
-    )  # the subtraction: 0.95 * 20 must give 19, not 20
+    # The subtraction: 0.95 * 20 must give 19, not 20.
+    k = math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9)
     if k > n:
         warnings.append(
-            f"{n} held-out normal images support no false-alarm rate below 1/{n + 1} = {1 / (n + 1):.2%} "
-            f"({false_alarm_rate:.2%} asked for); the threshold is their largest score"
+            f"{n} normal images show no false-alarm rate below 1/{n + 1} = {1 / (n + 1):.2%} "
+            f"({false_alarm_rate:.2%} asked for); the threshold is extrapolated from their highest scores"
         )
-    return float(np.sort(scores)[min(k, n) - 1])
+    tail = Tail.fit(scores)
+    if false_alarm_rate < tail.share:
+        return tail.threshold(false_alarm_rate)
+    return float(np.sort(scores)[k - 1])
+
+
+def false_alarm_interval(choose: Callable, held_out: np.ndarray, trained: np.ndarray) -> tuple[float, float]:
+    """Between which rates the false alarms of a threshold lie with CONFIDENCE, by the bootstrap (Efron 1979).
+
+    The images are drawn again, and the threshold is chosen again; the tail of all scores says which rate it
+    would have given.
+
+    Args: choose: rows of held-out and of trained images -> (threshold, scores that it rests on); held_out,
+      trained: all rows of each.
+    """
+    rng, rates = np.random.default_rng(0), []
+    _, scores = choose(held_out, trained)
+    tail, lower = Tail.fit(scores), np.sort(scores)
+    for _ in range(RESAMPLES):
+        threshold, _ = choose(*(rng.choice(rows, len(rows)) for rows in (held_out, trained)))
+        above = 1 - np.searchsorted(lower, threshold, side="right") / len(lower)
+        rates.append(tail.rate(threshold) if threshold > tail.start else above)
+    low, high = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 def plausible(

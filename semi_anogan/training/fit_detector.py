@@ -5,10 +5,13 @@ Sample patches -> suspicion -> defects (known, or what stands in) -> parts -> de
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from semi_anogan.components import names_where
 from semi_anogan.config import words
+from semi_anogan.data.dataset import Example
 from semi_anogan.data.images import resize, to_channels
 from semi_anogan.data.synthetic import calibration_kinds
 from semi_anogan.progress import shown
@@ -27,6 +30,9 @@ from semi_anogan.training.events import EventWriter
 from semi_anogan.training.monitor import picture
 from semi_anogan.training.segmentation import fit_segmentation
 from semi_anogan.training.suspicion import Samples
+
+# Normal training images that help to set the threshold: each costs a search, and distances to all patches.
+TRAINED = 200
 
 
 def fit_detector(config, folder, model, dataset, splits) -> Detector:
@@ -103,6 +109,8 @@ def fit_parts(
         drawn = {e: patches for e, patches in samples.drawn.items() if e not in trimmed}
         checked, patches = [e.reviewed for e in drawn], [p.memory for p in drawn.values()]
         found = Memory.fit(model.memory_sizes, patches, places_of(model), memory, seed, memory_trim, checked)
+        number = {example: i for i, example in enumerate(splits.normal)}
+        found = found.owned_by([number[e] for e in drawn])
         held_out = read(splits.held_out_normal, "memory of held-out normal")
         parts["memory"] = found.judged_by(reader.memory_values(found, held_out))
     # Of few known defects it learns little, and none are held out that would say how much it is worth.
@@ -118,18 +126,35 @@ def fit_parts(
     return {name: part for name, part in parts.items() if part is not None}
 
 
+def trained_sample(normal: Sequence[Example], seed: int, most: int = TRAINED) -> list[int]:
+    """Places of `most` normal training images, drawn at random; all that a person found normal are there."""
+    order = np.random.default_rng([seed, 5]).permutation(len(normal))
+    chosen = sorted(order.tolist(), key=lambda i: not normal[i].reviewed)
+    return sorted(chosen[: max(most, sum(e.reviewed for e in normal))])
+
+
 def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
-    """The held-out images that Detector.calibrate takes; read: (examples, what is shown) -> images."""
+    """The images that Detector.calibrate takes; read: (examples, what is shown) -> images."""
     weigh = known_weigh(splits)
     # With few known abnormal images none are held out; each is then judged by the likeness to the others.
     few = bool(splits.abnormal) and detector.likeness is not None and not splits.held_out_abnormal and weigh
+    numbers, of_memory = trained_sample(splits.normal, config.seed), ()
+    if detector.memory is not None:
+        if any(memory.owner is None for memory in detector.memory.sizes.values()):  # of a run of before
+            numbers = []
+        reader = FeatureReader(detector.model, config.images.tile, config.score.batch_size)
+        images = read([splits.normal[i] for i in numbers], "memory of normal")
+        of_memory = reader.memory_left_out(detector.memory, images, numbers)
+    trained = [splits.normal[i] for i in numbers]
     return HeldOut(
         normal=read(splits.held_out_normal, "held-out normal"),
         abnormal=read(splits.held_out_abnormal, "held-out abnormal"),
         synthetic=() if weigh or detector.likeness is None else read_synthetic(config, dataset, splits),
         known=read(splits.abnormal, "known abnormal") if few else (),
-        checked=[e.reviewed for e in splits.held_out_normal],
+        checked=[e.reviewed for e in splits.held_out_normal + trained],
         tested=("likeness",),
+        trained=read(trained, "normal"),
+        trained_memory=of_memory,
     )
 
 

@@ -28,7 +28,7 @@ HEADLINES = (
         "image_false_alarm_rate",
         "false-alarm rate at the threshold",
         "{:.1%}",
-        "Share of the {normals} normal images that raise an alarm at the same threshold.",
+        "Share of the {normals} normal images that raise an alarm at the same threshold.{promise}",
     ),
     (
         "image_average_precision",
@@ -128,12 +128,19 @@ def _page(report: Report, abnormal, scores, plots: dict[str, str], rows, heat_en
 def _headlines(values: dict, abnormal: np.ndarray) -> list[tuple[str, str, str]]:
     """(value, name, what it means) of each of HEADLINES that is there."""
     normals, abnormals = int((~abnormal).sum()), int(abnormal.sum())
-    share = abnormals / max(normals + abnormals, 1)
+    counts = {"normals": normals, "abnormals": abnormals, "share": abnormals / max(normals + abnormals, 1)}
+    promise = ""
+    if values.get("false_alarm_interval"):
+        low, high = values["false_alarm_interval"]
+        promise = (
+            f" {values['false_alarm_rate_asked']:.1%} was asked for; the training images say that it lies "
+            f"between {low:.1%} and {high:.1%}, with a probability of 90%."
+        )
     return [
         (
             form.format(values[key]),
             name,
-            meaning.format(normals=normals, abnormals=abnormals, share=share),
+            meaning.format(**counts, promise=promise),
         )
         for key, name, form, meaning in HEADLINES
         if values.get(key) is not None
