@@ -31,18 +31,19 @@ def found(monkeypatch) -> dict:
                 components = np.array([found[name][index] for name in self.names])
                 yield types.SimpleNamespace(components=components)
 
-    def of_config(config, model, components, likeness):
-        assert ("likeness" in components) == (likeness is not None)
+    def of_config(config, model, components, likeness, search):
+        assert ("likeness" in components) == (likeness is not None) and search == {"iterations": 0}
         return StandIn(components)
 
     monkeypatch.setattr(suspicion.Detector, "of_config", of_config)
     return found
 
 
-def ranked(splits=SPLITS, **arguments) -> dict[str, float]:
+def ranked(splits=SPLITS, draws_features=False, **arguments) -> dict[str, float]:
     """{path: suspicion}, the highest first; an image is read as its number."""
     numbers = {e.path: index for index, e in enumerate(NORMAL + HELD_OUT)}
-    model = types.SimpleNamespace(patch_discriminator=object())
+    generator = object() if draws_features else None
+    model = types.SimpleNamespace(patch_discriminator=object(), feature_generator=generator)
 
     def read(examples, what):
         return [numbers[e.path] for e in examples]
@@ -73,6 +74,14 @@ def test_the_likeness_judges_too_and_its_own_images_by_what_the_others_say(found
     of_likeness = np.array([3.0, -1.0, 0.0, 1.0, -1.0, -1.0, 1.0, 0.0])
     # Of the held-out ones the median is 2, the median absolute deviation 2.
     assert suspicions == expected([OF_ISOLATION, of_likeness / 1.4826])
+
+
+def test_what_cannot_be_drawn_again_is_suspicious(found):
+    """Median 2, median absolute deviation 1; of the held-out ones 4 and 2."""
+    found["feature_residual"] = [1.0, 2.0, 3.0, 0.0, 50.0, 2.0, 4.0, 7.0]
+    suspicions = ranked(isolation=ISOLATION, draws_features=True)
+    of_residual = np.array([-1.0, 0.0, 1.0, -2.0, 48.0, -1.0, 0.0, 1.5]) / 1.4826
+    assert suspicions == expected([OF_ISOLATION, of_residual])
 
 
 def test_the_discriminators_judge_together_where_known_abnormal_images_trained_them(found):

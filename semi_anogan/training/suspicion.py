@@ -44,9 +44,10 @@ def rank(
 ) -> list[tuple[Example, float]]:
     """All images labelled normal with their suspicion, held-out ones too, the most suspicious first.
 
-    The suspicion is the mean of up to three judgements: the scores of the discriminators that known abnormal
-    images trained, the isolation, and the likeness. Each is in robust standard deviations over the images of
-    its part (the training ones score lower as a whole, since the networks know them).
+    The suspicion is the mean of up to four judgements: the scores of the discriminators that known abnormal
+    images trained, the isolation, the feature residual (of the encoder's latents, without a search), and the
+    likeness. Each is in robust standard deviations over the images of its part (the training ones score lower
+    as a whole, since the networks know them).
 
     Args:
       read: (examples, what is shown) -> images; splits: data.splits.Splits.
@@ -59,9 +60,11 @@ def rank(
     trained = any(not e.reviewed for e in splits.abnormal)
     components = of_networks if trained or not isolation else []
     components = components + (["likeness"] if likeness is not None else [])
+    components = components + (["feature_residual"] if model.feature_generator is not None else [])
     detector = None
     if components:
-        detector = Detector.of_config(config, model, components=components, likeness=likeness)
+        settings = {"components": components, "likeness": likeness, "search": {"iterations": 0}}
+        detector = Detector.of_config(config, model, **settings)
     # There are none of one or of very many.
     left_out = dict(zip(stand_ins, likeness.left_out, strict=False)) if likeness is not None else {}
     ranked = []
@@ -74,6 +77,8 @@ def rank(
             if "likeness" in found:
                 pairs = zip(examples, found["likeness"], strict=True)
                 judgements.append([left_out.get(e, value) for e, value in pairs])
+            if "feature_residual" in found:
+                judgements.append(found["feature_residual"])
             if "discriminator" in found:
                 judgements.append(np.mean([robust_z(found[name]) for name in of_networks], axis=0))
         suspicion = np.mean([np.clip(robust_z(j), -MOST, MOST) for j in judgements], axis=0)
