@@ -167,9 +167,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "memory": Key(
             24000, "most normal patches remembered of each of features.sizes; 0 for no memory", *_at_least(0)
         ),
-        "memory_trim": Key(
-            0.05, "share of the normal images not remembered: the least like others", *_below_one()
-        ),
+        "memory_doubt": Key(0.3, "how far suspicious normal images count less in it; 0: not", *_at_least(0)),
         "likeness": Key(True, "likeness to the patches of the known defects"),
         "classifier": Key(True, "classifier of whole images, where some known defects are held out"),
         "segmentation": Key(

@@ -227,7 +227,7 @@ def test_flat():
         ("features.trainable_blocks", 17, "0 to 16"),
         ("features.top_share", 1.01, "in (0, 1]"),
         ("parts.memory", -1, "at least 0"),
-        ("parts.memory_trim", 1.0, "in [0, 1)"),
+        ("parts.memory_doubt", -0.5, "at least 0"),
         ("objective.alpha", 0.0, "in (0, 1]"),
         ("objective.alpha", float("nan"), "in (0, 1]"),
         ("objective.adversarial", "hinge", "one of non_saturating, wgan_gp"),

@@ -72,8 +72,8 @@ def test_an_image_is_judged_by_the_patches_of_others():
 def test_each_patch_that_is_kept_knows_its_image():
     patches = [np.full((4, 2), 10.0 * i, np.float32) + np.arange(2.0, dtype=np.float32) for i in range(12)]
     patches[2] += 500
-    memory = SizeMemory.fit(patches, 40, seed=0, trim_share=0.1)
-    assert set(memory.owner) == {0, 1, *range(3, 12)} and len(memory.owner) == len(memory.patches)
+    memory = SizeMemory.fit(patches, 40, seed=0)
+    assert set(memory.owner) == set(range(12)) and len(memory.owner) == len(memory.patches)
     for i in set(memory.owner):
         own = memory.patches[memory.owner == i]
         expected = (patches[i][0] - memory.center) @ memory.projection
@@ -210,8 +210,8 @@ def test_no_image_is_refused():
         Memory.fit((64,), [], (16,), most=4, seed=0)
 
 
-def test_images_least_like_the_others_are_not_remembered():
-    """Ten images near one point and one far off; without it every distance from there is large."""
+def test_doubtful_images_make_less_look_normal():
+    """Ten images near one point and one far off, where the doubt is 1.5, which d^2 is more there."""
     rng = np.random.default_rng(0)
 
     def image(center):
@@ -221,15 +221,20 @@ def test_images_least_like_the_others_are_not_remembered():
     patches = [patches_of(image) for image in images]
     far, near = (embed([f[None] for f in image]) for image in (image(5.0), images[0]))
     remembered = SizeMemory.fit(patches, 1000, seed=0)
-    trimmed = SizeMemory.fit(patches, 1000, seed=0, trim_share=0.1)
-    assert np.asarray(remembered.distances(far)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
-    assert np.asarray(trimmed.distances(near)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
-    # Who has looked at it and says that it is normal is right, whatever it looks like.
-    checked = SizeMemory.fit(patches, 1000, seed=0, trim_share=0.1, checked=[False] * 10 + [True])
-    assert np.asarray(checked.distances(far)).max() < 0.5 * np.asarray(trimmed.distances(far)).min()
-    # Where all were looked at none is left out.
-    everyone = SizeMemory.fit(patches, 1000, seed=0, trim_share=0.5, checked=[True] * 11)
-    assert len(everyone.patches) == 11 * 16
+    doubted = SizeMemory.fit(patches, 1000, seed=0, doubts=[0.0] * 10 + [1.5])
+    signed = [np.asarray(m.distances(far)) for m in (remembered, doubted)]
+    squared = [d * np.abs(d) for d in signed]
+    np.testing.assert_allclose(squared[1] - squared[0], 1.5, atol=0.01)
+    # Of what the other images show nothing changes.
+    np.testing.assert_array_equal(remembered.distances(near), doubted.distances(near))
+    arrays = Memory({64: doubted}).arrays()
+    again = Memory.of_arrays(**arrays).sizes[64]
+    np.testing.assert_array_equal(again.distances(far), doubted.distances(far))
+    # Runs of before know no doubts.
+    del arrays["doubts_64"]
+    np.testing.assert_array_equal(
+        Memory.of_arrays(**arrays).sizes[64].distances(far), remembered.distances(far)
+    )
 
 
 def test_isolation_by_hand():

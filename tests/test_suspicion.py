@@ -103,3 +103,12 @@ def test_without_isolation_the_discriminators_judge_alone(found):
     of_both = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, -1.0, 0.0, 1.0]) / 1.4826
     # Median 0 and median absolute deviation 1 / 1.4826 once more: it stays what it is.
     assert ranked() == expected([of_both])
+
+
+def test_doubt_begins_at_one_and_a_half_deviations_and_ends_at_five_more():
+    examples = [example(f"d{i}", reviewed=i == 7) for i in range(8)]
+    suspicions = dict(zip(examples, [0.0, 1.0, 2.0, 2.0, 2.0, 6.0, 50.0, 50.0], strict=True))
+    # Median 2; absolute deviations 2, 1, 0, 0, 0, 4, 48, 48: median 1.5, of which 1.4826 times.
+    expected = [0, 0, 0, 0, 0, 4 / (1.5 * 1.4826) - 1.5, 5, 0]
+    np.testing.assert_allclose(suspicion.doubts(suspicions, examples), expected, atol=1e-4)
+    assert suspicion.doubts({}, []).shape == (0,)

@@ -23,6 +23,7 @@ NEIGHBOURS = 5  # other images that must be near, for a patch not to be isolated
 # it counts as if it were no more isolated.
 ISOLATION_SHARE = 0.7
 LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, say, that are the same
+ARRAYS = ("patches", "radii", "center", "projection", "middle", "upper", "owner", "doubts")
 WORST_SHARE = 0.05  # of an image's patches, those by which it is isolated
 
 
@@ -36,10 +37,11 @@ class SizeMemory:
 
     The distance d of a patch x from the remembered ones m is a power distance (Aurenhammer 1987):
 
-        d^2 = min over m of |x - m|^2 / P - r(m)^2;      negative d^2 gives -|d|
+        d^2 = min over m of |x - m|^2 / P - r(m)^2 + s(m);      negative d^2 gives -|d|
 
     r(m) says how isolated m is among the patches of other images. What is rare among normal images is known
-    to vary, and must be farther away to be abnormal.
+    to vary, and must be farther away to be abnormal. s(m) says how doubtful it is that the image of m is
+    normal: a hidden defect that is remembered must not make others look normal.
 
     Args:
       patches: float32 [K, P], the whitened patches kept.
@@ -48,20 +50,26 @@ class SizeMemory:
       middle, upper: median and 80 % quantile of the values of held-out normal images: what they are judged
         by beside other sizes.
       owner: int32 [K], which image each patch is of; None where that is not known, as in runs of before.
+      doubts: float32 [K], s; None is 0.
     """
 
-    def __init__(self, patches, radii, center, projection, middle=0.0, upper=1.0, owner=None):
+    def __init__(self, patches, radii, center, projection, middle=0.0, upper=1.0, owner=None, doubts=None):
         self.patches, self.radii, self.center, self.projection = (
             np.asarray(a, np.float32) for a in (patches, radii, center, projection)
         )
         self.middle, self.upper = np.float32(middle), np.float32(upper)
         self.owner = None if owner is None else np.asarray(owner, np.int32)
+        self.doubts = np.zeros_like(self.radii) if doubts is None else np.asarray(doubts, np.float32)
         shapes = self.patches.shape, self.radii.shape, self.center.shape, self.projection.shape
         depths = [len(s) for s in shapes]
-        if depths != [2, 1, 1, 2] or shapes[3] != (*shapes[2], shapes[0][1]) or shapes[1] != shapes[0][:1]:
+        if (
+            depths != [2, 1, 1, 2]
+            or shapes[3] != (*shapes[2], shapes[0][1])
+            or not shapes[1] == self.doubts.shape == shapes[0][:1]
+        ):
             raise ValueError(
-                f"patches {shapes[0]}, radii {shapes[1]}, center {shapes[2]} and projection {shapes[3]} "
-                "do not fit together"
+                f"patches {shapes[0]}, radii {shapes[1]}, center {shapes[2]}, projection {shapes[3]} and "
+                f"doubts {self.doubts.shape} do not fit together"
             )
 
     @classmethod
@@ -70,17 +78,14 @@ class SizeMemory:
         patches: Sequence[np.ndarray],
         most: int,
         seed: int,
-        trim_share: float = 0.0,
-        checked: Sequence[bool] = (),
+        doubts: Sequence[float] = (),
     ) -> "SizeMemory":
         """Keeps patches of normal images, drawn at random: no kind of them is taken more often than it comes.
 
         Args:
           patches: of each image some, float32 [n, D], drawn at random from all of them (`embed`).
           most: patches kept.
-          trim_share: of the images left out, in [0, 1), those least like all others: a defect that is
-            remembered is never found again.
-          checked: of each image whether it is normal for certain, and so stays; none by default.
+          doubts: of each image how doubtful it is that it is normal, 0 or more: s; 0 of all by default.
         """
         if not len(patches):
             raise ValueError("a memory needs at least one normal image, got none")
@@ -90,16 +95,9 @@ class SizeMemory:
         kept = np.sort(rng.permutation(len(owner))[:most])
         owner, whitened = owner[kept], (drawn[kept] - center) @ projection
         isolated = isolation_of_patches(whitened, owner)
-        stays = np.ones(len(kept), bool)
-        trimmed = min(round(trim_share * len(patches)), len(patches) - sum(checked))
-        if trimmed:
-            strange = np.full(len(patches), -np.inf)
-            for image in np.unique(owner):
-                strange[image] = _worst(isolated[owner == image])
-            strange[np.flatnonzero(checked)] = -np.inf
-            stays = ~np.isin(owner, np.argsort(-strange, kind="stable")[:trimmed])
-        radii = np.minimum(isolated, np.quantile(isolated[stays], ISOLATION_SHARE))
-        return cls(whitened[stays], radii[stays], center, projection, owner=owner[stays])
+        radii = np.minimum(isolated, np.quantile(isolated, ISOLATION_SHARE))
+        doubts = np.asarray(doubts, np.float32)[owner] if len(doubts) else None
+        return cls(whitened, radii, center, projection, owner=owner, doubts=doubts)
 
     def distances(self, embedded, left_out: int | None = None):
         """Of each patch, of `embed`: [N, h, w, D] -> [N, h, w, 1].
@@ -109,7 +107,7 @@ class SizeMemory:
         whitened = ops.matmul(embedded - self.center, self.projection)
         _, height, width, depth = whitened.shape
         x = ops.reshape(whitened, (-1, depth))
-        offsets = np.sum(np.square(self.patches), axis=1) - depth * np.square(self.radii)
+        offsets = np.sum(np.square(self.patches), axis=1) + depth * (self.doubts - np.square(self.radii))
         if left_out is not None:
             if self.owner is None:
                 raise ValueError("this memory does not know whose its patches are: fit it again")
@@ -119,6 +117,10 @@ class SizeMemory:
         squared = (squared + ops.sum(ops.square(x), axis=1)) / depth
         signed = ops.sign(squared) * ops.sqrt(ops.abs(squared))
         return ops.reshape(signed, (-1, height, width, 1))
+
+    def changed(self, **changes) -> "SizeMemory":
+        """The same with other values of some of its arguments."""
+        return SizeMemory(**{**{name: getattr(self, name) for name in ARRAYS}, **changes})
 
     def standardised(self, values):
         """A value of an image, or of a patch, beside those of held-out normal images."""
@@ -145,8 +147,7 @@ class Memory:
         places: Sequence[int],
         most: int,
         seed: int,
-        trim_share: float = 0.0,
-        checked: Sequence[bool] = (),
+        doubts: Sequence[float] = (),
     ) -> "Memory":
         """A memory for each size, not yet `judged_by` held-out images.
 
@@ -158,7 +159,7 @@ class Memory:
         found = {}
         for i, size in enumerate(sizes):
             kept = max(1, min(most, MOST_DISTANCES // places[i]))
-            found[size] = SizeMemory.fit([p[i] for p in patches], kept, seed, trim_share, checked)
+            found[size] = SizeMemory.fit([p[i] for p in patches], kept, seed, doubts)
         return cls(found)
 
     def judged_by(self, values) -> "Memory":
@@ -166,17 +167,14 @@ class Memory:
         values, judged = np.asarray(values, np.float64), {}
         for i, (size, memory) in enumerate(self.sizes.items()):
             middle, upper = np.quantile(values[:, i], [0.5, 0.8])
-            kept = memory.patches, memory.radii, memory.center, memory.projection
-            judged[size] = SizeMemory(*kept, middle, upper, memory.owner)
+            judged[size] = memory.changed(middle=middle, upper=upper)
         return Memory(judged)
 
     def owned_by(self, images: Sequence[int]) -> "Memory":
         """The same, its patches owned by `images`: of each that it was fitted to, in order, its number."""
         numbered = {}
         for size, memory in self.sizes.items():
-            kept = memory.patches, memory.radii, memory.center, memory.projection
-            owner = np.asarray(images)[memory.owner]
-            numbered[size] = SizeMemory(*kept, memory.middle, memory.upper, owner)
+            numbered[size] = memory.changed(owner=np.asarray(images)[memory.owner])
         return Memory(numbered)
 
     def values(self, views):
@@ -197,8 +195,7 @@ class Memory:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Named arrays, from which `of_arrays` makes the same memory."""
-        names = ("patches", "radii", "center", "projection", "middle", "upper", "owner")
-        found = {f"{name}_{size}": getattr(m, name) for size, m in self.sizes.items() for name in names}
+        found = {f"{name}_{size}": getattr(m, name) for size, m in self.sizes.items() for name in ARRAYS}
         return {name: value for name, value in found.items() if value is not None}
 
     @classmethod

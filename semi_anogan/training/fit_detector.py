@@ -91,24 +91,26 @@ def fit_parts(
     segment: Callable,
     seed: int,
     memory: int,
-    memory_trim: float,
+    memory_doubt: float,
     likeness: bool,
     classifier: bool,
     segmentation: int,
 ) -> dict:
     """What is fitted to the pretrained features, by its name among the arguments of Detector.
 
-    Args: segment: (normal images to leave out, batches) -> Segmentation or None; memory, memory_trim,
+    Args: segment: (normal images to leave out, batches) -> Segmentation or None; memory, memory_doubt,
       likeness, classifier, segmentation: the section `parts` of the configuration; `wanted` says which of
       them the score has a use for.
     """
     parts = {"likeness": defects.likeness} if "likeness" in wanted else {}
     if "memory" in wanted:
-        # What looks abnormal is not remembered: a defect that is remembered is never found again.
+        # What looks abnormal is not remembered, and what may be is in doubt: a hidden defect that is
+        # remembered is never found again.
         trimmed = set(defects.trimmed)
         drawn = {e: patches for e, patches in samples.drawn.items() if e not in trimmed}
-        checked, patches = [e.reviewed for e in drawn], [p.memory for p in drawn.values()]
-        found = Memory.fit(model.memory_sizes, patches, places_of(model), memory, seed, memory_trim, checked)
+        patches = [p.memory for p in drawn.values()]
+        doubts = memory_doubt * suspicion.doubts(dict(defects.ranked), list(drawn))
+        found = Memory.fit(model.memory_sizes, patches, places_of(model), memory, seed, doubts)
         number = {example: i for i, example in enumerate(splits.normal)}
         found = found.owned_by([number[e] for e in drawn])
         held_out = read(splits.held_out_normal, "memory of held-out normal")

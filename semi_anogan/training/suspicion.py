@@ -11,6 +11,9 @@ from semi_anogan.scoring.patch_samples import PatchSamples
 from semi_anogan.scoring.robust import robust_z
 
 MOST = 10.0  # robust standard deviations that one judgement may count
+# In robust standard deviations of the suspicion: where doubt begins, and the most of it. A third of hidden
+# defects is less suspicious than many a normal image, so nothing is left out: what is doubtful counts less.
+DOUBT_FROM, MOST_DOUBT = 1.5, 5.0
 
 
 class Samples(NamedTuple):
@@ -84,6 +87,17 @@ def rank(
         suspicion = np.mean([np.clip(robust_z(j), -MOST, MOST) for j in judgements], axis=0)
         ranked += zip(examples, suspicion.tolist(), strict=True)
     return sorted(ranked, key=lambda pair: -pair[1])
+
+
+def doubts(suspicions: dict[Example, float], normal: list[Example]) -> np.ndarray:
+    """Of each of the normal training images how doubtful it is that it is normal: float64 [N], 0 or more.
+
+    It is 0 of most, and of those that a person has found normal.
+    """
+    z = robust_z([suspicions[e] for e in normal]) if normal else np.zeros(0)
+    found = np.clip(z - DOUBT_FROM, 0.0, MOST_DOUBT)
+    found[[i for i, e in enumerate(normal) if e.reviewed]] = 0.0
+    return found
 
 
 def highest(values: dict[Example, float], examples: list[Example], count: int) -> list[Example]:
