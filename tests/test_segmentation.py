@@ -13,6 +13,7 @@ from semi_anogan.data.dataset import Dataset
 from semi_anogan.networks.segmentation import SegmentationNetwork, decoded
 from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.segmentation import Segmentation
 from semi_anogan.training.segmentation import (
     fit_segmentation,
@@ -208,8 +209,16 @@ def test_it_makes_half_of_the_map_and_stays_where_it_weighs_nothing(fitted):
     np.testing.assert_array_equal(before.maps, after.maps)
 
 
-def test_known_images_that_trained_it_do_not_weigh_it():
+def test_known_images_that_trained_it_do_not_weigh_it(fitted):
+    """It tells them apart best, as the discriminator does: it has seen them. The likeness alone may weigh."""
     assert "segmentation" in table.names_where(trained_on_known=True, fitted=True, locates=True)
+    model, segmentation = fitted
+    names = ("discriminator", "likeness", "segmentation")
+    likeness = Likeness([np.ones(c) for c in model.pretrained.channels[:-1]], 0.0, left_out=[2.0, 2.5])
+    detector = Detector(model, components=names, likeness=likeness, segmentation=segmentation)
+    rows = np.random.default_rng(0).standard_normal((60, 3))
+    weights = detector.fuse(HeldOut(rows, known=np.full((2, 3), 9.0)), 0.05).weights
+    assert weights[0] == weights[2] == 0 < weights[1]
 
 
 def test_the_loss_is_one_value_an_image():

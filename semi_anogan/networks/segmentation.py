@@ -8,12 +8,8 @@ from keras import ops
 
 from semi_anogan.networks.layers import leaky_relu, resized
 
-WIDTHS = (
-    32,
-    32,
-    64,
-    64,
-)  # channels from the finest scale to the coarsest; further fine ones are as the first
+# Channels from the finest scale to the coarsest; further fine ones are as the first.
+WIDTHS = (32, 32, 64, 64)
 
 
 def decoded(features: Sequence, weights: Mapping):

@@ -50,9 +50,10 @@ def fit_segmentation(config, model, dataset, splits, trimmed=(), steps: int = 0)
     size = _batch_size(config, model)
     with concurrent.futures.ThreadPoolExecutor(1) as others:  # draws the next batch while one is learned
         waiting = others.submit(training_batch, batches, 0, size, stride)
-        for step in shown(range(steps), steps, "segmentation", unit="batch"):
+        for step in shown(range(1, steps + 1), steps, "segmentation", unit="batch"):
             images, shares = waiting.result()
-            waiting = others.submit(training_batch, batches, step + 1, size, stride)
+            if step < steps:
+                waiting = others.submit(training_batch, batches, step, size, stride)
             trained.train_on_batch(images, shares)
     return Segmentation(network.arrays())
 

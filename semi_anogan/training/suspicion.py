@@ -11,8 +11,8 @@ from semi_anogan.scoring.patch_samples import PatchSamples
 from semi_anogan.scoring.robust import robust_z
 
 MOST = 10.0  # robust standard deviations that one judgement may count
-# In robust standard deviations of the suspicion: where doubt begins, and the most of it. A third of hidden
-# defects is less suspicious than many a normal image, so nothing is left out: what is doubtful counts less.
+# In robust standard deviations of the suspicion: where doubt begins, and the most of it. Many hidden defects
+# are less suspicious than some normal images. So nothing is left out: what is doubtful counts less.
 DOUBT_FROM, MOST_DOUBT = 1.5, 5.0
 
 
