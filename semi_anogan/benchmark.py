@@ -6,6 +6,8 @@
   --suite=baselines     AUROC of trivial scores on the data of a configuration; with --methods, of baselines
   --suite=runs          the metrics of finished run folders (--runs=A,B,...)
   --suite=false_alarms  the rate a threshold gives beside the one asked for (--rates), of --runs=A,B,...
+  --suite=evidence      the whole score beside its components, of --runs=A,B,...; with --record=FOLDER also a
+                        small file of what was measured in each, which the tests read
   --suite=review        what a look at the --count most suspicious training images is worth, in --rounds, of
                         --runs=A,B,...
   --suite=search        AUROC of the search loss after few and many --iterations, from the encoder's start and
@@ -62,6 +64,7 @@ _RUNS = flags.DEFINE_string(
 )
 flags.DEFINE_alias("folder", "runs")
 _OUTPUT = flags.DEFINE_string("output", "docs/report.png", "file of the picture (picture, reconstructions)")
+_RECORD = flags.DEFINE_string("record", None, "folder for what was measured in the runs (evidence)")
 _RATES = flags.DEFINE_list("rates", ["0.01", "0.05"], "false-alarm rates to ask for (false_alarms)")
 _COUNT = flags.DEFINE_integer("count", 20, "suspicious images looked at in a round (review)", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 2, "times that is done (review)", lower_bound=1)
@@ -156,6 +159,12 @@ def _false_alarms() -> str:
     return false_alarms.run(_runs(), rates, _numbers(_SEEDS) or list(range(10)))
 
 
+def _evidence() -> str:
+    from semi_anogan.benchmarks import evidence
+
+    return evidence.run(_runs(), _RECORD.value)
+
+
 def _review() -> str:
     from semi_anogan.benchmarks import review
 
@@ -217,6 +226,7 @@ _SUITES = {
     "baselines": _Suite(_baselines),
     "runs": _Suite(_finished_runs),
     "false_alarms": _Suite(_false_alarms, ("runs",), "--runs=A,B,... and rates between 0 and 1"),
+    "evidence": _Suite(_evidence, ("runs",), "--runs=A,B,..., finished runs"),
     "review": _Suite(_review, ("runs",), "--runs=A,B,..., finished runs"),
     "search": _Suite(_search, ("runs",), "--runs=RUN, a finished run"),
     "export": _Suite(

@@ -228,7 +228,7 @@ def test_a_calibration_of_another_detector_is_refused(featured):
     of_all = Detector(featured, components=names, **parts)
     layers = sum(of_all.graph.layer_counts.values())
     ones = {"map_center": (1.0,) * layers, "map_scale": (1.0,) * layers}
-    fitted = dataclasses.replace(of_all.fuse(HeldOut(rows), 0.1), **ones)
+    fitted = dataclasses.replace(of_all.evidence(HeldOut(rows)).calibration(0.1), **ones)
     taken = Detector(featured, components=names, calibration=fitted, **parts)
     assert taken.calibration is fitted and taken.threshold == fitted.threshold
     # A memory and a likeness are there, but no classifier: the components are others.
@@ -251,7 +251,7 @@ def test_known_images_weigh_what_was_not_trained_on_them(featured):
     known = np.array([[9.0, 3.0, 40.0], [9.0, 3.0, 40.0]])
     names = ("discriminator", "memory", "likeness")
     detector = Detector(featured, components=names, memory=MEMORY, likeness=LIKENESS)
-    found = detector.fuse(HeldOut(rows, known=known), 0.01)
+    found = detector.evidence(HeldOut(rows, known=known)).calibration(0.01)
     left_out = known.copy()
     left_out[:, 2] = [2.0, 2.5]
     held_out = HeldOut(rows, abnormal=left_out)
@@ -259,10 +259,10 @@ def test_known_images_weigh_what_was_not_trained_on_them(featured):
     assert dataclasses.replace(found, false_alarm_interval=()) == expected
     assert found.weights[0] == 0 and found.weights[2] > 0
     with pytest.raises(ValueError, match="known must be the 2 images .*got 1"):
-        detector.fuse(HeldOut(rows, known=known[:1]), 0.01)
+        detector.evidence(HeldOut(rows, known=known[:1]))
     # Of a single defect nothing says what the likeness is worth.
     single = Detector(featured, components=names, memory=MEMORY, likeness=Likeness([[1.0]], 0.0))
-    found = single.fuse(HeldOut(rows, known=known[:1]), 0.01)
+    found = single.evidence(HeldOut(rows, known=known[:1])).calibration(0.01)
     assert found.method == "robust_z_sum" and found.abnormals == 0
 
 
@@ -272,11 +272,13 @@ def test_trained_images_are_judged_by_the_patches_of_others(featured):
     names = ("discriminator", "memory")
     detector = Detector(featured, components=names, memory=MEMORY)
     seen = np.column_stack([more[:, 0], np.full(300, -9.0)])
-    given = {"base": ("memory",), "false_alarm_rate": 0.01}
-    found = detector.fuse(HeldOut(rows[:40], trained=seen, trained_memory=more[:, 1]), **given)
-    expected = detector.fuse(HeldOut(rows[:40], trained=more), **given)
+    held_out = HeldOut(rows[:40], trained=seen, trained_memory=more[:, 1])
+    found, expected, few = (
+        detector.evidence(images, base=("memory",)).calibration(0.01)
+        for images in (held_out, HeldOut(rows[:40], trained=more), HeldOut(rows[:40]))
+    )
     assert found == expected and found.normals > 300 and found.weights == (0.0, 1.0)
-    few, (low, high) = detector.fuse(HeldOut(rows[:40]), **given), found.false_alarm_interval
+    low, high = found.false_alarm_interval
     assert low < 0.01 < high and high - low < np.ptp(few.false_alarm_interval)
 
 
@@ -321,7 +323,9 @@ def test_contaminated_held_out_images_do_not_move_the_threshold_far(tiny):
         rng = np.random.default_rng(seed)
         clean = 1.0 + 0.1 * rng.standard_normal((100, 3))
         dirty = np.concatenate([clean, 3.0 + 0.1 * rng.standard_normal((6, 3))])
-        fitted = of_clean, of_dirty = tuple(tiny.fuse(HeldOut(rows), 0.05) for rows in (clean, dirty))
+        fitted = of_clean, of_dirty = tuple(
+            tiny.evidence(HeldOut(rows)).calibration(0.05) for rows in (clean, dirty)
+        )
         assert set(range(100, 106)) <= set(of_dirty.set_aside)
         exact += of_dirty.set_aside == tuple(range(100, 106))
         new_normal, new_abnormal = (mean + 0.1 * rng.standard_normal((1000, 3)) for mean in (1.0, 3.0))

@@ -217,7 +217,7 @@ def test_known_images_that_trained_it_do_not_weigh_it(fitted):
     likeness = Likeness([np.ones(c) for c in model.pretrained.channels[:-1]], 0.0, left_out=[2.0, 2.5])
     detector = Detector(model, components=names, likeness=likeness, segmentation=segmentation)
     rows = np.random.default_rng(0).standard_normal((60, 3))
-    weights = detector.fuse(HeldOut(rows, known=np.full((2, 3), 9.0)), 0.05).weights
+    weights = detector.evidence(HeldOut(rows, known=np.full((2, 3), 9.0))).calibration(0.05).weights
     assert weights[0] == weights[2] == 0 < weights[1]
 
 

@@ -36,7 +36,8 @@ class Calibration:
 
     Attributes:
       names: names of the K components, each higher = more abnormal.
-      center, scale: median and 1.4826 MAD of the held-out normal images; scale > 0.
+      center, scale: median and 1.4826 MAD of the held-out normal images, as they are and in other light;
+        scale > 0.
       weights: non-negative; 0 for a component that is not used.
       bias: added to the score.
       clip_low, clip_high: bounds of the standardised components.
@@ -118,6 +119,8 @@ class HeldOut:
       normal: labelled normal; some may be mislabelled.
       abnormal: known abnormal images.
       synthetic: normal images with synthetic defects; see `tested`.
+      relit: normal images as they may be in other light (data.relit). A component is judged by how these
+        vary too: what light alone moves says less.
       known: where no abnormal image is held out, those that the likeness was fitted to, in its order. They
         weigh the components that did not train on them; of the likeness counts what the others' discriminant
         says of each.
@@ -132,6 +135,7 @@ class HeldOut:
     normal: Iterable
     abnormal: Iterable = ()
     synthetic: Iterable = ()
+    relit: Iterable = ()
     known: Iterable = ()
     checked: Sequence[bool] = ()
     tested: Sequence[str] = ()
@@ -161,14 +165,15 @@ def fit(
     Raises: ValueError for a wrong shape or rate, or a component that is not finite (named with its row).
     """
     names = tuple(names)
-    normal, abnormal, synthetic = (
-        _components(names, c) for c in (held_out.normal, held_out.abnormal, held_out.synthetic)
+    normal, abnormal, synthetic, relit = (
+        _components(names, c)
+        for c in (held_out.normal, held_out.abnormal, held_out.synthetic, held_out.relit)
     )
     if len(normal) < 2:
         raise ValueError(f"calibration needs at least 2 held-out normal images, got {len(normal)}")
     check_ranges("calibration", false_alarm_rate=false_alarm_rate)
     warnings: list[str] = []
-    center, scale = _center_and_scale(names, normal, warnings)
+    center, scale = _center_and_scale(names, np.concatenate([normal, relit]), warnings)
 
     def standardised(components):
         return np.clip(_standardised(components, center, scale), -CLIP, CLIP)

@@ -17,10 +17,10 @@ from semi_anogan.errors import RunError
 from semi_anogan.networks.latent_search import LatentSearch
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.scoring import calibration as calibrating
 from semi_anogan.scoring.base_detector import BaseDetector, Preparation
 from semi_anogan.scoring.calibration import Calibration, HeldOut
 from semi_anogan.scoring.classifier import Classifier
+from semi_anogan.scoring.evidence import Evidence
 from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory
@@ -64,6 +64,7 @@ class Detector(BaseDetector):
 
     Attributes:
       names: the components, in order.
+      rests_on: the Evidence that `calibrate` made its calibration of; None where it was loaded or given.
       shape: (height, width) of the model's maps. image_shape: of the images that it takes, the model's
         view_shape.
 
@@ -88,6 +89,7 @@ class Detector(BaseDetector):
         self.model = model
         self.memory, self.likeness = memory, likeness
         self.classifier, self.segmentation = classifier, segmentation
+        self.rests_on: Evidence | None = None
         on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())
         self.at_once = 2 if on_cores else 1  # two fill the cores better; a GPU is full with one
         if memory is not None and tuple(memory.sizes) != model.memory_sizes:
@@ -193,25 +195,26 @@ class Detector(BaseDetector):
         components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
         others = {
             name: [m.components for m in self.measure(getattr(held_out, name), overlap=True)]
-            for name in ("abnormal", "synthetic", "known", "trained")
+            for name in ("abnormal", "synthetic", "relit", "known", "trained")
         }
         given = {key: getattr(held_out, key) for key in ("checked", "tested", "trained_memory")}
-        found = self.fuse(HeldOut(components, **given, **others), false_alarm_rate, base)
+        evidence = self.evidence(HeldOut(components, **given, **others), base)
+        found = evidence.calibration(false_alarm_rate)
         # Median over the images: some of them may be abnormal after all.
         map_center = np.median(means, axis=0).astype(np.float32)
         map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
         found = dataclasses.replace(
             found, map_center=tuple(map_center.tolist()), map_scale=tuple(map_scale.tolist())
         )
-        return self._calibrated_as(found)
+        return self._calibrated_as(found, evidence)
 
-    def fuse(
-        self,
-        held_out: HeldOut,
-        false_alarm_rate: float,
-        base: Sequence[str] = table.names_where(unlabelled=True),
-    ) -> Calibration:
-        """What `calibrate` makes of the components [., K] of held-out images."""
+    def evidence(
+        self, held_out: HeldOut, base: Sequence[str] = table.names_where(unlabelled=True)
+    ) -> Evidence:
+        """What `calibrate` makes of the components [., K] of held-out images, before weights and threshold.
+
+        Raises: ValueError for `known` images that are not those of the likeness.
+        """
         ignored: tuple[str, ...] = ()
         left_out = () if self.likeness is None else self.likeness.left_out
         if len(held_out.known) and not len(held_out.abnormal) and len(left_out):
@@ -229,8 +232,8 @@ class Detector(BaseDetector):
             trained = np.array(held_out.trained)
             trained[:, self.names.index("memory")] = held_out.trained_memory
             held_out = dataclasses.replace(held_out, trained=trained)
-        found = calibrating.fit(self.names, held_out, false_alarm_rate, base, ignored)
-        return calibrating.with_interval(found, held_out)
+        held_out = dataclasses.replace(held_out, known=(), trained_memory=())
+        return Evidence(self.names, held_out, tuple(base), ignored)
 
     def pruned(self) -> "Detector":
         """A detector of the same scores and maps, without the components that have no weight in either.
@@ -260,11 +263,11 @@ class Detector(BaseDetector):
         maps = {"map_center": list(c.map_center), "map_scale": list(c.map_scale)}
         return {"calibration": c.to_dict(), **maps}
 
-    def _calibrated_as(self, calibration: Calibration) -> "Detector":
+    def _calibrated_as(self, calibration: Calibration, rests_on: Evidence | None = None) -> "Detector":
         """This detector with a calibration, which must be one of its components."""
         self._check_fits(calibration)
         calibrated = copy.copy(self)  # shares what is compiled
-        calibrated.calibration = calibration
+        calibrated.calibration, calibrated.rests_on = calibration, rests_on
         return calibrated
 
     def _check_fits(self, calibration: Calibration):

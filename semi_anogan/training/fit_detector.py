@@ -13,6 +13,7 @@ from semi_anogan.components import names_where
 from semi_anogan.config import words
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.images import resize, to_channels
+from semi_anogan.data.relit import relit
 from semi_anogan.data.synthetic import calibration_kinds
 from semi_anogan.progress import shown
 from semi_anogan.runs import folder as run_folder
@@ -31,6 +32,7 @@ from semi_anogan.training.monitor import picture
 from semi_anogan.training.segmentation import fit_segmentation
 from semi_anogan.training.suspicion import Samples
 
+RELIT = 60  # held-out normal images that are also judged in other light
 # Normal training images that help to set the threshold: each costs a search, and distances to all patches.
 TRAINED = 200
 
@@ -38,8 +40,8 @@ TRAINED = 200
 def fit_detector(config, folder, model, dataset, splits) -> Detector:
     """The detector of a trained model, fitted on normal training images, calibrated on held-out ones.
 
-    Writes detector.json, memory.npz, likeness.npz, classifier.npz, segmentation.npz and suspicious.csv, in
-    which the "normal" training images stand that look most abnormal.
+    Writes detector.json, a file for each part, evidence.npz and suspicious.csv, in which the "normal"
+    training images stand that look most abnormal.
     """
     folder = pathlib.Path(folder)
     read = reading(dataset)
@@ -152,6 +154,7 @@ def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
         normal=read(splits.held_out_normal, "held-out normal"),
         abnormal=read(splits.held_out_abnormal, "held-out abnormal"),
         synthetic=() if weigh or detector.likeness is None else read_synthetic(config, dataset, splits),
+        relit=read_relit(config, dataset, splits),
         known=read(splits.abnormal, "known abnormal") if few else (),
         checked=[e.reviewed for e in splits.held_out_normal + trained],
         tested=("likeness",),
@@ -170,6 +173,12 @@ def read_synthetic(config, dataset, splits, most: int = 100):
     yield from (image for image, _ in drawn)
 
 
+def read_relit(config, dataset, splits, most: int = RELIT):
+    """Held-out normal images as they may be in other light."""
+    for index, example in enumerate(splits.held_out_normal[:most]):
+        yield relit(dataset.read_image(example), np.random.default_rng([config.seed, 6, index]))
+
+
 def base_components(config) -> tuple[str, ...]:
     """What counts without known defects: what needs none, and what learned from kinds that a person named."""
     named = bool(config.objective.synthetic_weight and config.batches.synthetic_kinds)
@@ -180,6 +189,7 @@ def save(folder: pathlib.Path, detector: Detector, defects: Defects):
     """Writes what was fitted; detector.json, without which a run is not finished, comes last."""
     (folder / run_folder.DETECTOR).unlink(missing_ok=True)
     write_parts(folder, {name: getattr(detector, name) for name in PARTS})
+    run_folder.write_arrays(folder / run_folder.EVIDENCE, detector.rests_on.arrays())
     suspicious_csv.write(folder / run_folder.SUSPICIOUS, defects.ranked, defects.found)
     run_folder.write_json(folder / run_folder.DETECTOR, detector.state())
 
