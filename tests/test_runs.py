@@ -1,5 +1,6 @@
 """Run folders: who may write one, and what is told where something is wrong."""
 
+import ast
 import errno
 import json
 import subprocess
@@ -274,6 +275,17 @@ def test_lock_refuses_another_process_and_ends_with_it(tmp_path):
             pass
     with run_folder.locked(folder):  # given back
         pass
+
+
+def test_no_module_that_only_unix_has_is_imported():
+    """The package works where there is no fcntl, as on Windows."""
+    for path in [*(processes.ROOT / "semi_anogan").rglob("*.py"), *(processes.ROOT / "export").rglob("*.py")]:
+        modules = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name for alias in node.names}
+        # "resource": benchmarks do without it.
+        assert not modules & {"fcntl", "pwd", "grp", "termios", "posix"}, path
 
 
 def test_lock_in_what_is_no_folder(tmp_path):

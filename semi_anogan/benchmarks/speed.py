@@ -1,6 +1,5 @@
 """How fast training and search are, and how near the search comes to what the machine can multiply."""
 
-import resource
 import time
 
 import numpy as np
@@ -33,7 +32,7 @@ def run(config, iterations: list[int], train_steps: int = 10) -> str:
     images = rng.uniform(-1, 1, (config.score.batch_size, *model.view_shape, channels)).astype(np.float32)
     flops, seconds = search_step(config, model, images)
     speeds = [[count, search_speed(config, model, images, count)] for count in iterations]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    memory = _peak_gigabytes()
     figures = [
         [f"training of the GAN, full resolution, {sizes}: images/s", batch_size / train_seconds],
         ["matrix product of 2048 x 2048 float32 (peak): GFLOP/s", peak / 1e9],
@@ -134,7 +133,7 @@ def large_step(resolution: int = 1024) -> str:
         started = time.perf_counter()
         act()
         seconds = time.perf_counter() - started
-        rows.append([what, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20])
+        rows.append([what, seconds, _peak_gigabytes()])
     return table([f"{resolution} x {resolution}, batch 1", "seconds", "peak memory so far, GiB"], rows)
 
 
@@ -174,3 +173,12 @@ def best(act, count: int) -> float:
         act()
         times.append(time.perf_counter() - started)
     return min(times)
+
+
+def _peak_gigabytes() -> float | str:
+    """The most memory that this process had; not known on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return "–"
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,7 +1,6 @@
 """The run folder: the names of its files, who may write it, and how they are read and written."""
 
 import contextlib
-import fcntl
 import json
 import pathlib
 import zipfile
@@ -85,17 +84,18 @@ def read_arrays(path, make):
 @contextlib.contextmanager
 def locked(folder):
     """Makes the folder and holds its lock, until the process ends. RunError when it is taken."""
+    import filelock
+
     folder = pathlib.Path(folder)
+    lock = filelock.FileLock(folder / "lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / "lock", "w")
+        held = lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RunError(f"{folder}: another training is running in this folder") from None
     except OSError as error:
         raise RunError(f"{folder}: cannot be used as a run folder: {error.strerror or error}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(f"{folder}: another training is running in this folder") from None
+    with held:
         yield folder
 
 
