@@ -23,6 +23,7 @@ from semi_anogan.scoring.calibration import Calibration, HeldOut
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
+from semi_anogan.scoring.map_peaks import highest_places
 from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.parts import PARTS, read_parts
 from semi_anogan.scoring.segmentation import Segmentation
@@ -35,7 +36,7 @@ class Detection(NamedTuple):
 
     scores float32 [N], higher = more abnormal; labels bool [N], True = abnormal (score > threshold); maps
     float32 [N, H, W] at the images' own size, 0 = as far off as the average normal pixel, in standard
-    deviations of those.
+    deviations of those. Detector.regions makes the regions of labels and maps.
     """
 
     scores: np.ndarray
@@ -183,27 +184,41 @@ class Detector(BaseDetector):
 
         Raises: ValueError without normal images.
         """
-        # Only figures are kept of each image: the layers of large ones would not fit in memory together.
-        normal = [
-            (m.components, m.layers.mean((0, 1)), m.layers.std((0, 1)))
-            for m in self.measure(held_out.normal, overlap=True)
-        ]
+
+        def figures(images) -> list[tuple[np.ndarray, ...]]:
+            # Only these and a number of places are kept of each image: the layers of large ones would not fit
+            # in memory together.
+            return [
+                (
+                    m.components,
+                    highest_places(m.layers, self.map_sigma_px),
+                    m.layers.mean((0, 1)),
+                    m.layers.std((0, 1)),
+                )
+                for m in self.measure(images, overlap=True)
+            ]
+
+        normal = figures(held_out.normal)
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
-        components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
         others = {
             name: [m.components for m in self.measure(getattr(held_out, name), overlap=True)]
-            for name in ("abnormal", "synthetic", "known", "trained")
+            for name in ("abnormal", "synthetic", "known")
         }
-        given = {key: getattr(held_out, key) for key in ("checked", "tested", "trained_memory")}
-        found = self.fuse(HeldOut(components, **given, **others), false_alarm_rate, base)
+        trained = figures(held_out.trained)
+        of_normal = {"normal": [f[0] for f in normal], "trained": [f[0] for f in trained]}
+        held_out = dataclasses.replace(held_out, **of_normal, **others)
+        found = self.fuse(held_out, false_alarm_rate, base)
         # Median over the images: some of them may be abnormal after all.
-        map_center = np.median(means, axis=0).astype(np.float32)
-        map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
+        map_center = np.median([f[2] for f in normal], axis=0).astype(np.float32)
+        map_scale = np.median([f[3] for f in normal], axis=0).astype(np.float32) + 1e-6
         found = dataclasses.replace(
             found, map_center=tuple(map_center.tolist()), map_scale=tuple(map_scale.tolist())
         )
-        return self._calibrated_as(found)
+        fitted = self._calibrated_as(found)
+        highest = np.array([fitted._combined(f[1]).max() for f in normal + trained])
+        held_out, _ = self._as_judged(held_out)
+        return self._calibrated_as(calibrating.with_pixel_threshold(found, held_out, highest))
 
     def fuse(
         self,
@@ -211,7 +226,13 @@ class Detector(BaseDetector):
         false_alarm_rate: float,
         base: Sequence[str] = table.names_where(unlabelled=True),
     ) -> Calibration:
-        """What `calibrate` makes of the components [., K] of held-out images."""
+        """What `calibrate` makes of the components [., K] of held-out images, less what it makes of maps."""
+        held_out, ignored = self._as_judged(held_out)
+        found = calibrating.fit(self.names, held_out, false_alarm_rate, base, ignored)
+        return calibrating.with_interval(found, held_out)
+
+    def _as_judged(self, held_out: HeldOut) -> tuple[HeldOut, tuple[str, ...]]:
+        """(components without what was fitted to the image itself, components that known ones ignore)."""
         ignored: tuple[str, ...] = ()
         left_out = () if self.likeness is None else self.likeness.left_out
         if len(held_out.known) and not len(held_out.abnormal) and len(left_out):
@@ -229,8 +250,7 @@ class Detector(BaseDetector):
             trained = np.array(held_out.trained)
             trained[:, self.names.index("memory")] = held_out.trained_memory
             held_out = dataclasses.replace(held_out, trained=trained)
-        found = calibrating.fit(self.names, held_out, false_alarm_rate, base, ignored)
-        return calibrating.with_interval(found, held_out)
+        return held_out, ignored
 
     def pruned(self) -> "Detector":
         """A detector of the same scores and maps, without the components that have no weight in either.
