@@ -200,7 +200,7 @@ def test_csv_input(main, odd_folder, tmp_path):
 
 def test_no_maps_where_none_are_wanted(main, odd_folder, tmp_path):
     assert main(input=odd_folder[0] / "sub", maps=False) == 0
-    assert [p.name for p in (tmp_path / "output").iterdir()] == ["scores.csv"]
+    assert {p.name for p in (tmp_path / "output").iterdir()} == {"scores.csv", "regions.csv"}
 
 
 def test_a_second_time_replaces_the_first(main, odd_folder, tmp_path):
@@ -366,6 +366,8 @@ def test_a_run_of_before_has_no_regions_and_says_so(
     main, odd_folder, tmp_path, smoke_detector, capsys, monkeypatch
 ):
     assert smoke_detector.pixel_threshold is not None
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "regions.csv").write_text("of another run")
     before = dataclasses.replace(smoke_detector.calibration, pixel_threshold=None)
     monkeypatch.setattr(smoke_detector, "calibration", before)
     assert main(input=odd_folder[0] / "sub", overlays=True) == 0

@@ -115,6 +115,8 @@ def write(
         add = tables.enter_context(_table(output / "scores.csv", [*COLUMNS, *extra]))
         if pixel_threshold is not None:
             add_region = tables.enter_context(_table(output / "regions.csv", REGION_COLUMNS))
+        else:  # one of an earlier call would not go with these scores
+            (output / "regions.csv").unlink(missing_ok=True)
         for outcome in outcomes:
             more = [value(outcome) for value in extra.values()]
             if outcome.error is not None:
