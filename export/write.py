@@ -118,6 +118,7 @@ def description(detector, config: dict) -> dict:
         "search": search,
         "calibration": detector.state()["calibration"],
         "threshold": detector.threshold,
+        "pixel_threshold": detector.pixel_threshold,
         "map": {"sigma_px": detector.map_sigma_px},
         "config": config,
     }

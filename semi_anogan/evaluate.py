@@ -78,6 +78,11 @@ def _print_summary(values: dict, path):
     )
     if values.get("pixel_auroc") is not None:
         print(f"pixel AUROC {text('pixel_auroc')}, AUPRO {text('pixel_aupro')}")
+    if values.get("region_recall") is not None:
+        print(
+            f"regions touch {text('region_recall', '{:.1%}')} of the defects, pixel F1 "
+            f"{text('region_pixel_f1')}; {text('regions_per_normal_image', '{:.3f}')} in a normal image"
+        )
     print(f"report: {path}")
 
 

@@ -7,13 +7,15 @@ from absl import flags
 
 from semi_anogan import cli
 from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring.regions import MISSING
 
 
 def main(argv) -> int:
     """Scores new images: python -m semi_anogan.score --workdir=DIR --input=FILE|FOLDER|CSV --output=DIR
 
-    --output gets scores.csv (path, score, label, status, error) and maps/ with NAME.npy and NAME.png. An
-    image that cannot be read becomes a row with status "error"; the exit code is then 3.
+    --output gets scores.csv (path, score, label, status, error, regions), regions.csv, and maps/ with
+    NAME.npy and NAME.png; with --overlays also overlays/ with NAME.png. An image that cannot be read becomes
+    a row with status "error"; the exit code is then 3.
     """
     del argv
     from semi_anogan.data.listing import list_inputs
@@ -23,13 +25,15 @@ def main(argv) -> int:
     from semi_anogan.scoring.detector import Detector
 
     detector = Detector.load(flags.FLAGS.workdir).pruned()
-    failed = score(detector, inputs, pathlib.Path(flags.FLAGS.output), maps=flags.FLAGS.maps)
-    written = pathlib.Path(flags.FLAGS.output) / "scores.csv"
-    print(f"{len(inputs) - failed} images scored, {failed} with errors: {written}")
+    output = pathlib.Path(flags.FLAGS.output)
+    failed = score(detector, inputs, output, flags.FLAGS.maps, flags.FLAGS.overlays)
+    print(f"{len(inputs) - failed} images scored, {failed} with errors: {output / 'scores.csv'}")
+    if detector.pixel_threshold is None:
+        print(f"note: {MISSING}")
     return 3 if failed else 0
 
 
-def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
+def score(detector, paths, output: pathlib.Path, maps: bool = True, overlays: bool = False) -> int:
     """Scores image files one batch after the other; returns how many had errors.
 
     Rows are in the order of `paths` and written as they come, so what is done is not lost when the process
@@ -47,9 +51,13 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
             times.append(time.monotonic())
             yield outcome
 
-    outcomes = score_files.scored(detector, shown(paths, len(paths), "score"), overlap=True)
+    found = score_files.scored(
+        detector, shown(paths, len(paths), "score"), overlap=True, keep_images=overlays
+    )
     with told_writing(output, RunError):
-        failed = score_files.write(timed(outcomes), output, maps)
+        failed = score_files.write(
+            timed(found), output, maps, pixel_threshold=detector.pixel_threshold, overlays=overlays
+        )
     first = detector.batch_size  # images that wait for the compilation
     if len(times) >= 4 * first:
         print(f"{(len(times) - first) / (times[-1] - times[first - 1]):.1f} images/s after the first {first}")
@@ -61,6 +69,7 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "input", None, "an image, a folder of images, or a CSV with a column `path`", required=True
     )
-    flags.DEFINE_string("output", None, "folder for scores.csv and maps/", required=True)
+    flags.DEFINE_string("output", None, "folder for scores.csv, regions.csv and maps/", required=True)
     flags.DEFINE_bool("maps", True, "write the maps")
+    flags.DEFINE_bool("overlays", False, "write the images with their maps and regions drawn into them")
     cli.run(main)

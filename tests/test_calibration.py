@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semi_anogan.scoring.calibration import Calibration, HeldOut, as_held_out, fit, with_interval
+from semi_anogan.scoring.calibration import (
+    Calibration,
+    HeldOut,
+    as_held_out,
+    fit,
+    with_interval,
+    with_pixel_threshold,
+)
 from semi_anogan.scoring.fusion import FIRMNESS, SLOPE, known_weights
 from semi_anogan.scoring.threshold import tail_threshold
 
@@ -108,11 +115,39 @@ def test_json_round_trip_is_exact():
         values = calibration.to_dict()
         values["offset"] = values.pop("bias")
         Calibration.from_dict(values)
-    # Runs of before have no interval.
+    # Runs of before have neither interval nor pixel threshold.
     known = with_interval(calibration, held_out)
+    known = with_pixel_threshold(known, held_out, np.arange(50.0))
     values = known.to_dict()
     assert Calibration.from_dict(values) == known and len(values.pop("false_alarm_interval")) == 2
+    assert values.pop("pixel_threshold") > 40
     assert Calibration.from_dict(values) == calibration
+
+
+def test_the_pixel_threshold_is_chosen_as_the_threshold_is():
+    rng = np.random.default_rng(0)
+    normal, trained = rng.normal(size=(60, 1)), rng.normal(size=(80, 1)) - 2
+    held_out = HeldOut(normal, trained=trained)
+    found = fit(["a"], held_out, false_alarm_rate=0.05)
+    assert found.set_aside == () and found.pixel_threshold is None and found.normals == 140
+    # Where each image's highest value is its score, the two are the same.
+    scores = (np.concatenate([normal, trained])[:, 0] - found.center[0]) / found.scale[0]
+    assert with_pixel_threshold(found, held_out, scores).pixel_threshold == pytest.approx(found.threshold)
+    # But it need not be: one image in 20 is above.
+    values = rng.exponential(size=140)
+    chosen = with_pixel_threshold(found, held_out, values).pixel_threshold
+    assert 0.02 < np.mean(rng.exponential(size=10_000) > chosen) < 0.1
+    # What is set aside does not count, whatever its map is.
+    normal[:2] = 30
+    found = fit(["a"], held_out, false_alarm_rate=0.05)
+    assert found.set_aside == (0, 1)
+    chosen = [with_pixel_threshold(found, held_out, values * ([v] * 2 + [1] * 138)) for v in (0.1, 99)]
+    assert chosen[0] == chosen[1]
+    # Images that are all alike say nothing of trained ones, and leave these out.
+    alike = HeldOut(normal, trained=np.zeros((80, 1)))
+    of_held_out = with_pixel_threshold(fit(["a"], HeldOut(normal), 0.05), HeldOut(normal), scores[:60])
+    chosen = with_pixel_threshold(fit(["a"], alike, 0.05), alike, scores)
+    assert chosen.pixel_threshold == of_held_out.pixel_threshold
 
 
 def test_regression_uses_good_components_and_drops_wrong_ones():

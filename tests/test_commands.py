@@ -56,7 +56,7 @@ def test_readmes_commands_run(folder):
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
         assert "Traceback" not in result.stderr
     rows = (path / "runs/smoke/scored/scores.csv").read_text().splitlines()
-    assert rows[0] == "path,score,label,status,error"
+    assert rows[0] == "path,score,label,status,error,regions"
     assert len(rows) == 7 and all(",ok," in row for row in rows[1:])
     assert len(list((path / "runs/smoke/scored/maps").glob("*.npy"))) == 6
     for name in (

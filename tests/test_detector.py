@@ -9,7 +9,7 @@ import pytest
 
 from helpers.trained import tiny_model
 from semi_anogan.backend import compile_function
-from semi_anogan.data.images import from_uint8, resize, resize_map, to_uint8
+from semi_anogan.data.images import from_uint8, resize, resize_map, smooth_map, to_uint8
 from semi_anogan.data.tiles import corners
 from semi_anogan.scoring import calibration
 from semi_anogan.scoring.calibration import HeldOut
@@ -17,6 +17,7 @@ from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.detector import Detection, Detector
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory, SizeMemory
+from semi_anogan.scoring.threshold import tail_threshold
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 SHORT = {"iterations": 1, "candidates": 4}  # a search
@@ -206,6 +207,10 @@ def test_calibrate_takes_what_the_images_say(tiny):
     expected = calibration.fit(tiny.names, HeldOut(components), 0.2)
     assert found.threshold == pytest.approx(expected.threshold, rel=1e-4)
     assert found.normals == 5 and found.abnormals == 0
+    # A map of equal layers is the standardised image, smoothed.
+    maps = [smooth_map((n[..., 0] - found.map_center[0]) / found.map_scale[0], 1.0) for n in normal]
+    expected = tail_threshold(np.array([m.max() for m in maps]), 0.2, [])
+    assert found.pixel_threshold == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_detector_does_not_change(tiny):
@@ -288,19 +293,15 @@ def test_calibrate_without_normal_images_is_an_error(tiny):
 
 
 def test_calibrate_keeps_no_maps(tiny, monkeypatch):
-    """Only figures of each held-out image stay in memory."""
-    alive, most = weakref.WeakSet(), [0]
+    """Only figures of each held-out image stay in memory, and a number of places."""
+    alive, most = set(), [0]
     measure = Detector.measure
 
-    class Layers:
-        def __init__(self, values):
-            self.values = values
-            self.mean, self.std = values.mean, values.std
-
     def counting(self, images, overlap=False):
-        for m in measure(self, images, overlap):
-            layers = Layers(m.layers)
-            alive.add(layers)
+        for number, m in enumerate(measure(self, images, overlap)):
+            layers = m.layers.copy()
+            alive.add(number)
+            weakref.finalize(layers, alive.discard, number)
             most[0] = max(most[0], len(alive))
             yield dataclasses.replace(m, layers=layers)
 

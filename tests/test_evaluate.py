@@ -79,6 +79,10 @@ def test_contract_keys_are_there(again, smoke_data):
         "components",
         "pixel_auroc",
         "pixel_aupro",
+        "pixel_threshold",
+        "region_recall",
+        "regions_per_normal_image",
+        "region_pixel_f1",
         "counts",
         "train_seconds",
         "search_images_per_second",
@@ -199,6 +203,30 @@ def test_pixel_metrics_by_hand(tmp_path, smoke_data):
     assert found["pixel_aupro"] == pytest.approx(0.0, abs=1e-6)
     found = evaluated(tmp_path, smoke_data, dataset_of({"n": 0.1, "abnormal": 0.9}, {"abnormal": mask}))
     assert found["pixel_auroc"] == 1.0 and found["pixel_aupro"] == pytest.approx(1.0)
+
+
+def test_regions_by_hand(tmp_path, smoke_data, capsys):
+    """Threshold 0.5, pixel threshold 0.6. Of the defects one is found whole, one by an eighth, one not.
+
+    Scores are means over the image, its highest place is what its mask has.
+    """
+    whole, part, missed = (np.zeros((8, 8), bool) for _ in range(3))
+    whole[:, :6] = True
+    part[1:, :] = True
+    missed[0, 0] = True
+    values = {"n1": 0.1, "n2": 0.55, "abnormal1": 0.9, "abnormal2": 0.8, "abnormal3": 0.9}
+    masks = {"abnormal1": whole, "abnormal2": part, "abnormal3": missed}
+    known = dataclasses.replace(CALIBRATION, pixel_threshold=0.6)
+    found = evaluated(tmp_path, smoke_data, dataset_of(values, masks), calibration=known)
+    # Normal: n1 below the threshold, n2 above it, so that all of its pixels are a region, not a certain one.
+    assert found["regions_per_normal_image"] == 1 / 2 and found["pixel_threshold"] == 0.6
+    assert found["region_recall"] == 2 / 3  # abnormal3 scores 0.9 / 64
+    assert found["region_pixel_f1"] == pytest.approx(2 * (48 + 56) / (48 + 56 + 64 + 48 + 56 + 1))
+    told = capsys.readouterr().out
+    assert "regions touch 66.7% of the defects, pixel F1 0.762; 0.500 in a normal image\n" in told
+    page = (tmp_path / "report.html").read_text()
+    assert "A normal image has 0.50 regions on the mean" in page and "line in them runs around" in page
+    assert "region_recall" not in evaluated(tmp_path, smoke_data, dataset_of(values, masks))
 
 
 def test_abnormal_images_without_a_mask_do_not_count_as_normal_pixels(tmp_path, smoke_data):

@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+import json
 import pathlib
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 
 from helpers.exported import BATCH
 from helpers.processes import ENVIRONMENT, ROOT, command
+from semi_anogan.export.runtime.bundle import digest_of
 
 _DEVICES = tempfile.TemporaryDirectory(prefix="semi_anogan_devices_")
 REFUSED = ("tensorflow", "keras", "jax", "ml_collections", "absl", "sklearn", "scipy", "matplotlib")
@@ -36,9 +38,10 @@ def runtime(bundle, *arguments, stdin=None, python=sys.executable):
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, input=stdin)
 
 
-def table(folder) -> dict[str, dict]:
-    with open(pathlib.Path(folder) / "scores.csv", newline="") as file:
-        return {pathlib.Path(row["path"]).name: row for row in csv.DictReader(file)}
+def table(folder, name="scores.csv") -> dict[str, dict]:
+    with open(pathlib.Path(folder) / name, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {pathlib.Path(row["path"]).name + row.get("number", ""): row for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +135,7 @@ def test_scores_and_maps_are_those_of_score(engine, fresh, bundle_folder, pictur
     assert list(ours) == list(theirs) and len(ours) == 11
     for name, row in theirs.items():
         assert (ours[name]["label"], ours[name]["status"]) == (row["label"], row["status"])
-        assert ours[name]["error"] == row["error"]
+        assert (ours[name]["error"], ours[name]["regions"]) == (row["error"], row["regions"])
         if row["status"] != "error":
             assert float(ours[name]["score"]) == pytest.approx(float(row["score"]), rel=1e-3, abs=1e-3)
     maps = sorted((expected / "maps").glob("*.npy"))
@@ -140,6 +143,29 @@ def test_scores_and_maps_are_those_of_score(engine, fresh, bundle_folder, pictur
     # As in the parity check: rounding decides the sign of a gradient near 0, and an image in eight may take
     # another way in the search.
     assert len(maps) == 10 and sorted(differences)[-2] < 1e-3 and max(differences) < 0.1
+    regions, others = table(tmp_path / "out", "regions.csv"), table(expected, "regions.csv")
+    assert list(regions) == list(others) and regions
+    for name, row in others.items():
+        assert regions[name]["certain"] == row["certain"]
+        for column in ("left", "top", "width", "height", "area", "peak", "mean", "x", "y"):
+            assert float(regions[name][column]) == pytest.approx(float(row[column]), rel=0.02, abs=0.5)
+
+
+def test_an_old_bundle_has_no_regions_and_says_so(copied, pictures, tmp_path):
+    path = copied / "bundle.json"
+    values = json.loads(path.read_text())
+    assert values["pixel_threshold"] == values["calibration"].pop("pixel_threshold") > 0
+    path.write_text(json.dumps({**values, "digest": digest_of(values)}))
+    arguments = (
+        "--engine=tflite",
+        f"--input={pictures / '0.png'}",
+        f"--output={tmp_path / 'out'}",
+        "--overlays",
+    )
+    done = runtime(copied, *arguments)
+    assert done.returncode == 0 and b"note: no regions, since the run was calibrated before" in done.stdout
+    assert table(tmp_path / "out")["0.png"]["regions"] == ""
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"scores.csv", "maps"}
 
 
 def test_a_budget_ends_searches_early_and_says_so(bundle_folder, pictures, tmp_path):

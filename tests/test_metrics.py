@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from semi_anogan.evaluation.metrics import PixelMetrics, component_auroc, image_metrics, ordered_keys
+from semi_anogan.evaluation.metrics import (
+    PixelMetrics,
+    RegionMetrics,
+    component_auroc,
+    image_metrics,
+    ordered_keys,
+)
 
 
 def test_image_metrics_by_hand():
@@ -167,3 +173,19 @@ def test_missing_pixels_give_none():
 def test_bad_updates(anomaly_map, mask, message):
     with pytest.raises(ValueError, match=message):
         PixelMetrics().update(anomaly_map, mask)
+
+
+def test_region_metrics_by_hand():
+    """Two defects of 1 and 2 pixels, the first touched by a region of 2; a normal image with two regions."""
+    metrics = RegionMetrics()
+    assert metrics.result() == dict.fromkeys(("region_recall", "regions_per_normal_image", "region_pixel_f1"))
+    mask = np.array([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]], bool)
+    regions = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool)
+    metrics.update(regions, mask)
+    assert metrics.result()["regions_per_normal_image"] is None
+    metrics.update(np.array([[1, 0, 1]], bool), np.zeros((1, 3), bool))
+    metrics.update(np.zeros((1, 3), bool), np.zeros((1, 3), bool))
+    expected = {"region_recall": 1 / 2, "regions_per_normal_image": 1.0, "region_pixel_f1": 2 * 1 / (4 + 3)}
+    assert metrics.result() == expected
+    with pytest.raises(ValueError, match=r"bool of one shape \[H, W\], got bool \(1, 2\) and bool \(1, 3\)"):
+        metrics.update(np.zeros((1, 2), bool), np.zeros((1, 3), bool))

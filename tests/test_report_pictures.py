@@ -51,6 +51,17 @@ def test_gallery_pictures():
     assert weak["mask"] is None
 
 
+def test_regions_are_outlined_in_the_map():
+    regions = np.zeros((8, 8), bool)
+    regions[2, 3] = True
+    item, plain = gallery_item(), gallery_item()
+    item.regions = regions
+    (row, other), _ = gallery_rows([item, plain])
+    line = (row.arrays["anomaly map"] == [0, 255, 255]).all(-1)
+    assert line[1:4, 2:5].sum() == 8 and line.sum() == 8 and not line[2, 3]
+    assert not (other.arrays["anomaly map"] == [0, 255, 255]).all(-1).any()
+
+
 def test_large_pictures_shrink_and_keep_a_small_defect_outlined():
     mask = np.zeros((1024, 512), bool)
     mask[700, 300] = True

@@ -3,6 +3,7 @@ grow.
 """
 
 import csv
+import dataclasses
 import errno
 import os
 import pathlib
@@ -17,7 +18,7 @@ from PIL import Image
 
 from helpers import bad_files
 from helpers.processes import command
-from helpers.trained import StandInDetector
+from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import cli, score
 from semi_anogan.data import images as image_io
 from semi_anogan.data.image_files import ImageError
@@ -28,7 +29,7 @@ from semi_anogan.scoring import files as score_files
 def rows_of(output) -> list[dict[str, str]]:
     with open(output / "scores.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
-        assert tuple(reader.fieldnames) == ("path", "score", "label", "status", "error")
+        assert tuple(reader.fieldnames) == ("path", "score", "label", "status", "error", "regions")
         return list(reader)
 
 
@@ -142,7 +143,13 @@ def main(monkeypatch, smoke_detector, smoke_run, tmp_path):
     )
 
     def run(**values):
-        values = {"workdir": smoke_run, "output": tmp_path / "output", "maps": True, **values}
+        values = {
+            "workdir": smoke_run,
+            "output": tmp_path / "output",
+            "maps": True,
+            "overlays": False,
+            **values,
+        }
         monkeypatch.setattr(score.flags, "FLAGS", types.SimpleNamespace(**values))
         try:
             with cli.told_errors():
@@ -193,7 +200,7 @@ def test_csv_input(main, odd_folder, tmp_path):
 
 def test_no_maps_where_none_are_wanted(main, odd_folder, tmp_path):
     assert main(input=odd_folder[0] / "sub", maps=False) == 0
-    assert [p.name for p in (tmp_path / "output").iterdir()] == ["scores.csv"]
+    assert {p.name for p in (tmp_path / "output").iterdir()} == {"scores.csv", "regions.csv"}
 
 
 def test_a_second_time_replaces_the_first(main, odd_folder, tmp_path):
@@ -325,6 +332,50 @@ def test_odd_file_names_come_out_as_they_are(tmp_path):
     assert (tmp_path / "output" / "maps" / "b\udce4d.png.npy").exists()
 
 
+def test_regions_csv_says_where(tmp_path):
+    """Of 8 x 8 pixels, shown by 16 x 16: abnormal above 0.5 on the mean, a pixel above 0.6."""
+    paths = write_images(tmp_path, 4)
+    picture = np.full((16, 16), 200, np.uint8)  # 0.57
+    picture[4:8, 12:16] = 255
+    Image.fromarray(picture).save(paths[1])
+    Image.fromarray(np.full((16, 16), 200, np.uint8)).save(paths[3])
+    pathlib.Path(paths[2]).write_bytes(b"")
+    calibration = dataclasses.replace(CALIBRATION, pixel_threshold=0.6)
+    detector = StandInDetector(calibration=calibration)
+    assert score.score(detector, paths, tmp_path / "output", overlays=True) == 1
+    rows = rows_of(tmp_path / "output")
+    assert [row["label"] for row in rows] == ["normal", "abnormal", "", "abnormal"]
+    assert [row["regions"] for row in rows] == ["0", "1", "", "1"]
+    with open(tmp_path / "output" / "regions.csv", newline="") as file:
+        certain, uncertain = csv.DictReader(file)
+    assert (certain["path"], certain["number"], certain["certain"]) == (paths[1], "1", "yes")
+    assert (certain["peak"], certain["left"], certain["area"]) == ("1", "0", "256")  # all above half of 0.6
+    assert (uncertain["path"], uncertain["certain"], uncertain["peak"]) == (paths[3], "no", "0.568627")
+    assert (uncertain["left"], uncertain["top"], uncertain["width"], uncertain["height"]) == (
+        "0",
+        "0",
+        "16",
+        "16",
+    )
+    assert (uncertain["x"], uncertain["y"]) == ("7.5", "7.5")
+    names = [pathlib.Path(paths[i]).name + ".png" for i in (0, 1, 3)]
+    assert sorted(p.name for p in (tmp_path / "output" / "overlays").iterdir()) == names
+
+
+def test_a_run_of_before_has_no_regions_and_says_so(
+    main, odd_folder, tmp_path, smoke_detector, capsys, monkeypatch
+):
+    assert smoke_detector.pixel_threshold is not None
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "regions.csv").write_text("of another run")
+    before = dataclasses.replace(smoke_detector.calibration, pixel_threshold=None)
+    monkeypatch.setattr(smoke_detector, "calibration", before)
+    assert main(input=odd_folder[0] / "sub", overlays=True) == 0
+    assert [row["regions"] for row in rows_of(tmp_path / "output")] == ["", ""]
+    assert {p.name for p in (tmp_path / "output").iterdir()} == {"scores.csv", "maps"}
+    assert "note: no regions, since the run was calibrated before there were any" in capsys.readouterr().out
+
+
 def test_map_png_shows_0_to_10_deviations(tmp_path):
     score_files.write_map(tmp_path / "x.png", np.array([[-3.0, 0.0, 2.0, 10.0, 50.0]]))
     with Image.open(tmp_path / "x.png.png") as picture:
@@ -333,7 +384,7 @@ def test_map_png_shows_0_to_10_deviations(tmp_path):
 
 
 def test_map_names_are_unique():
-    names = score_files.MapNames()
+    names = score_files.FileNames()
     assert [names.unique(p) for p in ("a/x.png", "b/x.png", "b/y.png", "c/x.png")] == [
         "x.png",
         "x.png.2",

@@ -4,8 +4,8 @@
   --input=FOLDER --watch     also each image that appears in the folder later, until interrupted
   --input=- [--watch]        frames of a camera: PGM or PPM images, one after the other, on standard input
 
---output gets scores.csv and maps/ as `python -m semi_anogan.score` writes them. The exit code is 3 where an
-image could not be read.
+--output gets scores.csv, regions.csv, maps/ and, with --overlays, overlays/ as `python -m semi_anogan.score`
+writes them. The exit code is 3 where an image could not be read.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from semi_anogan.export.runtime import frames
 from semi_anogan.export.runtime.detector import EdgeDetector
 from semi_anogan.export.runtime.engines import ENGINES
 from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring.regions import MISSING
 
 
 def main(arguments=None) -> int:
@@ -82,11 +83,15 @@ def _score(detector: EdgeDetector, inputs, name, read, options) -> int:
 
     failed, output = 0, pathlib.Path(options.output)
     try:
-        outcomes = score_files.scored(detector, inputs, read, name)
-        failed = score_files.write(followed(outcomes), output, options.maps, extra)
+        outcomes = score_files.scored(detector, inputs, read, name, keep_images=options.overlays)
+        failed = score_files.write(
+            followed(outcomes), output, options.maps, extra, detector.pixel_threshold, options.overlays
+        )
     except KeyboardInterrupt:
         print("interrupted; what was scored is written", file=sys.stderr)
     print(f"{len(seconds)} images scored, {failed} with errors: {output / 'scores.csv'}")
+    if detector.pixel_threshold is None:
+        print(f"note: {MISSING}")
     if seconds:
         _tell_latency(detector, seconds, options)
     if seconds and extra:
@@ -124,7 +129,7 @@ def _options(arguments):
     parser.add_argument(
         "--input", required=True, help="an image, a folder, a CSV with a column `path`, or - for frames"
     )
-    parser.add_argument("--output", required=True, help="folder for scores.csv and maps/")
+    parser.add_argument("--output", required=True, help="folder for scores.csv, regions.csv and maps/")
     parser.add_argument(
         "--precision", default="float32", help="float32, float16, int8 or int8_full, as exported"
     )
@@ -146,6 +151,12 @@ def _options(arguments):
     parser.add_argument("--watch", action="store_true", help="go on with images as they come")
     parser.add_argument("--limit", type=int, help="end after this many images")
     parser.add_argument("--maps", action=argparse.BooleanOptionalAction, default=True, help="write the maps")
+    parser.add_argument(
+        "--overlays",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="write the images with their maps and regions drawn into them",
+    )
     options = parser.parse_args(arguments)
     if options.watch and options.input != "-" and not os.path.isdir(options.input):
         parser.error(f"--watch needs a folder or - for --input, got {options.input!r}")

@@ -15,7 +15,10 @@ from semi_anogan.scoring.calibration import Calibration
 
 
 class EdgeDetection(NamedTuple):
-    """Scores float32 [N], labels bool [N], maps: list of N float32 [H, W], each at its image's own size."""
+    """Scores float32 [N], labels bool [N], maps: list of N float32 [H, W], each at its image's own size.
+
+    EdgeDetector.regions makes the regions of labels and maps.
+    """
 
     scores: np.ndarray
     labels: np.ndarray
@@ -39,7 +42,7 @@ class EdgeDetector(BaseDetector):
 
     Attributes:
       bundle.
-      threshold: an image is abnormal if its score is above.
+      threshold: an image is abnormal if its score is above. pixel_threshold: as in BaseDetector.
       search_steps: the steps that the search of each measured image took (the fewest of its tiles). Who reads
         them takes them away.
 

@@ -1,6 +1,8 @@
-"""How well scores and anomaly maps separate abnormal from normal images and pixels."""
+"""How well scores and maps separate abnormal from normal images and pixels, and regions find defects."""
 
 import numpy as np
+
+from semi_anogan.scoring.regions import connected
 
 KEYS = 1 << 16  # number of float16 bit patterns
 HALF_MAX = float(np.finfo(np.float16).max)
@@ -116,9 +118,7 @@ class PixelMetrics:
         self._normal += np.bincount(keys[~mask], minlength=KEYS)
         if not mask.any():
             return
-        from scipy import ndimage
-
-        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        labels, count = connected(mask)
         labels = labels[mask]
         sizes = np.bincount(labels, minlength=count + 1)
         self._abnormal += np.bincount(keys[mask], minlength=KEYS)
@@ -158,6 +158,53 @@ class PixelMetrics:
             at_limit = pro[after - 1] + part * (pro[after] - pro[after - 1])
             area += (self.fpr_limit - fpr[after - 1]) * (pro[after - 1] + at_limit) / 2
         return float(area / self.fpr_limit)
+
+
+class RegionMetrics:
+    """How well regions find the defects of masks, over any number of images in constant memory."""
+
+    def __init__(self):
+        self._defects = self._touched = self._normal_images = self._on_normal = 0
+        self._both = self._of_regions = self._of_masks = 0  # pixels
+
+    def update(self, regions: np.ndarray, mask: np.ndarray) -> None:
+        """Adds one image.
+
+        Args:
+          regions: bool [H, W], the pixels of all its regions.
+          mask: bool [H, W], all False for a normal image.
+
+        Raises:
+          ValueError: shapes differ, or one is not bool.
+        """
+        if regions.shape != mask.shape or regions.dtype != bool or mask.dtype != bool:
+            found = f"{regions.dtype} {regions.shape} and {mask.dtype} {mask.shape}"
+            raise ValueError(f"regions and mask must be bool of one shape [H, W], got {found}")
+        if mask.any():
+            defects, count = connected(mask)
+            self._defects += count
+            self._touched += len(np.unique(defects[regions & mask]))
+        else:
+            self._normal_images += 1
+            self._on_normal += connected(regions)[1]
+        self._both += int(np.count_nonzero(regions & mask))
+        self._of_regions += int(np.count_nonzero(regions))
+        self._of_masks += int(np.count_nonzero(mask))
+
+    def result(self) -> dict[str, float | None]:
+        """The figures, None without a mask or a normal image.
+
+        region_recall: share of the defects (connected, 8 neighbours) that a region touches.
+        regions_per_normal_image. region_pixel_f1: of the pixels of regions against those of masks.
+        """
+        pixels = self._of_regions + self._of_masks
+        return {
+            "region_recall": self._touched / self._defects if self._defects else None,
+            "regions_per_normal_image": self._on_normal / self._normal_images
+            if self._normal_images
+            else None,
+            "region_pixel_f1": 2 * self._both / pixels if self._of_masks else None,
+        }
 
 
 def ordered_keys(values: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 
 from semi_anogan.evaluation import metrics
 from semi_anogan.progress import shown
+from semi_anogan.scoring.regions import union
 
 DIFFERENCE_EDGES = np.linspace(0.0, 2.0, 81)  # |x - G(z*)| of values in [-1, 1]
 
@@ -19,7 +20,8 @@ class Results:
       abnormal: bool [N], the truth.
       scores: float [N].
       components: float [N, K], in the order of Detector.names.
-      pixel_metrics: as metrics.PixelMetrics gives them; empty where no image has a mask.
+      pixel_metrics: as metrics.PixelMetrics and, with a pixel threshold, RegionMetrics give them; empty where
+        no image has a mask.
       pixel_differences: label -> counts of the pixels' differences over DIFFERENCE_EDGES, the largest with
         the last; all 0 without a search.
       images_per_second: that were scored.
@@ -36,14 +38,15 @@ class Results:
 def score_test_images(detector, dataset, examples) -> Results:
     """Scores examples in order; maps are reduced to their statistics at once, so memory does not grow."""
     pixels = metrics.PixelMetrics() if _have_masks(dataset, examples) else None
+    regions = metrics.RegionMetrics() if pixels and detector.pixel_threshold is not None else None
     differences = {label: np.zeros(len(DIFFERENCE_EDGES) - 1, np.int64) for label in ("normal", "abnormal")}
     scores, components = [], []
     # The first image compiles the detector, which is no part of the images per second.
     list(detector.measure([dataset.read_image(examples[0])]))
     started = time.monotonic()
-    found = detector.measure((dataset.read_image(e) for e in examples), overlap=True)
-    for example, measurement in shown(zip(examples, found, strict=True), len(examples), "test"):
-        score, _, anomaly_map = detector.judge(measurement)
+    measured = detector.measure((dataset.read_image(e) for e in examples), overlap=True)
+    for example, measurement in shown(zip(examples, measured, strict=True), len(examples), "test"):
+        score, label, anomaly_map = detector.judge(measurement)
         scores.append(score)
         components.append(measurement.components)
         if measurement.difference is not None:
@@ -53,12 +56,15 @@ def score_test_images(detector, dataset, examples) -> Results:
         mask = _mask(dataset, example, anomaly_map.shape) if pixels else None
         if mask is not None:
             pixels.update(anomaly_map, mask)
+            if regions:
+                (found,) = detector.regions([label], [anomaly_map])
+                regions.update(union(found, mask.shape), mask)
     seconds = time.monotonic() - started
     return Results(
         abnormal=np.array([e.abnormal for e in examples]),
         scores=np.array(scores),
         components=np.stack(components),
-        pixel_metrics=pixels.result() if pixels else {},
+        pixel_metrics={k: v for part in (pixels, regions) if part for k, v in part.result().items()},
         pixel_differences=differences,
         images_per_second=len(scores) / max(seconds, 1e-9),
     )
@@ -73,6 +79,7 @@ def metrics_of(detector, results: Results, splits, progress) -> dict:
     abnormal = results.abnormal
     return {
         **metrics.image_metrics(abnormal, results.scores, detector.threshold),
+        "pixel_threshold": detector.pixel_threshold,
         "false_alarm_rate_asked": detector.calibrated.false_alarm_rate,
         "false_alarm_interval": list(detector.calibrated.false_alarm_interval) or None,
         "components": metrics.component_auroc(list(detector.names), results.components, abnormal),

@@ -3,12 +3,13 @@
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from semi_anogan.data import images as image_io
 from semi_anogan.data import masks, tiles
+from semi_anogan.scoring import regions
 from semi_anogan.whole_batches import filled
 
 
@@ -129,6 +130,11 @@ class BaseDetector:
         """An image is abnormal if its score is above."""
         return self.calibrated.threshold
 
+    @property
+    def pixel_threshold(self) -> float | None:
+        """What the map of a normal image hardly ever exceeds; None for a run of before there were regions."""
+        return self.calibrated.pixel_threshold
+
     def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
         """Measures images in order; no more than `at_once` batches and an image are in memory.
 
@@ -171,6 +177,20 @@ class BaseDetector:
         score = float(self.calibrated.score(measurement.components[None])[0])
         anomaly_map = image_io.smooth_map(self._combined(measurement.layers), self.map_sigma_px)
         return score, score > self.threshold, image_io.resize_map(anomaly_map, *measurement.size)
+
+    def regions(self, labels: Sequence[bool], maps: Sequence[np.ndarray]) -> list[list[regions.Region]]:
+        """The regions of each image: none where it is labelled normal, else at least one, the highest first.
+
+        Args: labels, maps: of N images, each map [H, W], as a call of the detector gives them. A graph gives
+          them too, but has no regions of its own: their number differs from image to image.
+        Raises: RuntimeError for a run of before there were regions.
+        """
+        if self.pixel_threshold is None:
+            raise RuntimeError(regions.MISSING)
+        return [
+            regions.find(anomaly_map, self.pixel_threshold) if label else []
+            for label, anomaly_map in zip(labels, maps, strict=True)
+        ]
 
     def _prepare(self, image):
         return self.preparation(image)

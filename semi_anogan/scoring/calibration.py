@@ -53,6 +53,8 @@ class Calibration:
       false_alarm_interval: (low, high) between which the false-alarm rate of new images lies with a
         probability of 90 %, as far as so few normal images can say; empty where that is not known.
       base: components that count, all the same, where no known abnormal image says otherwise.
+      pixel_threshold: of the map; a normal image has a place above it with a probability of false_alarm_rate.
+        None where that is not known.
       map_center, map_scale: median over the held-out normal images of each map layer's mean and standard
         deviation; empty where maps are not judged by them (in a bundle they are part of the exported graph).
     """
@@ -73,6 +75,7 @@ class Calibration:
     warnings: tuple[str, ...]
     base: tuple[str, ...] = ()
     false_alarm_interval: tuple[float, ...] = ()
+    pixel_threshold: float | None = None
     map_center: tuple[float, ...] = ()
     map_scale: tuple[float, ...] = ()
 
@@ -100,9 +103,12 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Calibration":
-        """The inverse of to_dict; ValueError names missing and unknown keys. The interval may be missing."""
+        """The inverse of to_dict; ValueError names missing and unknown keys.
+
+        Interval and pixel threshold may be missing.
+        """
         fields = {field.name for field in dataclasses.fields(cls)} - {"map_center", "map_scale"}
-        missing = sorted(fields - {"false_alarm_interval"} - set(values))
+        missing = sorted(fields - {"false_alarm_interval", "pixel_threshold"} - set(values))
         unknown = sorted(set(values) - fields)
         if missing or unknown:
             raise ValueError(f"calibration: missing keys {missing}, unknown keys {unknown}")
@@ -245,8 +251,26 @@ def with_interval(found: Calibration, held_out: HeldOut) -> Calibration:
     return dataclasses.replace(found, false_alarm_interval=interval)
 
 
+def with_pixel_threshold(found: Calibration, held_out: HeldOut, highest: np.ndarray) -> Calibration:
+    """The same with its pixel_threshold, chosen as the threshold is, of the images that this rests on.
+
+    The map of a trained image is as if its own patches were not remembered, once it is brought to the median
+    of held-out ones (docs/experiments.md, "A pixel threshold from trained images too").
+
+    Args: held_out: the components that it was fitted to; highest: [N], the highest value of the map of each
+      held-out normal image, then of each trained one.
+    """
+    count = len(held_out.normal)
+    _, keep = _normal_scores(found, held_out)
+    of_held_out, of_trained = highest[:count][keep[:count]], highest[count : len(keep)][keep[count:]]
+    if len(of_trained):
+        of_trained = as_held_out(of_trained, of_held_out)
+    chosen = tail_threshold(np.concatenate([of_held_out, of_trained]), found.false_alarm_rate, [])
+    return dataclasses.replace(found, pixel_threshold=chosen)
+
+
 def as_held_out(trained: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """Scores of images that the networks trained on, brought to the median of held-out ones.
+    """Scores, or map values, of images that the networks trained on, brought to the median of held-out ones.
 
     They are also brought to their spread where it differs by more than chance, as that of components which
     tell the trained images from known abnormal ones does. To do so always would move the threshold as the

@@ -17,12 +17,14 @@ from semi_anogan.errors import RunError
 from semi_anogan.networks.latent_search import LatentSearch
 from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring import calibration as calibrating
 from semi_anogan.scoring.base_detector import BaseDetector, Preparation
 from semi_anogan.scoring.calibration import Calibration, HeldOut
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.evidence import Evidence
 from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
+from semi_anogan.scoring.map_peaks import highest_places
 from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.parts import PARTS, read_parts
 from semi_anogan.scoring.segmentation import Segmentation
@@ -35,7 +37,7 @@ class Detection(NamedTuple):
 
     scores float32 [N], higher = more abnormal; labels bool [N], True = abnormal (score > threshold); maps
     float32 [N, H, W] at the images' own size, 0 = as far off as the average normal pixel, in standard
-    deviations of those.
+    deviations of those. Detector.regions makes the regions of labels and maps.
     """
 
     scores: np.ndarray
@@ -185,27 +187,40 @@ class Detector(BaseDetector):
 
         Raises: ValueError without normal images.
         """
-        # Only figures are kept of each image: the layers of large ones would not fit in memory together.
-        normal = [
-            (m.components, m.layers.mean((0, 1)), m.layers.std((0, 1)))
-            for m in self.measure(held_out.normal, overlap=True)
-        ]
+
+        def figures(images) -> list[tuple[np.ndarray, ...]]:
+            # Only these and a number of places are kept of each image: the layers of large ones would not fit
+            # in memory together.
+            return [
+                (
+                    m.components,
+                    highest_places(m.layers, self.map_sigma_px),
+                    m.layers.mean((0, 1)),
+                    m.layers.std((0, 1)),
+                )
+                for m in self.measure(images, overlap=True)
+            ]
+
+        normal = figures(held_out.normal)
         if not normal:
             raise ValueError("calibration needs held-out normal images, got none")
-        components, means, deviations = (np.stack(figures) for figures in zip(*normal, strict=True))
         others = {
             name: [m.components for m in self.measure(getattr(held_out, name), overlap=True)]
-            for name in ("abnormal", "synthetic", "relit", "known", "trained")
+            for name in ("abnormal", "synthetic", "relit", "known")
         }
-        given = {key: getattr(held_out, key) for key in ("checked", "tested", "trained_memory")}
-        evidence = self.evidence(HeldOut(components, **given, **others), base)
+        trained = figures(held_out.trained)
+        of_normal = {"normal": [f[0] for f in normal], "trained": [f[0] for f in trained]}
+        evidence = self.evidence(dataclasses.replace(held_out, **of_normal, **others), base)
         found = evidence.calibration(false_alarm_rate)
         # Median over the images: some of them may be abnormal after all.
-        map_center = np.median(means, axis=0).astype(np.float32)
-        map_scale = np.median(deviations, axis=0).astype(np.float32) + 1e-6
+        map_center = np.median([f[2] for f in normal], axis=0).astype(np.float32)
+        map_scale = np.median([f[3] for f in normal], axis=0).astype(np.float32) + 1e-6
         found = dataclasses.replace(
             found, map_center=tuple(map_center.tolist()), map_scale=tuple(map_scale.tolist())
         )
+        fitted = self._calibrated_as(found)
+        highest = np.array([fitted._combined(f[1]).max() for f in normal + trained])
+        found = calibrating.with_pixel_threshold(found, evidence.held_out, highest)
         return self._calibrated_as(found, evidence)
 
     def evidence(

@@ -23,6 +23,7 @@ class GalleryItem:
       difference: float [H, W], >= 0. Without a search it and the reconstruction are None in all items.
       anomaly_map: float [H, W], higher = more abnormal; finite, as all arrays.
       mask: bool [H, W] or None.
+      regions: bool [H, W], the pixels of the regions; None where there are no regions to tell of.
     """
 
     path: str
@@ -34,6 +35,7 @@ class GalleryItem:
     difference: np.ndarray | None
     anomaly_map: np.ndarray
     mask: np.ndarray | None = None
+    regions: np.ndarray | None = None
 
 
 @dataclasses.dataclass

@@ -10,6 +10,7 @@ from semi_anogan.evaluation.report.contents import GalleryItem, Report, Suspicio
 from semi_anogan.evaluation.results import DIFFERENCE_EDGES, Results
 from semi_anogan.runs import build, suspicious_csv
 from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring.regions import union
 
 SHOWN = ("penalty", "variety", "reconstruction", "feature_residual")  # of the history, beside the losses
 LEAST_VARIETY = 0.3  # of the generated images, below which the report warns
@@ -55,7 +56,11 @@ def gallery_items(detector, dataset, chosen) -> list[GalleryItem]:
     items = []
     images = (dataset.read_image(example) for example, _ in chosen)
     for (example, group), measurement in zip(chosen, detector.measure(images), strict=True):
-        score, _, anomaly_map = detector.judge(measurement)
+        score, label, anomaly_map = detector.judge(measurement)
+        regions = None
+        if detector.pixel_threshold is not None:
+            (found,) = detector.regions([label], [anomaly_map])
+            regions = union(found, anomaly_map.shape)
         items.append(
             GalleryItem(
                 path=example.path,
@@ -67,6 +72,7 @@ def gallery_items(detector, dataset, chosen) -> list[GalleryItem]:
                 difference=measurement.difference,
                 anomaly_map=np.maximum(anomaly_map, 0.0),
                 mask=dataset.read_mask(example),
+                regions=regions,
             )
         )
     return items

@@ -56,6 +56,13 @@ HEADLINES = (
         "Mean share of each defect that is covered, over pixel false-alarm rates up to 30%. All defects "
         "count alike.",
     ),
+    (
+        "region_recall",
+        "defects that a region touches",
+        "{:.1%}",
+        "Of all connected defects in the masks. A normal image has {false_regions:.2f} regions on the mean; "
+        "the pixels of all regions have an F1 of {region_pixel_f1:.3f}.",
+    ),
 )
 
 
@@ -129,6 +136,8 @@ def _headlines(values: dict, abnormal: np.ndarray) -> list[tuple[str, str, str]]
     """(value, name, what it means) of each of HEADLINES that is there."""
     normals, abnormals = int((~abnormal).sum()), int(abnormal.sum())
     counts = {"normals": normals, "abnormals": abnormals, "share": abnormals / max(normals + abnormals, 1)}
+    counts["false_regions"] = values.get("regions_per_normal_image") or 0.0
+    counts["region_pixel_f1"] = values.get("region_pixel_f1") or 0.0
     promise = ""
     if values.get("false_alarm_interval"):
         low, high = values["false_alarm_interval"]

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from semi_anogan.evaluation.report.contents import GalleryItem
+from semi_anogan.scoring.regions import LINE, outline
 
 GALLERY_SIDE = 256  # largest side of a gallery picture, in pixels
 HEAT = "plasma"
+GREEN = (0, 220, 120)  # around the mask
 
 
 @dataclasses.dataclass
@@ -66,9 +68,12 @@ def _arrays(
         arrays["difference"] = _colored(np.sqrt(difference), "gray")  # root: faint ones show
     heat = (_resized(item.anomaly_map, shape) - low) / (high - low)
     strength = np.clip(3 * heat, 0, 0.85)[..., None]  # 0: the image shows through
-    arrays["anomaly map"] = np.uint8(np.round((1 - strength) * image + strength * _colored(heat, HEAT)))
+    heated = np.uint8(np.round((1 - strength) * image + strength * _colored(heat, HEAT)))
+    arrays["anomaly map"] = heated if item.regions is None else _outlined(heated, item.regions, LINE)
     if masks:
-        arrays["mask"] = None if item.mask is None or not item.mask.any() else _outlined(image, item.mask)
+        arrays["mask"] = (
+            None if item.mask is None or not item.mask.any() else _outlined(image, item.mask, GREEN)
+        )
     return arrays
 
 
@@ -129,11 +134,7 @@ def _colored(values: np.ndarray, colormap: str) -> np.ndarray:
     return matplotlib.colormaps[colormap](np.clip(values, 0, 1), bytes=True)[..., :3]
 
 
-def _outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _outlined(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """The image with a line just outside the mask, so that even a defect of one pixel stays visible."""
-    inside = np.pad(_resized(np.asarray(mask, np.float32), image.shape[:2]) > 0, 1)
-    around = np.zeros_like(inside)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            around |= np.roll(inside, (dy, dx), (0, 1))
-    return np.where((around & ~inside)[1:-1, 1:-1, None], np.uint8([0, 220, 120]), image)
+    inside = _resized(np.asarray(mask, np.float32), image.shape[:2]) > 0
+    return np.where(outline(inside)[..., None], np.uint8(colour), image)

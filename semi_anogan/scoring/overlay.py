@@ -1,0 +1,53 @@
+"""An image with its regions drawn into it, for an inspector. numpy and Pillow only."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from semi_anogan.data import images as image_io
+from semi_anogan.scoring.regions import LINE, Region, outline, union
+
+COLOUR = (255, 64, 0)  # of the map
+UNCERTAIN = (255, 255, 0)  # LINE of a region that is not certain
+OPACITY = 0.45  # of the map, at most: the defect itself must remain visible
+LONG_SIDE = 512  # of a picture, at least: smaller images are enlarged, by whole factors
+
+
+def overlay(
+    image: np.ndarray, anomaly_map: np.ndarray, regions: Sequence[Region], pixel_threshold: float
+) -> np.ndarray:
+    """uint8 [h, w, 3]: the image, the map as transparent colour, the outlines and numbers of the regions.
+
+    Small images are enlarged by a whole factor. A number is that of the row in regions.csv. A region that is
+    not certain is yellow.
+
+    Args:
+      image: float [H, W, C] in [-1, 1].
+      anomaly_map: float [H, W].
+      pixel_threshold: colour begins at half of it, and is full where the map is half as high again.
+    """
+    from PIL import Image, ImageDraw
+
+    height, width = anomaly_map.shape
+    times = max(1, LONG_SIDE // max(height, width))
+    shape = height * times, width * times
+    pixels = image_io.to_uint8(image_io.resize(image_io.to_channels(image, 3), *shape)).astype(np.float32)
+    heat = image_io.resize_map(anomaly_map, *shape) / max(pixel_threshold, 1e-6)
+    strength = np.clip(heat - 0.5, 0, 1)
+    strength = OPACITY * strength[..., None]
+    pixels = (1 - strength) * pixels + strength * np.float32(COLOUR)
+    inside = union(regions, (height, width)).repeat(times, axis=0).repeat(times, axis=1)
+    line = max(1, round(max(shape) / LONG_SIDE))
+    colour = LINE if all(region.certain for region in regions) else UNCERTAIN
+    picture = Image.fromarray(np.where(outline(inside, line)[..., None], np.uint8(colour), np.uint8(pixels)))
+    draw = ImageDraw.Draw(picture)
+    size = max(11, max(shape) // 40)
+    for number, region in enumerate(regions, 1):
+        # Beside the upper right corner of the box, where it does not cover the defect; inside the picture.
+        text, x = str(number), (region.left + region.width) * times + 2 * line
+        x = min(x, shape[1] - draw.textlength(text, font_size=size) - 2)
+        y = min(max(region.top * times - size, 0), shape[0] - size - 2)
+        draw.text(
+            (x, y), text, colour, font_size=size, stroke_width=max(1, size // 10), stroke_fill=(0, 0, 0)
+        )
+    return np.asarray(picture)

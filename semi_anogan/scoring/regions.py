@@ -1,0 +1,146 @@
+"""Where in an image something is abnormal: the connected parts of its map that are high enough. numpy only.
+
+scipy labels such parts too, but would add half again to what a device needs.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+# What a detector without a pixel threshold tells.
+MISSING = (
+    "no regions, since the run was calibrated before there were any: delete detector.json in its folder and "
+    "give its train command again, which fits the detector anew; then export it again, if it is exported"
+)
+
+LINE = (
+    0,
+    255,
+    255,
+)  # around the regions in pictures: rare in real parts, and unlike the warm colours of maps
+
+
+class Region(NamedTuple):
+    """A connected part (8 neighbours) of an image that is abnormal.
+
+    Attributes:
+      left, top, width, height: its box, in pixels of the image.
+      area: its number of pixels.
+      peak, mean: of the map over it.
+      x, y: column and row of its centroid; 0 is the middle of the first pixel.
+      certain: whether the map exceeds the pixel threshold. Where it does so nowhere in an image labelled
+        abnormal, the only region is the one of the highest value, and is not certain.
+      mask: bool [height, width], its pixels within the box.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    area: int
+    peak: float
+    mean: float
+    x: float
+    y: float
+    certain: bool
+    mask: np.ndarray
+
+
+def find(anomaly_map: np.ndarray, pixel_threshold: float) -> list[Region]:
+    """The regions of an abnormal image, at least one, the highest peak first.
+
+    All above the pixel threshold belongs to a region. Around its peak a region reaches down to half of that,
+    where that is lower: there is the edge of what smoothing has spread (docs/experiments.md, "Regions down to
+    half of their peak"). Where nothing is above the threshold, the highest value is the only peak.
+
+    Args: anomaly_map: float [H, W], finite.
+    """
+    anomaly_map = np.asarray(anomaly_map)
+    highest = anomaly_map.max()
+    certain = bool(highest > pixel_threshold)
+    least = pixel_threshold if certain else np.nextafter(highest, -np.inf)
+    # What is above half of the lowest peak that counts; of each part of it what is above half of its own.
+    lowest = least / 2 if least > 0 else least
+    labels, count = connected(anomaly_map > lowest)
+    peaks = np.full(count + 1, lowest)
+    np.maximum.at(peaks, labels[labels > 0], anomaly_map[labels > 0])
+    labels, count = connected(anomaly_map > np.clip(peaks / 2, lowest, least)[labels])
+    rows, columns = np.nonzero(labels)
+    label = labels[rows, columns]
+    order = np.argsort(label, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(label, minlength=count + 1)[1:])[:-1])
+    found = [_region(anomaly_map, rows[part], columns[part], certain) for part in parts]
+    return sorted((r for r in found if r.peak > least), key=lambda r: -r.peak)
+
+
+def connected(inside: np.ndarray) -> tuple[np.ndarray, int]:
+    """(labels int32 [H, W], their number) of the connected parts (8 neighbours) of a bool [H, W].
+
+    0 is outside; parts are numbered from 1 by their first pixel, row by row.
+    """
+    # A run of pixels in a row, [start, end), touches those of the row above that overlap it or meet a corner.
+    ends_of_runs = np.diff(np.pad(inside, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(ends_of_runs == 1)
+    ends = np.nonzero(ends_of_runs == -1)[1]
+    above = (rows - 1) * (inside.shape[1] + 2)
+    first = np.searchsorted(above + inside.shape[1] + 2 + ends, above + starts, side="left")
+    last = np.searchsorted(above + inside.shape[1] + 2 + starts, above + ends, side="right")
+    parent = list(range(len(rows)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = run = parent[parent[run]]
+        return run
+
+    for run, touching in enumerate(map(range, first.tolist(), last.tolist())):
+        for other in touching:
+            one, two = root(run), root(other)
+            parent[max(one, two)] = min(one, two)
+    roots, number = np.unique(
+        np.array([root(run) for run in range(len(parent))], np.int64), return_inverse=True
+    )
+    labels = np.zeros(inside.shape, np.int32)
+    labels[inside] = np.repeat(number + 1, ends - starts)
+    return labels, len(roots)
+
+
+def union(regions: Sequence[Region], shape: tuple[int, int]) -> np.ndarray:
+    """The pixels of all regions of an image of `shape` (height, width), bool [H, W]."""
+    inside = np.zeros(shape, bool)
+    for r in regions:
+        inside[r.top : r.top + r.height, r.left : r.left + r.width] |= r.mask
+    return inside
+
+
+def outline(inside: np.ndarray, pixels: int = 1) -> np.ndarray:
+    """The line just outside of what is inside, both bool [H, W]: even a single pixel stays visible."""
+    around = np.pad(inside, pixels)
+    for axis in (0, 1):
+        grown = around.copy()
+        for shift in range(1, pixels + 1):
+            grown |= np.roll(around, shift, axis) | np.roll(around, -shift, axis)
+        around = grown
+    return around[pixels:-pixels, pixels:-pixels] & ~inside
+
+
+def _region(anomaly_map: np.ndarray, rows: np.ndarray, columns: np.ndarray, certain: bool) -> Region:
+    """The region of these pixels, at least one."""
+    values = anomaly_map[rows, columns].astype(np.float64)
+    top, left = int(rows.min()), int(columns.min())
+    mask = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), bool)
+    mask[rows - top, columns - left] = True
+    height, width = mask.shape
+    centroid = float(columns.mean()), float(rows.mean())
+    return Region(
+        left,
+        top,
+        width,
+        height,
+        len(rows),
+        float(values.max()),
+        float(values.mean()),
+        *centroid,
+        bool(certain),
+        mask,
+    )

@@ -1,0 +1,37 @@
+"""The picture of an image with its regions: what it shows, and that the image stays visible."""
+
+import numpy as np
+
+from semi_anogan.scoring.overlay import UNCERTAIN, overlay
+from semi_anogan.scoring.regions import LINE, find, outline
+
+
+def test_an_outline_is_just_outside():
+    inside = np.zeros((6, 6), bool)
+    inside[0, 0] = inside[3, 3] = True
+    thin, wide = outline(inside), outline(inside, 2)
+    assert thin.sum() == 3 + 8 and thin[1, 1] and thin[2, 2] and not thin[0, 5] and not thin[5, 0]
+    assert not (thin & inside).any() and (wide | ~thin).all() and wide.sum() == 8 + 24 - 4
+
+
+def test_the_parts_of_an_overlay():
+    image = np.full((40, 60, 1), -1.0, np.float32)  # black
+    values = np.zeros((40, 60), np.float32)
+    values[10:20, 20:30] = 9.0
+    values[30, 50] = 4.0
+    picture = overlay(image, values, find(values, 3.0), 3.0)
+    assert picture.shape == (8 * 40, 8 * 60, 3) and picture.dtype == np.uint8
+    line = (picture == LINE).all(-1)
+    assert line[79, 200] and line[160, 200] and line[100, 159] and not line[100, 200]
+    assert (picture[120, 200] == [114, 28, 0]).all()  # 0.45 of the colour
+    assert (picture[0, 0] == 0).all() and (picture[280, 60] == 0).all()
+    # Beside the box stands its number, in the colour of the line.
+    assert line[64:80, 240:260].any()
+    uncertain = overlay(image, values, find(values, 10.0), 10.0)
+    assert (uncertain[79, 200] == UNCERTAIN).all() and not (uncertain == LINE).all(-1).any()
+
+
+def test_without_regions_it_is_the_image_with_its_faint_map():
+    image = np.random.default_rng(0).uniform(-1, 1, (600, 300, 3)).astype(np.float32)
+    picture = overlay(image, np.full((600, 300), 1.0, np.float32), [], 3.0)
+    np.testing.assert_array_equal(picture, np.uint8(np.clip(np.rint((image + 1) * 127.5), 0, 255)))
