@@ -31,9 +31,11 @@ def _export() -> int:
             f"--precision must name float32, got {','.join(precisions)}: the others are held against it"
         )
     batches = _batches()
+    from semi_anogan.runs import folder as run_folder
+
+    run_folder.read_settings(flags.FLAGS.workdir)  # before Keras, which takes seconds
     cli.load_framework()
     from semi_anogan.export import images
-    from semi_anogan.runs import folder as run_folder
     from semi_anogan.scoring.detector import Detector
 
     _needs_tensorflow()
@@ -49,14 +51,14 @@ def _export() -> int:
 
 
 def _check() -> int:
-    cli.load_framework()
     from semi_anogan.export import parity
     from semi_anogan.export.runtime.bundle import Bundle
     from semi_anogan.runs import folder as run_folder
 
-    bundle = Bundle(flags.FLAGS.check)
+    bundle = Bundle(flags.FLAGS.check)  # before Keras, which takes seconds
     if flags.FLAGS.workdir:
         run_folder.read_settings(flags.FLAGS.workdir)  # what cannot be compared is told before the check
+    cli.load_framework()
     with cli.quiet(UserError):
         results = parity.check(bundle)
     print(parity.table(results))

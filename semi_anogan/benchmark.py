@@ -111,6 +111,7 @@ def main(argv):
     if not all(flags.FLAGS[flag].value for flag in suite.required):
         raise RunError(f"--suite={name} needs {suite.needs}")
     if suite.framework:
+        _check_formats()
         cli.load_framework()
     _tell(suite.run(), _RESULTS.value, name)
 
@@ -283,6 +284,14 @@ def _protocol(name: str) -> int:
     figure = pathlib.Path(path).parent if path else pathlib.Path(folder)
     _tell(done.draw_and_tell(figure / f"{title}_suite.png"), path, f"{title}_suite")
     return int(bool(done.failures))
+
+
+def _check_formats():
+    """RunError where a run of --runs is of another format; before Keras is loaded, which takes seconds."""
+    from semi_anogan.runs import folder as run_folder
+
+    for folder in (_RUNS.value or "").split(","):
+        run_folder.check_format(folder)
 
 
 def _runs() -> list[str]:

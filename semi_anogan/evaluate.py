@@ -18,12 +18,14 @@ from semi_anogan.files import told_writing
 def main(argv):
     """Evaluates a finished run again: python -m semi_anogan.evaluate --workdir=DIR"""
     del argv
-    cli.load_framework()
-    from semi_anogan.runs import build
     from semi_anogan.runs import folder as run_folder
-    from semi_anogan.scoring.detector import Detector
 
     folder = pathlib.Path(flags.FLAGS.workdir)
+    run_folder.check_format(folder)  # before Keras, which takes seconds
+    cli.load_framework()
+    from semi_anogan.runs import build
+    from semi_anogan.scoring.detector import Detector
+
     config = run_folder.load_config(folder)
     detector = Detector.load(folder)
     dataset, splits, _ = build.load_data(config)

@@ -19,8 +19,10 @@ def main(argv) -> int:
     """
     del argv
     from semi_anogan.data.listing import list_inputs
+    from semi_anogan.runs import folder as run_folder
 
     inputs = list_inputs(flags.FLAGS.input)
+    run_folder.check_format(flags.FLAGS.workdir)  # before Keras, which takes seconds
     cli.load_framework()
     from semi_anogan.scoring.detector import Detector
 

@@ -21,9 +21,15 @@ def main(argv):
     may change then: it is fitted again, without training again.
     """
     del argv
+    from semi_anogan.runs import folder as run_folder
+    from semi_anogan.runs.check_config import check
+
     config = cli.config_of(_CONFIG)
-    cli.load_framework()
     folder = pathlib.Path(_WORKDIR.value or f"runs/{config.name}")
+    # As `run` does; but here it is told before Keras is loaded, which takes seconds.
+    check(config)
+    run_folder.check_format(folder, run_folder.ANOTHER)
+    cli.load_framework()
     run(config, folder)
 
 

@@ -436,6 +436,7 @@ def with_features(data, tmp_path_factory):
         "features__name": "efficientnet_lite0",
         "features__resolution": 128,
         "parts__memory": 500,
+        "schedule__start_resolution": 8,
         "schedule__total_kimages": 0.064,
         "schedule__patch_kimages": 0.128,
         "schedule__patch_batch_size": 8,

@@ -1,48 +1,24 @@
 """Commands and Python of README and the guide, run as written; and the promises of the command line."""
 
-import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from helpers.processes import PATH, ROOT
+from helpers.documented import COMMANDS, IN_GUIDE, IN_README, README, said, shell
+from helpers.processes import ENVIRONMENT, ROOT
 
-README = (ROOT / "README.md").read_text()
-GUIDE = (ROOT / "docs/guide.md").read_text()
-# (language, text) of the blocks that are run: README's first, then the guide's, which go on from them.
-IN_README, IN_GUIDE = (
-    re.findall(r"<!-- tested -->\n```(\w+)\n(.*?)```", document, re.S) for document in (README, GUIDE)
-)
 TESTED = IN_README + IN_GUIDE
-ENVIRONMENT = {**os.environ, "PATH": PATH, "KERAS_BACKEND": "tensorflow"}
-
-
-def shell(command, cwd, **environment):
-    return subprocess.run(
-        command,
-        shell=True,
-        cwd=cwd,
-        env={**ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with the checkout's configs/ and tests/, in which README's commands have been run."""
-    path = tmp_path_factory.mktemp("readme")
-    for name in ("configs", "tests"):
-        (path / name).symlink_to(ROOT / name)
-    done = {}
-    for language, text in TESTED:
-        if language == "bash":
-            for line in text.strip().splitlines():
-                done[line] = shell(line, path)
-    return path, done
+def folder(readme_folder, tmp_path_factory):
+    """A copy of the folder in which README's first command was run, and in which the others have been too."""
+    path = tmp_path_factory.mktemp("readme") / "copy"
+    shutil.copytree(readme_folder, path, symlinks=True)
+    return path, {COMMANDS[0]: said(path), **{line: shell(line, path) for line in COMMANDS[1:]}}
 
 
 def test_readme_shows_commands_and_python_and_the_guide_more():
@@ -123,11 +99,12 @@ def test_step_benchmark_tells_operations_and_memory(tmp_path, backend, told):
     """Operations of all steps are those of one, 1,000 / 16 times; XLA makes no effort, which takes long."""
     pytest.importorskip(backend)
     command = f"python -m semi_anogan.benchmark --suite=step --config={ROOT}/configs/smoke.py"
+    command += " --config.model.resolution=8 --config.schedule.start_resolution=4"
     flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     result = shell(command, tmp_path, KERAS_BACKEND=backend, XLA_FLAGS=flags)
     assert result.returncode == 0, result.stderr
     found = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", result.stdout, re.M))
-    assert found["a step: 16 normal + 12 abnormal images, 16 x 16"] == "float32"
+    assert found["a step: 16 normal + 12 abnormal images, 8 x 8"] == "float32"
     whole = next(float(value) for name, value in found.items() if name.startswith("TFLOP"))
     assert 0.05 < float(found["GFLOP"]) < 1
     assert whole == pytest.approx(float(found["GFLOP"]) * 1000 / 16 / 1000, rel=0.1)
@@ -137,12 +114,14 @@ def test_step_benchmark_tells_operations_and_memory(tmp_path, backend, told):
 
 def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
     results = tmp_path / "docs" / "results" / "speed.md"
+    results.parent.mkdir(parents=True)
+    results.write_text("before\n<!-- begin speed -->\nof an earlier run\n<!-- end speed -->\nafter\n")
     command = f"python -m semi_anogan.benchmark --config={ROOT}/configs/smoke.py"
     command += f" --results={results} --iterations=1,2"
-    for _ in range(2):  # the second replaces the section of the first
-        result = shell(command, tmp_path)
-        assert result.returncode == 0, result.stderr
+    result = shell(command, tmp_path)
+    assert result.returncode == 0, result.stderr
     text = results.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "earlier" not in text
     assert text.count("<!-- begin speed -->") == text.count("<!-- end speed -->") == 1
     for what in (
         "training of the GAN, full resolution, batch 16 normal + 12 abnormal: images/s",

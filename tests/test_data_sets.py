@@ -209,7 +209,7 @@ def test_the_plan_is_told_and_nothing_is_run(benchmark, tmp_path):
 
 def test_two_little_sets(benchmark, tmp_path):
     """Without pretrained features, so that it takes less; there is then no memory to show alone."""
-    settings = {**TINY, "features.name": "", "schedule.total_kimages": 0.1}
+    settings = {**TINY, "features.name": "", "schedule.total_kimages": 0.1, "schedule.start_resolution": 8}
     arguments = (
         *("--data=sets.csv", "--fast", "--cases=a: 3 known,b: none known"),
         "--variants=whole score,memory,PCA reconstruction",

@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 from helpers.exported import BATCH
-from helpers.processes import ENVIRONMENT, ROOT, command
+from helpers.processes import ENVIRONMENT, ROOT
+from semi_anogan import score
+from semi_anogan.data.listing import list_inputs
 from semi_anogan.export.runtime.bundle import digest_of
 
 _DEVICES = tempfile.TemporaryDirectory(prefix="semi_anogan_devices_")
@@ -56,10 +58,10 @@ def pictures(test_images, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected(smoke_run, pictures, tmp_path_factory):
+def expected(smoke_detector, pictures, tmp_path_factory):
+    """What `score` writes of them."""
     folder = tmp_path_factory.mktemp("scored")
-    done = command("score", f"--workdir={smoke_run}", f"--input={pictures}", f"--output={folder}")
-    assert done.returncode == 3, done.stderr
+    assert score.score(smoke_detector.pruned(), list_inputs(str(pictures)), folder) == 1
     return folder
 
 
@@ -85,7 +87,8 @@ def device(engine: str) -> pathlib.Path:
         packages = commands[1].split("# or:")[1]
     assert ENGINES[engine] in packages
     folder = pathlib.Path(_DEVICES.name) / engine
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
+    pip = [sys.executable, "-m", "pip", f"--python={folder / 'bin/python'}"]
     everywhere = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
     at_the_top = {"runs", "build", "tests"}  # deeper, runs is a package
 
@@ -95,7 +98,7 @@ def device(engine: str) -> pathlib.Path:
     shutil.copytree(ROOT, folder / "semi_anogan", ignore=left_out)
     for line in (project, packages):
         done = subprocess.run(
-            [folder / "bin/python", "-m", "pip", "install", "-q", *line.split()],
+            [*pip, "install", "-q", *line.split()],
             cwd=folder,
             capture_output=True,
             text=True,

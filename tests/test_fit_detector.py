@@ -26,6 +26,7 @@ from semi_anogan.training.fit_detector import (
     wanted_parts,
 )
 
+pytestmark = pytest.mark.usefixtures("readers_compiled_once")
 FITTED = ("memory.npz", "likeness.npz", "classifier.npz", "segmentation.npz")
 FILES = {*FITTED, "suspicious.csv", "detector.json"}
 
@@ -121,8 +122,8 @@ def test_which_training_images_are_judged_again():
     assert trained_sample(examples, 1) == list(range(100))
 
 
-@pytest.mark.parametrize("name", ["memory", "likeness", "classifier", "segmentation"])
-def test_a_part_that_is_no_longer_wanted_is_removed(known, finished, tmp_path, name):
+@pytest.mark.parametrize("names", [("memory", "segmentation"), ("likeness", "classifier")])
+def test_parts_that_are_no_longer_wanted_are_removed(known, finished, tmp_path, names):
     """The folder is that of an earlier end with all of them; the labels in its suspicious.csv stay."""
     config, model, dataset, splits = known
     for file, content in files_of(finished[0]).items():
@@ -130,10 +131,11 @@ def test_a_part_that_is_no_longer_wanted_is_removed(known, finished, tmp_path, n
     labels = {splits.normal[3].path: "normal", splits.held_out_normal[0].path: "abnormal"}
     fill_in(tmp_path, labels)
     config = config.copy_and_resolve_references()
-    config.parts[name] = type(config.parts[name])(0)
+    for name in names:
+        config.parts[name] = type(config.parts[name])(0)
     detector = fit_detector(config, tmp_path, model, dataset, splits)
-    assert set(files_of(tmp_path)) == FILES - {f"{name}.npz"}
-    assert name not in detector.names and len(detector.names) == 5
+    assert set(files_of(tmp_path)) == FILES - {f"{name}.npz" for name in names}
+    assert not set(names) & set(detector.names) and len(detector.names) == 4
     assert review.read(tmp_path / "suspicious.csv") == labels
 
 
@@ -158,11 +160,10 @@ def test_without_pretrained_features_only_ranking_and_calibration_are_written(kn
     assert len(suspicious_csv.read_highest(tmp_path / "suspicious.csv", 100)) == 36
 
 
-@pytest.mark.parametrize(("owner", "step"), [(Detector, "calibrate"), (run_folder, "write_json")])
 def test_an_end_that_is_cut_off_leaves_no_finished_run_and_can_be_done_again(
-    known, finished, tmp_path, monkeypatch, owner, step
+    known, finished, tmp_path, monkeypatch
 ):
-    """Whatever step it is cut off at; the labels that a person has filled in outlive it."""
+    """Whatever step it is cut off at, twice here; the labels that a person has filled in outlive it."""
     config, model, dataset, splits = known
     earlier = files_of(finished[0])["suspicious.csv"]
     (tmp_path / "suspicious.csv").write_bytes(earlier)
@@ -172,14 +173,18 @@ def test_an_end_that_is_cut_off_leaves_no_finished_run_and_can_be_done_again(
     def cut_off(*args, **kwargs):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(owner, step, cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            fit_detector(config, tmp_path, model, dataset, splits)
     # Without detector.json a run is not taken for a finished one.
-    left = set(files_of(tmp_path))
-    assert left == (FILES - {"detector.json"} if step == "write_json" else {"suspicious.csv"})
-    assert review.read(tmp_path / "suspicious.csv") == labels
+    steps = [
+        (Detector, "calibrate", {"suspicious.csv"}),
+        (run_folder, "write_json", FILES - {"detector.json"}),
+    ]
+    for owner, step, left in steps:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, step, cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                fit_detector(config, tmp_path, model, dataset, splits)
+        assert set(files_of(tmp_path)) == left
+        assert review.read(tmp_path / "suspicious.csv") == labels
     again = fit_detector(config, tmp_path, model, dataset, splits)
     assert set(files_of(tmp_path)) == FILES and review.read(tmp_path / "suspicious.csv") == labels
     before, after = finished[1].calibration, again.calibration

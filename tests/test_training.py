@@ -38,13 +38,8 @@ ONE_STAGE = {
 # Processes of their own: begun with the module, they run beside its other tests.
 
 
-def whole_run(folder):
-    """A run that nothing interrupts; its exit code."""
-    return finish(start(train_command(folder), f"{folder}.log"))
-
-
 def killed_run(folder):
-    """The same, killed three times at random; once it leaves a damaged and a half-written checkpoint."""
+    """A run killed three times at random; once it leaves a damaged and a half-written checkpoint."""
     rng, codes = random.Random(6), []
     for low, high in ((0, 20), (25, 50), (55, 80)):
         process = start(train_command(folder), f"{folder}.log")
@@ -57,7 +52,7 @@ def killed_run(folder):
             content = newest.read_bytes()
             newest.write_bytes(content[: len(content) // 2])
             newest.with_name("step_00000999.npz.tmp").write_bytes(content[:1000])
-    return [*codes, whole_run(folder)]
+    return [*codes, finish(start(train_command(folder), f"{folder}.log"))]
 
 
 def interrupted_run(folder):
@@ -82,7 +77,7 @@ def started(tmp_path_factory):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         yield {
             job.__name__: (parent / job.__name__, pool.submit(job, parent / job.__name__))
-            for job in (killed_run, whole_run, interrupted_run)
+            for job in (killed_run, interrupted_run)
         }
 
 
@@ -242,19 +237,8 @@ def three_steps(folder, **changes):
 
 
 def test_no_known_abnormal_images_is_plain_anogan_to_the_bit(tmp_path):
-    """With known ones alpha decides: at 1 none is in a batch, below 1 they change the discriminator."""
-    plain = three_steps(tmp_path / "plain", objective__alpha=1.0)
-    none = three_steps(tmp_path / "none", objective__alpha=0.5, data__abnormal_count=0)
-    some = three_steps(tmp_path / "some", objective__alpha=0.5)
-    batches = [job.batches.batch(0, 8) for job in (plain, none, some)]
-    assert [b["labels"].tolist() for b in batches] == [[0] * 8, [0] * 8, [0] * 8 + [1] * 4]
-    for name in ("images", "latents", "mix"):
-        np.testing.assert_array_equal(batches[0][name], batches[1][name])
-    np.testing.assert_array_equal(batches[0]["images"], batches[2]["images"][:8])
-    kernels = [keras.ops.convert_to_numpy(job.model.discriminator.to_logit.kernel) for job in (plain, some)]
-    assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
-    # The steps in a process of one thread: with several, sums may be taken in another order.
-    call = f"t.assert_alpha_counts_for_nothing(pathlib.Path({str(tmp_path / 'one')!r}))"
+    """In a process of one thread: with several, sums may be taken in another order."""
+    call = f"t.assert_alpha_counts_for_known_images_only(pathlib.Path({str(tmp_path)!r}))"
     command = f"import pathlib, test_training as t; {call}"
     done = subprocess.run(
         [sys.executable, "-c", command], cwd=ROOT / "tests", env=ONE_THREAD, capture_output=True, text=True
@@ -262,12 +246,23 @@ def test_no_known_abnormal_images_is_plain_anogan_to_the_bit(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def assert_alpha_counts_for_nothing(folder):
-    """Without known abnormal images steps at alpha 0.5 leave the weights of those at alpha 1, to the bit."""
+def assert_alpha_counts_for_known_images_only(folder):
+    """Without any, steps at alpha 0.5 leave the weights of those at alpha 1, to the bit.
+
+    With known ones alpha decides: at 1 none is in a batch, below 1 they change the discriminator.
+    """
     plain = three_steps(folder / "plain", objective__alpha=1.0)
     none = three_steps(folder / "none", objective__alpha=0.5, data__abnormal_count=0)
+    some = three_steps(folder / "some", objective__alpha=0.5)
+    batches = [job.batches.batch(0, 8) for job in (plain, none, some)]
+    assert [b["labels"].tolist() for b in batches] == [[0] * 8, [0] * 8, [0] * 8 + [1] * 4]
+    for name in ("images", "latents", "mix"):
+        np.testing.assert_array_equal(batches[0][name], batches[1][name])
+    np.testing.assert_array_equal(batches[0]["images"], batches[2]["images"][:8])
     for a, b in zip(weights(plain.model), weights(none.model), strict=True):
         np.testing.assert_array_equal(a, b)
+    kernels = [keras.ops.convert_to_numpy(job.model.discriminator.to_logit.kernel) for job in (plain, some)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
@@ -397,9 +392,8 @@ def test_sigint_ends_the_command_with_130(started):
     assert not (folder / "detector.json").exists()
 
 
-def test_a_killed_run_ends_in_the_same_bits(started):
-    (whole, whole_code), (killed, killed_codes) = started["whole_run"], started["killed_run"]
-    assert whole_code.result() == 0, log_of(whole)
+def test_a_killed_run_ends_in_the_same_bits(started, tiny_run):
+    whole, (killed, killed_codes) = tiny_run, started["killed_run"]
     assert killed_codes.result() == [-signal.SIGKILL] * 3 + [0], log_of(killed)
     log = log_of(killed)
     resumed = [int(line.split()[3]) for line in log.splitlines() if line.startswith("going on at")]
@@ -430,9 +424,8 @@ def test_a_killed_run_ends_in_the_same_bits(started):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
 
 
-def test_a_run_folder_holds_everything(started):
-    folder, code = started["whole_run"]
-    assert code.result() == 0, log_of(folder)
+def test_a_run_folder_holds_everything(tiny_run):
+    folder = tiny_run
     values = run_folder.read_json(folder / "metrics.json")
     numbers = (
         "image_auroc",
@@ -452,11 +445,10 @@ def test_a_run_folder_holds_everything(started):
     assert (folder / "report.html").stat().st_size > 1000 and list(folder.glob("plots/*.png"))
 
 
-def test_tensorboard_shows_losses_and_a_generated_picture(started):
+def test_tensorboard_shows_losses_and_a_generated_picture(tiny_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder, code = started["whole_run"]
-    assert code.result() == 0, log_of(folder)
+    folder = tiny_run
     events = EventAccumulator(str(folder / "events"), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
     history = json.loads(newest_checkpoint(folder)["progress"].tobytes())["history"]

@@ -39,10 +39,11 @@ def write(
         exported = functions.exported(detector, part)
         of_part = [batch for batch in batches if file_batch(batch) == part]
         with tempfile.TemporaryDirectory() as saved:
-            save({name: f.concrete(part) for name, f in exported.items()}, pathlib.Path(saved))
+            for name, function in exported.items():  # apart: each conversion reads all that is in its folder
+                save({name: function.concrete(part)}, pathlib.Path(saved) / name)
             for precision in precisions:
                 for name, function in exported.items():
-                    path = _write_file(saved, name, precision, part, folder, representative)
+                    path = _write_file(f"{saved}/{name}", name, precision, part, folder, representative)
                     entry = {"format": "tflite", "precision": precision, "function": name, "path": path}
                     entries += [
                         {**entry, "batch": batch, "file_batch": part, **function.shapes(batch)}
@@ -54,7 +55,7 @@ def write(
 def _write_file(
     saved: str, name: str, precision: str, part: int, folder: pathlib.Path, representative: dict
 ) -> str:
-    """Writes one function of a SavedModel, unless its file is there; returns the path in the bundle."""
+    """Writes the one function of a SavedModel, unless its file is there; returns the path in the bundle."""
     used = "float32" if precision == "int8_full" and name in FLOAT_IN_INT8_FULL else precision
     path = folder / f"{name}_b{part}{'' if used == 'float32' else '_' + used}.tflite"
     if not path.exists():

@@ -27,7 +27,9 @@ def compile_function(function, model):
     """
     del model  # tf.function captures variables by reference
     return _whatever_memory_is_free(
-        tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None)
+        tf.function(
+            function, autograph=False, jit_compile=bool(tf.config.list_physical_devices("GPU")) or None
+        )
     )
 
 
@@ -194,7 +196,7 @@ def set_deterministic(seed: int):
 
 def count_flops(function, *arguments) -> int:
     """Floating-point operations of one call, as TensorFlow's profiler counts them in the graph."""
-    concrete = tf.function(function).get_concrete_function(
+    concrete = tf.function(function, autograph=False).get_concrete_function(
         *[tf.TensorSpec(np.shape(a), tf.convert_to_tensor(a).dtype) for a in arguments]
     )
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()

@@ -244,7 +244,8 @@ class LatentSearch:
 
         none = ops.zeros((count * runs,), dtype="int32")
         state = (ops.convert_to_tensor(0), latents, zeros, zeros, latents, infinite, none, none)
-        state = ops.while_loop(go_on, step, state)
+        if self.iterations:  # else the gradient would be compiled in vain
+            state = ops.while_loop(go_on, step, state)
         latents, steps = state[4], state[7]
         # The last step's latents have not been judged yet. Those of stopped images do not count: how far they
         # were moved on depends on how long the other images of the batch took.

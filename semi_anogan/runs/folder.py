@@ -136,7 +136,7 @@ def _write_settings(path: pathlib.Path, config):
     write_json(path, {"format": max(RUN_FOLDERS), **config.to_dict()})
 
 
-def check_format(folder, instead: str):
+def check_format(folder, instead: str = "train again"):
     """RunError where a run has begun in this folder that this version does not read; see read_settings."""
     if (pathlib.Path(folder) / CONFIG).exists():
         read_settings(folder, instead)
