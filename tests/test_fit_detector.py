@@ -15,6 +15,7 @@ from semi_anogan.data.splits import Splits
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs import suspicious_csv
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.evidence import read_evidence
 from semi_anogan.scoring.feature_reader import FeatureReader
 from semi_anogan.scoring.memory import Memory
 from semi_anogan.training.fit_detector import (
@@ -28,7 +29,7 @@ from semi_anogan.training.fit_detector import (
 
 pytestmark = pytest.mark.usefixtures("readers_compiled_once")
 FITTED = ("memory.npz", "likeness.npz", "classifier.npz", "segmentation.npz")
-FILES = {*FITTED, "suspicious.csv", "detector.json"}
+FILES = {*FITTED, "evidence.npz", "suspicious.csv", "detector.json"}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,11 @@ def test_each_part_is_written_with_the_calibration_and_the_ranking(known, finish
         for name, value in expected.items():
             np.testing.assert_array_equal(found[name], value)
     assert json.loads((folder / "detector.json").read_text()) == detector.state()
+    evidence = read_evidence(folder)
+    shapes = {name: np.shape(getattr(evidence.held_out, name)) for name in ("normal", "abnormal", "relit")}
+    assert shapes == {"normal": (12, 6), "abnormal": (8, 6), "relit": (12, 6)}
+    again = evidence.calibration(config.calibration.false_alarm_rate)
+    assert again.threshold == detector.threshold and again.weights == detector.calibration.weights
     assert detector.names == tuple(config.score.components.split(","))
     assert detector.calibration.abnormals == 8 and detector.calibration.base == ("memory",)
     with open(folder / "suspicious.csv", newline="") as file:
@@ -155,7 +161,7 @@ def test_without_pretrained_features_only_ranking_and_calibration_are_written(kn
     config = config.copy_and_resolve_references()
     config.features.name, config.score.components = "", "discriminator"
     detector = fit_detector(config, tmp_path, tiny_model(resolution=16), dataset, splits)
-    assert set(files_of(tmp_path)) == {"suspicious.csv", "detector.json"}
+    assert set(files_of(tmp_path)) == {"evidence.npz", "suspicious.csv", "detector.json"}
     assert detector.names == ("discriminator",)
     assert len(suspicious_csv.read_highest(tmp_path / "suspicious.csv", 100)) == 36
 

@@ -63,6 +63,11 @@ class FeatureReader:
         n = self._sizes
         return patch_samples.draw(([(t[n:], t[:n]) for t in tiles] for tiles in found), seed)
 
+    def memory_samples(self, images: Iterable, most: int, seed: int = 0) -> list[tuple[np.ndarray, ...]]:
+        """At most `most` random patches of each image at each of the memory's sizes: tuples of [n, D]."""
+        rng = np.random.default_rng(seed)
+        return [patch_samples.of_views(tiles, rng, most) for tiles in self.views(images)]
+
     def memory_values(self, memory: Memory, images: Iterable) -> np.ndarray:
         """Of each image the memory's value at each size, that of its farthest tile: float64 [N, S]."""
         return np.array(

@@ -190,6 +190,11 @@ class Memory:
         values = [self.sizes[size].standardised(top_mean(m, TOP_SHARE)) for size, m in maps.items()]
         return _mean_of_two_largest(values), self.sizes[self.map_size].standardised(maps[self.map_size])
 
+    def joined(self, values) -> np.ndarray:
+        """The component of images by their `values` [N, S], float64 [N]."""
+        columns = zip(self.sizes.values(), np.asarray(values, np.float64).T, strict=True)
+        return np.asarray(_mean_of_two_largest([m.standardised(column) for m, column in columns]))
+
     def _maps(self, views, left_out=None) -> dict:
         return {s: m.distances(v, left_out) for (s, m), v in zip(self.sizes.items(), views, strict=True)}
 

@@ -29,13 +29,17 @@ def draw(images: Iterable[Sequence], seed: int, pool: int = POOL) -> list[PatchS
     rng, drawn = np.random.default_rng(seed), []
     for tiles in images:
         most = max(1, pool // (len(drawn) + 1))  # no more than can be kept, however many images follow
-        views = zip(*(views for _, views in tiles), strict=True)
-        found = [np.concatenate([v.reshape(-1, v.shape[-1]) for v in view]) for view in views]
-        found.append(np.concatenate([likeness.patches_of(features) for features, _ in tiles]))
-        *of_memory, of_likeness = (p[rng.permutation(len(p))[:most]] for p in found)
-        drawn.append(PatchSamples(tuple(of_memory), of_likeness))
+        of_memory = of_views([views for _, views in tiles], rng, most)
+        of_likeness = np.concatenate([likeness.patches_of(features) for features, _ in tiles])
+        drawn.append(PatchSamples(of_memory, of_likeness[rng.permutation(len(of_likeness))[:most]]))
     most = max(1, pool // max(1, len(drawn)))
     return [PatchSamples(tuple(p[:most] for p in d.memory), d.likeness[:most]) for d in drawn]
+
+
+def of_views(tiles: Sequence, rng: np.random.Generator, most: int) -> tuple[np.ndarray, ...]:
+    """Of each of the memory's sizes at most `most` patches [n, D] of an image: tiles of views [h, w, D]."""
+    found = [np.concatenate([v.reshape(-1, v.shape[-1]) for v in view]) for view in zip(*tiles, strict=True)]
+    return tuple(p[rng.permutation(len(p))[:most]] for p in found)
 
 
 def isolation(drawn: Sequence[PatchSamples], others: Sequence[PatchSamples] | None = None) -> np.ndarray:

@@ -13,7 +13,6 @@ from semi_anogan.components import names_where
 from semi_anogan.config import words
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.images import resize, to_channels
-from semi_anogan.data.relit import relit
 from semi_anogan.data.synthetic import calibration_kinds
 from semi_anogan.progress import shown
 from semi_anogan.runs import folder as run_folder
@@ -22,17 +21,15 @@ from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
-from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.parts import PARTS, write_parts
-from semi_anogan.scoring.views import places_of
 from semi_anogan.training import suspicion
 from semi_anogan.training.defects import Defects, find_defects, known_weigh, synthesised
 from semi_anogan.training.events import EventWriter
+from semi_anogan.training.memory import RELIT, fit_memory, varied
 from semi_anogan.training.monitor import picture
 from semi_anogan.training.segmentation import fit_segmentation
 from semi_anogan.training.suspicion import Samples
 
-RELIT = 60  # held-out normal images that are also judged in other light
 # Normal training images that help to set the threshold: each costs a search, and distances to all patches.
 TRAINED = 200
 
@@ -52,10 +49,9 @@ def fit_detector(config, folder, model, dataset, splits) -> Detector:
     if {"memory", "likeness"} & wanted:
         samples = suspicion.sample_patches(reader, read, splits, config.seed)
     defects = find_defects(config, model, dataset, splits, read, reader, samples, "likeness" in wanted)
+    remember = functools.partial(fit_memory, dataset, model, reader, splits, samples, defects, config.seed)
     segment = functools.partial(fit_segmentation, config, model, dataset, splits)
-    parts = fit_parts(
-        model, wanted, read, reader, splits, samples, defects, segment, config.seed, **config.parts
-    )
+    parts = fit_parts(wanted, read, reader, splits, defects, remember, segment, **config.parts)
     detector = Detector.of_config(config, model, **parts)
     detector = detector.calibrate(
         held_out_images(config, dataset, splits, detector, read),
@@ -83,15 +79,13 @@ def wanted_parts(config) -> set[str]:
 
 
 def fit_parts(
-    model,
     wanted: set[str],
     read,
     reader: FeatureReader | None,
     splits,
-    samples: Samples,
     defects: Defects,
+    remember: Callable,
     segment: Callable,
-    seed: int,
     memory: int,
     memory_doubt: float,
     likeness: bool,
@@ -100,23 +94,13 @@ def fit_parts(
 ) -> dict:
     """What is fitted to the pretrained features, by its name among the arguments of Detector.
 
-    Args: segment: (normal images to leave out, batches) -> Segmentation or None; memory, memory_doubt,
-      likeness, classifier, segmentation: the section `parts` of the configuration; `wanted` says which of
-      them the score has a use for.
+    Args: remember: (most patches, doubt) -> Memory; segment: (normal images to leave out, batches) ->
+      Segmentation or None; memory, memory_doubt, likeness, classifier, segmentation: the section `parts` of
+      the configuration; `wanted` says which of them the score has a use for.
     """
     parts = {"likeness": defects.likeness} if "likeness" in wanted else {}
     if "memory" in wanted:
-        # What looks abnormal is not remembered, and what may be is in doubt: a hidden defect that is
-        # remembered is never found again.
-        trimmed = set(defects.trimmed)
-        drawn = {e: patches for e, patches in samples.drawn.items() if e not in trimmed}
-        patches = [p.memory for p in drawn.values()]
-        doubts = memory_doubt * suspicion.doubts(dict(defects.ranked), list(drawn))
-        found = Memory.fit(model.memory_sizes, patches, places_of(model), memory, seed, doubts)
-        number = {example: i for i, example in enumerate(splits.normal)}
-        found = found.owned_by([number[e] for e in drawn])
-        held_out = read(splits.held_out_normal, "memory of held-out normal")
-        parts["memory"] = found.judged_by(reader.memory_values(found, held_out))
+        parts["memory"] = remember(memory, memory_doubt)
     # Of few known defects it learns little, and none are held out that would say how much it is worth.
     if "classifier" in wanted and splits.held_out_abnormal:
         trimmed = set(defects.trimmed)
@@ -154,7 +138,7 @@ def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
         normal=read(splits.held_out_normal, "held-out normal"),
         abnormal=read(splits.held_out_abnormal, "held-out abnormal"),
         synthetic=() if weigh or detector.likeness is None else read_synthetic(config, dataset, splits),
-        relit=read_relit(config, dataset, splits),
+        relit=varied(splits.held_out_normal[:RELIT], dataset.read_image, (), [config.seed, 6]),
         known=read(splits.abnormal, "known abnormal") if few else (),
         checked=[e.reviewed for e in splits.held_out_normal + trained],
         tested=("likeness",),
@@ -171,12 +155,6 @@ def read_synthetic(config, dataset, splits, most: int = 100):
     kinds = calibration_kinds(words(config.batches.synthetic_kinds))
     drawn = synthesised(dataset, splits.held_out_normal[:most], kinds, [config.seed, 3])
     yield from (image for image, _ in drawn)
-
-
-def read_relit(config, dataset, splits, most: int = RELIT):
-    """Held-out normal images as they may be in other light."""
-    for index, example in enumerate(splits.held_out_normal[:most]):
-        yield relit(dataset.read_image(example), np.random.default_rng([config.seed, 6, index]))
 
 
 def base_components(config) -> tuple[str, ...]:
