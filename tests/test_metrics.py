@@ -176,16 +176,19 @@ def test_bad_updates(anomaly_map, mask, message):
 
 
 def test_region_metrics_by_hand():
-    """Two defects of 1 and 2 pixels, the first touched by a region of 2; a normal image with two regions."""
+    """Two defects of 1 and 2 pixels, the first touched by a region of 2; two normal images, one with two."""
     metrics = RegionMetrics()
     assert metrics.result() == dict.fromkeys(("region_recall", "regions_per_normal_image", "region_pixel_f1"))
     mask = np.array([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]], bool)
     regions = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], bool)
-    metrics.update(regions, mask)
+    metrics.update(regions, mask, True)
     assert metrics.result()["regions_per_normal_image"] is None
-    metrics.update(np.array([[1, 0, 1]], bool), np.zeros((1, 3), bool))
-    metrics.update(np.zeros((1, 3), bool), np.zeros((1, 3), bool))
+    metrics.update(np.array([[1, 0, 1]], bool), np.zeros((1, 3), bool), False)
+    metrics.update(np.zeros((1, 3), bool), np.zeros((1, 3), bool), False)
+    metrics.update(
+        np.zeros((1, 3), bool), np.zeros((1, 3), bool), True
+    )  # no normal image, though without mask
     expected = {"region_recall": 1 / 2, "regions_per_normal_image": 1.0, "region_pixel_f1": 2 * 1 / (4 + 3)}
     assert metrics.result() == expected
     with pytest.raises(ValueError, match=r"bool of one shape \[H, W\], got bool \(1, 2\) and bool \(1, 3\)"):
-        metrics.update(np.zeros((1, 2), bool), np.zeros((1, 3), bool))
+        metrics.update(np.zeros((1, 2), bool), np.zeros((1, 3), bool), False)

@@ -167,12 +167,13 @@ class RegionMetrics:
         self._defects = self._touched = self._normal_images = self._on_normal = 0
         self._both = self._of_regions = self._of_masks = 0  # pixels
 
-    def update(self, regions: np.ndarray, mask: np.ndarray) -> None:
+    def update(self, regions: np.ndarray, mask: np.ndarray, abnormal: bool) -> None:
         """Adds one image.
 
         Args:
           regions: bool [H, W], the pixels of all its regions.
           mask: bool [H, W], all False for a normal image.
+          abnormal: the truth; an abnormal image whose mask is empty counts with its pixels alone.
 
         Raises:
           ValueError: shapes differ, or one is not bool.
@@ -184,7 +185,7 @@ class RegionMetrics:
             defects, count = connected(mask)
             self._defects += count
             self._touched += len(np.unique(defects[regions & mask]))
-        else:
+        elif not abnormal:
             self._normal_images += 1
             self._on_normal += connected(regions)[1]
         self._both += int(np.count_nonzero(regions & mask))

@@ -58,7 +58,7 @@ def score_test_images(detector, dataset, examples) -> Results:
             pixels.update(anomaly_map, mask)
             if regions:
                 (found,) = detector.regions([label], [anomaly_map])
-                regions.update(union(found, mask.shape), mask)
+                regions.update(union(found, mask.shape), mask, example.abnormal)
     seconds = time.monotonic() - started
     return Results(
         abnormal=np.array([e.abnormal for e in examples]),
