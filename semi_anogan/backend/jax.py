@@ -84,7 +84,7 @@ class Trainer:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
         """One step on {"images", "labels", "latents", "mix"}; returns the losses."""
-        key = (self.model.stage_resolution, self.model.trains, batch["images"].shape[0])
+        key = self._key(batch)
         if key not in self._functions:
             self._functions[key] = jax.jit(self.model.train_step, donate_argnums=0)
         self._start()
@@ -94,14 +94,21 @@ class Trainer:
         logs, self._state = self._functions[key](self._state, batch)
         return logs
 
+    def _key(self, batch) -> tuple:
+        return self.model.stage_resolution, self.model.trains, batch["images"].shape[0]
+
     def _start(self):
         if self._state is None:
             self._state = tuple([jax.numpy.array(v.value) for v in group] for group in self._variables())
 
     def cost(self, batch: dict[str, np.ndarray]) -> tuple[int, int]:
-        """(floating-point operations, bytes of memory) of a step, as XLA counts them."""
+        """(floating-point operations, bytes of memory) of a step, as XLA counts them.
+
+        What was compiled for this is what such steps run afterwards.
+        """
         self._start()
         compiled = jax.jit(self.model.train_step, donate_argnums=0).lower(self._state, batch).compile()
+        self._functions[self._key(batch)] = compiled
         memory = compiled.memory_analysis()
         size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
         return int(compiled.cost_analysis()["flops"]), size - memory.alias_size_in_bytes
