@@ -16,26 +16,41 @@ def main(argv) -> int:
     image that cannot be read becomes a row with status "error"; the exit code is then 3.
     """
     del argv
+    from semi_anogan.data.image_files import MAX_PIXELS
     from semi_anogan.data.listing import list_inputs
+    from semi_anogan.data.notes import Notes
 
-    inputs = list_inputs(flags.FLAGS.input)
+    notes = Notes()
+    inputs = list_inputs(flags.FLAGS.input, notes=notes)
     cli.load_framework()
     from semi_anogan.scoring.detector import Detector
 
     detector = Detector.load(flags.FLAGS.workdir).pruned()
-    failed = score(detector, inputs, pathlib.Path(flags.FLAGS.output), maps=flags.FLAGS.maps)
+    most = flags.FLAGS.max_pixels or MAX_PIXELS
+    output = pathlib.Path(flags.FLAGS.output)
+    failed = score(detector, inputs, output, maps=flags.FLAGS.maps, notes=notes, max_pixels=most)
+    for line in notes.lines():
+        print(f"note: {line}")
     written = pathlib.Path(flags.FLAGS.output) / "scores.csv"
     print(f"{len(inputs) - failed} images scored, {failed} with errors: {written}")
     return 3 if failed else 0
 
 
-def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
+def score(
+    detector, paths, output: pathlib.Path, maps: bool = True, notes=None, max_pixels: int | None = None
+) -> int:
     """Scores image files one batch after the other; returns how many had errors.
+
+    Args: detector: reads files by its `scale`; notes: a Notes that gets a line for each kind of what is
+      unusual in the files; max_pixels: images with more are errors; None: 100 million.
 
     Rows are in the order of `paths` and written as they come, so what is done is not lost when the process
     ends early. Memory does not grow with the number of images. Raises RunError when the output cannot be
     written.
     """
+    from semi_anogan.data.image_files import MAX_PIXELS
+    from semi_anogan.data.images import Reader
+    from semi_anogan.data.notes import Notes
     from semi_anogan.errors import RunError
     from semi_anogan.files import told_writing
     from semi_anogan.progress import shown
@@ -47,7 +62,8 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True) -> int:
             times.append(time.monotonic())
             yield outcome
 
-    outcomes = score_files.scored(detector, shown(paths, len(paths), "score"), overlap=True)
+    read = Reader(detector.scale, max_pixels or MAX_PIXELS, Notes() if notes is None else notes)
+    outcomes = score_files.scored(detector, shown(paths, len(paths), "score"), read, overlap=True)
     with told_writing(output, RunError):
         failed = score_files.write(timed(outcomes), output, maps)
     first = detector.batch_size  # images that wait for the compilation
@@ -63,4 +79,7 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string("output", None, "folder for scores.csv and maps/", required=True)
     flags.DEFINE_bool("maps", True, "write the maps")
+    flags.DEFINE_integer(
+        "max_pixels", None, "images with more are errors; default 100 million", lower_bound=16
+    )
     cli.run(main)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from semi_anogan.data.images import Scale
 from semi_anogan.export.runtime.bundle import Bundle, BundleError
 from semi_anogan.export.runtime.engines import load_programs
 from semi_anogan.export.runtime.search import Search
@@ -65,6 +66,7 @@ class EdgeDetector(BaseDetector):
         preparation = Preparation.of_bundle(values["images"])
         calibration = Calibration.from_dict(values["calibration"])
         super().__init__(preparation, batch, values["map"]["sigma_px"], calibration)
+        self.scale = Scale(values["images"].get("white"), values["images"].get("black"))
         self.budget_ms = budget_ms
         self.programs = load_programs(self.bundle, engine, precision, batch, threads, providers)
         self.search = None

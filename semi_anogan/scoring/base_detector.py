@@ -105,6 +105,7 @@ class BaseDetector:
     """
 
     at_once = 1
+    scale = image_io.Scale()  # of the image files that it was trained on
 
     def __init__(self, preparation: Preparation, batch_size: int, map_sigma_px: float, calibration=None):
         self.preparation = preparation
