@@ -29,6 +29,7 @@ OTHER_SUFFIXES = tuple(
     ).split()
 )
 ORIENTATION = 0x0112  # the EXIF value
+BITS_PER_SAMPLE = 258  # the TIFF value
 
 
 class Header(NamedTuple):
@@ -108,15 +109,20 @@ def header_of(image: Image.Image) -> Header:
     arguments = image.tile[0][3] if image.tile else None
     raw = arguments[0] if isinstance(arguments, tuple) else arguments
     most = arguments[1] if image.format == "PPM" and isinstance(arguments, tuple) else 0
-    deep = image.mode[0] not in "IF" and (most > 255 or ";16" in str(raw) or _jpeg2000_bits(image) > 8)
+    deep = most > 255 or ";16" in str(raw) or _tiff_bits(image) > 8 or _jpeg2000_bits(image) > 8
     return Header(
         format=image.format,
         mode=image.mode,
         frames=getattr(image, "n_frames", 1),
-        deep_colour=deep,
+        deep_colour=deep and image.mode[0] not in "IF",
         most=most,
         orientation=image.getexif().get(ORIENTATION, 1),
     )
+
+
+def _tiff_bits(image: Image.Image) -> int:
+    """Bits of a colour of a TIFF file, 0 of others."""
+    return max(image.tag_v2.get(BITS_PER_SAMPLE, (0,))) if image.format == "TIFF" else 0
 
 
 def _jpeg2000_bits(image: Image.Image) -> int:
