@@ -89,6 +89,7 @@ class EdgeDetector(BaseDetector):
 
     def __call__(self, images: Iterable[np.ndarray]) -> EdgeDetection:
         """Scores images, each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size."""
+        self.tell_of_range(images)
         results = [self.judge(m) for m in self.measure(images)]
         self.search_steps.clear()
         values, labels, maps = zip(*results, strict=True) if results else ((), (), ())

@@ -166,6 +166,7 @@ class Detector(BaseDetector):
             raise ValueError(
                 f"images must be [N, H, W, C], got shape {images.shape}; of a single image give image[None]"
             )
+        self.tell_of_range(images)
         results = [self.judge(m) for m in self.measure(images)]
         values, labels, maps = zip(*results, strict=True)
         return Detection(np.array(values, np.float32), np.array(labels), np.stack(maps))
