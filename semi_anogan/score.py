@@ -62,7 +62,9 @@ def score(
             times.append(time.monotonic())
             yield outcome
 
-    read = Reader(detector.scale, max_pixels or MAX_PIXELS, Notes() if notes is None else notes)
+    read = Reader(
+        detector.scale, max_pixels or MAX_PIXELS, Notes() if notes is None else notes, min(detector.shape)
+    )
     outcomes = score_files.scored(detector, shown(paths, len(paths), "score"), read, overlap=True)
     with told_writing(output, RunError):
         failed = score_files.write(timed(outcomes), output, maps)

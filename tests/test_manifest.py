@@ -1,6 +1,7 @@
 """CSV manifests, folder layouts and the inputs of the score command."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from semi_anogan.config import default_config
 from semi_anogan.data import catalog
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.listing import list_inputs
+from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources.folder import load as load_folder
 from semi_anogan.data.sources.manifest import load as load_manifest
 from semi_anogan.data.splits import Splits
@@ -405,6 +407,21 @@ def test_list_inputs(folder):
     path = manifest(folder, "id,path\n1,img/0.png\n2,gone.png\n")
     assert list_inputs(path) == [str(folder / "img/0.png"), str(folder / "gone.png")]
     assert list_inputs(path, root="/r") == ["/r/img/0.png", "/r/gone.png"]
+
+
+def test_what_of_a_folder_is_not_scored_is_told(folder):
+    write_image(folder / "img/0_mask.png")
+    write_image(folder / "img/.1.png")
+    write_image(folder / "img/.hidden/y.png")
+    (folder / "img/a.heic").write_bytes(b"x")
+    notes = Notes()
+    assert len(list_inputs(folder / "img", notes=notes)) == 6
+    assert sorted(re.sub(", such as.*", "", line) for line in notes.lines()) == [
+        "1 files are named as masks of images beside them",
+        "1 files of formats that are not read are left out",
+        "1 hidden files are left out",
+        "1 images in hidden folders are left out",
+    ]
 
 
 def test_list_inputs_finds_nothing(folder):

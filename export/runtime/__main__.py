@@ -33,7 +33,7 @@ def main(arguments=None) -> int:
         notes = Notes()
         inputs, name = _source(options, notes)
         detector = _detector(options)
-        reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes)
+        reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape))
         with files.told_writing(options.output, RunError):
             return _score(detector, inputs, name, reader, options)
     except (UserError, OSError) as error:  # OSError: an engine's library that cannot be loaded

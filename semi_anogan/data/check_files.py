@@ -37,7 +37,8 @@ def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, reso
         if look.mask_reading is not None:
             masks.note(dataset.notes, example.mask, look.mask_reading, look.mask_share, look.mask_format)
     _note_differences(dataset.notes, examples, looks)
-    _note_small(dataset.notes, examples, looks, resolution)
+    for example, look in zip(examples, looks, strict=True):
+        images.note_small(dataset.notes, example.path, look.found.size, resolution)
     _note_equal(dataset, examples)
 
 
@@ -83,17 +84,6 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
 def _is_grey(look: Look) -> bool:
     header = look.found.header
     return header.mode in GREY_MODES or header.mode.startswith("I;")
-
-
-def _note_small(notes: Notes, examples: Sequence[Example], looks: Sequence[Look], resolution: int):
-    for example, look in zip(examples, looks, strict=True):
-        if 2 * min(look.found.size) <= resolution:
-            notes.add(
-                f"{{n}} images are at most half as large as what the model sees ({resolution} pixels), "
-                f"such as "
-                "{first}: enlarged; --config.model.resolution of their size sees as much in less time",
-                example.path,
-            )
 
 
 def _note_equal(dataset: Dataset, examples: Sequence[Example]):

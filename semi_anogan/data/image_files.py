@@ -41,7 +41,7 @@ class Header(NamedTuple):
       frames: pages or frames in the file.
       deep_colour: whether its colours or its transparency have 16 bits, of which Pillow keeps 8.
       most: the value that is white in a PGM or PPM file; 0 in others.
-      orientation: EXIF, 1 for upright.
+      orientation: EXIF, 1 for upright; found on decoding.
     """
 
     format: str
@@ -49,7 +49,7 @@ class Header(NamedTuple):
     frames: int
     deep_colour: bool
     most: int
-    orientation: int
+    orientation: int = 1
 
 
 _RAISE = "; --config.data.max_pixels raises it, or --max_pixels of score and of the runtime"
@@ -99,7 +99,8 @@ def opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
 def decoded(path: str | os.PathLike, max_pixels: int) -> Iterator[tuple[Image.Image, Header]]:
     """(first frame as a Pillow image, decoded and upright; the file's header); errors as in `opened`."""
     with opened(path, max_pixels) as image:
-        header = header_of(image)
+        # Of a PNG file Pillow decodes all to know the orientation, of a TIFF file it forgets it on decoding.
+        header = header_of(image)._replace(orientation=image.getexif().get(ORIENTATION, 1))
         image.load()
         yield ImageOps.exif_transpose(image), header
 
@@ -116,7 +117,6 @@ def header_of(image: Image.Image) -> Header:
         frames=getattr(image, "n_frames", 1),
         deep_colour=deep and image.mode[0] not in "IF",
         most=most,
-        orientation=image.getexif().get(ORIENTATION, 1),
     )
 
 

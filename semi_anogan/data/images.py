@@ -93,17 +93,20 @@ class Found:
 class Reader:
     """Reads image files one after the other by one scale and limit, and notes what is unusual.
 
-    Args: scale, max_pixels: as in `read`; notes: get a line for each kind of what is unusual.
+    Args: scale, max_pixels: as in `read`; notes: get a line for each kind of what is unusual; resolution:
+      short side of what the model sees, to tell of images that are much smaller.
     """
 
     scale: Scale = Scale()
     max_pixels: int = MAX_PIXELS
     notes: Notes = dataclasses.field(default_factory=Notes)
+    resolution: int = 0
 
     def __call__(self, path: str | os.PathLike, channels: int) -> np.ndarray:
         """float32 [H, W, channels] in [-1, 1]; ImageError as in `read_image`."""
         image, found = read(path, channels, self.scale, self.max_pixels)
         note(self.notes, path, found, self.scale)
+        note_small(self.notes, path, found.size, self.resolution)
         return image
 
 
@@ -254,6 +257,17 @@ def note(notes: Notes, path, found: Found, scale: Scale):
             f"{{n}} images have values above white ({white:g}) or below black ({black:g}), such as "
             f"{{first}}: "
             "clipped; data.white and data.black say what they are",
+            path,
+        )
+
+
+def note_small(notes: Notes, path, size: tuple[int, int], resolution: int):
+    """Adds a line where an image, (height, width), is much smaller than what the model sees."""
+    if 2 * min(size) <= resolution:
+        notes.add(
+            f"{{n}} images are at most half as large as what the model sees ({resolution} pixels), such as "
+            f"{{first}}: "
+            "enlarged, which shows nothing more",
             path,
         )
 

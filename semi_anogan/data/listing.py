@@ -9,6 +9,8 @@ from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
+_MASK_ENDING = re.compile(r"[-_. ](?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)$", re.I)
+
 
 def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) -> list[str]:
     """The image files meant by one argument of the score command.
@@ -26,6 +28,7 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
     path = os.fspath(path)
     if os.path.isdir(path):
         files = [os.path.join(path, name) for name in images_below(path, notes)]
+        note_masks(notes or Notes(), files)
         if not files:
             raise DataError(f"{path}: no image files below this folder (looked for {' '.join(SUFFIXES)})")
         return files
@@ -35,6 +38,22 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file or folder")
     return [path]
+
+
+def without_mask_ending(stem: str) -> str | None:
+    """`part1` of `part1_mask`, `part1-GT` and the like; None of a name without such an ending."""
+    match = _MASK_ENDING.search(stem)
+    return stem[: match.start()] if match and match.start() else None
+
+
+def note_masks(notes: Notes, files: list[str]):
+    """Adds a line where files are named as masks of others among them."""
+    stems = {os.path.splitext(file)[0] for file in files}
+    for file in files:
+        if without_mask_ending(os.path.splitext(file)[0]) in stems:
+            notes.add(
+                "{n} files are named as masks of images beside them, such as {first}: taken as images", file
+            )
 
 
 def image_names(folder: str) -> list[str]:

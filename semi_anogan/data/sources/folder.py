@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 from semi_anogan.config import words
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
-from semi_anogan.data.listing import images_below, is_image_name, listed, note_left_out, subfolders
+from semi_anogan.data.listing import (
+    images_below,
+    is_image_name,
+    listed,
+    note_left_out,
+    subfolders,
+    without_mask_ending,
+)
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_names
 from semi_anogan.data.sources.files import choose_training, file_dataset
@@ -274,7 +281,7 @@ class _FolderReader:
         names, beside = {}, {}
         for path in paths:
             stem = os.path.splitext(path)[0]
-            base = folder_names.without_mask_ending(stem)
+            base = without_mask_ending(stem)
             if base in stems:
                 beside |= {f"{folder}/{image}": f"{folder}/{path}" for image in stems[base]}
             else:
@@ -367,7 +374,7 @@ class _FolderReader:
         if {plain(n) for n in subfolders(folder)} & {plain(kind) for kind in kinds}:
             return True
         own = {os.path.splitext(n)[0] for n in images_below(folder)}
-        own = {folder_names.without_mask_ending(stem) or stem for stem in own}
+        own = {without_mask_ending(stem) or stem for stem in own}
         others = {
             os.path.splitext(os.path.basename(n))[0]
             for kind in kinds

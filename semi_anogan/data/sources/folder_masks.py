@@ -4,9 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from semi_anogan.data.listing import images_below
+from semi_anogan.data.listing import images_below, without_mask_ending
 from semi_anogan.data.notes import Notes
-from semi_anogan.data.sources.folder_names import without_mask_ending
 from semi_anogan.errors import DataError
 
 

@@ -34,7 +34,6 @@ MASKS = frozenset("groundtruth groundtruths gt mask masks label labels".split())
 SMALL = frozenset("thumb thumbs thumbnail thumbnails preview previews cache macosx".split())
 
 _NEGATIONS = ("not", "no", "non", "un", "ab", "sub", "in", "dis", "without", "never")
-_MASK_ENDING = re.compile(r"[-_. ](?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)$", re.I)
 _LIKENESS = 0.75  # above it a name is taken for a misspelt one
 
 
@@ -56,12 +55,6 @@ def is_masks(name: str) -> bool:
 def is_no_kind(name: str) -> bool:
     """Whether a folder within those of images holds masks or reduced copies, and none to read."""
     return plain(name).strip("._") in MASKS | SMALL
-
-
-def without_mask_ending(stem: str) -> str | None:
-    """`part1` of `part1_mask`, `part1-GT` and the like; None of a name without such an ending."""
-    match = _MASK_ENDING.search(stem)
-    return stem[: match.start()] if match and match.start() else None
 
 
 def is_perhaps_good(name: str) -> bool:
