@@ -184,6 +184,14 @@ def test_images_that_lie_directly_in_a_split(tmp_path):
         load(1, tmp_path / "only")
 
 
+def test_a_folder_of_masks_beside_images_that_lie_directly(tmp_path):
+    tree(tmp_path, train=4, test__good=1)
+    write(tmp_path / "train/Label/0_label.png")
+    with pytest.raises(DataError, match=r"train: 4 images lie directly in it: are they normal\?"):
+        load(1, tmp_path)
+    assert labels(load(1, tmp_path, good=".,good"), "train") == {"train": "normal"}
+
+
 def test_folders_within_a_kind_are_read_and_told(tmp_path):
     tree(tmp_path, train__good__lot1=3, train__good=2, train__good__thumbnails=2, train__good__masks=1)
     tree(tmp_path, test__cut__a=1, test__cut__b=1, ground_truth__cut__a=1, ground_truth__cut__b=1)

@@ -62,6 +62,10 @@ class _Split(NamedTuple):
     masks: list[str]
 
     @property
+    def has_images(self) -> bool:
+        return any(images.names for images in [*self.good.values(), *self.defects.values()])
+
+    @property
     def normal(self) -> list[str]:
         return [path for images in self.good.values() for path in images.names]
 
@@ -250,7 +254,7 @@ class _FolderReader:
             here = self.directly(folder)
             if here and HERE in self.given:
                 found.good[folder] = _Images({f"{folder}/{n}": os.path.splitext(n)[0] for n in here}, {})
-            elif here and self.asked and not [k for k in kinds if self.count(f"{folder}/{k}")]:
+            elif here and self.asked and not found.has_images:
                 raise DataError(
                     f"{os.path.join(self.root, folder)}: {len(here)} images lie directly in it: are they "
                     f"normal? "
@@ -381,6 +385,7 @@ class _FolderReader:
             if kind != name
             for n in images_below(os.path.join(self.root, split, kind))
         }
+        others |= {os.path.splitext(n)[0] for n in self.directly(split)}
         return bool(own) and own <= others
 
     def kind_of(self, name: str, kinds: Mapping[str, object]) -> str:
