@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from semi_anogan.data.images import read_image
+from semi_anogan.data.images import Reader
 from semi_anogan.data.listing import list_inputs
 from semi_anogan.runs import build
 
@@ -19,7 +19,8 @@ def representative(detector, config, path: str | None) -> np.ndarray:
     Raises: DataError where there are none.
     """
     if path:
-        images = (read_image(p, detector.channels) for p in _evenly(list_inputs(path)))
+        read = Reader(detector.scale)
+        images = (read(p, detector.channels) for p in _evenly(list_inputs(path)))
     else:
         dataset, _, _ = build.load_data(config)
         images = (dataset.read_image(e) for e in _evenly(dataset.select("train", "normal")))

@@ -77,6 +77,23 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "images_per_class": _optional(int, "caltech256: only the first ones of each category are used"),
         "abnormal_count": _optional(int, "known abnormal images that training may use, first rows first"),
         "contamination": _optional(float, "share of the normal training images that are secretly abnormal"),
+        "good": _optional(
+            str,
+            'folder: names of the folders of normal images, such as "pass,fine", in place of the known ones; '
+            '"." for images that lie directly in train/ or test/',
+        ),
+        "test_folder": _optional(str, 'folder: name of the folder of test images; "" for none'),
+        "white": _optional(
+            float,
+            "files: value that is white, above it is clipped; None: the smallest of 255, 1023, 4095, "
+            "16383, 65535 "
+            "that holds all training images, 1 of float ones",
+            *_above_zero(),
+        ),
+        "black": _optional(float, "files: value that is black, below white; None: 0"),
+        "max_pixels": _optional(
+            int, "files: images with more are refused; None: 100 million", *_at_least(16)
+        ),
         "seed": _optional(int, "of the source's own random choices"),
         "size": _optional(int, "surface: side of the rendered images"),
         "finishes": _optional(object, 'surface: such as "brushed,cast"'),

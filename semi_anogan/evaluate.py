@@ -4,14 +4,16 @@ Writes metrics.json, scores.csv, report.html and plots/.
 """
 
 import csv
+import dataclasses
 import pathlib
 
 from absl import flags
 
 from semi_anogan import cli
-from semi_anogan.errors import DataError, RunError
+from semi_anogan.errors import RunError
+from semi_anogan.evaluation.metrics import unavailable
 from semi_anogan.evaluation.report import page
-from semi_anogan.evaluation.results import metrics_of, score_test_images
+from semi_anogan.evaluation.results import metrics_of, no_results, score_test_images
 from semi_anogan.files import told_writing
 
 
@@ -35,24 +37,39 @@ def main(argv):
 def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     """Scores the test images and writes what a run folder holds of them; returns the metrics.
 
+    Without test images the report shows the held-out training images instead, without figures of them.
+
     Args: config; folder: the run folder; detector: calibrated; dataset, splits: as build.load_data gives;
       progress: the checkpoint's, for training time and loss history.
     """
     from semi_anogan.evaluation.report.gather import report_of_run
     from semi_anogan.runs import folder as run_folder
 
-    if not splits.test:
-        raise DataError(f"data source {dataset.name}: has no test images to evaluate on")
-    folder = pathlib.Path(folder)
-    results = score_test_images(detector, dataset, splits.test)
+    folder, held_out = pathlib.Path(folder), None
+    if splits.test:
+        results = score_test_images(detector, dataset, splits.test)
+    else:
+        results = no_results(detector)
+        held_out = score_test_images(detector, dataset, splits.held_out_normal + splits.held_out_abnormal)
     metrics = metrics_of(detector, results, splits, progress)
+    counts = metrics["counts"]
+    missing = unavailable(metrics, counts["test_normal"], counts["test_abnormal"])
+    if not splits.test:
+        metrics = {key: value for key, value in metrics.items() if key not in missing}
+    if missing:
+        metrics["not_available"] = missing
     run_folder.write_json(folder / run_folder.METRICS, metrics)
     with told_writing(folder, RunError):
         _write_scores(folder / run_folder.SCORES, splits.test, results, detector)
     report = report_of_run(config, folder, detector, dataset, splits, progress["history"], results, metrics)
+    report = dataclasses.replace(
+        report,
+        held_out=held_out and (held_out.abnormal, held_out.scores),
+        data_notes=run_folder.data_notes(folder, dataset.notes.lines(), go_on=True),
+    )
     with told_writing(folder, RunError):
         path = page.write_report(folder, report)
-    _print_summary(metrics, path)
+    _print_summary(metrics, path, held_out)
     for warning in report.warnings:
         print(f"note: {warning}")
     return metrics
@@ -70,14 +87,25 @@ def _write_scores(path, examples, results, detector):
             )
 
 
-def _print_summary(values: dict, path):
+def _print_summary(values: dict, path, held_out):
+    """Prints the main figures; held_out: Results of held-out images, where there are no test images."""
+
     def text(name, form="{:.3f}"):
         return "none" if values.get(name) is None else form.format(values[name])
 
-    print(
-        f"image AUROC {text('image_auroc')}; at threshold {text('threshold')}: false alarms "
-        f"{text('image_false_alarm_rate', '{:.1%}')}, recall {text('image_recall', '{:.1%}')}"
-    )
+    if held_out is not None:
+        normal = held_out.scores[~held_out.abnormal]
+        print(
+            f"no test images; at threshold {text('threshold')}: {(normal > values['threshold']).sum()} of "
+            f"{len(normal)} held-out normal images are above"
+        )
+    else:
+        print(
+            f"image AUROC {text('image_auroc')}; at threshold {text('threshold')}: false alarms "
+            f"{text('image_false_alarm_rate', '{:.1%}')}, recall {text('image_recall', '{:.1%}')}"
+        )
+    for why in sorted(set(values.get("not_available", {}).values())) if held_out is None else ():
+        print(f"what is none cannot be had: {why}")
     if values.get("pixel_auroc") is not None:
         print(f"pixel AUROC {text('pixel_auroc')}, AUPRO {text('pixel_aupro')}")
     if values.get("region_recall") is not None:

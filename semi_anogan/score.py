@@ -18,30 +18,50 @@ def main(argv) -> int:
     a row with status "error"; the exit code is then 3.
     """
     del argv
+    from semi_anogan.data.image_files import MAX_PIXELS
     from semi_anogan.data.listing import list_inputs
+    from semi_anogan.data.notes import Notes
     from semi_anogan.runs import folder as run_folder
 
-    inputs = list_inputs(flags.FLAGS.input)
+    notes = Notes()
+    inputs = list_inputs(flags.FLAGS.input, notes=notes)
     run_folder.check_format(flags.FLAGS.workdir)  # before Keras, which takes seconds
     cli.load_framework()
     from semi_anogan.scoring.detector import Detector
 
     detector = Detector.load(flags.FLAGS.workdir).pruned()
+    most = flags.FLAGS.max_pixels or MAX_PIXELS
     output = pathlib.Path(flags.FLAGS.output)
-    failed = score(detector, inputs, output, flags.FLAGS.maps, flags.FLAGS.overlays)
+    failed = score(detector, inputs, output, flags.FLAGS.maps, flags.FLAGS.overlays, notes, most)
+    for line in notes.lines():
+        print(f"note: {line}")
     print(f"{len(inputs) - failed} images scored, {failed} with errors: {output / 'scores.csv'}")
     if detector.pixel_threshold is None:
         print(f"note: {MISSING}")
     return 3 if failed else 0
 
 
-def score(detector, paths, output: pathlib.Path, maps: bool = True, overlays: bool = False) -> int:
+def score(
+    detector,
+    paths,
+    output: pathlib.Path,
+    maps: bool = True,
+    overlays: bool = False,
+    notes=None,
+    max_pixels: int | None = None,
+) -> int:
     """Scores image files one batch after the other; returns how many had errors.
+
+    Args: detector: reads files by its `scale`; notes: a Notes that gets a line for each kind of what is
+      unusual in the files; max_pixels: images with more are errors; None: 100 million.
 
     Rows are in the order of `paths` and written as they come, so what is done is not lost when the process
     ends early. Memory does not grow with the number of images. Raises RunError when the output cannot be
     written.
     """
+    from semi_anogan.data.image_files import MAX_PIXELS
+    from semi_anogan.data.images import Reader
+    from semi_anogan.data.notes import Notes
     from semi_anogan.errors import RunError
     from semi_anogan.files import told_writing
     from semi_anogan.progress import shown
@@ -53,8 +73,11 @@ def score(detector, paths, output: pathlib.Path, maps: bool = True, overlays: bo
             times.append(time.monotonic())
             yield outcome
 
+    read = Reader(
+        detector.scale, max_pixels or MAX_PIXELS, Notes() if notes is None else notes, min(detector.shape)
+    )
     found = score_files.scored(
-        detector, shown(paths, len(paths), "score"), overlap=True, keep_images=overlays
+        detector, shown(paths, len(paths), "score"), read, overlap=True, keep_images=overlays
     )
     with told_writing(output, RunError):
         failed = score_files.write(
@@ -74,4 +97,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("output", None, "folder for scores.csv, regions.csv and maps/", required=True)
     flags.DEFINE_bool("maps", True, "write the maps")
     flags.DEFINE_bool("overlays", False, "write the images with their maps and regions drawn into them")
+    flags.DEFINE_integer(
+        "max_pixels", None, "images with more are errors; default 100 million", lower_bound=16
+    )
     cli.run(main)

@@ -53,7 +53,7 @@ def run(config, folder):
     check(config)
     run_folder.check_format(folder, run_folder.ANOTHER)  # before the lock and the data: nothing is changed
     with run_folder.locked(folder) if first else contextlib.nullcontext():
-        dataset, splits, store = build.load_data(config)
+        dataset, splits, store = build.load_data(config, folder)
         build.resolve(config, len(splits.abnormal), folder)
         if first:
             for change in run_folder.claim(folder, config):
@@ -62,11 +62,15 @@ def run(config, folder):
         for line in aspect.told(config, dataset):
             print(line)
         training = Training(config, folder, splits, store)
-        if first and dataset.from_files and not training.progress["step"]:
-            read_all(dataset, splits.training + splits.test)
-            for line in dataset.told_masks():
+        begun = bool(training.progress["step"])
+        if first and dataset.files is not None and not begun:
+            resolution = aspect.features_side(config) or config.model.resolution
+            read_all(dataset, splits.training + splits.test, resolution=resolution)
+        _note_colour(config, dataset, splits)
+        _note_test(dataset, splits)
+        if first:
+            for line in run_folder.data_notes(folder, dataset.notes.lines(), go_on=begun):
                 print(f"note: {line}")
-        _tell_of_colour(config, dataset, splits)
         model = training.run()
         if not first:  # the first worker does the rest
             return None
@@ -82,24 +86,36 @@ def _tell(config, dataset, splits):
         f"{len(splits.test)} for the test"
     )
     known = splits.abnormal + splits.held_out_abnormal
-    if dataset.from_files and known:
+    if dataset.files is not None and known:
         masks = sum(e.mask is not None for e in known)
         print(f"{dataset.name}: masks of {masks} of the {len(known)} known abnormal training images found")
-    for note in dataset.notes:
-        print(f"note: {note}")
     reviewed = [e for e in splits.training if e.reviewed]
     if reviewed:
         abnormal = sum(e.abnormal for e in reviewed)
         print(f"{config.data.reviewed}: {len(reviewed)} images reviewed, {abnormal} of them abnormal")
 
 
-def _tell_of_colour(config, dataset, splits):
-    """Prints that colour is not used where there is some."""
+def _note_colour(config, dataset, splits):
+    """Notes that colour is not used where there is some."""
     if config.model.channels == 1 and any(map(dataset.in_colour, splits.normal[:8])):
-        print(
-            "note: the images are in colour, the model sees them in grey; "
-            "--config.model.channels=3 trains it in colour"
+        dataset.notes.add(
+            "the images are in colour, the model sees them in grey; --config.model.channels=3 trains it in "
+            "colour"
         )
+
+
+def _note_test(dataset, splits):
+    """Notes what cannot be said without test images of both labels."""
+    abnormal = sum(e.abnormal for e in splits.test)
+    if not splits.test:
+        dataset.notes.add(
+            "there are no test images: the run is trained and calibrated, and its report has no figures of "
+            "a test"
+        )
+    elif not abnormal:
+        dataset.notes.add("there are no abnormal test images: the test will tell false alarms alone")
+    elif abnormal == len(splits.test):
+        dataset.notes.add("there are no normal test images: the test will tell recall alone")
 
 
 if __name__ == "__main__":

@@ -130,3 +130,17 @@ def test_without_a_calibration_it_measures_but_does_not_judge():
     for use in (lambda: detector.judge(measurement), lambda: detector.threshold):
         with pytest.raises(RuntimeError, match="no threshold yet: load a finished run, or take .* calibrate"):
             use()
+
+
+def test_images_from_0_to_1_are_told_once(capsys):
+    detector = StandInDetector()
+    images = np.random.default_rng(0).random((9, 8, 8, 1))
+    detector.tell_of_range(images[:8])  # few may be bright
+    detector.tell_of_range(2 * images - 1)
+    detector.tell_of_range((255 * images).astype(np.uint8))
+    detector.tell_of_range([*images[:8], -images[8]])
+    assert capsys.readouterr().err == ""
+    detector.tell_of_range(list(images))
+    detector.tell_of_range(images)
+    told = capsys.readouterr().err
+    assert told.startswith("warning: 9 float images have no negative value") and told.count("\n") == 1

@@ -16,7 +16,7 @@ from helpers.processes import command
 from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import evaluate
 from semi_anogan.data.splits import Splits
-from semi_anogan.errors import DataError, RunError
+from semi_anogan.errors import RunError
 from semi_anogan.runs import folder as run_folder
 
 COMPONENTS = ("residual", "feature_distance", "discriminator")  # of a run without pretrained features
@@ -255,7 +255,9 @@ def test_normal_images_only(tmp_path, smoke_data, capsys):
     assert found["image_false_alarm_rate"] == 1 / 4
     assert (found["counts"]["test_normal"], found["counts"]["test_abnormal"]) == (4, 0)
     assert (tmp_path / "report.html").exists()
-    assert "image AUROC none" in capsys.readouterr().out
+    assert found["not_available"]["image_auroc"] == "there are no abnormal test images"
+    told = capsys.readouterr().out
+    assert "image AUROC none" in told and "cannot be had: there are no abnormal test images" in told
 
 
 def test_abnormal_images_only(tmp_path, smoke_data):
@@ -267,10 +269,12 @@ def test_abnormal_images_only(tmp_path, smoke_data):
     )
 
 
-def test_no_test_images_is_an_error(tmp_path, smoke_data):
-    with pytest.raises(DataError, match="made up.*no test images"):
-        evaluated(tmp_path, smoke_data, dataset_of({}))
-    assert not (tmp_path / "metrics.json").exists()
+def test_no_test_images(tmp_path, smoke_data, capsys):
+    found = evaluated(tmp_path, smoke_data, dataset_of({}))
+    assert "image_auroc" not in found and found["threshold"] == 0.5
+    assert set(found["not_available"].values()) == {"there are no test images"}
+    assert "no test images; at threshold 0.500" in capsys.readouterr().out
+    assert "There are no test images" in (tmp_path / "report.html").read_text()
 
 
 def test_gallery_is_searched_together(tmp_path, smoke_data):

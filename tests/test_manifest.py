@@ -1,6 +1,7 @@
 """CSV manifests, folder layouts and the inputs of the score command."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from semi_anogan.config import default_config
 from semi_anogan.data import catalog
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.listing import list_inputs
-from semi_anogan.data.sources.manifest import load_folder, load_manifest
+from semi_anogan.data.notes import Notes
+from semi_anogan.data.sources.folder import load as load_folder
+from semi_anogan.data.sources.manifest import load as load_manifest
 from semi_anogan.data.splits import Splits
 from semi_anogan.errors import DataError
 
@@ -280,6 +283,13 @@ def test_mvtec_layout_with_a_mask_missing(mvtec):
         load_folder(1, mvtec)
 
 
+def notes_of(dataset):
+    """The notes, but for that of the hidden file."""
+    hidden, *others = dataset.notes.lines()
+    assert hidden.startswith("1 hidden files are left out, such as ") and hidden.endswith("train/good/.9.png")
+    return others
+
+
 def masks_by_path(dataset, split):
     return {e.path: e.mask for e in dataset.select(split, "abnormal")}
 
@@ -296,10 +306,10 @@ def test_masks_of_training_defects(mvtec):
     }
     assert masks_by_path(dataset, "test")["test/cut/0.png"] == "ground_truth/cut/0_mask.png"
     assert dataset.read_mask(dataset.select("train", "abnormal")[1]).sum() == 30
-    assert dataset.notes == (
+    assert notes_of(dataset) == [
         f"{mvtec}: ground_truth/cut/0_mask.png is taken as the mask of test/cut, not of train/cut/0.png, "
-        "which has the same name (2 such masks); those of train/cut belong in ground_truth/train/cut",
-    )
+        "which has the same name (2 such masks); those of train/cut belong in ground_truth/train/cut"
+    ]
 
 
 def test_masks_of_a_split_of_their_own(mvtec):
@@ -310,20 +320,16 @@ def test_masks_of_a_split_of_their_own(mvtec):
     found = {"train/cut/0.png": None, "train/cut/1.png": "ground_truth/train/cut/1_mask.png"}
     assert masks_by_path(dataset, "train") == {**found, "train/hole/0.png": None}
     assert masks_by_path(dataset, "test")["test/cut/1.png"] == "ground_truth/cut/1.png"
-    assert dataset.notes == (
-        f"{mvtec}: 1 masks in ground_truth/train/cut are of no image in train/cut, the first is "
-        "ground_truth/train/cut/7.png",
-    )
+    assert notes_of(dataset) == ["1 masks are of no image, such as ground_truth/train/cut/7.png: not used"]
     # Where the test has a folder of its own, what lies above it is the training's.
     (mvtec / "ground_truth/train").rename(mvtec / "ground_truth/test")
     write_image(mvtec / "ground_truth/test/cut/0.png")
     dataset = load_folder(1, mvtec)
     assert masks_by_path(dataset, "train")["train/cut/0.png"] == "ground_truth/cut/0_mask.png"
     assert masks_by_path(dataset, "test")["test/cut/1.png"] == "ground_truth/test/cut/1_mask.png"
-    assert dataset.notes == ()
+    assert notes_of(dataset) == ["1 masks are of no image, such as ground_truth/test/cut/7.png: not used"]
     write_image(mvtec / "ground_truth/train/cut/0.png")
-    assert dataset.notes != load_folder(1, mvtec).notes
-    assert "ground_truth/cut is not used" in load_folder(1, mvtec).notes[0]
+    assert "ground_truth/cut is not used" in notes_of(load_folder(1, mvtec))[0]
 
 
 def test_masks_that_are_only_of_training_defects(mvtec):
@@ -332,7 +338,7 @@ def test_masks_that_are_only_of_training_defects(mvtec):
     (mvtec / "test/cut/1.png").rename(mvtec / "test/cut/9.png")
     dataset = load_folder(1, mvtec)
     assert masks_by_path(dataset, "train")["train/cut/1.png"] == "ground_truth/cut/1.png"
-    assert masks_by_path(dataset, "test")["test/cut/8.png"] is None and dataset.notes == ()
+    assert masks_by_path(dataset, "test")["test/cut/8.png"] is None and notes_of(dataset) == []
     (mvtec / "test/cut/9.png").rename(mvtec / "test/cut/1.png")
     words = (
         "ground_truth/cut has no mask for 1 images, the first is test/cut/8.png .masks of train/cut belong "
@@ -358,7 +364,7 @@ def test_masks_of_known_defects_are_counted(mvtec, capsys):
     train._tell(default_config(), dataset, splits)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "folder: masks of 1 of the 3 known abnormal training images found"
-    assert lines[2] == f"note: {dataset.notes[0]}" and len(lines) == 3
+    assert len(lines) == 2
 
 
 def test_plain_layout_splits_by_name(tmp_path):
@@ -401,6 +407,21 @@ def test_list_inputs(folder):
     path = manifest(folder, "id,path\n1,img/0.png\n2,gone.png\n")
     assert list_inputs(path) == [str(folder / "img/0.png"), str(folder / "gone.png")]
     assert list_inputs(path, root="/r") == ["/r/img/0.png", "/r/gone.png"]
+
+
+def test_what_of_a_folder_is_not_scored_is_told(folder):
+    write_image(folder / "img/0_mask.png")
+    write_image(folder / "img/.1.png")
+    write_image(folder / "img/.hidden/y.png")
+    (folder / "img/a.heic").write_bytes(b"x")
+    notes = Notes()
+    assert len(list_inputs(folder / "img", notes=notes)) == 6
+    assert sorted(re.sub(", such as.*", "", line) for line in notes.lines()) == [
+        "1 files are named as masks of images beside them",
+        "1 files of formats that are not read are left out",
+        "1 hidden files are left out",
+        "1 images in hidden folders are left out",
+    ]
 
 
 def test_list_inputs_finds_nothing(folder):

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from semi_anogan.data import images, masks
+from semi_anogan.data.check_files import read_all
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.image_files import ImageError
 from semi_anogan.data.masks import EMPTY, FULL, GREY, LABELS, PLAIN
-from semi_anogan.data.sources.manifest import file_dataset
+from semi_anogan.data.sources.files import file_dataset
 
 RECTANGLE = np.pad(np.ones((3, 4), np.uint8), ((2, 5), (1, 7)))  # 3 x 4 of 10 x 12 pixels
 
@@ -169,10 +170,12 @@ def test_what_was_read_is_counted(tmp_path):
         saved(tmp_path, array, f"{name}.png")
     examples = [Example(f"{name}.png", "test", "abnormal", f"{name}.png") for name in values]
     dataset = file_dataset("files", str(tmp_path), examples, 1)
-    assert dataset.told_masks() == []
-    areas = [int(dataset.read_mask(example).sum()) for example in [*examples, examples[0]]]
-    assert areas == [12, 0, 12, 12]
-    assert dataset.told_masks() == [
-        "1 of 3 masks are black all over: they show no defect",
-        "1 of 3 masks have values that are taken as kinds of defects: all but black counts as abnormal",
+    assert dataset.notes.lines() == []
+    assert [int(dataset.read_mask(example).sum()) for example in examples] == [12, 0, 12]
+    read_all(dataset, examples)
+    assert dataset.notes.lines() == [
+        "1 masks are black all over, such as empty.png: they show no defect; look whether their images have "
+        "one",
+        "1 masks are of several values, taken as kinds of defects, such as labels.png: all but black counts "
+        "as abnormal",
     ]

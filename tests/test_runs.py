@@ -57,6 +57,7 @@ def test_claim_accepts_keys_that_decide_nothing(tmp_path):
         "train.log_steps": 7,
         "train.checkpoint_kimages": 0.5,
         "images.cache_megabytes": 1,
+        "data.max_pixels": 10_000_000,
         "name": "other",
     }
     assert set(free) == set(run_folder.FREE_KEYS)
@@ -203,6 +204,19 @@ def test_keys_that_are_missing_and_keys_that_there_are_not_are_named(tmp_path):
         with pytest.raises(RunError) as error:
             read(tmp_path)
         assert str(error.value) == f"{path}: {told}"
+
+
+@pytest.mark.parametrize("source, white", [("folder", 65535), ("manifest", 65535), ("surface", None)])
+def test_keys_that_came_later_have_what_a_run_was_trained_with(tmp_path, source, white):
+    values = default_config().to_dict()["data"]
+    for name in ("good", "test_folder", "white", "black", "max_pixels"):
+        del values[name]
+    written(tmp_path, data={**values, "name": source})
+    loaded = run_folder.load_config(tmp_path)
+    assert loaded.data.white == white and loaded.data.good is None
+    now = config(**{"data.name": source})
+    now.data.white, now.data.black = loaded.data.white, loaded.data.black
+    assert run_folder.claim(tmp_path, now) == []
 
 
 def test_load_config_names_file_and_key_of_a_value_of_another_type(tmp_path):

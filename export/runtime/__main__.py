@@ -16,6 +16,9 @@ import sys
 import numpy as np
 
 from semi_anogan import files
+from semi_anogan.data.image_files import MAX_PIXELS
+from semi_anogan.data.images import Reader
+from semi_anogan.data.notes import Notes
 from semi_anogan.errors import RunError, UserError
 from semi_anogan.export.runtime import frames
 from semi_anogan.export.runtime.detector import EdgeDetector
@@ -28,10 +31,12 @@ def main(arguments=None) -> int:
     """Runs the command; returns its exit code."""
     options = _options(arguments)
     try:
-        inputs, name, read = _source(options)
+        notes = Notes()
+        inputs, name = _source(options, notes)
         detector = _detector(options)
+        reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape))
         with files.told_writing(options.output, RunError):
-            return _score(detector, inputs, name, read, options)
+            return _score(detector, inputs, name, reader, options)
     except (UserError, OSError) as error:  # OSError: an engine's library that cannot be loaded
         print(f"error: {error}", file=sys.stderr)
     return 1
@@ -50,18 +55,18 @@ def _detector(options) -> EdgeDetector:
     )
 
 
-def _source(options):
-    """(items, item -> path, item -> image or None for paths) of --input."""
+def _source(options, notes: Notes):
+    """(items, item -> path) of --input; notes: get what is left out of a folder."""
     if options.input == "-":
-        return frames.of_stream(sys.stdin.buffer), lambda frame: frame.name, frames.Frame.image
+        return frames.of_stream(sys.stdin.buffer, options.max_pixels or MAX_PIXELS), lambda frame: frame.name
     if options.watch:
-        return frames.of_folder(options.input), str, None
+        return frames.of_folder(options.input, notes), str
     from semi_anogan.data.listing import list_inputs
 
-    return list_inputs(options.input), str, None
+    return list_inputs(options.input, notes=notes), str
 
 
-def _score(detector: EdgeDetector, inputs, name, read, options) -> int:
+def _score(detector: EdgeDetector, inputs, name, reader: Reader, options) -> int:
     """Scores the inputs into the output folder and tells what was done; returns the exit code."""
     seconds, steps = [], []  # of the images that could be read
     extra = {}
@@ -81,6 +86,9 @@ def _score(detector: EdgeDetector, inputs, name, read, options) -> int:
             if count == options.limit:
                 return
 
+    def read(item, channels):
+        return item.image(channels, reader) if isinstance(item, frames.Frame) else reader(item, channels)
+
     failed, output = 0, pathlib.Path(options.output)
     try:
         outcomes = score_files.scored(detector, inputs, read, name, keep_images=options.overlays)
@@ -92,6 +100,8 @@ def _score(detector: EdgeDetector, inputs, name, read, options) -> int:
     print(f"{len(seconds)} images scored, {failed} with errors: {output / 'scores.csv'}")
     if detector.pixel_threshold is None:
         print(f"note: {MISSING}")
+    for line in reader.notes.lines():
+        print(f"note: {line}")
     if seconds:
         _tell_latency(detector, seconds, options)
     if seconds and extra:
@@ -149,6 +159,7 @@ def _options(arguments):
         help="time for an image: its search ends early where it must, and the output says so",
     )
     parser.add_argument("--watch", action="store_true", help="go on with images as they come")
+    parser.add_argument("--max_pixels", type=int, help="images with more are errors; default 100 million")
     parser.add_argument("--limit", type=int, help="end after this many images")
     parser.add_argument("--maps", action=argparse.BooleanOptionalAction, default=True, help="write the maps")
     parser.add_argument(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from semi_anogan.data.images import Scale
 from semi_anogan.export.runtime.bundle import Bundle, BundleError
 from semi_anogan.export.runtime.engines import load_programs
 from semi_anogan.export.runtime.search import Search
@@ -68,6 +69,7 @@ class EdgeDetector(BaseDetector):
         preparation = Preparation.of_bundle(values["images"])
         calibration = Calibration.from_dict(values["calibration"])
         super().__init__(preparation, batch, values["map"]["sigma_px"], calibration)
+        self.scale = Scale(values["images"].get("white"), values["images"].get("black"))
         self.budget_ms = budget_ms
         self.programs = load_programs(self.bundle, engine, precision, batch, threads, providers)
         self.search = None
@@ -90,6 +92,7 @@ class EdgeDetector(BaseDetector):
 
     def __call__(self, images: Iterable[np.ndarray]) -> EdgeDetection:
         """Scores images, each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size."""
+        self.tell_of_range(images)
         results = [self.judge(m) for m in self.measure(images)]
         self.search_steps.clear()
         values, labels, maps = zip(*results, strict=True) if results else ((), (), ())

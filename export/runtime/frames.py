@@ -7,20 +7,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semi_anogan.data import image_files
+from semi_anogan.data import image_files, pnm
 from semi_anogan.data import images as image_io
+from semi_anogan.data.listing import images_below
+from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
 POLL_SECONDS = 0.1
 
 
-def of_folder(folder: str) -> Iterator[str]:
+def of_folder(folder: str, notes: Notes | None = None) -> Iterator[str]:
     """Paths of the image files in a folder and below: those there, then those that appear, without end.
 
     A file counts when its size has not changed between two looks, so that one being written is not read too
-    early.
+    early. notes: get a line for each kind of what is left out at the beginning.
     """
     sizes, told = {}, set()
+    images_below(folder, notes)
     while True:
         stable = []
         for path in _image_files(folder):
@@ -38,8 +41,7 @@ def of_folder(folder: str) -> Iterator[str]:
 
 
 def _image_files(folder: str) -> list[str]:
-    files = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
-    return sorted(f for f in files if f.lower().endswith(image_files.SUFFIXES))
+    return [os.path.join(folder, name) for name in images_below(folder)]
 
 
 class Frame(NamedTuple):
@@ -49,49 +51,34 @@ class Frame(NamedTuple):
     pixels: np.ndarray
     most: int
 
-    def image(self, channels: int) -> np.ndarray:
-        """float32 [H, W, channels] in [-1, 1]."""
-        values = self.pixels.astype(np.float32) / np.float32(self.most / 2) - np.float32(1.0)
-        return image_io.to_channels(values, channels)
+    def image(self, channels: int, reader: image_io.Reader) -> np.ndarray:
+        """float32 [H, W, channels] in [-1, 1], as a PGM or PPM file with these values is read."""
+        image, found = image_io.of_values(self.pixels, self.most, channels, reader.scale)
+        image_io.note(reader.notes, self.name, found, reader.scale)
+        return image
 
 
-def of_stream(stream) -> Iterator[Frame]:
+def of_stream(stream, max_pixels: int = image_files.MAX_PIXELS) -> Iterator[Frame]:
     """Frames of a binary stream of PGM (P5) and PPM (P6) images, as ffmpeg's image2pipe writes them.
 
     Raises: DataError naming the frame where the stream holds something else or ends within a frame.
     """
     number = 0
-    while (magic := _token(stream)) != b"":
+    while (magic := pnm.token(stream)) != b"":
         number += 1
         name = f"frame_{number:06d}"
         if magic not in (b"P5", b"P6"):
             raise DataError(f"{name}: a frame must be PGM (P5) or PPM (P6), it begins with {magic[:12]!r}")
-        fields = [_token(stream) for _ in range(3)]
-        if not all(f.isdigit() for f in fields):
-            raise DataError(f"{name}: width, height and maximum must be numbers, got {fields}")
-        width, height, most = map(int, fields)
-        fits = min(width, height) >= image_files.MIN_SIDE and width * height <= image_files.MAX_PIXELS
-        if not fits or not 0 < most < 65536:
-            raise DataError(f"{name}: {width} x {height} pixels up to {most} cannot be used")
-        kind, channels = np.dtype(">u2" if most > 255 else "u1"), 1 if magic == b"P5" else 3
-        size = width * height * channels * kind.itemsize
-        data = stream.read(size)
-        if len(data) < size:
-            raise DataError(f"{name}: the stream ended after {len(data)} of its {size} bytes")
-        yield Frame(name, np.frombuffer(data, kind).reshape(height, width, channels), most)
-
-
-def _token(stream) -> bytes:
-    """The next word of a header, without comments; exactly one blank after it is read."""
-    word = b""
-    while byte := stream.read(1):
-        if byte == b"#" and not word:
-            while byte not in (b"\n", b""):
-                byte = stream.read(1)
-        elif not byte.isspace():
-            word += byte
-            if len(word) > 64:
-                break
-        elif word:
-            break
-    return word
+        try:
+            header = pnm.read_header(stream, magic)
+            size = f"{header.width} x {header.height}"
+            if min(header.width, header.height) < image_files.MIN_SIDE:
+                raise ValueError(f"{size} pixels up to {header.most} cannot be used")
+            if header.width * header.height > max_pixels:
+                raise ValueError(
+                    f"{size} pixels, more than the limit of {max_pixels} pixels; --max_pixels raises it"
+                )
+            pixels = pnm.read_pixels(stream, header)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
+        yield Frame(name, pixels, header.most)

@@ -8,21 +8,33 @@ import os
 
 from semi_anogan.data import review
 from semi_anogan.data.dataset import Dataset
+from semi_anogan.data.image_files import MAX_PIXELS
+from semi_anogan.data.images import Scale
 from semi_anogan.errors import DataError
 
 # Name of a source -> module and function, imported when the source is asked for.
 SOURCES = {
     "surface": ("surface", "load"),
-    "manifest": ("manifest", "load_manifest"),
-    "folder": ("manifest", "load_folder"),
+    "manifest": ("manifest", "load"),
+    "folder": ("folder", "load"),
     "mnist": ("mnist", "load"),
     "elpv": ("elpv", "load"),
     "caltech256": ("caltech256", "load"),
     "tfds": ("tfds", "load"),
 }
 
+OF_FILES = ("manifest", "folder", "elpv", "caltech256")  # whose images are files, of some depth
 
-def load(name: str, channels: int, reviewed: str | None = None, **options) -> Dataset:
+
+def load(
+    name: str,
+    channels: int,
+    reviewed: str | None = None,
+    white: float | None = None,
+    black: float | None = None,
+    max_pixels: int | None = None,
+    **options,
+) -> Dataset:
     """Loads a data set.
 
     Args:
@@ -30,6 +42,7 @@ def load(name: str, channels: int, reviewed: str | None = None, **options) -> Da
       channels: channels of the images that `Dataset.read_image` returns, 1 or 3.
       reviewed: CSV file of labels that a person gave training images; they replace the source's when the
         images are split.
+      white, black, max_pixels: of image files: their Scale, and the most pixels of one.
       **options: the source's own options, documented at its function; None means "not given".
 
     Raises:
@@ -57,6 +70,13 @@ def load(name: str, channels: int, reviewed: str | None = None, **options) -> Da
         if parameter.default is parameter.empty and key not in given:
             raise DataError(f"data.{key}: the source {name!r} needs it")
     dataset = source(channels, **given)
+    scale = Scale(white, black)
+    if dataset.files is None and scale != Scale():
+        raise DataError(f"data.white, data.black: the source {name!r} reads no image files")
+    if white is not None and (black or 0) >= white:
+        raise DataError(f"data.black: {black!r} is not below data.white {white!r}")
+    if dataset.files is not None:
+        dataset = dataset.files.at(scale, max_pixels or MAX_PIXELS)
     if not reviewed:
         return dataset
     return dataclasses.replace(dataset, labels=review.read(reviewed), labels_file=os.fspath(reviewed))

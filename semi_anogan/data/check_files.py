@@ -1,40 +1,142 @@
-"""Whether every image of a job can be read, found out before time is spent on the others."""
+"""Reads every image of a job once: tells what cannot be read before time is spent, notes what is unusual."""
 
+import collections
 import concurrent.futures
+import hashlib
+import os
 from collections.abc import Sequence
 
-from semi_anogan.data.dataset import Dataset, Example
+from semi_anogan.data import images, masks
+from semi_anogan.data.dataset import Dataset, Example, Look
+from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 from semi_anogan.progress import shown
 
+GREY_MODES = ("1", "L", "LA", "I", "F")  # of Pillow, with those that begin with I;
 
-def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20):
-    """Reads image and mask of each example, under a progress bar.
+
+def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, resolution: int = 0):
+    """Reads image and mask of each example, under a progress bar, and adds to the dataset's notes.
+
+    Args: dataset: has `files`; most: bad files that are told one by one; resolution: short side of what the
+      model sees, to tell of images that are much smaller; 0 to tell of none.
 
     Raises: DataError that says what is wrong with each bad file, the first `most` of them, and how many there
       are.
     """
-    pool = concurrent.futures.ThreadPoolExecutor()
-    try:
-        found = list(
-            shown(pool.map(lambda e: _problem(dataset, e), examples), len(examples), "files checked")
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)
-    problems = [problem for problem in found if problem]
+    looks = in_threads(lambda example: _look(dataset, example), examples, "files checked")
+    problems = [look for look in looks if isinstance(look, str)]
     if len(problems) == 1:
         raise DataError(problems[0])
     if problems:
         told = "".join(f"\n  {problem}" for problem in problems[:most])
         rest = f"\n  and {len(problems) - most} more" if len(problems) > most else ""
         raise DataError(f"{len(problems)} of {len(examples)} images cannot be used:{told}{rest}")
+    for example, look in zip(examples, looks, strict=True):
+        images.note(dataset.notes, example.path, look.found, dataset.files.scale)
+        if look.mask_reading is not None:
+            masks.note(dataset.notes, example.mask, look.mask_reading, look.mask_share, look.mask_format)
+    _note_differences(dataset.notes, examples, looks)
+    for example, look in zip(examples, looks, strict=True):
+        images.note_small(dataset.notes, example.path, look.found.size, resolution)
+    _note_equal(dataset, examples)
 
 
-def _problem(dataset: Dataset, example: Example) -> str:
-    """What is wrong with an example's files; empty if nothing is."""
+def in_threads(function, items: Sequence, what: str) -> list:
+    """[function(item), ...], under a progress bar that says what."""
+    pool = concurrent.futures.ThreadPoolExecutor()
     try:
-        dataset.read_image(example)
-        dataset.read_mask(example)
+        return list(shown(pool.map(function, items), len(items), what))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _look(dataset: Dataset, example: Example) -> Look | str:
+    """What is found in an example's files, or what is wrong with them."""
+    try:
+        return dataset.files.look(example)
     except DataError as error:
         return str(error)
-    return ""
+
+
+def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence[Look]):
+    """Tells of images of several sizes, and of grey ones among those in colour."""
+    sizes = collections.Counter(look.found.size for look in looks)
+    if len(sizes) > 1:
+        (height, width), count = sizes.most_common(1)[0]
+        low, high = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
+        notes.add(
+            f"images have {len(sizes)} sizes, from {low[1]} x {low[0]} to {high[1]} x {high[0]} (width x "
+            f"height), "
+            f"{count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"
+        )
+    grey = [e.path for e, look in zip(examples, looks, strict=True) if _is_grey(look)]
+    if 0 < len(grey) < len(looks):
+        notes.add(
+            f"{{n}} of {len(looks)} files are grey, such as {{first}}, the others in colour; where that "
+            f"goes with the "
+            "label, it is all that is learned",
+            grey[0],
+            len(grey),
+        )
+
+
+def _is_grey(look: Look) -> bool:
+    header = look.found.header
+    return header.mode in GREY_MODES or header.mode.startswith("I;")
+
+
+def _note_equal(dataset: Dataset, examples: Sequence[Example]):
+    """Tells of files that are equal byte for byte, in training and test or with two labels."""
+    both, labels, test_labels = [], [], []
+    for group in _equal_files(dataset, examples):
+        train, test = ([e for e in group if e.split == split] for split in ("train", "test"))
+        if train and test:
+            both += [(test_one, train[0]) for test_one in test]
+        for part, found in ((train, labels), (test, test_labels)):
+            by_label = {e.label: e for e in reversed(part)}
+            if len(by_label) > 1:
+                found.append((by_label["normal"], by_label["abnormal"]))
+    if both:
+        abnormal = sum(test.abnormal for test, _ in both)
+        other = sum(test.label != train.label for test, train in both)
+        differ = f", {other} of them with another label there" if other else ""
+        test, train = both[0]
+        dataset.notes.add(
+            f"{{n}} test images ({len(both) - abnormal} normal, {abnormal} abnormal) are training images "
+            f"too, byte "
+            f"for byte{differ}, such as {{first}}: figures of the test are too good; take them out of one "
+            f"of both",
+            f"{test.path} = {train.path}",
+            len(both),
+        )
+    for found, what in ((labels, "training"), (test_labels, "test")):
+        if found:
+            normal, abnormal = found[0]
+            dataset.notes.add(
+                f"{{n}} {what} images are there as normal and as abnormal, byte for byte, such as "
+                f"{{first}}: one of "
+                "the labels is wrong",
+                f"{normal.path} = {abnormal.path}",
+                len(found),
+            )
+
+
+def _equal_files(dataset: Dataset, examples: Sequence[Example]) -> list[list[Example]]:
+    """The groups of examples whose files are equal; only files of one size are read."""
+    by_size = collections.defaultdict(list)
+    for example in examples:
+        try:
+            by_size[os.stat(dataset.files.path(example)).st_size].append(example)
+        except OSError:
+            continue
+    groups = []
+    for same in by_size.values():
+        if len(same) > 1:
+            by_digest = collections.defaultdict(list)
+            for example in same:
+                with open(dataset.files.path(example), "rb") as file:
+                    by_digest[hashlib.file_digest(file, "sha256").digest()].append(example)
+            groups += [group for group in by_digest.values() if len(group) > 1]
+    order = {example: i for i, example in enumerate(examples)}
+    return sorted(groups, key=lambda group: order[group[0]])

@@ -2,8 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
+
+from semi_anogan.data.images import Found, Scale
+from semi_anogan.data.notes import Notes
 
 NORMAL, ABNORMAL = "normal", "abnormal"
 
@@ -37,6 +41,41 @@ class Example:
         return self.label == ABNORMAL
 
 
+class Look(NamedTuple):
+    """What was found in the files of an example.
+
+    Attributes:
+      found: in that of its image.
+      mask_reading: how its mask was read, as data/masks.py names it; None without a mask.
+      mask_share: of the image's pixels, what the mask marks.
+      mask_format: of the mask's file, as Pillow names it.
+    """
+
+    found: Found
+    mask_reading: str | None = None
+    mask_share: float = 0.0
+    mask_format: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The image files of a Dataset: its examples have one each, which may be damaged or of another depth.
+
+    Attributes:
+      path: Example -> path of its image file.
+      look: Example -> what is found on reading image and mask in full; DataError where they cannot be used.
+      depth: Example -> as `images.depth_of`.
+      scale: how they are read.
+      at: (Scale, most pixels) -> the Dataset whose files are read so.
+    """
+
+    path: Callable[[Example], str]
+    look: Callable[[Example], Look]
+    depth: Callable[[Example], tuple[str, float]]
+    scale: Scale
+    at: Callable[[Scale, int], "Dataset"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Examples and how to read them.
@@ -51,9 +90,8 @@ class Dataset:
         is not known.
       image_size: Example -> (height, width) of what read_image returns, or None where reading it is the only
         way to know.
-      from_files: whether each example has a file of its own, which may be damaged.
-      notes: lines for a person about how the files were taken, such as masks that are not used.
-      told_masks: () -> lines for a person about how the masks read so far were taken.
+      files: the Files of a source of image files, None of others.
+      notes: how the data were found and read, for a person.
       labels, labels_file: what a person said of training images, by path, and in which file; "" without.
     """
 
@@ -63,9 +101,8 @@ class Dataset:
     read_mask: Callable[[Example], np.ndarray | None] = lambda example: None
     in_colour: Callable[[Example], bool] = lambda example: False
     image_size: Callable[[Example], tuple[int, int]] | None = None
-    from_files: bool = False
-    notes: tuple[str, ...] = ()
-    told_masks: Callable[[], list[str]] = list
+    files: Files | None = None
+    notes: Notes = dataclasses.field(default_factory=Notes)
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels_file: str = ""
 

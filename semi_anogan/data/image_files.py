@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
@@ -13,8 +14,45 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 4
 # Pillow tries all its decoders if not told which. Some start other programs (EPS) or are of no use here.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+# Formats that are told by the file's name alone: they have no magic number that would tell them from others.
+BY_SUFFIX = {".tga": "TGA", ".pcx": "PCX", ".dib": "DIB"}
 # What counts as an image where a folder is listed.
-SUFFIXES = tuple(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .pgm .ppm .pbm .pnm .jp2".split())
+SUFFIXES = tuple(
+    ".png .jpg .jpeg .jpe .jfif .bmp .tif .tiff .webp .gif .pgm .ppm .pbm .pnm .jp2 .j2k .jpx".split()
+) + tuple(BY_SUFFIX)
+# What is an image too, but cannot be read here.
+OTHER_SUFFIXES = tuple(
+    (
+        ".avif .heic .heif .raw .dng .nef .nrw .cr2 .cr3 .crw .arw .orf .rw2 .raf .pef .srw .dcm .dicom .nii "
+        ".npy .npz .exr .hdr .psd .svg .eps .jxl .jxr .wdp .fits .fit .h5 .hdf5 .ico .xcf .sgi .ras "
+        ".pfm .pam .dds .czi .nd2 .lsm .vsi .svs .mp4 .avi .mov .mkv"
+    ).split()
+)
+ORIENTATION = 0x0112  # the EXIF value
+BITS_PER_SAMPLE = 258  # the TIFF value
+
+
+class Header(NamedTuple):
+    """What a file says of itself before its pixels are decoded.
+
+    Attributes:
+      format: as Pillow names it: "PNG".
+      mode: Pillow's: "RGB", "I;16".
+      frames: pages or frames in the file.
+      deep_colour: whether its colours or its transparency have 16 bits, of which Pillow keeps 8.
+      most: the value that is white in a PGM or PPM file; 0 in others.
+      orientation: EXIF, 1 for upright; found on decoding.
+    """
+
+    format: str
+    mode: str
+    frames: int
+    deep_colour: bool
+    most: int
+    orientation: int = 1
+
+
+_RAISE = "; --config.data.max_pixels raises it, or --max_pixels of score and of the runtime"
 
 
 class ImageError(DataError):
@@ -31,13 +69,13 @@ def opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
     try:
         _check_file(path)
         # As a file object: by name, Pillow maps some TIFF files into memory and garbles those on their side.
-        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+        with open(path, "rb") as file, Image.open(file, formats=_formats(path)) as image:
             width, height = image.size
             if width < MIN_SIDE or height < MIN_SIDE:
                 raise ImageError(f"{path}: {width} x {height} pixels, smaller than {MIN_SIDE} x {MIN_SIDE}")
             if width * height > max_pixels:
                 raise ImageError(
-                    f"{path}: {width} x {height} pixels, more than the limit of {max_pixels} pixels"
+                    f"{path}: {width} x {height} pixels, more than the limit of {max_pixels} pixels{_RAISE}"
                 )
             yield image
     except ImageError:
@@ -52,17 +90,57 @@ def opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
             f"{path}: not a readable {', '.join(FORMATS)} image, it {_beginning(path)}"
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{path}: too many pixels, the limit is {max_pixels}: {error}") from None
+        raise ImageError(f"{path}: too many pixels, the limit is {max_pixels}: {error}{_RAISE}") from None
     except Exception as error:  # Pillow's decoders raise almost anything on broken files
         raise ImageError(f"{path}: cannot be decoded: {type(error).__name__}: {error}") from error
 
 
 @contextlib.contextmanager
-def decoded(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
-    """The first frame of a file as a Pillow image, decoded and upright; errors as in `opened`."""
+def decoded(path: str | os.PathLike, max_pixels: int) -> Iterator[tuple[Image.Image, Header]]:
+    """(first frame as a Pillow image, decoded and upright; the file's header); errors as in `opened`."""
     with opened(path, max_pixels) as image:
+        # Of a PNG file Pillow decodes all to know the orientation, of a TIFF file it forgets it on decoding.
+        header = header_of(image)._replace(orientation=image.getexif().get(ORIENTATION, 1))
         image.load()
-        yield ImageOps.exif_transpose(image)
+        yield ImageOps.exif_transpose(image), header
+
+
+def header_of(image: Image.Image) -> Header:
+    """The header of an opened file, whose pixels have not been decoded."""
+    arguments = image.tile[0][3] if image.tile else None
+    raw = arguments[0] if isinstance(arguments, tuple) else arguments
+    most = arguments[1] if image.format == "PPM" and isinstance(arguments, tuple) else 0
+    deep = most > 255 or ";16" in str(raw) or _tiff_bits(image) > 8 or _jpeg2000_bits(image) > 8
+    return Header(
+        format=image.format,
+        mode=image.mode,
+        frames=getattr(image, "n_frames", 1),
+        deep_colour=deep and image.mode[0] not in "IF",
+        most=most,
+    )
+
+
+def _tiff_bits(image: Image.Image) -> int:
+    """Bits of a colour of a TIFF file, 0 of others."""
+    return max(image.tag_v2.get(BITS_PER_SAMPLE, (0,))) if image.format == "TIFF" else 0
+
+
+def _jpeg2000_bits(image: Image.Image) -> int:
+    """Bits of a colour of a JPEG 2000 file, 0 of others: the marker SIZ says it, which Pillow does not."""
+    if image.format != "JPEG2000":
+        return 0
+    position = image.fp.tell()
+    image.fp.seek(0)
+    beginning = image.fp.read(4096)
+    image.fp.seek(position)
+    marker = beginning.find(b"\xff\x4f\xff\x51")
+    depth = beginning[marker + 42 : marker + 43] if marker >= 0 else b""
+    return (depth[0] & 0x7F) + 1 if depth else 0
+
+
+def _formats(path: str) -> tuple[str, ...]:
+    named = BY_SUFFIX.get(os.path.splitext(path)[1].lower())
+    return (*FORMATS, named) if named else FORMATS
 
 
 def _check_file(path: str) -> None:

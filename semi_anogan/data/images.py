@@ -3,44 +3,273 @@
 Inside the package an image is float32 [H, W, C] in [-1, 1] with C = 1 (grey) or 3 (RGB), and -1 is black.
 What a file holds comes to that as follows:
 
-- 8 bits a channel: x / 127.5 - 1. 16-bit grey: x / 32767.5 - 1, always the full scale, whatever values occur.
-- Float TIFF: values in [0, 1], else an error; a range is never guessed from the values.
-- Palette, CMYK, YCbCr and 1-bit images are converted to RGB or grey. Pillow reduces 16-bit RGB PNG to 8 bits.
+- 8 bits a channel: x / 127.5 - 1. More bits: (x - black) / (white - black) * 2 - 1 by the run's `Scale`;
+  values beyond are clipped. Without one the full scale, 65535, whatever values occur.
+- Float TIFF: values in [0, 1], or of a `Scale` whose white was given; a range is never guessed from one file.
+- Palette, CMYK, YCbCr and 1-bit images are converted to RGB or grey.
 - Transparency is composited over black.
 - EXIF orientation is applied. Of several frames or pages (GIF, TIFF) the first is taken.
 """
 
+import dataclasses
 import os
 
 import numpy as np
 from PIL import Image
 
-from semi_anogan.data.image_files import MAX_PIXELS, ImageError, decoded, opened
+from semi_anogan.data import pnm
+from semi_anogan.data.image_files import (
+    MAX_PIXELS,
+    ORIENTATION,
+    Header,
+    ImageError,
+    decoded,
+    header_of,
+    opened,
+)
+from semi_anogan.data.notes import Notes
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values for images stored on their side
-_EXIF_ORIENTATION = 0x0112
+# Kinds of values -> what is white where nothing else is known.
+EIGHT_BITS, DEEP, FLOAT = "8 bits", "more than 8 bits", "float"
+FULL_SCALE = {EIGHT_BITS: 255.0, DEEP: 65535.0, FLOAT: 1.0}
 
 
-def read_image(path: str | os.PathLike, channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """Which values of image files are white and black.
+
+    A white from 256 on is that of files of more than 8 bits; those of 8 bits then span the same range, 255 of
+    them is as white. A white of 1 or less is that of float files, the others have their full scale.
+
+    Attributes:
+      white: None: 255 of 8 bits, 65535 of more, 1 of float files.
+      black: None is 0.
+    """
+
+    white: float | None = None
+    black: float | None = None
+
+    def ends(self, kind: str, highest: float) -> tuple[float, float]:
+        """(black, white) of a file; kind: a key of FULL_SCALE; highest: its highest value.
+
+        Where a file is beyond all doubt of another depth than `white` says, its own full scale is white.
+        """
+        full = FULL_SCALE[kind]
+        white, black = self.white or full, self.black or 0.0
+        other = {
+            EIGHT_BITS: white > full or white <= 1,
+            DEEP: white <= 1 or white <= 255 < highest,
+            FLOAT: white >= 255 and highest <= 1,
+        }
+        return (black * full / white, full) if other[kind] else (black, white)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What was found in a file besides its pixels.
+
+    Attributes:
+      header: of the file; None of a frame that is none.
+      kind: a key of FULL_SCALE.
+      highest: its highest value; of 8 bits 255.
+      size: (height, width).
+      clipped: whether values lie beyond white or black.
+      other_scale: whether it is of another depth than the scale's, and was read at its own full scale.
+      transparent: whether it has transparent pixels, or could have.
+    """
+
+    header: Header | None
+    kind: str
+    highest: float
+    size: tuple[int, int]
+    clipped: bool = False
+    other_scale: bool = False
+    transparent: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """Reads image files one after the other by one scale and limit, and notes what is unusual.
+
+    Args: scale, max_pixels: as in `read`; notes: get a line for each kind of what is unusual; resolution:
+      short side of what the model sees, to tell of images that are much smaller.
+    """
+
+    scale: Scale = Scale()
+    max_pixels: int = MAX_PIXELS
+    notes: Notes = dataclasses.field(default_factory=Notes)
+    resolution: int = 0
+
+    def __call__(self, path: str | os.PathLike, channels: int) -> np.ndarray:
+        """float32 [H, W, channels] in [-1, 1]; ImageError as in `read_image`."""
+        image, found = read(path, channels, self.scale, self.max_pixels)
+        note(self.notes, path, found, self.scale)
+        note_small(self.notes, path, found.size, self.resolution)
+        return image
+
+
+def read_image(
+    path: str | os.PathLike, channels: int, max_pixels: int = MAX_PIXELS, scale: Scale = Scale()
+) -> np.ndarray:
     """Reads an image file.
 
     Args:
       path: the file; its content decides the format, not its name.
       channels: 1 (colour becomes grey by luma) or 3 (grey is repeated).
       max_pixels: refuse images with more pixels than this, before decoding them.
+      scale: which values are white and black.
 
     Returns:
       float32 [H, W, channels] in [-1, 1].
 
     Raises:
-      ImageError: missing, unreadable, empty, truncated, not an image, smaller than 4 x 4 or too large.
+      ImageError: missing, unreadable, empty, truncated, not an image, smaller than 4 x 4 or too large; values
+        that are no numbers, negative where black is not, or beyond the full scale where white is not.
     """
-    with decoded(path, max_pixels) as image:
-        pixels = _values(image, path)
+    return read(path, channels, scale, max_pixels)[0]
+
+
+def read(
+    path: str | os.PathLike, channels: int, scale: Scale = Scale(), max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, Found]:
+    """As `read_image`, with what was found in the file."""
+    with decoded(path, max_pixels) as (image, header):
+        transparent = image.has_transparency_data
+        raw = _deep_values(path, image, header)
+        if raw is None:
+            pixels, kind, highest = _eight_bits(image), EIGHT_BITS, 255.0
+        else:
+            kind = FLOAT if raw.dtype.kind == "f" else DEEP
+            highest = _checked(path, raw, kind, scale)
+            pixels = raw.astype(np.float32)
+    most = header.most if kind == DEEP else 0
+    return _in_range(pixels, kind, highest, channels, scale, most, header, transparent)
+
+
+def of_values(
+    values: np.ndarray, most: int, channels: int, scale: Scale = Scale()
+) -> tuple[np.ndarray, Found]:
+    """As `read`, of the values of a PGM or PPM image, uint8 or uint16 [H, W, 1 or 3], and its maximum."""
+    pixels = values.astype(np.float32)
+    if most > 255:
+        return _in_range(pixels, DEEP, float(values.max()), channels, scale, most)
+    return _in_range(pixels * np.float32(255 / most), EIGHT_BITS, 255.0, channels, scale)
+
+
+def _in_range(
+    pixels: np.ndarray,
+    kind: str,
+    highest: float,
+    channels: int,
+    scale: Scale,
+    most: int = 0,
+    header: Header | None = None,
+    transparent: bool = False,
+) -> tuple[np.ndarray, Found]:
+    """What `read` returns, from the values of a file, float32 [H, W, 1 or 3].
+
+    most: what its header says is white, where that is more than 8 bits; 0 where it says nothing.
+    """
+    black, white = scale.ends(kind, highest)
+    other_scale = kind != EIGHT_BITS and scale.white is not None and white != scale.white
+    white = min(white, most) if most else white
+    clipped = False
+    if kind != EIGHT_BITS or (black, white) != (0.0, 255.0):
+        clipped = bool(pixels.min() < black or pixels.max() > white)
+        if black:
+            pixels = pixels - np.float32(black)
+        pixels = pixels / np.float32((white - black) / 2) - np.float32(1.0)
+        pixels = np.clip(pixels, -1.0, 1.0, out=pixels)
+    else:
+        pixels = pixels / np.float32(127.5) - np.float32(1.0)
+    found = Found(
+        header,
+        kind,
+        highest,
+        pixels.shape[:2],
+        clipped,
+        other_scale,
+        transparent,
+    )
     pixels = to_channels(pixels, channels)
     # Rounding may have left the range. In place, as images can be large.
-    return np.clip(pixels, -1.0, 1.0, out=pixels)
+    return np.clip(pixels, -1.0, 1.0, out=pixels), found
+
+
+def depth_of(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[str, float]:
+    """(key of FULL_SCALE, highest value) of a file, decoded only where it has more than 8 bits.
+
+    Of a PGM or PPM file whose header says what is white it is that.
+
+    Raises: ImageError as in `read_image`, but for values out of range.
+    """
+    with opened(path, max_pixels) as image:
+        header = header_of(image)
+    if header.mode[0] not in "IF" and not header.deep_colour:
+        return EIGHT_BITS, 255.0
+    if header.mode != "F" and 255 < header.most < FULL_SCALE[DEEP]:
+        return DEEP, float(header.most)
+    with decoded(path, max_pixels) as (image, header):
+        raw = _deep_values(path, image, header)
+    if raw is None:
+        return EIGHT_BITS, 255.0
+    return FLOAT if raw.dtype.kind == "f" else DEEP, float(raw.max())
+
+
+def note(notes: Notes, path, found: Found, scale: Scale):
+    """Adds a line for each kind of what is unusual in a file."""
+    if found.header is not None and found.header.frames > 1:
+        notes.add(
+            "{n} images have several frames or pages, such as {first}: the first is used; save the others as "
+            "files of their own",
+            path,
+        )
+    if found.header is not None and found.header.deep_colour and found.kind == EIGHT_BITS:
+        notes.add(
+            "{n} images have more than 8 bits a colour in a format of which 8 are read, such as {first}; "
+            "save them "
+            "as PNG or TIFF in RGB",
+            path,
+        )
+    if found.header is not None and found.header.mode in ("P", "PA"):
+        notes.add("{n} images have a palette, such as {first}: converted to colour", path)
+    if found.header is not None and found.header.mode in ("CMYK", "LAB", "HSV"):
+        notes.add(
+            "{n} images are CMYK or the like, such as {first}: converted to RGB; save them as RGB if the "
+            "colours "
+            "must be exact",
+            path,
+        )
+    if found.transparent:
+        notes.add("{n} images have transparency, such as {first}: what is transparent counts as black", path)
+    if found.other_scale:
+        notes.add(
+            f"{{n}} images are of another depth than white {scale.white:g} (data.white), such as "
+            f"{{first}}: read "
+            "at their own full scale (65535 of integers, 1 of float); save them as the training images are",
+            path,
+        )
+    elif found.clipped:
+        white, black = scale.white or FULL_SCALE[found.kind], scale.black or 0
+        notes.add(
+            f"{{n}} images have values above white ({white:g}) or below black ({black:g}), such as "
+            f"{{first}}: "
+            "clipped; data.white and data.black say what they are",
+            path,
+        )
+
+
+def note_small(notes: Notes, path, size: tuple[int, int], resolution: int):
+    """Adds a line where an image, (height, width), is much smaller than what the model sees."""
+    if 2 * min(size) <= resolution:
+        notes.add(
+            f"{{n}} images are at most half as large as what the model sees ({resolution} pixels), such as "
+            f"{{first}}: "
+            "enlarged, which shows nothing more",
+            path,
+        )
 
 
 def read_values(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -52,9 +281,9 @@ def read_values(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.nda
     Raises:
       ImageError: as in `read_image`, or values that are negative or no numbers.
     """
-    with decoded(path, max_pixels) as image:
+    with decoded(path, max_pixels) as (image, _):
         if not _is_deep(image):
-            return to_uint8(_values(image, path)).max(axis=-1)
+            return np.rint(_eight_bits(image)).astype(np.uint8).max(axis=-1)
         values = np.asarray(image)
         low, high = values.min(), values.max()
         if not 0 <= low <= high < np.inf:  # written so that NaN fails too
@@ -62,18 +291,22 @@ def read_values(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.nda
         return values
 
 
-def image_size(path: str | os.PathLike) -> tuple[int, int]:
+def file_format(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> str:
+    """The format of a file by its content, as Pillow names it: "PNG"; ImageError as in `image_size`."""
+    with opened(path, max_pixels) as image:
+        return image.format
+
+
+def image_size(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) that `read_image` would return, from the header alone.
 
     Raises:
       ImageError: as in `read_image`, as far as the header tells.
     """
-    with opened(path, MAX_PIXELS) as image:
+    with opened(path, max_pixels) as image:
         width, height = image.size
         # Pillow gives the size of a TIFF as already turned upright.
-        on_its_side = (
-            image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in _SWAPPED_ORIENTATIONS
-        )
+        on_its_side = image.format != "TIFF" and image.getexif().get(ORIENTATION) in _SWAPPED_ORIENTATIONS
     return (width, height) if on_its_side else (height, width)
 
 
@@ -171,21 +404,101 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode[0] in "IF"
 
 
-def _values(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
-    """float32 [H, W, 1 or 3] in [-1, 1]."""
-    if _is_deep(image):
-        raw = np.asarray(image)
-        top = 1.0 if image.mode == "F" else 65535.0
-        low, high = raw.min(), raw.max()
-        if not (low >= 0 and high <= top):  # written so that NaN fails too
-            wanted = "float values must lie in [0, 1]"
-            if image.mode != "F":
-                wanted = "integer values must lie in [0, 65535]"
-            raise ImageError(f"{os.fspath(path)}: pixel values from {low} to {high}; {wanted}")
-        return (raw.astype(np.float32) / np.float32(top / 2) - np.float32(1.0))[..., None]
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """float32 [H, W, 1 or 3] from 0 to 255."""
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"), np.float32)
-        return rgba[..., :3] * (rgba[..., 3:] / np.float32(255 * 127.5)) - np.float32(1.0)
+        return rgba[..., :3] * (rgba[..., 3:] / np.float32(255))
     grey = image.mode in ("1", "L")
-    pixels = from_uint8(np.asarray(image.convert("L" if grey else "RGB")))
+    pixels = np.asarray(image.convert("L" if grey else "RGB"), np.float32)
     return pixels[..., None] if grey else pixels
+
+
+def _checked(path, raw: np.ndarray, kind: str, scale: Scale) -> float:
+    """The highest value of a file of more than 8 bits; ImageError where its values cannot be meant."""
+    low, high = float(raw.min()), float(raw.max())
+    if kind == FLOAT:
+        top = scale.white if scale.white is not None and scale.white > 1 else FULL_SCALE[kind]
+        limit = np.inf if top > 1 else top
+    else:
+        limit = max(FULL_SCALE[kind], scale.white or 0.0)
+    if not (min(0.0, scale.black or 0.0) <= low and high <= limit and high < np.inf):  # so that NaN fails too
+        wanted = "float values must lie in [0, 1], or data.white and data.black must say what they are"
+        if kind != FLOAT:
+            wanted = f"integer values must lie in [0, {limit:.0f}], or data.white must be more"
+        raise ImageError(f"{os.fspath(path)}: pixel values from {raw.min()} to {raw.max()}; {wanted}")
+    return high
+
+
+def _deep_values(path, image: Image.Image, header: Header) -> np.ndarray | None:
+    """[H, W, 1 or 3] of a file of more than 8 bits, upright, as they stand in it; None for one of 8 bits."""
+    if header.format == "PPM" and header.most > 255:
+        return _pnm_values(path)
+    in_full = header.deep_colour and header.mode != "CMYK"
+    if in_full and header.format == "PNG":
+        return _upright(_over_black(_png_values(path)), header.orientation)
+    if in_full and header.format == "TIFF":
+        return _upright(_over_black(_tiff_values(path)), header.orientation)
+    return np.asarray(image)[..., None] if _is_deep(image) else None
+
+
+def _pnm_values(path) -> np.ndarray:
+    try:
+        with open(path, "rb") as file:
+            return pnm.read_pixels(file, pnm.read_header(file))
+    except ValueError as error:
+        raise ImageError(f"{os.fspath(path)}: {error}") from None
+
+
+def _png_values(path) -> np.ndarray:
+    try:
+        import png
+    except ImportError:
+        raise ImageError(
+            f"{os.fspath(path)}: 16 bits a colour need the package pypng: pip install pypng"
+        ) from None
+    width, height, rows, _ = png.Reader(os.fspath(path)).asDirect()
+    return np.vstack([np.asarray(row, np.uint16) for row in rows]).reshape(height, width, -1)
+
+
+def _tiff_values(path) -> np.ndarray:
+    try:
+        import tifffile
+    except ImportError:
+        raise ImageError(
+            f"{os.fspath(path)}: 16 bits a colour need the package tifffile: pip install tifffile"
+        ) from None
+    try:
+        with tifffile.TiffFile(os.fspath(path)) as file:
+            page = file.pages[0]
+            values = page.asarray()
+            planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3
+    except KeyError as error:  # of a compression that needs another package
+        raise ImageError(
+            f"{os.fspath(path)}: {' '.join(str(error.args[0]).split())}: pip install imagecodecs, or save "
+            f"it with "
+            "another compression"
+        ) from None
+    return np.moveaxis(values, 0, -1) if planar else values
+
+
+def _over_black(values: np.ndarray) -> np.ndarray:
+    """[H, W, 1 to 4] -> [H, W, 1 or 3]: what is transparent becomes black."""
+    if values.shape[-1] in (1, 3):
+        return values
+    colours, alpha = values[..., :-1], values[..., -1:]
+    return np.rint(colours * (alpha / np.float64(np.iinfo(values.dtype).max))).astype(values.dtype)
+
+
+def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """[H, W, C] of a file as it is to be shown by its EXIF orientation."""
+    turned = {
+        2: lambda x: x[:, ::-1],
+        3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1],
+        5: lambda x: x.swapaxes(0, 1),
+        6: lambda x: np.rot90(x, -1),
+        7: lambda x: np.rot90(x, 2).swapaxes(0, 1),
+        8: np.rot90,
+    }
+    return turned.get(orientation, lambda x: x)(values)

@@ -3,12 +3,16 @@
 import csv
 import os
 import re
+from collections.abc import Callable, Iterator
 
-from semi_anogan.data.image_files import SUFFIXES
+from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES
+from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
+_MASK_ENDING = re.compile(r"[-_. ](?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)$", re.I)
 
-def list_inputs(path: str, root: str | None = None) -> list[str]:
+
+def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) -> list[str]:
     """The image files meant by one argument of the score command.
 
     Args:
@@ -16,13 +20,15 @@ def list_inputs(path: str, root: str | None = None) -> list[str]:
         a column path. Files are not opened, and rows of a CSV file may name files that do not exist: that is
         found on reading.
       root: folder the CSV file's paths are relative to; by default the folder of the CSV file.
+      notes: get a line for each kind of what is left out of a folder.
 
     Raises:
       DataError: path does not exist, or names no image.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
-        files = [os.path.join(path, name) for name in images_below(path)]
+        files = [os.path.join(path, name) for name in images_below(path, notes)]
+        note_masks(notes or Notes(), files)
         if not files:
             raise DataError(f"{path}: no image files below this folder (looked for {' '.join(SUFFIXES)})")
         return files
@@ -34,10 +40,26 @@ def list_inputs(path: str, root: str | None = None) -> list[str]:
     return [path]
 
 
+def without_mask_ending(stem: str) -> str | None:
+    """`part1` of `part1_mask`, `part1-GT` and the like; None of a name without such an ending."""
+    match = _MASK_ENDING.search(stem)
+    return stem[: match.start()] if match and match.start() else None
+
+
+def note_masks(notes: Notes, files: list[str]):
+    """Adds a line where files are named as masks of others among them."""
+    stems = {os.path.splitext(file)[0] for file in files}
+    for file in files:
+        if without_mask_ending(os.path.splitext(file)[0]) in stems:
+            notes.add(
+                "{n} files are named as masks of images beside them, such as {first}: taken as images", file
+            )
+
+
 def image_names(folder: str) -> list[str]:
     """Names of the image files directly in a folder, in natural order; none if the folder does not exist."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    return sorted((n for n in names if _is_image_name(n)), key=_natural)
+    return sorted((n for n in names if is_image_name(n)), key=_natural)
 
 
 def csv_rows(path: str, columns: tuple[str, ...], errors: str = "strict") -> list[tuple[int, dict[str, str]]]:
@@ -89,24 +111,90 @@ def _check_row(where: str, header: list[str], columns: tuple[str, ...], cells: l
         raise DataError(f"{where}: the path is empty")
 
 
-def images_below(folder: str) -> list[str]:
-    """Image files at any depth, relative to folder with forward slashes, in natural order."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = os.path.relpath(parent, folder).replace(os.sep, "/")
-        found += [name if relative == "." else f"{relative}/{name}" for name in names if _is_image_name(name)]
+def images_below(
+    folder: str, notes: Notes | None = None, leave_out: Callable[[str], bool] = lambda name: False
+) -> list[str]:
+    """Image files at any depth, relative to folder with forward slashes, in natural order.
+
+    Args:
+      notes: get a line for each kind of what is left out.
+      leave_out: whether a folder is, by its name; hidden ones are always.
+
+    Raises: DataError for a folder that cannot be listed.
+    """
+    notes, found = notes or Notes(), []
+    for place, folders, names in _places(folder, leave_out):
+        inside = "" if place == "." else f"{place}/"
+        found += [inside + name for name in names if is_image_name(name)]
+        for name in names:
+            note_left_out(notes, os.path.join(folder, inside, name))
+        for name in folders:
+            count = len(_images_under(os.path.join(folder, inside, name)))
+            kind = (
+                "hidden folders"
+                if name.startswith(".")
+                else "folders whose name is that of masks or thumbnails"
+            )
+            notes.add(
+                f"{{n}} images in {kind} are left out, such as those in {{first}}", inside + name, count
+            )
     return sorted(found, key=_natural)
+
+
+def note_left_out(notes: Notes, path: str):
+    """Adds a line where a file that is no image to read could be one all the same."""
+    name = os.path.basename(path).lower()
+    if name.startswith("."):
+        if name.endswith(SUFFIXES):
+            notes.add("{n} hidden files are left out, such as {first}", path)
+    elif name.endswith(OTHER_SUFFIXES):
+        notes.add(
+            f"{{n}} files of formats that are not read are left out, such as {{first}}; read are "
+            f"{' '.join(SUFFIXES)}",
+            path,
+        )
+
+
+def _places(folder: str, leave_out: Callable[[str], bool]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(place relative to folder, its folders that are left out, its files) of a folder and all below it.
+
+    Links to folders are followed, each folder once.
+    """
+    seen, waiting = set(), ["."]
+    while waiting:
+        place = waiting.pop(0)
+        full = os.path.join(folder, place)
+        if os.path.realpath(full) in seen:
+            continue
+        seen.add(os.path.realpath(full))
+        names = listed(full)
+        folders = [name for name in names if os.path.isdir(os.path.join(full, name))]
+        out = [name for name in folders if name.startswith(".") or leave_out(name)]
+        inside = "" if place == "." else f"{place}/"
+        waiting += [inside + name for name in folders if name not in out]
+        yield place, out, [name for name in names if name not in set(folders)]
+
+
+def _images_under(folder: str) -> list[str]:
+    return [name for _, _, names in os.walk(folder) for name in names if is_image_name(name)]
+
+
+def listed(folder: str) -> list[str]:
+    """Names in a folder, in natural order; DataError where it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder), key=_natural)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed: {error.strerror}") from None
 
 
 def subfolders(folder: str) -> list[str]:
     """Names of the folders directly in a folder, in natural order; none if the folder does not exist."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    found = [n for n in names if not n.startswith(".") and os.path.isdir(os.path.join(folder, n))]
-    return sorted(found, key=_natural)
+    names = listed(folder) if os.path.isdir(folder) else []
+    return [n for n in names if not n.startswith(".") and os.path.isdir(os.path.join(folder, n))]
 
 
-def _is_image_name(name: str) -> bool:
+def is_image_name(name: str) -> bool:
+    """Whether a file counts as an image, by its name."""
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 

@@ -11,26 +11,27 @@ of defect. One rule reads all of these:
   numbers up to 31, or at least a sixteenth of the brightest apart.
 """
 
-import collections
 import os
-from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
 
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import read_values
+from semi_anogan.data.notes import Notes
 
 MOST_LABELS = 31  # highest number of a kind of defect, where values are numbers
 LEAST_STEP = 1 / 16  # between labels that are no such numbers, as a share of the brightest
 
 PLAIN, EMPTY, FULL, GREY, LABELS = "plain", "empty", "full", "grey", "labels"
 _TOLD = {
-    EMPTY: "are black all over: they show no defect",
-    FULL: "have no black pixel and one value: all of the image counts as abnormal",
-    GREY: "have grey values: pixels from half of a mask's brightest value on count as abnormal",
-    LABELS: "have values that are taken as kinds of defects: all but black counts as abnormal",
+    EMPTY: "black all over, such as {first}: they show no defect; look whether their images have one",
+    FULL: "of one value without black, such as {first}: all of the image counts as abnormal",
+    GREY: "grey in places, such as {first}: pixels from half of a mask's brightest value on count as "
+    "abnormal",
+    LABELS: "of several values, taken as kinds of defects, such as {first}: all but black counts as abnormal",
 }
+ALMOST_ALL = 0.9  # share of an image from which on a mask may be inverted
 
 
 def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str]:
@@ -76,12 +77,27 @@ def resized(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(plane.resize((width, height), Image.Resampling.BOX)) > 0
 
 
-def told(readings: Mapping[str, str]) -> list[str]:
-    """Lines with counts about masks that are not plain; readings: {mask file: how it was read}."""
-    counts = collections.Counter(readings.values())
-    return [
-        f"{counts[kind]} of {len(readings)} masks {words}" for kind, words in _TOLD.items() if counts[kind]
-    ]
+def note(notes: Notes, path: str, reading: str, share: float, form: str):
+    """Adds a line for each kind of what is unusual in a mask file.
+
+    Args: reading: how it was read; share: of the image, what it marks; form: of the file, as Pillow names it.
+    """
+    if reading in _TOLD:
+        notes.add(f"{{n}} masks are {_TOLD[reading]}", path)
+    if share >= ALMOST_ALL and reading != FULL:
+        notes.add(
+            f"{{n}} masks mark {ALMOST_ALL:.0%} of their image or more, such as {{first}}: taken as they "
+            f"are; if "
+            "they are inverted, write them with black as normal",
+            path,
+        )
+    if form == "JPEG":
+        notes.add(
+            "{n} masks are JPEG files, whose values scatter at borders, such as {first}: what is grey "
+            "counts from "
+            "half of the brightest on; PNG keeps them as they are",
+            path,
+        )
 
 
 def _are_labels(values: np.ndarray, below: np.ndarray) -> bool:

@@ -53,6 +53,18 @@ def image_metrics(
     return result
 
 
+def unavailable(values: dict, normal: int, abnormal: int) -> dict[str, str]:
+    """Key -> why it has no value, of the metrics that so many normal and abnormal images do not give."""
+    without = [name for name, count in (("normal", normal), ("abnormal", abnormal)) if not count]
+    if not without:
+        return {}
+    why = "there are no test images" if len(without) == 2 else f"there are no {without[0]} test images"
+    found = values.get("components") or {}
+    keys = [key for key in values if key.startswith(("image_", "pixel_")) and values[key] is None]
+    keys += ["components"] if found and all(value is None for value in found.values()) else []
+    return dict.fromkeys(keys, why)
+
+
 def component_auroc(
     names: list[str], components: np.ndarray, abnormal: np.ndarray
 ) -> dict[str, float | None]:

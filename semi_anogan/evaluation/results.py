@@ -70,6 +70,12 @@ def score_test_images(detector, dataset, examples) -> Results:
     )
 
 
+def no_results(detector) -> Results:
+    """The Results where there are no test images."""
+    none = np.zeros(0)
+    return Results(none.astype(bool), none, np.zeros((0, len(detector.names))), {}, {}, 0.0)
+
+
 def metrics_of(detector, results: Results, splits, progress) -> dict:
     """What metrics.json holds.
 

@@ -62,9 +62,9 @@ def sizes_of(dataset, most: int = LOOKED_AT) -> list[tuple[int, int]]:
 
 
 def told(config, dataset) -> list[str]:
-    """Lines for a person: what the model sees of images that are no squares, and how many are stretched much.
+    """Lines for a person: what the model sees of images that are no squares.
 
-    config: resolved.
+    How many are stretched much is added to the dataset's notes. config: resolved.
     """
     shape = shape_of(config.model.resolution, config.model.aspect)
     seen = f"the model sees {in_words(shape)}"
@@ -83,8 +83,8 @@ def told(config, dataset) -> list[str]:
         lines.append(f"images are {about}{in_words(middle)} (width x height): {seen}{limit}")
     stretched = sum(stretch(size, shape) > MUCH for size in sizes)
     if stretched:
-        lines.append(
-            f"note: images differ in shape: {stretched} of {len(sizes)} are stretched by more than a factor "
+        dataset.notes.add(
+            f"images differ in shape: {stretched} of {len(sizes)} are stretched by more than a factor "
             f"of {MUCH} to be {in_words(shape)}"
         )
     return lines

@@ -3,16 +3,22 @@
 import pathlib
 
 from semi_anogan.errors import RunError
-from semi_anogan.runs import aspect, checkpoint
+from semi_anogan.runs import aspect, checkpoint, depth
 from semi_anogan.runs.folder import CHECKPOINTS, CONFIG, load_config
 
 
-def load_data(config):
-    """(Dataset, Splits, ImageStore) of a config, which runs.aspect resolves."""
+def load_data(config, folder=None):
+    """(Dataset, Splits, ImageStore) of a config, which runs.aspect and runs.depth resolve.
+
+    folder: of a run that may have begun: what is white there stays so, and is not looked for again.
+    """
     from semi_anogan.data import catalog
     from semi_anogan.data.splits import split
 
     dataset = catalog.load(channels=config.model.channels, **config.data)
+    if folder is not None and config.data.white is None and (pathlib.Path(folder) / CONFIG).exists():
+        config.data.white = load_config(folder).data.white
+    dataset = depth.resolve(config, dataset)
     aspect.resolve(config, dataset)
     store = image_store(config, dataset)
     return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store

@@ -24,11 +24,18 @@ SUSPICIOUS = "suspicious.csv"
 METRICS = "metrics.json"
 SCORES = "scores.csv"
 REPORT = "report.html"
+DATA = "data.json"
 CHECKPOINTS = "checkpoints"
 EVENTS = "events"
 ANOTHER = "give another --workdir"  # what to do where a run cannot go on
 # Settings that may change when a run goes on, because they decide nothing about its weights.
-FREE_KEYS = ("train.log_steps", "train.checkpoint_kimages", "images.cache_megabytes", "name")
+FREE_KEYS = (
+    "train.log_steps",
+    "train.checkpoint_kimages",
+    "images.cache_megabytes",
+    "data.max_pixels",
+    "name",
+)
 # Settings of the detector: where they change it is fitted again.
 DETECTOR_KEYS = (
     "calibration.false_alarm_rate",
@@ -39,6 +46,14 @@ DETECTOR_KEYS = (
     *(f"parts.{name}" for name in SECTIONS["parts"]),
     *(f"search.{name}" for name in SECTIONS["search"]),
 )
+# Keys that came within this format -> what a run without them was trained with.
+ADDED = {
+    "data.good": None,
+    "data.test_folder": None,
+    "data.white": 65535.0,
+    "data.black": 0.0,
+    "data.max_pixels": None,
+}
 
 
 def write_json(path, values: dict):
@@ -136,6 +151,19 @@ def _write_settings(path: pathlib.Path, config):
     write_json(path, {"format": max(RUN_FOLDERS), **config.to_dict()})
 
 
+def data_notes(folder, lines: list[str], go_on: bool = False) -> list[str]:
+    """The notes on the data that data.json of a run folder keeps; where it has none, these lines.
+
+    go_on: of a run that has begun, whose images are not read again; False: the lines are those of now, and
+      are written.
+    """
+    path = pathlib.Path(folder) / DATA
+    if go_on:
+        return list(read_json(path).get("notes", lines)) if path.exists() else lines
+    write_json(path, {"notes": lines})
+    return lines
+
+
 def check_format(folder, instead: str = "train again"):
     """RunError where a run has begun in this folder that this version does not read; see read_settings."""
     if (pathlib.Path(folder) / CONFIG).exists():
@@ -152,11 +180,24 @@ def read_settings(folder, instead: str = "train again") -> dict:
     values = read_json(path)
     if told := refusal(path, values.pop("format", 1), RUN_FOLDERS, instead):
         raise RunError(told)
+    _add_missing(values)
     found, known = set(flat(values)), set(flat(default_config().to_dict()))
     if found != known:
         missing, unknown = (", ".join(sorted(keys)) or "none" for keys in (known - found, found - known))
         raise RunError(f"{path}: missing keys: {missing}; unknown keys: {unknown}")
     return values
+
+
+def _add_missing(values: dict):
+    """Gives the settings of a run those of ADDED that it has not."""
+    from semi_anogan.data.catalog import OF_FILES
+
+    for key, value in ADDED.items():
+        section, name = key.split(".")
+        own = values.get(section)
+        if isinstance(own, dict):
+            of_no_files = name in ("white", "black") and own.get("name") not in OF_FILES
+            own.setdefault(name, None if of_no_files else value)
 
 
 def read_metrics(folder) -> dict:

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -106,6 +107,8 @@ class BaseDetector:
     """
 
     at_once = 1
+    scale = image_io.Scale()  # of the image files that it was trained on
+    _told_of_range = False
 
     def __init__(self, preparation: Preparation, batch_size: int, map_sigma_px: float, calibration=None):
         self.preparation = preparation
@@ -134,6 +137,23 @@ class BaseDetector:
     def pixel_threshold(self) -> float | None:
         """What the map of a normal image hardly ever exceeds; None for a run of before there were regions."""
         return self.calibrated.pixel_threshold
+
+    def tell_of_range(self, images):
+        """Says once on stderr where images, given to a call, are probably in [0, 1] instead of [-1, 1].
+
+        images: sequence of arrays; only more than 8 float ones without a negative value are doubted.
+        """
+        if self._told_of_range or not isinstance(images, (np.ndarray, list, tuple)) or len(images) <= 8:
+            return
+        arrays = [np.asarray(image) for image in images]
+        if all(a.dtype.kind == "f" and a.size and a.min() >= 0 for a in arrays):
+            self._told_of_range = True
+            print(
+                f"warning: {len(arrays)} float images have no negative value: float images are taken in "
+                f"[-1, 1]; of "
+                "ones in [0, 1] give 2 * x - 1, of uint8 ones x itself",
+                file=sys.stderr,
+            )
 
     def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
         """Measures images in order; no more than `at_once` batches and an image are in memory.

@@ -13,6 +13,7 @@ from keras import ops
 from semi_anogan import components as table
 from semi_anogan.backend import compile_function, is_symbolic
 from semi_anogan.config import default, words
+from semi_anogan.data.images import Scale
 from semi_anogan.errors import RunError
 from semi_anogan.networks.latent_search import LatentSearch
 from semi_anogan.runs import build
@@ -137,9 +138,11 @@ class Detector(BaseDetector):
             "components": words(config.score.components),
         }
         try:
-            return cls(model, **{**settings, **parts})
+            detector = cls(model, **{**settings, **parts})
         except ValueError as error:
             raise RunError(f"bad setting: {error}") from error
+        detector.scale = Scale(config.data.white, config.data.black)
+        return detector
 
     @classmethod
     def load(cls, run_folder, **overrides) -> "Detector":
@@ -167,6 +170,7 @@ class Detector(BaseDetector):
             raise ValueError(
                 f"images must be [N, H, W, C], got shape {images.shape}; of a single image give image[None]"
             )
+        self.tell_of_range(images)
         results = [self.judge(m) for m in self.measure(images)]
         values, labels, maps = zip(*results, strict=True)
         return Detection(np.array(values, np.float32), np.array(labels), np.stack(maps))

@@ -14,7 +14,7 @@ import numpy as np
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import image_names
 from semi_anogan.data.sources.classes import parse_classes
-from semi_anogan.data.sources.manifest import file_dataset
+from semi_anogan.data.sources.files import file_dataset
 from semi_anogan.errors import DataError
 
 CLUTTER = "clutter"

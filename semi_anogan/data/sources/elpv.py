@@ -11,7 +11,8 @@ import os
 import numpy as np
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
-from semi_anogan.data.sources.manifest import choose_training, file_dataset, load_manifest
+from semi_anogan.data.sources import manifest
+from semi_anogan.data.sources.files import choose_training, file_dataset
 from semi_anogan.errors import DataError
 
 
@@ -35,10 +36,10 @@ def load(
 
     Args:
       channels: 1 or 3.
-      path: CSV manifest (see `manifest.load_manifest`) with paths such as images/cell0001.png; uncertain,
+      path: CSV manifest (see `manifest.load`) with paths such as images/cell0001.png; uncertain,
         test_normal, test_abnormal and seed then have no effect.
       root: folder that holds labels.csv and images/; by default the installed package's.
-      abnormal_count, contamination: as in `manifest.choose_training`; there are 415 known abnormal ones.
+      abnormal_count, contamination: as in `files.choose_training`; there are 415 known abnormal ones.
       uncertain: whether the cells of probability 1/3 are used.
       test_normal: number of normal test images.
       test_abnormal: number of abnormal test images.
@@ -49,7 +50,7 @@ def load(
     """
     root = package_root() if root is None else os.fspath(root)
     if path is not None:
-        return load_manifest(channels, path, root, abnormal_count, contamination)
+        return manifest.load(channels, path, root, abnormal_count, contamination)
     labels_file = os.path.join(root, "labels.csv")
     cells = _read_labels(labels_file)
     rng = np.random.default_rng(seed)

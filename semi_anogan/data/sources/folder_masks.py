@@ -1,74 +1,94 @@
-"""Which mask belongs to which image of the folder layout with train/, test/ and ground_truth/."""
+"""Which mask belongs to which image of a folder layout: by name, in a folder of masks or beside the image."""
 
 import os
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from semi_anogan.data.listing import image_names
+from semi_anogan.data.listing import images_below, without_mask_ending
+from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
 
+class Places(NamedTuple):
+    """Folders of masks of one kind of defect, relative to the root: of both splits, of training, of test."""
+
+    shared: list[str]
+    train: list[str]
+    test: list[str]
+
+
 def masks_of(
-    root: str, kind: str, train: list[str], test: list[str]
-) -> tuple[dict[str, str | None], list[str]]:
+    root: str,
+    kind: str,
+    train: Mapping[str, str],
+    test: Mapping[str, str],
+    places: Places,
+    beside: Mapping[str, str],
+    notes: Notes,
+) -> dict[str, str | None]:
     """The masks of the images of one kind of defect.
 
-    The mask of NAME.png is NAME_mask.png or NAME.png in ground_truth/train/KIND or ground_truth/test/KIND, by
-    its split. A split without such a folder looks in ground_truth/KIND. There a mask that fits an image of
-    either split is the test image's, as in MVTec AD; the training image then counts as without one.
+    The mask of NAME.png is NAME_mask.png or NAME.png in a folder of masks of its split. A split without such
+    a folder looks in the shared one. There a mask that fits an image of either split is the test image's, as
+    in MVTec AD; the training image then counts as without one. What no folder has may lie beside the image.
 
     Args:
       root: the folder of the data.
-      kind: name of the defect, a folder of train/ or test/.
-      train, test: the kind's images, relative to root.
+      kind: name of the defect.
+      train, test: the kind's images, relative to root -> their names below the kind's folder, without suffix.
+      places: where its masks may be.
+      beside: image -> mask that lies beside it.
+      notes: get lines about masks that are not used.
 
-    Returns:
-      ({image: mask or None}, lines that tell of masks which are not used).
+    Returns: image -> mask or None.
 
     Raises:
       DataError: two masks of one name, or masks for some of the test images only: half of them would silently
         give half of the pixel metrics.
     """
-    shared, own_train, own_test = (
-        _by_stem(root, f"ground_truth/{place}{kind}") for place in ("", "train/", "test/")
-    )
-    notes = []
+    names = {*train.values(), *test.values()}
+    shared, own_train, own_test = (_by_name(root, folders, names) for folders in places)
     if shared and own_train and own_test:
-        notes.append(
-            f"{root}: ground_truth/{kind} is not used, as ground_truth/train/{kind} and ground_truth/test/"
-            f"{kind} are there"
+        notes.add(
+            f"{root}: {places.shared[0]} is not used, as {places.train[0]} and {places.test[0]} are there"
         )
     of_test = own_test or shared
     of_train = own_train or shared
     if shared and not own_train and not own_test:
-        twice = [path for path in train if _stem(path) in shared and _stem(path) in set(map(_stem, test))]
-        of_train = {stem: mask for stem, mask in shared.items() if stem not in set(map(_stem, twice))}
+        twice = [path for path, name in train.items() if name in shared and name in set(test.values())]
+        of_train = {name: mask for name, mask in shared.items() if name not in set(test.values())}
         if twice:
             first = twice[0]
-            notes.append(
-                f"{root}: {shared[_stem(first)]} is taken as the mask of test/{kind}, not of {first}, which "
-                f"has the same name ({len(twice)} such masks); those of train/{kind} belong in ground_truth/"
-                f"train/{kind}"
+            notes.add(
+                f"{root}: {shared[train[first]]} is taken as the mask of test/{kind}, not of {first}, which "
+                f"has the same name ({len(twice)} such masks); those of train/{kind} belong in "
+                f"{os.path.dirname(places.shared[0])}/train/{kind}"
             )
-    if own_train:
-        strange = sorted(set(own_train) - set(map(_stem, train)))
-        if strange:
-            notes.append(
-                f"{root}: {len(strange)} masks in ground_truth/train/{kind} are of no image in train/{kind}, "
-                f"the first is {own_train[strange[0]]}"
-            )
-    masks = {path: of_train.get(_stem(path)) for path in train}
-    others = set() if own_test else set(map(_stem, train))  # whose masks may stand in the same folder
-    masks |= _of_test(root, kind, test, of_test, others)
-    return masks, notes
+    masks = {path: of_train.get(name, beside.get(path)) for path, name in train.items()}
+    others = set() if own_test else set(train.values())  # whose masks may stand in the same folder
+    masks |= _of_test(root, kind, test, of_test, others, beside)
+    used = set(masks.values())
+    for found in (shared, own_train, own_test):
+        if found is shared and own_train and own_test:
+            continue  # told above
+        strange = [mask for mask in found.values() if mask not in used]
+        notes.add("{n} masks are of no image, such as {first}: not used", (strange or [""])[0], len(strange))
+    return masks
 
 
 def _of_test(
-    root: str, kind: str, test: list[str], by_stem: dict[str, str], others: set[str]
+    root: str,
+    kind: str,
+    test: Mapping[str, str],
+    by_name: Mapping[str, str],
+    others: set[str],
+    beside: Mapping[str, str],
 ) -> dict[str, str | None]:
-    """{test image: mask}, or None for all where the data has none; others: stems of training images."""
-    masks = {path: by_stem.get(_stem(path)) for path in test}
+    """{test image: mask}, or None for all where the data has none; others: names of training images."""
+    masks = {path: by_name.get(name, beside.get(path)) for path, name in test.items()}
     without = [path for path, mask in masks.items() if mask is None]
-    if without and (len(without) < len(masks) or set(by_stem) - others):
-        place = os.path.dirname(next(iter(by_stem.values())))
+    if without and (len(without) < len(masks) or set(by_name) - others):
+        place = os.path.dirname(next(iter([*by_name.values(), *filter(None, masks.values())])))
         hint = f" (masks of train/{kind} belong in ground_truth/train/{kind})" if others else ""
         raise DataError(
             f"{root}: {place} has no mask for {len(without)} images, the first is {without[0]}{hint}"
@@ -76,16 +96,18 @@ def _of_test(
     return masks
 
 
-def _by_stem(root: str, folder: str) -> dict[str, str]:
-    """{name without suffix and _mask: path relative to root} of a folder's masks; none without it."""
+def _by_name(root: str, folders: Iterable[str], names: set[str]) -> dict[str, str]:
+    """{name of the image: path relative to root} of the masks in some folders.
+
+    Args: names: of the images; a mask has the name of one, or that and an ending such as _mask.
+    """
     found: dict[str, str] = {}
-    for name in image_names(os.path.join(root, folder)):
-        stem = os.path.splitext(name)[0].removesuffix("_mask")
-        if stem in found:
-            raise DataError(f"{root}: {found[stem]} and {folder}/{name} are masks of the same image")
-        found[stem] = f"{folder}/{name}"
+    for folder in folders:
+        for path in images_below(os.path.join(root, folder)):
+            name = os.path.splitext(path)[0]
+            if name not in names:
+                name = without_mask_ending(name) or name
+            if name in found:
+                raise DataError(f"{root}: {found[name]} and {folder}/{path} are masks of the same image")
+            found[name] = f"{folder}/{path}"
     return found
-
-
-def _stem(path: str) -> str:
-    return os.path.splitext(os.path.basename(path))[0]

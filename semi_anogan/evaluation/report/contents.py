@@ -67,6 +67,9 @@ class Report:
       history: name -> (positions, values) of equal length; history_unit says what a position counts.
       synthetic: normal training images with synthetic defects of the kinds synthetic_kinds, float [H, W, C]
         in [-1, 1].
+      held_out: labels and scores, as abnormal and scores, of held-out training images; None where there are
+        test images.
+      data_notes: lines on how the data were found and read.
       hidden_abnormal: number of abnormal images known to be hidden among the normal training images.
     """
 
@@ -89,6 +92,8 @@ class Report:
     synthetic_kinds: Sequence[str] = ()
     hidden_abnormal: int | None = None
     warnings: Sequence[str] = ()
+    held_out: tuple[np.ndarray, np.ndarray] | None = None
+    data_notes: Sequence[str] = ()
 
 
 def choose_gallery(

@@ -7,7 +7,7 @@ from semi_anogan.evaluation.report.pictures import GalleryRow
 
 COLORS = {"normal": "#0072B2", "abnormal": "#D55E00"}  # Okabe and Ito: told apart by colour-blind readers too
 OTHER_COLORS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555")
-FIGURES = ("scores", "roc", "precision_recall", "pixel_differences", "history", "gallery")
+FIGURES = ("scores", "held_out", "roc", "precision_recall", "pixel_differences", "history", "gallery")
 GUESSING = {"color": "#999999", "linestyle": ":", "linewidth": 1, "label": "guessing"}
 AT_THRESHOLD = {
     "color": "black",
@@ -26,6 +26,8 @@ def draw(report: Report, abnormal: np.ndarray, scores: np.ndarray, rows: list[Ga
     drawn = {}
     if len(scores):
         drawn["scores"] = _score_figure(abnormal, scores, report.threshold)
+    if report.held_out is not None:
+        drawn["held_out"] = _score_figure(*report.held_out, report.threshold)
     if abnormal.any() and not abnormal.all():
         drawn["roc"] = _roc_figure(abnormal, scores, report.threshold)
         drawn["precision_recall"] = _precision_recall_figure(abnormal, scores, report.threshold)

@@ -1,0 +1,28 @@
+"""What a person should know of how data were found and read: each kind in one line, with its count."""
+
+
+class Notes:
+    """Lines about data: things of one kind are counted and told together, with the first as an example."""
+
+    def __init__(self):
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def add(self, text: str, first: str = "", count: int = 1):
+        """Adds `count` things of one kind.
+
+        Args:
+          text: the line of the kind; "{n}" in it stands for how many there are in all, "{first}" for the
+            first example.
+          first: example of what is added now.
+          count: 0 adds nothing.
+        """
+        if count:
+            n, example = self._found.get(text, (0, first))
+            self._found[text] = n + count, example
+
+    def lines(self) -> list[str]:
+        """A line for each kind, in the order of their first."""
+        return [
+            text.replace("{n}", str(n)).replace("{first}", str(first))
+            for text, (n, first) in self._found.items()
+        ]

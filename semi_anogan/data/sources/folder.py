@@ -1,0 +1,482 @@
+"""Image files in folders whose names, as folder_names.py knows them, say split and label: two layouts."""
+
+import collections
+import hashlib
+import itertools
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from semi_anogan.config import words
+from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
+from semi_anogan.data.listing import (
+    images_below,
+    is_image_name,
+    listed,
+    note_left_out,
+    subfolders,
+    without_mask_ending,
+)
+from semi_anogan.data.notes import Notes
+from semi_anogan.data.sources import folder_names
+from semi_anogan.data.sources.files import choose_training, file_dataset
+from semi_anogan.data.sources.folder_masks import Places, masks_of
+from semi_anogan.data.sources.folder_names import GOOD, plain
+from semi_anogan.errors import DataError
+
+LAYOUTS = """
+  A  train/good/*.png              normal images to learn from
+     train/<defect>/*.png          optional: known abnormal images to learn from
+     test/good/*.png               normal test images
+     test/<defect>/*.png           abnormal test images
+     ground_truth/<defect>/*.png   optional: masks of both, <name>_mask.png or <name>.png for <name>.png;
+                                   ground_truth/train/<defect>/ and ground_truth/test/<defect>/ where the
+                                   same name is in train/<defect>/ and in test/<defect>/
+  B  normal/*.png                  split by file name into training and test images
+     abnormal/*.png                likewise; those that fall to training are the known abnormal ones"""
+HERE = "."  # in data.good: the images that lie directly in the folder of a split
+SHOWN = 5  # names in a line
+
+
+class _Images(NamedTuple):
+    """Images of a folder, relative to root -> their names below it, without suffix; and masks beside them."""
+
+    names: dict[str, str]
+    beside: dict[str, str]
+
+    def joined(self, other: "_Images") -> "_Images":
+        return _Images(self.names | other.names, self.beside | other.beside)
+
+
+class _Split(NamedTuple):
+    """What the folders of a split hold.
+
+    Attributes: folders: relative to root; good: folder -> its normal images; defects: kind -> images; masks:
+      folders of masks that lie within.
+    """
+
+    folders: list[str]
+    good: dict[str, _Images]
+    defects: dict[str, _Images]
+    masks: list[str]
+
+    @property
+    def has_images(self) -> bool:
+        return any(images.names for images in [*self.good.values(), *self.defects.values()])
+
+    @property
+    def normal(self) -> list[str]:
+        return [path for images in self.good.values() for path in images.names]
+
+
+def load(
+    channels: int,
+    root: str,
+    abnormal_count: int | None = None,
+    test_share: float = 0.3,
+    seed: int = 0,
+    contamination: float = 0.0,
+    good: str | None = None,
+    test_folder: str | None = None,
+) -> Dataset:
+    """Loads a folder laid out like MVTec AD, or one with a folder of normal images (see `LAYOUTS`).
+
+    Names of folders count without case, `-`, `_` and spaces. What could be meant as a folder of normal or of
+    test images, but is no known name of one, is asked for. The order of images is by name, with numbers by
+    value. In the first layout the known abnormal images of several defects take turns, so that a small
+    abnormal_count has some of each. Masks are looked up for both splits, as in `folder_masks`. What is left
+    out or taken in an unusual way stands in the dataset's notes.
+
+    Args:
+      channels: 1 or 3.
+      root: the folder.
+      abnormal_count, contamination: as in `choose_training`, in that order.
+      test_share: second layout only: share of the images that becomes test images. An image's split depends
+        on its name and the seed alone, so adding images never moves others from one split to the other.
+      seed: seed of that split.
+      good: names of the folders of normal images, with commas between; None: the known ones.
+      test_folder: name of the folder of test images, "" for none; None: test.
+
+    Raises:
+      DataError: neither layout found, no normal training images, a name that could be meant in two ways,
+        masks missing.
+    """
+    root, notes = os.fspath(root), Notes()
+    if not os.path.isdir(root):
+        raise DataError(f"data.root: {root!r} is not a folder")
+    if good is not None and not words(good):
+        raise DataError("data.good: names no folder")
+    if not 0.0 <= test_share < 1.0:
+        raise DataError(f"data.test_share: {test_share!r} is not in [0, 1)")
+    reader = _FolderReader(root, good, notes)
+    tops = subfolders(root)
+    train = [name for name in tops if plain(name) in folder_names.TRAIN]
+    if train:
+        examples = reader.split_layout(tops, train, test_folder)
+    elif good or [name for name in tops if reader.is_good(name)] or reader.perhaps_good("", tops):
+        examples = reader.plain_layout(
+            tops, lambda name: "test" if _hash_of(name, seed) < test_share else "train"
+        )
+    else:
+        found = ", ".join(tops[: 4 * SHOWN]) or "none"
+        here = len(reader.directly(""))
+        lying = f"; {here} images lie directly in it: put them into {root}/train/good" if here else ""
+        raise DataError(
+            f"{root}: neither of the known layouts (folders found: {found}{lying}). They are:{LAYOUTS}"
+        )
+    reader.note_directly("", "put them into a folder of their kind")
+    examples = choose_training(examples, abnormal_count, contamination, root)
+    return file_dataset("folder", root, examples, channels, notes)
+
+
+class _FolderReader:
+    """Finds the images of a folder; good: as in `load`; notes: get what is left out or unusual."""
+
+    def __init__(self, root: str, good: str | None, notes: Notes):
+        self.root, self.notes = root, notes
+        self.asked = good is None
+        self.given = words(good or "")
+        self.good = GOOD if good is None else frozenset(plain(word) for word in self.given)
+
+    def is_good(self, name: str) -> bool:
+        return plain(name) in self.good
+
+    def split_layout(self, tops: list[str], train: list[str], test_folder: str | None) -> list[Example]:
+        """The examples of layout A."""
+        test = self.test_folders(tops, test_folder)
+        masks = [name for name in tops if folder_names.is_masks(name)]
+        self.ask([(f, n) for folder in (*train, *test) for f, n in self.perhaps_good(folder)])
+        splits = {"train": self.split(train), "test": self.split(test)}
+        self.check_given([*train, *test])
+        if not splits["train"].good:
+            kinds = ", ".join(list(splits["train"].defects)[:SHOWN]) or "none"
+            raise DataError(
+                f"{os.path.join(self.root, train[0])}: no normal training images: no folder named "
+                f"{' or '.join(self.given or sorted(GOOD))} (folders found: {kinds}); "
+                "--config.data.good=NAME says which holds them"
+            )
+        mask_of = self.masks(splits, masks)
+        for name in tops:
+            if name not in (*train, *test, *masks):
+                self.note_unused(name)
+        examples = []
+        for split, found in splits.items():
+            kinds = [list(images.names) for images in found.defects.values()]
+            # In training the kinds take turns.
+            abnormal = itertools.chain(*(itertools.zip_longest(*kinds) if split == "train" else kinds))
+            examples += [Example(path, split, NORMAL) for path in found.normal]
+            examples += [Example(path, split, ABNORMAL, mask_of[path]) for path in abnormal if path]
+        return examples
+
+    def plain_layout(self, tops: list[str], split_of: Callable[[str], str]) -> list[Example]:
+        """The examples of layout B; split_of: path of an image -> its split."""
+        self.ask(self.perhaps_good("", tops))
+        masks = [name for name in tops if folder_names.is_masks(name)]
+        self.check_given([""])
+        good, defects = {}, {}
+        for name in tops:
+            is_split = plain(name) in folder_names.TEST or folder_names.is_perhaps_test(name)
+            if self.is_good(name):
+                good[name] = self.images(name, normal=True)
+            elif is_split or folder_names.is_no_kind(name):
+                if name not in masks:
+                    self.note_unused(name)
+            else:
+                self.note_replaced(name)
+                images = self.images(name)
+                kind = self.kind_of(name, defects)
+                defects[kind] = defects[kind].joined(images) if kind in defects else images
+        found = [f"{name} ({len(images.names)} images)" for name, images in good.items()]
+        if [*good, *defects] not in ([NORMAL], [NORMAL, ABNORMAL], [ABNORMAL, NORMAL]):
+            kinds = [f"{name} ({len(images.names)})" for name, images in defects.items() if images.names]
+            self.notes.add(
+                f"{self.root}: {_few(found)} taken as normal, as kinds of defects: "
+                f"{_few(kinds) or 'none'}; each "
+                "is split into training and test images"
+            )
+        examples, parts = [], {"train": {}, "test": {}}
+        for kind, images in defects.items():
+            for split, part in parts.items():
+                part[kind] = _Images(
+                    {path: name for path, name in images.names.items() if split_of(path) == split},
+                    images.beside,
+                )
+        splits = {split: _Split([], {}, part, []) for split, part in parts.items()}
+        mask_of = self.masks(splits, masks)
+        for label, folders in ((NORMAL, good), (ABNORMAL, defects)):
+            for images in folders.values():
+                examples += [Example(path, split_of(path), label, mask_of.get(path)) for path in images.names]
+        return examples
+
+    def test_folders(self, tops: list[str], given: str | None) -> list[str]:
+        """The folders of test images, whose name may have to be asked for."""
+        if given == "":
+            return []
+        if given is not None:
+            found = [name for name in tops if name == given] or [n for n in tops if plain(n) == plain(given)]
+            if not found:
+                raise DataError(
+                    f"data.test_folder: {self.root} has no folder {given!r} (folders found: {_few(tops)})"
+                )
+            return found
+        test = [name for name in tops if plain(name) in folder_names.TEST]
+        perhaps = [(name, self.count(name)) for name in tops if folder_names.is_perhaps_test(name)]
+        perhaps = [(name, count) for name, count in perhaps if count]
+        if test or not perhaps:
+            return test
+        flags = " or ".join(f"--config.data.test_folder={shlex.quote(name)}" for name, _ in perhaps[:SHOWN])
+        raise DataError(
+            f"{self.root}: no folder test, but {_counted(perhaps)}: are these the test images? {flags} "
+            f"takes them, "
+            "--config.data.test_folder= trains without test images"
+        )
+
+    def split(self, folders: Sequence[str]) -> _Split:
+        """What the folders of one split hold."""
+        found = _Split(list(folders), {}, {}, [])
+        for folder in folders:
+            kinds = subfolders(os.path.join(self.root, folder))
+            for name in kinds:
+                path = f"{folder}/{name}"
+                if self.is_good(name):
+                    found.good[path] = self.images(path, normal=True)
+                elif folder_names.is_masks(name) and self.holds_masks(folder, name, kinds):
+                    found.masks.append(path)
+                elif plain(name) in folder_names.SMALL:
+                    self.note_unused(path)
+                else:
+                    self.note_replaced(path)
+                    kind = self.kind_of(name, found.defects)
+                    images = self.images(path)
+                    known = found.defects.get(kind)
+                    found.defects[kind] = known.joined(images) if known else images
+            here = self.directly(folder)
+            if here and HERE in self.given:
+                found.good[folder] = _Images({f"{folder}/{n}": os.path.splitext(n)[0] for n in here}, {})
+            elif here and self.asked and not found.has_images:
+                raise DataError(
+                    f"{os.path.join(self.root, folder)}: {len(here)} images lie directly in it: are they "
+                    f"normal? "
+                    "--config.data.good=good,. takes them as normal, --config.data.good=good leaves them "
+                    "out; a "
+                    "folder each for normal images (good) and for every kind of defect says it too"
+                )
+            else:
+                self.note_directly(folder, "put them into a folder of their kind")
+        several = [(name, len(images.names)) for name, images in found.good.items()]
+        if len(several) > 1:
+            self.notes.add(
+                f"{self.root}: normal images are in several folders, read together: {_counted(several)}"
+            )
+        if len(folders) > 1:
+            self.notes.add(f"{self.root}: folders of one split, read together: {_few(folders)}")
+        return found
+
+    def images(self, folder: str, normal: bool = False) -> _Images:
+        """The images below a folder, without the masks that lie beside them.
+
+        Raises: DataError where a folder within it is named as one of the other label.
+        """
+        paths = images_below(os.path.join(self.root, folder), self.notes, folder_names.is_no_kind)
+        stems = collections.defaultdict(list)
+        for path in paths:
+            stems[os.path.splitext(path)[0]].append(path)
+        names, beside = {}, {}
+        for path in paths:
+            stem = os.path.splitext(path)[0]
+            base = without_mask_ending(stem)
+            if base in stems:
+                beside |= {f"{folder}/{image}": f"{folder}/{path}" for image in stems[base]}
+            else:
+                names[f"{folder}/{path}"] = stem
+        what = "left out, as the images are normal" if normal else "taken as the masks of these"
+        first = next(iter(beside.values()), "")
+        self.notes.add(
+            f"{{n}} masks lie beside their images, such as {{first}}: {what}",
+            first,
+            len(set(beside.values())),
+        )
+        inner = [path for path in names if "/" in path[len(folder) + 1 :]]
+        if self.asked:
+            self.refuse_other_label(folder, inner, normal)
+        self.notes.add(
+            "{n} images in folders within those of a kind are read as of this kind, such as {first}",
+            (inner or [""])[0],
+            len(inner),
+        )
+        return _Images(names, beside)
+
+    def refuse_other_label(self, folder: str, inner: Sequence[str], normal: bool):
+        """DataError where a folder in one of normal images is named as one of defects, or the other way."""
+        for path in inner:
+            for name in path[len(folder) + 1 :].split("/")[:-1]:
+                defect = plain(name) in folder_names.BAD - {"1"}
+                good = plain(name) in GOOD or folder_names.is_perhaps_good(name)
+                if defect if normal else good:
+                    own, other = ("normal", "abnormal") if normal else ("abnormal", "normal")
+                    good = os.path.basename(folder) if normal else "good"
+                    raise DataError(
+                        f"{os.path.join(self.root, os.path.dirname(path))}: named as a folder of {other} "
+                        f"images, "
+                        f"but within {folder}, whose images are {own}; move it out of there, or "
+                        f"--config.data.good={shlex.quote(good)} takes its images as {own}"
+                    )
+
+    def masks(self, splits: Mapping[str, _Split], masks: list[str]) -> dict[str, str | None]:
+        """image -> mask or None, of all abnormal images; masks: folders of masks in the root."""
+        inside = {folder: subfolders(os.path.join(self.root, folder)) for folder in masks}
+        of_split = {split: list(found.masks) for split, found in splits.items()}
+        for folder, names in inside.items():
+            for name in names:
+                for split, known in (("train", folder_names.TRAIN), ("test", folder_names.TEST)):
+                    if plain(name) in known or name in splits[split].folders:
+                        of_split[split].append(f"{folder}/{name}")
+        kinds = sorted({*splits["train"].defects, *splits["test"].defects})
+        mask_of, used = {}, set()
+
+        def of_kind(folders: list[str], kind: str) -> list[str]:
+            found = []
+            for folder in folders:
+                same = [n for n in subfolders(os.path.join(self.root, folder)) if plain(n) == plain(kind)]
+                found += [f"{folder}/{name}" for name in same]
+                # Masks without folders of kinds can only be those of the one kind that there is.
+                inside = subfolders(os.path.join(self.root, folder))
+                if len(kinds) == 1 and not inside and self.directly(folder):
+                    found.append(folder)
+            used.update(found)
+            return found
+
+        for kind in kinds:
+            train, test = (splits[split].defects.get(kind, _Images({}, {})) for split in ("train", "test"))
+            places = Places(*(of_kind(f, kind) for f in (masks, of_split["train"], of_split["test"])))
+            mask_of |= masks_of(
+                self.root, kind, train.names, test.names, places, train.beside | test.beside, self.notes
+            )
+        every = [*masks, *of_split["train"], *of_split["test"]]
+        for folder in every:
+            lying = [] if folder in used else [f"{folder}/{name}" for name in self.directly(folder)]
+            self.notes.add(
+                "{n} masks lie in no folder of a kind of defect, such as {first}: not used",
+                (lying or [""])[0],
+                len(lying),
+            )
+            for name in subfolders(os.path.join(self.root, folder)):
+                path = f"{folder}/{name}"
+                if path not in used and path not in every:
+                    count = self.count(path)
+                    self.notes.add(
+                        "{n} masks are in folders of no kind of defect, such as {first}: not used",
+                        path,
+                        count,
+                    )
+        return mask_of
+
+    def holds_masks(self, split: str, name: str, kinds: list[str]) -> bool:
+        """Whether a folder in that of a split has masks: its folders or files are named as the others."""
+        folder = os.path.join(self.root, split, name)
+        if {plain(n) for n in subfolders(folder)} & {plain(kind) for kind in kinds}:
+            return True
+        own = {os.path.splitext(n)[0] for n in images_below(folder)}
+        own = {without_mask_ending(stem) or stem for stem in own}
+        others = {
+            os.path.splitext(os.path.basename(n))[0]
+            for kind in kinds
+            if kind != name
+            for n in images_below(os.path.join(self.root, split, kind))
+        }
+        others |= {os.path.splitext(n)[0] for n in self.directly(split)}
+        return bool(own) and own <= others
+
+    def kind_of(self, name: str, kinds: Mapping[str, object]) -> str:
+        """The name of a kind of defect, as another folder has spelt it first."""
+        return next((kind for kind in kinds if plain(kind) == plain(name)), name)
+
+    def perhaps_good(self, folder: str, names: list[str] | None = None) -> list[tuple[str, int]]:
+        """(folder, number of images) of those that could be meant as normal."""
+        if not self.asked:
+            return []
+        inside = f"{folder}/" if folder else ""
+        names = subfolders(os.path.join(self.root, folder)) if names is None else names
+        found = [(inside + n, self.count(inside + n)) for n in names if folder_names.is_perhaps_good(n)]
+        return [(name, count) for name, count in found if count]
+
+    def ask(self, perhaps: list[tuple[str, int]]):
+        """DataError that asks whether the images of folders are normal."""
+        if not perhaps:
+            return
+        parents = {os.path.dirname(path) for path, _ in perhaps}
+        parents |= {n for n in subfolders(self.root) if plain(n) in folder_names.TRAIN | folder_names.TEST}
+        known = [n for p in parents for n in subfolders(os.path.join(self.root, p)) if plain(n) in GOOD]
+        known = sorted({plain(name) for name in known}) or ["good"]
+        meant = list(dict.fromkeys(os.path.basename(path) for path, _ in perhaps))
+        yes, no = (shlex.quote(",".join(names)) for names in ([*known, *meant], known))
+        raise DataError(
+            f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes "
+            f"them as "
+            f"normal, --config.data.good={no} as abnormal"
+        )
+
+    def check_given(self, folders: Sequence[str]):
+        """DataError for a name in data.good that no folder has."""
+        there = {plain(n): n for f in folders for n in subfolders(os.path.join(self.root, f))}
+        for name in self.given:
+            if name != HERE and plain(name) not in there:
+                raise DataError(
+                    f"data.good: {name!r} is no folder in "
+                    f"{' or '.join(filter(None, folders)) or self.root} (folders "
+                    f"found: {_few(list(there.values()))})"
+                )
+
+    def directly(self, folder: str) -> list[str]:
+        """Names of the images that lie in a folder itself."""
+        full = os.path.join(self.root, folder)
+        return [n for n in listed(full) if is_image_name(n) and not os.path.isdir(os.path.join(full, n))]
+
+    def note_directly(self, folder: str, advice: str):
+        full = os.path.join(self.root, folder)
+        for name in listed(full):
+            if not os.path.isdir(os.path.join(full, name)):
+                note_left_out(self.notes, os.path.join(full, name))
+        here = self.directly(folder)
+        first = os.path.join(folder, here[0]) if here else ""
+        where = f"directly in {folder}/" if folder else "directly in the folder of the data"
+        self.notes.add(
+            f"{{n}} images lie {where} and are left out, such as {{first}}; {advice}", first, len(here)
+        )
+
+    def note_unused(self, folder: str):
+        self.notes.add(
+            f"{self.root}: {{n}} images in the folder {folder} are not used", folder, self.count(folder)
+        )
+
+    def note_replaced(self, folder: str):
+        """Tells where data.good makes a folder one of defects whose name says otherwise."""
+        name = os.path.basename(folder)
+        if not self.asked and (plain(name) in GOOD or folder_names.is_perhaps_good(name)):
+            self.notes.add(
+                f"{self.root}: {{n}} images in {folder} are taken as abnormal, as data.good is "
+                f"{','.join(self.given)!r}",
+                folder,
+                self.count(folder),
+            )
+
+    def count(self, folder: str) -> int:
+        """How many images are below a folder."""
+        return len(images_below(os.path.join(self.root, folder)))
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _counted(folders: Sequence[tuple[str, int]]) -> str:
+    return _few([f"{name} ({count} images)" for name, count in folders])
+
+
+def _hash_of(name: str, seed: int) -> float:
+    """In [0, 1), from a name and the seed alone."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,0 +1,106 @@
+"""What names of folders mean: which hold normal images, splits, masks, or nothing to learn from.
+
+Names are compared without case, `-`, `_` and spaces. The tables here are the only place that knows spellings.
+"""
+
+import difflib
+import re
+
+GOOD = frozenset("good ok okay normal".split())
+# Names that could be meant as good ones, which a person has to say.
+PERHAPS_GOOD = frozenset(
+    (
+        "pass passed passing fine io gut healthy clean negative negatives neg undamaged intact accept "
+        "accepted "
+        "acceptable 0 class0 label0 goods oks normals okays perfect flawless faultless spotless correct "
+        "conform conforming conformant compliant reference golden standard valid sound unbroken unharmed "
+        "inordnung bueno bon bien buono normale"
+    ).split()
+)
+BAD = frozenset(
+    (
+        "abnormal abnormals bad defect defects defective defected nok ng ko nogood notgood notok nio anomaly "
+        "anomalies anomalous faulty fault faults fail failed fails failure broken damage damaged reject "
+        "rejected "
+        "rejects scrap error errors flaw flaws nonconforming unhealthy dirty crack cracks cracked scratch "
+        "scratches scratched dent dents hole holes stain stains contamination contaminated 1"
+    ).split()
+)
+TRAIN = frozenset("train training".split())
+TEST = frozenset("test testing".split())
+PERHAPS_TEST = frozenset("validation val valid validate eval evaluation dev holdout heldout".split())
+MASKS = frozenset("groundtruth groundtruths gt mask masks label labels".split())
+# Folders beside images that hold no images of their own.
+SMALL = frozenset("thumb thumbs thumbnail thumbnails preview previews cache macosx".split())
+
+_NEGATIONS = ("not", "no", "non", "un", "ab", "sub", "in", "dis", "without", "never")
+_LIKENESS = 0.75  # above it a name is taken for a misspelt one
+
+
+def plain(name: str) -> str:
+    """A name as it is compared: without case, `-`, `_` and spaces."""
+    return re.sub(r"[-_\s]", "", name.casefold())
+
+
+def is_perhaps_test(name: str) -> bool:
+    """Whether a folder could be meant as that of the test images."""
+    return plain(name) in PERHAPS_TEST or plain(name).startswith("test") and plain(name) not in TEST
+
+
+def is_masks(name: str) -> bool:
+    """Whether a folder is one of masks."""
+    return plain(name) in MASKS
+
+
+def is_no_kind(name: str) -> bool:
+    """Whether a folder within those of images holds masks or reduced copies, and none to read."""
+    return plain(name).strip("._") in MASKS | SMALL
+
+
+def is_perhaps_good(name: str) -> bool:
+    """Whether a name that is none of GOOD could be meant as one, so that a person has to be asked."""
+    short = plain(name)
+    if short in BAD or short in GOOD:
+        return False
+    if short in PERHAPS_GOOD or _denies_a_defect(name, short):
+        return True
+    words = _words(name)
+    if set(words) & set(_NEGATIONS) or set(words) & {"nok", "ng", "nogood", "ungood", "abnormal"}:
+        return False  # not_good, no good
+    if words and (words[0] in GOOD | {"pass", "passed"} or words[-1] in GOOD | {"pass", "passed"}):
+        return True
+    return _begins_or_ends_well(short) or not _is_denied(short) and _is_misspelt(short)
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name: at separators, digits and capital letters."""
+    return [word.casefold() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name)]
+
+
+def _denies_a_defect(name: str, short: str) -> bool:
+    """no_defects, defect-free, undamaged, non_defective, without_anomaly."""
+    bad = BAD - {"1", "nok", "ng", "nogood", "notgood", "notok", "nio", "abnormal", "abnormals"}
+    if any(short.removeprefix(n) in bad for n in ("not", "no", "non", "un", "without", "zero") if short != n):
+        return short not in bad
+    return short.endswith(("free", "less")) and short[:-4] in bad
+
+
+def _begins_or_ends_well(short: str) -> bool:
+    beginning = any(short.startswith(word) for word in GOOD)
+    ending = any(short.endswith(word) for word in GOOD) and not short.endswith(("ook", "nok"))  # hook, nok
+    return beginning or ending and not _is_denied(short)
+
+
+def _is_denied(short: str) -> bool:
+    """no_good, abnormal, unnormal."""
+    return any(short.endswith(negation + word) for negation in _NEGATIONS for word in GOOD)
+
+
+def _is_misspelt(short: str) -> bool:
+    def nearest(words) -> float:
+        return max(difflib.SequenceMatcher(None, short, word).ratio() for word in words)
+
+    long = [word for word in GOOD if len(word) >= 4]
+    if any(sorted(short) == sorted(word) for word in long):  # letters that changed places
+        return True
+    return nearest(long) > max(_LIKENESS, nearest(BAD))

@@ -1,0 +1,58 @@
+"""Which values of a configuration's image files are black and white: found in its training images."""
+
+from semi_anogan.data.check_files import in_threads
+from semi_anogan.data.image_files import MAX_PIXELS
+from semi_anogan.data.images import DEEP, EIGHT_BITS, FLOAT, Scale
+from semi_anogan.errors import DataError
+
+USUAL = (255, 1023, 4095, 16383, 65535)  # what is white, by the bits that a camera has
+
+
+def resolve(config, dataset):
+    """Sets data.white and data.black where they are not given, and notes what was found; returns the Dataset.
+
+    White is the smallest of USUAL that holds all training images of more than 8 bits, 1 of float files, and
+    255 where all have 8 bits.
+    """
+    if dataset.files is None:
+        return dataset
+    if config.data.white is None:
+        config.data.white = _white(dataset)
+    if config.data.black is None:
+        config.data.black = 0.0
+    return dataset.files.at(Scale(config.data.white, config.data.black), config.data.max_pixels or MAX_PIXELS)
+
+
+def _white(dataset) -> float:
+    """What is white in the training images; those that cannot be read are left out, for others to tell."""
+
+    def depth(example):
+        try:
+            return dataset.files.depth(example)
+        except DataError:
+            return None
+
+    examples = dataset.select("train")
+    found = [pair for pair in in_threads(depth, examples, "depth") if pair is not None]
+    kinds = {kind: [high for k, high in found if k == kind] for kind in (EIGHT_BITS, DEEP, FLOAT)}
+    deep, floats = kinds[DEEP], kinds[FLOAT]
+    if floats:
+        others = (
+            f"; the {len(found) - len(floats)} others at their full scale" if len(floats) < len(found) else ""
+        )
+        dataset.notes.add(
+            f"{len(floats)} training images are float: 0 is black and 1 is white{others}; data.white and "
+            f"data.black "
+            "say it otherwise"
+        )
+        return 1.0
+    if not deep:
+        return 255.0
+    highest = max(deep)
+    white = next((float(value) for value in USUAL if value >= highest), float(USUAL[-1]))
+    dataset.notes.add(
+        f"{len(deep)} of {len(found)} training images have more than 8 bits, values up to {highest:g}: "
+        f"white is "
+        f"{white:g} (data.white)"
+    )
+    return white

@@ -1,0 +1,132 @@
+"""What is unusual in the files of a job is told once, with counts."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semi_anogan.data.catalog import load
+from semi_anogan.data.check_files import read_all
+
+
+def write(path, seed=0, size=(16, 12), mode="L"):
+    """Noise of a size (width, height), as a file; the same seed is the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    (image.quantize(16) if mode == "P" else image.convert(mode)).save(path)
+    return path
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Three normal training images, and a test image of both labels, all different."""
+    names = ("train/good/0", "train/good/1", "train/good/2", "test/good/0", "test/cut/0")
+    for seed, name in enumerate(names):
+        write(tmp_path / f"{name}.png", seed)
+    return tmp_path
+
+
+def told(parts, resolution=0):
+    dataset = load("folder", 1, root=parts)
+    read_all(dataset, dataset.examples, resolution=resolution)
+    return dataset.notes.lines()
+
+
+def test_nothing_unusual_is_nothing_told(parts):
+    assert told(parts) == []
+
+
+@pytest.mark.parametrize(
+    "name, mode, words",
+    [
+        ("p.png", "P", "1 images have a palette, such as train/good/p.png: converted"),
+        ("c.jpg", "CMYK", "1 images are CMYK or the like, such as train/good/c.jpg: converted"),
+        ("a.png", "RGBA", "1 images have transparency, such as train/good/a.png"),
+        ("a.png", "LA", "1 images have transparency, such as train/good/a.png"),
+    ],
+)
+def test_converted_images(parts, name, mode, words):
+    write(parts / f"train/good/{name}", 9, mode=mode)
+    assert any(line.startswith(words) for line in told(parts))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
+def test_frames_after_the_first(parts, name):
+    frames = [Image.fromarray(np.full((12, 16), 80 * i, np.uint8)) for i in range(3)]
+    frames[0].save(parts / f"train/good/{name}", save_all=True, append_images=frames[1:])
+    line = f"1 images have several frames or pages, such as train/good/{name}: the first is used"
+    assert any(found.startswith(line) for found in told(parts))
+
+
+def test_sizes_colours_and_small_images(parts):
+    write(parts / "train/good/5.png", 5, size=(20, 12))
+    write(parts / "train/good/6.png", 6, mode="RGB")
+    first, second, third = told(parts, resolution=24)
+    assert first.startswith(
+        "images have 2 sizes, from 16 x 12 to 20 x 12 (width x height), 6 of 7 are 16 x 12"
+    )
+    assert second.startswith("6 of 7 files are grey, such as train/good/0.png, the others in colour")
+    assert third.startswith("7 images are at most half as large as what the model sees (24 pixels)")
+
+
+def test_equal_files(parts):
+    shutil.copy(parts / "train/good/0.png", parts / "test/good/8.png")
+    shutil.copy(parts / "train/good/1.png", parts / "test/cut/9.png")
+    (parts / "train/cut").mkdir()
+    shutil.copy(parts / "train/good/2.png", parts / "train/cut/3.png")
+    shutil.copy(parts / "test/good/0.png", parts / "test/cut/7.png")
+    first, second, third = told(parts)
+    assert first.startswith(
+        "2 test images (1 normal, 1 abnormal) are training images too, byte for byte, 1 of them with another "
+        "label there, such as test/good/8.png = train/good/0.png"
+    )
+    assert second.startswith(
+        "1 training images are there as normal and as abnormal, byte for byte, such as train/good/2.png = "
+        "train/cut/3.png"
+    )
+    assert third.startswith("1 test images are there as normal and as abnormal, byte for byte")
+
+
+def test_files_of_one_size_that_differ_are_not_equal(parts):
+    for i in range(2):
+        Image.fromarray(np.full((12, 16), 100 + i, np.uint8)).save(parts / f"train/good/b{i}.bmp")
+        Image.fromarray(np.full((12, 16), 110 + i, np.uint8)).save(parts / f"test/cut/b{i}.bmp")
+    assert told(parts) == []
+
+
+@pytest.mark.parametrize(
+    "name, values, words",
+    [
+        (
+            "0_mask.png",
+            np.uint8([[0] * 16] * 12),
+            "1 masks are black all over, such as ground_truth/cut/0_mask.png",
+        ),
+        ("0.png", np.uint8([[255] * 16] * 12), "1 masks are of one value without black"),
+        (
+            "0.png",
+            np.uint8([[0] * 8 + [255] * 8] + [[255] * 16] * 11),
+            "1 masks mark 90% of their image or more",
+        ),
+        ("0.jpg", np.uint8([[0] * 8 + [255] * 8] * 12), "1 masks are JPEG files, whose values scatter"),
+    ],
+)
+def test_masks_that_look_wrong(parts, name, values, words):
+    (parts / "ground_truth/cut").mkdir(parents=True)
+    Image.fromarray(values).save(parts / f"ground_truth/cut/{name}")
+    assert any(line.startswith(words) for line in told(parts))
+
+
+def test_the_same_of_a_manifest(parts):
+    shutil.copy(parts / "train/good/0.png", parts / "twin.png")
+    write(parts / "p.png", 9, mode="P")
+    names = {"train/good/0.png": "train", "train/good/1.png": "train", "p.png": "train", "twin.png": "test"}
+    rows = "".join(f"{name},{split},normal\n" for name, split in names.items())
+    (parts / "list.csv").write_text("path,split,label\n" + rows)
+    dataset = load("manifest", 1, path=parts / "list.csv")
+    read_all(dataset, dataset.examples)
+    lines = dataset.notes.lines()
+    assert any(line.startswith("1 images have a palette, such as p.png") for line in lines)
+    assert any("such as twin.png = train/good/0.png" in line for line in lines)

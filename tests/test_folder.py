@@ -1,0 +1,280 @@
+"""What names of folders mean: labels, splits, masks; and what of a folder is left out or taken as unusual."""
+
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semi_anogan.data.sources import folder_names
+from semi_anogan.data.sources.folder import load
+from semi_anogan.errors import DataError
+
+_numbers = itertools.count()
+
+
+def write(path, count=1, size=(6, 5)):
+    """Grey images 0.png, 1.png ... in a folder, or one image where the path has a suffix; all different."""
+    paths = [path] if path.suffix else [path / f"{i}.png" for i in range(count)]
+    for file in paths:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size, next(_numbers) % 200).save(file)
+
+
+def tree(root, **folders):
+    """A folder of images: {folder with __ for /: number of images}."""
+    for name, count in folders.items():
+        write(root / name.replace("__", "/"), count)
+    return root
+
+
+def labels(dataset, split):
+    """{folder: label} of a split."""
+    return {e.path.rpartition("/")[0]: e.label for e in dataset.select(split)}
+
+
+@pytest.mark.parametrize(
+    "good", ["good", "ok", "OK", "Good", "normal", "Normal", "okay", "O-K", "nor_mal", "GOOD "]
+)
+def test_known_spellings_of_good_are_normal_in_both_splits(tmp_path, good):
+    tree(tmp_path, **{f"train__{good}": 3, f"test__{good}": 2, "test__cut": 1, "train__cut": 1})
+    dataset = load(1, tmp_path)
+    assert labels(dataset, "train") == {f"train/{good}": "normal", "train/cut": "abnormal"}
+    assert labels(dataset, "test") == {f"test/{good}": "normal", "test/cut": "abnormal"}
+    assert dataset.notes.lines() == []
+
+
+PERHAPS = (
+    "pass passed fine io gut healthy clean negative nodefect nodefects no_defects defectfree Defect-Free "
+    "faultfree "
+    "nondefective undamaged anomalyfree intact accepted 0 ok_front good_parts frontOK OK2 goood godo "
+    "noraml nomal"
+).split()
+DEFECTS = (
+    "not_good nok NOK abnormal no_good not_ok bad ng KO cut hole color broken_large crack faulty_imprint "
+    "glue poke "
+    "hook stroke thread logical_anomalies scratch metal_contamination 1 defective anomaly gray_stroke "
+    "unnormal"
+).split()
+
+
+@pytest.mark.parametrize("name", PERHAPS)
+def test_what_could_be_meant_as_good_is_asked_for(tmp_path, name):
+    tree(tmp_path, **{"train__good": 3, f"test__{name}": 7, "test__cut": 1})
+    with pytest.raises(DataError) as error:
+        load(1, tmp_path)
+    told = str(error.value)
+    assert "\n" not in told and f"test/{name} (7 images)" in told
+    assert f"--config.data.good=good,{name} takes them as normal" in told
+    assert "--config.data.good=good as abnormal" in told
+    assert labels(load(1, tmp_path, good=f"good,{name}"), "test")[f"test/{name}"] == "normal"
+    as_abnormal = load(1, tmp_path, good="good")
+    assert labels(as_abnormal, "test")[f"test/{name}"] == "abnormal"
+    assert any(f"test/{name} are taken as abnormal" in line for line in as_abnormal.notes.lines())
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_defects_are_not_asked_for(tmp_path, name):
+    assert not folder_names.is_perhaps_good(name)
+    tree(tmp_path, **{"train__good": 3, "test__good": 1, f"test__{name}": 1})
+    assert labels(load(1, tmp_path), "test") == {"test/good": "normal", f"test/{name}": "abnormal"}
+
+
+def test_the_same_for_training(tmp_path):
+    tree(tmp_path, train__pass=5, train__scratch=1, test__good=1)
+    with pytest.raises(
+        DataError, match=r"train/pass \(5 images\) normal\? --config.data.good=good,pass takes"
+    ):
+        load(1, tmp_path)
+    dataset = load(1, tmp_path, good="good, PASS")
+    assert labels(dataset, "train") == {"train/pass": "normal", "train/scratch": "abnormal"}
+    with pytest.raises(DataError, match="'fine' is no folder in train or test .*pass, scratch, good"):
+        load(1, tmp_path, good="good,pass,fine")
+    with pytest.raises(
+        DataError, match="no folder named good .folders found: pass, scratch.; --config.data.good=NAME"
+    ):
+        load(1, tmp_path, good="good")
+
+
+def test_several_spellings_are_joined_and_told(tmp_path):
+    tree(tmp_path, train__good=3, train__OK=2, test__normal=1, test__Good=1, test__Crack=1, test__crack=1)
+    dataset = load(1, tmp_path)
+    assert len(dataset.select("train", "normal")) == 5 and len(dataset.select("test", "normal")) == 2
+    assert [e.path for e in dataset.select("test", "abnormal")] == ["test/Crack/0.png", "test/crack/0.png"]
+    first, second = dataset.notes.lines()
+    assert "train/OK (2 images), train/good (3 images)" in first and "read together" in second
+
+
+@pytest.mark.parametrize("train, test", [("Train", "TEST"), ("training", "Testing"), ("TRAINING", "test")])
+@pytest.mark.parametrize(
+    "masks", ["ground_truth", "GroundTruth", "GT", "masks", "Mask", "labels", "ground-truth"]
+)
+def test_splits_and_masks_without_case(tmp_path, train, test, masks):
+    tree(tmp_path, **{f"{train}__good": 3, f"{test}__ok": 1, f"{test}__cut": 2, f"{masks}__cut": 2})
+    dataset = load(1, tmp_path)
+    assert len(dataset.select("train", "normal")) == 3
+    assert [e.mask for e in dataset.select("test", "abnormal")] == [f"{masks}/cut/{i}.png" for i in range(2)]
+    assert dataset.notes.lines() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["test_public", "validation", "val", "valid", "eval", "test_2", "Test-Private"]
+)
+def test_another_test_folder_is_asked_for(tmp_path, name):
+    tree(
+        tmp_path, **{"train__good": 3, f"{name}__good": 2, f"{name}__bad": 2, f"{name}__ground_truth__bad": 2}
+    )
+    with pytest.raises(DataError) as error:
+        load(1, tmp_path)
+    assert f"no folder test, but {name} (6 images)" in str(error.value) and "\n" not in str(error.value)
+    assert f"--config.data.test_folder={name} takes them" in str(error.value)
+    dataset = load(1, tmp_path, test_folder=name)
+    assert labels(dataset, "test") == {f"{name}/good": "normal", f"{name}/bad": "abnormal"}
+    masks = [f"{name}/ground_truth/bad/{i}.png" for i in range(2)]
+    assert [e.mask for e in dataset.select("test", "abnormal")] == masks
+    assert load(1, tmp_path, test_folder="").select("test") == []
+    write(tmp_path / "test/good", 1)
+    dataset = load(1, tmp_path)
+    assert labels(dataset, "test") == {"test/good": "normal"}
+    assert dataset.notes.lines() == [f"{tmp_path}: 6 images in the folder {name} are not used"]
+    with pytest.raises(DataError, match="data.test_folder: .* has no folder 'none'"):
+        load(1, tmp_path, test_folder="none")
+
+
+@pytest.mark.parametrize("good", ["normal", "good", "OK"])
+@pytest.mark.parametrize(
+    "bad", ["abnormal", "defects", "defective", "bad", "NOK", "ng", "anomalous", "crack"]
+)
+def test_plain_layout_by_other_names(tmp_path, good, bad):
+    tree(tmp_path, **{good: 9, bad: 4})
+    dataset = load(1, tmp_path, test_share=0.5)
+    found = {e.path.rpartition("/")[0]: e.label for e in dataset.examples}
+    assert found == {good: "normal", bad: "abnormal"} and len(dataset.examples) == 13
+    assert (dataset.notes.lines() == []) == ((good, bad) == ("normal", "abnormal"))
+    if dataset.notes.lines():
+        assert (
+            f"{good} (9 images) taken as normal, as kinds of defects: {bad} (4)" in dataset.notes.lines()[0]
+        )
+
+
+def test_plain_layout_asks_and_takes_masks(tmp_path):
+    tree(tmp_path, OK=9, scratch=4, masks__scratch=4, healthy=3)
+    with pytest.raises(DataError, match=r"healthy \(3 images\) normal\? --config.data.good=ok,healthy"):
+        load(1, tmp_path)
+    dataset = load(1, tmp_path, good="ok,healthy", test_share=0.5)
+    assert sum(not e.abnormal for e in dataset.examples) == 12
+    assert {e.mask for e in dataset.examples if e.abnormal} == {f"masks/scratch/{i}.png" for i in range(4)}
+
+
+def test_images_that_lie_directly_in_a_split(tmp_path):
+    tree(tmp_path, train=5, test__good=1)
+    with pytest.raises(DataError, match=r"train: 5 images lie directly in it: are they normal\?"):
+        load(1, tmp_path)
+    dataset = load(1, tmp_path, good="good,.")
+    assert len(dataset.select("train", "normal")) == 5
+    tree(tmp_path, train__good=2, **{"": 3})
+    told = load(1, tmp_path).notes.lines()
+    assert [line[:45] for line in told] == [
+        "5 images lie directly in train/ and are left ",
+        "3 images lie directly in the folder of the da",
+    ]
+    write(tmp_path / "only/0.png")
+    with pytest.raises(DataError, match="1 images lie directly in it: put them into .*only/train/good"):
+        load(1, tmp_path / "only")
+
+
+def test_a_folder_of_masks_beside_images_that_lie_directly(tmp_path):
+    tree(tmp_path, train=4, test__good=1)
+    write(tmp_path / "train/Label/0_label.png")
+    with pytest.raises(DataError, match=r"train: 4 images lie directly in it: are they normal\?"):
+        load(1, tmp_path)
+    assert labels(load(1, tmp_path, good=".,good"), "train") == {"train": "normal"}
+
+
+def test_folders_within_a_kind_are_read_and_told(tmp_path):
+    tree(tmp_path, train__good__lot1=3, train__good=2, train__good__thumbnails=2, train__good__masks=1)
+    tree(tmp_path, test__cut__a=1, test__cut__b=1, ground_truth__cut__a=1, ground_truth__cut__b=1)
+    dataset = load(1, tmp_path)
+    assert len(dataset.select("train")) == 5
+    masks = {e.path: e.mask for e in dataset.select("test")}
+    assert masks == {f"test/cut/{x}/0.png": f"ground_truth/cut/{x}/0.png" for x in "ab"}
+    told = dataset.notes.lines()
+    assert told[0].startswith("3 images in folders whose name is that of masks or thumbnails are left out")
+    assert told[1].startswith("5 images in folders within those of a kind are read as of this kind")
+
+
+@pytest.mark.parametrize(
+    "inner, words", [("good/nok", "abnormal images"), ("station1/good", "normal images")]
+)
+def test_a_folder_of_the_other_label_within_one_is_refused(tmp_path, inner, words):
+    tree(tmp_path, train__good=3, test__good=1, **{f"test__{inner.replace('/', '__')}": 2})
+    with pytest.raises(DataError, match=f"test/{inner}: named as a folder of {words}"):
+        load(1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["{}_GT.png", "{}_mask.png", "{}-label.png", "{}.mask.bmp", "{}_ground_truth.png"]
+)
+def test_masks_beside_their_images(tmp_path, name):
+    tree(tmp_path, train__good=3, test__good=2, test__cut=2)
+    for folder in ("train/good", "test/cut"):
+        for i in range(2):
+            write(tmp_path / folder / name.format(i))
+    dataset = load(1, tmp_path)
+    assert len(dataset.select("train")) == 3 and len(dataset.select("test")) == 4
+    assert [e.mask for e in dataset.select("test", "abnormal")] == [
+        f"test/cut/{name.format(i)}" for i in range(2)
+    ]
+    first, second = dataset.notes.lines()
+    assert first.startswith("2 masks lie beside their images, such as train/good/") and "left out" in first
+    assert second.endswith("taken as the masks of these")
+
+
+def test_masks_of_no_image_and_of_no_kind_are_told(tmp_path):
+    tree(tmp_path, train__good=3, test__cut=1, test__good=1, ground_truth__cut=2, ground_truth__other=3)
+    tree(tmp_path, ground_truth=1)
+    assert load(1, tmp_path).notes.lines() == [
+        "1 masks are of no image, such as ground_truth/cut/1.png: not used",
+        "1 masks lie in no folder of a kind of defect, such as ground_truth/0.png: not used",
+        "3 masks are in folders of no kind of defect, such as ground_truth/other: not used",
+    ]
+
+
+def test_masks_without_folders_are_those_of_the_only_kind(tmp_path):
+    tree(tmp_path, train__good=3, test__bad=2, test__good=1, ground_truth=2)
+    dataset = load(1, tmp_path)
+    assert [e.mask for e in dataset.select("test", "abnormal")] == [f"ground_truth/{i}.png" for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    "suffix", ["heic", "AVIF", "raw", "dng", "npy", "exr", "hdr", "dcm", "nef", "cr2", "heif"]
+)
+def test_files_that_could_be_images_are_told(tmp_path, suffix):
+    tree(tmp_path, train__good=3, test__good=1)
+    for i in range(2):
+        (tmp_path / f"train/good/x{i}.{suffix}").write_bytes(b"x")
+    (tmp_path / "train/good/notes.txt").write_text("no image")
+    (line,) = load(1, tmp_path).notes.lines()
+    assert (
+        line.startswith("2 files of formats that are not read are left out, such as ")
+        and f"x0.{suffix}" in line
+    )
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "JPE", "tga", "dib", "pcx", "j2k"])
+def test_more_suffixes_are_read(tmp_path, suffix):
+    tree(tmp_path, train__good=3, test__good=1)
+    path = tmp_path / f"train/good/x.{suffix}"
+    Image.new("RGB", (6, 5), (255, 255, 255)).save(path)
+    dataset = load(1, tmp_path)
+    (example,) = [e for e in dataset.examples if e.path.endswith(suffix)]
+    np.testing.assert_allclose(dataset.read_image(example), np.ones((5, 6, 1)), atol=0.02)
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    tree(tmp_path, train__good=3, test__good=1, elsewhere=2)
+    shutil.move(tmp_path / "elsewhere", tmp_path.parent / f"{tmp_path.name}_elsewhere")
+    (tmp_path / "train/good/link").symlink_to(tmp_path.parent / f"{tmp_path.name}_elsewhere")
+    (tmp_path / "train/good/loop").symlink_to(tmp_path / "train/good")
+    assert len(load(1, tmp_path).select("train")) == 5
