@@ -173,7 +173,8 @@ def _in_range(
     most: what its header says is white, where that is more than 8 bits; 0 where it says nothing.
     """
     black, white = scale.ends(kind, highest)
-    other_scale = kind != EIGHT_BITS and scale.white is not None and white != scale.white
+    # Of a white of 16 bits, 255 of 8 bits and 1 of float files say the same.
+    other_scale = scale.white not in (None, white) and (kind == DEEP or scale.white != FULL_SCALE[DEEP])
     white = min(white, most) if most else white
     clipped = False
     if kind != EIGHT_BITS or (black, white) != (0.0, 255.0):
@@ -248,7 +249,8 @@ def note(notes: Notes, path, found: Found, scale: Scale):
         notes.add(
             f"{{n}} images are of another depth than white {scale.white:g} (data.white), such as "
             f"{{first}}: read "
-            "at their own full scale (65535 of integers, 1 of float); save them as the training images are",
+            "at their own full scale (255 of 8 bits, 65535 of more, 1 of float); save them as the training "
+            "images are",
             path,
         )
     elif found.clipped:
