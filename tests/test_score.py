@@ -142,7 +142,8 @@ def main(monkeypatch, smoke_detector, smoke_run, tmp_path):
     )
 
     def run(**values):
-        values = {"workdir": smoke_run, "output": tmp_path / "output", "maps": True, **values}
+        fixed = {"workdir": smoke_run, "output": tmp_path / "output", "maps": True, "max_pixels": None}
+        values = {**fixed, **values}
         monkeypatch.setattr(score.flags, "FLAGS", types.SimpleNamespace(**values))
         try:
             with cli.told_errors():
@@ -358,7 +359,7 @@ def generated(monkeypatch):
         most[0] = max(most[0], len(alive))
         return image
 
-    monkeypatch.setattr(image_io, "read_image", read)
+    monkeypatch.setattr(image_io.Reader, "__call__", lambda self, path, channels: read(path, channels))
     return most
 
 

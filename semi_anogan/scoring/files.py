@@ -35,13 +35,13 @@ def scored(
     """Scores images one batch after the other; memory does not grow with their number.
 
     Args:
-      detector: has `channels`, `measure` and `judge` as Detector has.
+      detector: has `channels`, `scale`, `measure` and `judge` as Detector has.
       items: what `read(item, channels)` makes a float32 [H, W, C] image of, or raises DataError; None: they
         are paths.
       name: item -> path for the outcome.
       overlap: as in `measure`; not for images that come one by one and are wanted at once.
     """
-    read = read or image_io.read_image
+    read = read or image_io.Reader(detector.scale)
     waiting: list[tuple[str, str | None, float]] = []  # read and not yet told: path, error, when
 
     def readable():
