@@ -113,8 +113,7 @@ def description(detector, config: dict) -> dict:
             "white": detector.scale.white,
             "black": detector.scale.black,
             "from_files": "(x - black) / (white - black) * 2 - 1, clipped; files of 8 bits have 255 as "
-            "white where "
-            "it is more",
+            "white where it is more",
             "resize": "each axis: block means where the size is divided by a whole number, "
             "else antialiased bilinear",
             "tile": detector.tile,

@@ -85,9 +85,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "test_folder": _optional(str, 'folder: name of the folder of test images; "" for none'),
         "white": _optional(
             float,
-            "files: value that is white, above it is clipped; None: the smallest of 255, 1023, 4095, "
-            "16383, 65535 "
-            "that holds all training images, 1 of float ones",
+            "files: value that is white, above it is clipped; None: the smallest of 255, 1023, 4095, 16383, "
+            "65535 that holds all training images, 1 of float ones",
             *_above_zero(),
         ),
         "black": _optional(float, "files: value that is black, below white; None: 0"),

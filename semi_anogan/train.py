@@ -81,8 +81,8 @@ def run(config, folder):
 def _tell(config, dataset, splits):
     """Prints what there is to train with."""
     print(
-        f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images "
-        f"to train with, {len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, "
+        f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to "
+        f"train with, {len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, "
         f"{len(splits.test)} for the test"
     )
     known = splits.abnormal + splits.held_out_abnormal
@@ -109,8 +109,8 @@ def _note_test(dataset, splits):
     abnormal = sum(e.abnormal for e in splits.test)
     if not splits.test:
         dataset.notes.add(
-            "there are no test images: the run is trained and calibrated, and its report has no figures of "
-            "a test"
+            "there are no test images: the run is trained and calibrated, and its report has no figures of a "
+            "test"
         )
     elif not abnormal:
         dataset.notes.add("there are no abnormal test images: the test will tell false alarms alone")

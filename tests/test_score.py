@@ -143,13 +143,8 @@ def main(monkeypatch, smoke_detector, smoke_run, tmp_path):
     )
 
     def run(**values):
-        values = {
-            "workdir": smoke_run,
-            "output": tmp_path / "output",
-            "maps": True,
-            "overlays": False,
-            **values,
-        }
+        fixed = {"workdir": smoke_run, "output": tmp_path / "output", "maps": True, "overlays": False}
+        values = {**fixed, "max_pixels": None, **values}
         monkeypatch.setattr(score.flags, "FLAGS", types.SimpleNamespace(**values))
         try:
             with cli.told_errors():
@@ -409,7 +404,7 @@ def generated(monkeypatch):
         most[0] = max(most[0], len(alive))
         return image
 
-    monkeypatch.setattr(image_io, "read_image", read)
+    monkeypatch.setattr(image_io.Reader, "__call__", lambda self, path, channels: read(path, channels))
     return most
 
 

@@ -67,15 +67,13 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
         low, high = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
         notes.add(
             f"images have {len(sizes)} sizes, from {low[1]} x {low[0]} to {high[1]} x {high[0]} (width x "
-            f"height), "
-            f"{count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"
+            f"height), {count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"
         )
     grey = [e.path for e, look in zip(examples, looks, strict=True) if _is_grey(look)]
     if 0 < len(grey) < len(looks):
         notes.add(
-            f"{{n}} of {len(looks)} files are grey, such as {{first}}, the others in colour; where that "
-            f"goes with the "
-            "label, it is all that is learned",
+            f"{{n}} of {len(looks)} files are grey, such as {{first}}, the others in colour; where that goes "
+            "with the label, it is all that is learned",
             grey[0],
             len(grey),
         )
@@ -104,9 +102,8 @@ def _note_equal(dataset: Dataset, examples: Sequence[Example]):
         test, train = both[0]
         dataset.notes.add(
             f"{{n}} test images ({len(both) - abnormal} normal, {abnormal} abnormal) are training images "
-            f"too, byte "
-            f"for byte{differ}, such as {{first}}: figures of the test are too good; take them out of one "
-            f"of both",
+            f"too, byte for byte{differ}, such as {{first}}: figures of the test are too good; take them out "
+            "of one of both",
             f"{test.path} = {train.path}",
             len(both),
         )
@@ -114,9 +111,8 @@ def _note_equal(dataset: Dataset, examples: Sequence[Example]):
         if found:
             normal, abnormal = found[0]
             dataset.notes.add(
-                f"{{n}} {what} images are there as normal and as abnormal, byte for byte, such as "
-                f"{{first}}: one of "
-                "the labels is wrong",
+                f"{{n}} {what} images are there as normal and as abnormal, byte for byte, such as {{first}}: "
+                "one of the labels is wrong",
                 f"{normal.path} = {abnormal.path}",
                 len(found),
             )

@@ -173,7 +173,8 @@ def _in_range(
     most: what its header says is white, where that is more than 8 bits; 0 where it says nothing.
     """
     black, white = scale.ends(kind, highest)
-    other_scale = kind != EIGHT_BITS and scale.white is not None and white != scale.white
+    # Of a white of 16 bits, 255 of 8 bits and 1 of float files say the same.
+    other_scale = scale.white not in (None, white) and (kind == DEEP or scale.white != FULL_SCALE[DEEP])
     white = min(white, most) if most else white
     clipped = False
     if kind != EIGHT_BITS or (black, white) != (0.0, 255.0):
@@ -229,8 +230,7 @@ def note(notes: Notes, path, found: Found, scale: Scale):
     if found.header is not None and found.header.deep_colour and found.kind == EIGHT_BITS:
         notes.add(
             "{n} images have more than 8 bits a colour in a format of which 8 are read, such as {first}; "
-            "save them "
-            "as PNG or TIFF in RGB",
+            "save them as PNG or TIFF in RGB",
             path,
         )
     if found.header is not None and found.header.mode in ("P", "PA"):
@@ -238,25 +238,23 @@ def note(notes: Notes, path, found: Found, scale: Scale):
     if found.header is not None and found.header.mode in ("CMYK", "LAB", "HSV"):
         notes.add(
             "{n} images are CMYK or the like, such as {first}: converted to RGB; save them as RGB if the "
-            "colours "
-            "must be exact",
+            "colours must be exact",
             path,
         )
     if found.transparent:
         notes.add("{n} images have transparency, such as {first}: what is transparent counts as black", path)
     if found.other_scale:
         notes.add(
-            f"{{n}} images are of another depth than white {scale.white:g} (data.white), such as "
-            f"{{first}}: read "
-            "at their own full scale (65535 of integers, 1 of float); save them as the training images are",
+            f"{{n}} images are of another depth than white {scale.white:g} (data.white), such as {{first}}: "
+            "read at their own full scale (255 of 8 bits, 65535 of more, 1 of float); save them as the "
+            "training images are",
             path,
         )
     elif found.clipped:
         white, black = scale.white or FULL_SCALE[found.kind], scale.black or 0
         notes.add(
             f"{{n}} images have values above white ({white:g}) or below black ({black:g}), such as "
-            f"{{first}}: "
-            "clipped; data.white and data.black say what they are",
+            f"{{first}}: clipped; data.white and data.black say what they are",
             path,
         )
 
@@ -266,8 +264,7 @@ def note_small(notes: Notes, path, size: tuple[int, int], resolution: int):
     if 2 * min(size) <= resolution:
         notes.add(
             f"{{n}} images are at most half as large as what the model sees ({resolution} pixels), such as "
-            f"{{first}}: "
-            "enlarged, which shows nothing more",
+            f"{{first}}: enlarged, which shows nothing more",
             path,
         )
 
@@ -475,9 +472,8 @@ def _tiff_values(path) -> np.ndarray:
             planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3
     except KeyError as error:  # of a compression that needs another package
         raise ImageError(
-            f"{os.fspath(path)}: {' '.join(str(error.args[0]).split())}: pip install imagecodecs, or save "
-            f"it with "
-            "another compression"
+            f"{os.fspath(path)}: {' '.join(str(error.args[0]).split())}: pip install imagecodecs, or save it "
+            "with another compression"
         ) from None
     return np.moveaxis(values, 0, -1) if planar else values
 

@@ -82,8 +82,8 @@ def csv_rows(path: str, columns: tuple[str, ...], errors: str = "strict") -> lis
             absent = [name for name in columns if name not in header]
             if absent:
                 raise DataError(
-                    f"{path}: row 1: no column {', '.join(absent)}; the columns are {header}, "
-                    "separated by commas"
+                    f"{path}: row 1: no column {', '.join(absent)}; the columns are {header}, separated by "
+                    "commas"
                 )
             line = reader.line_num + 1
             for cells in reader:

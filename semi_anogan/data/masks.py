@@ -87,15 +87,13 @@ def note(notes: Notes, path: str, reading: str, share: float, form: str):
     if share >= ALMOST_ALL and reading != FULL:
         notes.add(
             f"{{n}} masks mark {ALMOST_ALL:.0%} of their image or more, such as {{first}}: taken as they "
-            f"are; if "
-            "they are inverted, write them with black as normal",
+            "are; if they are inverted, write them with black as normal",
             path,
         )
     if form == "JPEG":
         notes.add(
-            "{n} masks are JPEG files, whose values scatter at borders, such as {first}: what is grey "
-            "counts from "
-            "half of the brightest on; PNG keeps them as they are",
+            "{n} masks are JPEG files, whose values scatter at borders, such as {first}: what is grey counts "
+            "from half of the brightest on; PNG keeps them as they are",
             path,
         )
 

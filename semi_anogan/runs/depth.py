@@ -42,8 +42,7 @@ def _white(dataset) -> float:
         )
         dataset.notes.add(
             f"{len(floats)} training images are float: 0 is black and 1 is white{others}; data.white and "
-            f"data.black "
-            "say it otherwise"
+            "data.black say it otherwise"
         )
         return 1.0
     if not deep:
@@ -51,8 +50,7 @@ def _white(dataset) -> float:
     highest = max(deep)
     white = next((float(value) for value in USUAL if value >= highest), float(USUAL[-1]))
     dataset.notes.add(
-        f"{len(deep)} of {len(found)} training images have more than 8 bits, values up to {highest:g}: "
-        f"white is "
-        f"{white:g} (data.white)"
+        f"{len(deep)} of {len(found)} training images have more than 8 bits, values up to {highest:g}: white "
+        f"is {white:g} (data.white)"
     )
     return white

@@ -123,8 +123,8 @@ class BaseDetector:
         """The Calibration; RuntimeError for a detector without one."""
         if self.calibration is None:
             raise RuntimeError(
-                "the detector has no threshold yet: load a finished run, "
-                "or take the detector that calibrate returns"
+                "the detector has no threshold yet: load a finished run, or take the detector that calibrate "
+                "returns"
             )
         return self.calibration
 
@@ -149,9 +149,8 @@ class BaseDetector:
         if all(a.dtype.kind == "f" and a.size and a.min() >= 0 for a in arrays):
             self._told_of_range = True
             print(
-                f"warning: {len(arrays)} float images have no negative value: float images are taken in "
-                f"[-1, 1]; of "
-                "ones in [0, 1] give 2 * x - 1, of uint8 ones x itself",
+                f"warning: {len(arrays)} float images have no negative value: float images are taken in [-1, "
+                "1]; of ones in [0, 1] give 2 * x - 1, of uint8 ones x itself",
                 file=sys.stderr,
             )
 

@@ -50,14 +50,14 @@ def scored(
     """Scores images one batch after the other; memory does not grow with their number.
 
     Args:
-      detector: has `channels`, `measure`, `judge`, `regions` and `pixel_threshold` as Detector has.
+      detector: has `channels`, `scale`, `measure`, `judge`, `regions` and `pixel_threshold` as Detector has.
       items: what `read(item, channels)` makes a float32 [H, W, C] image of, or raises DataError; None: they
         are paths.
       name: item -> path for the outcome.
       overlap: as in `measure`; not for images that come one by one and are wanted at once.
       keep_images: tell the images too.
     """
-    read = read or image_io.read_image
+    read = read or image_io.Reader(detector.scale)
     # Read and not yet told: path, error, when, and the image if it is kept.
     waiting: list[tuple[str, str | None, float, np.ndarray | None]] = []
 

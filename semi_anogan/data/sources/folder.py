@@ -191,9 +191,8 @@ class _FolderReader:
         if [*good, *defects] not in ([NORMAL], [NORMAL, ABNORMAL], [ABNORMAL, NORMAL]):
             kinds = [f"{name} ({len(images.names)})" for name, images in defects.items() if images.names]
             self.notes.add(
-                f"{self.root}: {_few(found)} taken as normal, as kinds of defects: "
-                f"{_few(kinds) or 'none'}; each "
-                "is split into training and test images"
+                f"{self.root}: {_few(found)} taken as normal, as kinds of defects: {_few(kinds) or 'none'}; "
+                "each is split into training and test images"
             )
         examples, parts = [], {"train": {}, "test": {}}
         for kind, images in defects.items():
@@ -227,9 +226,8 @@ class _FolderReader:
             return test
         flags = " or ".join(f"--config.data.test_folder={shlex.quote(name)}" for name, _ in perhaps[:SHOWN])
         raise DataError(
-            f"{self.root}: no folder test, but {_counted(perhaps)}: are these the test images? {flags} "
-            f"takes them, "
-            "--config.data.test_folder= trains without test images"
+            f"{self.root}: no folder test, but {_counted(perhaps)}: are these the test images? {flags} takes "
+            "them, --config.data.test_folder= trains without test images"
         )
 
     def split(self, folders: Sequence[str]) -> _Split:
@@ -257,10 +255,9 @@ class _FolderReader:
             elif here and self.asked and not found.has_images:
                 raise DataError(
                     f"{os.path.join(self.root, folder)}: {len(here)} images lie directly in it: are they "
-                    f"normal? "
-                    "--config.data.good=good,. takes them as normal, --config.data.good=good leaves them "
-                    "out; a "
-                    "folder each for normal images (good) and for every kind of defect says it too"
+                    "normal? --config.data.good=good,. takes them as normal, --config.data.good=good leaves "
+                    "them out; a folder each for normal images (good) and for every kind of defect says it "
+                    "too"
                 )
             else:
                 self.note_directly(folder, "put them into a folder of their kind")
@@ -318,8 +315,7 @@ class _FolderReader:
                     good = os.path.basename(folder) if normal else "good"
                     raise DataError(
                         f"{os.path.join(self.root, os.path.dirname(path))}: named as a folder of {other} "
-                        f"images, "
-                        f"but within {folder}, whose images are {own}; move it out of there, or "
+                        f"images, but within {folder}, whose images are {own}; move it out of there, or "
                         f"--config.data.good={shlex.quote(good)} takes its images as {own}"
                     )
 
@@ -412,9 +408,8 @@ class _FolderReader:
         meant = list(dict.fromkeys(os.path.basename(path) for path, _ in perhaps))
         yes, no = (shlex.quote(",".join(names)) for names in ([*known, *meant], known))
         raise DataError(
-            f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes "
-            f"them as "
-            f"normal, --config.data.good={no} as abnormal"
+            f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes them "
+            f"as normal, --config.data.good={no} as abnormal"
         )
 
     def check_given(self, folders: Sequence[str]):
@@ -423,9 +418,8 @@ class _FolderReader:
         for name in self.given:
             if name != HERE and plain(name) not in there:
                 raise DataError(
-                    f"data.good: {name!r} is no folder in "
-                    f"{' or '.join(filter(None, folders)) or self.root} (folders "
-                    f"found: {_few(list(there.values()))})"
+                    f"data.good: {name!r} is no folder in {' or '.join(filter(None, folders)) or self.root} "
+                    f"(folders found: {_few(list(there.values()))})"
                 )
 
     def directly(self, folder: str) -> list[str]:
