@@ -16,7 +16,7 @@ from semi_anogan.scoring.calibration import (
     with_pixel_threshold,
 )
 from semi_anogan.scoring.fusion import FIRMNESS, SLOPE, known_weights
-from semi_anogan.scoring.threshold import tail_threshold
+from semi_anogan.scoring.threshold import plausible, tail_threshold
 
 
 def test_score_by_hand():
@@ -196,7 +196,19 @@ def _false_alarm_rate(tail, n, contamination, rate, repeats=60) -> float:
 def test_observed_false_alarm_rate(tail, contamination):
     # 60 images cannot support 1 %: clean ones would give 1/61.
     for n, rate, low, high in ((60, 0.05, 0.025, 0.08), (300, 0.05, 0.035, 0.07), (300, 0.01, 0.005, 0.02)):
+        # A fifth of hidden images widens the spread by which they are set aside: some stay, the rate is lower.
+        low = low * 0.8 if contamination == 0.2 else low
         assert low < _false_alarm_rate(TAILS[tail], n, contamination, rate) < high, (n, rate)
+
+
+def test_a_long_tail_is_not_set_aside_bit_by_bit():
+    """400 exponential scores, by their quantiles: once 4.5 spreads above the median 3 lie, and no more go.
+
+    Median and 70 % quantile are 0.6932 and 1.2023: the limit is 0.6932 + 4.5 * 0.5092 / 0.5244 = 5.062.
+    """
+    scores = -np.log(1 - (np.arange(400) + 0.5) / 400)
+    keep = plausible(scores)
+    assert keep.sum() == 397 and scores[keep].max() < 5.062 < scores[~keep].min()
 
 
 def test_mislabelled_images_that_were_not_set_aside_would_drag_the_threshold_up():
