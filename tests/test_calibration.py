@@ -196,7 +196,7 @@ def _false_alarm_rate(tail, n, contamination, rate, repeats=60) -> float:
 def test_observed_false_alarm_rate(tail, contamination):
     # 60 images cannot support 1 %: clean ones would give 1/61.
     for n, rate, low, high in ((60, 0.05, 0.025, 0.08), (300, 0.05, 0.035, 0.07), (300, 0.01, 0.005, 0.02)):
-        # A fifth of hidden images widens the spread by which they are set aside: some stay, the rate is lower.
+        # A fifth of hidden images widens the spread by which they are set aside: some of them stay.
         low = low * 0.8 if contamination == 0.2 else low
         assert low < _false_alarm_rate(TAILS[tail], n, contamination, rate) < high, (n, rate)
 
