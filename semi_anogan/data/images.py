@@ -17,7 +17,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from semi_anogan.data import pnm
+from semi_anogan.data.deep_values import deep_values, is_deep
 from semi_anogan.data.image_files import (
     MAX_PIXELS,
     ORIENTATION,
@@ -137,7 +137,7 @@ def read(
     """As `read_image`, with what was found in the file."""
     with decoded(path, max_pixels) as (image, header):
         transparent = image.has_transparency_data
-        raw = _deep_values(path, image, header)
+        raw = deep_values(path, image, header)
         if raw is None:
             pixels, kind, highest = _eight_bits(image), EIGHT_BITS, 255.0
         else:
@@ -213,7 +213,7 @@ def depth_of(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[str
     if header.mode != "F" and 255 < header.most < FULL_SCALE[DEEP]:
         return DEEP, float(header.most)
     with decoded(path, max_pixels) as (image, header):
-        raw = _deep_values(path, image, header)
+        raw = deep_values(path, image, header)
     if raw is None:
         return EIGHT_BITS, 255.0
     return FLOAT if raw.dtype.kind == "f" else DEEP, float(raw.max())
@@ -279,7 +279,7 @@ def read_values(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.nda
       ImageError: as in `read_image`, or values that are negative or no numbers.
     """
     with decoded(path, max_pixels) as (image, _):
-        if not _is_deep(image):
+        if not is_deep(image):
             return np.rint(_eight_bits(image)).astype(np.uint8).max(axis=-1)
         values = np.asarray(image)
         low, high = values.min(), values.max()
@@ -396,11 +396,6 @@ def _resize(image: np.ndarray, height: int, width: int, block_means: bool) -> np
     return out
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether a pixel is one number of more than 8 bits (modes I;16 and its byte orders, I and F)."""
-    return image.mode[0] in "IF"
-
-
 def _eight_bits(image: Image.Image) -> np.ndarray:
     """float32 [H, W, 1 or 3] from 0 to 255."""
     if image.has_transparency_data:
@@ -425,76 +420,3 @@ def _checked(path, raw: np.ndarray, kind: str, scale: Scale) -> float:
             wanted = f"integer values must lie in [0, {limit:.0f}], or data.white must be more"
         raise ImageError(f"{os.fspath(path)}: pixel values from {raw.min()} to {raw.max()}; {wanted}")
     return high
-
-
-def _deep_values(path, image: Image.Image, header: Header) -> np.ndarray | None:
-    """[H, W, 1 or 3] of a file of more than 8 bits, upright, as they stand in it; None for one of 8 bits."""
-    if header.format == "PPM" and header.most > 255:
-        return _pnm_values(path)
-    in_full = header.deep_colour and header.mode != "CMYK"
-    if in_full and header.format == "PNG":
-        return _upright(_over_black(_png_values(path)), header.orientation)
-    if in_full and header.format == "TIFF":
-        return _upright(_over_black(_tiff_values(path)), header.orientation)
-    return np.asarray(image)[..., None] if _is_deep(image) else None
-
-
-def _pnm_values(path) -> np.ndarray:
-    try:
-        with open(path, "rb") as file:
-            return pnm.read_pixels(file, pnm.read_header(file))
-    except ValueError as error:
-        raise ImageError(f"{os.fspath(path)}: {error}") from None
-
-
-def _png_values(path) -> np.ndarray:
-    try:
-        import png
-    except ImportError:
-        raise ImageError(
-            f"{os.fspath(path)}: 16 bits a colour need the package pypng: pip install pypng"
-        ) from None
-    width, height, rows, _ = png.Reader(os.fspath(path)).asDirect()
-    return np.vstack([np.asarray(row, np.uint16) for row in rows]).reshape(height, width, -1)
-
-
-def _tiff_values(path) -> np.ndarray:
-    try:
-        import tifffile
-    except ImportError:
-        raise ImageError(
-            f"{os.fspath(path)}: 16 bits a colour need the package tifffile: pip install tifffile"
-        ) from None
-    try:
-        with tifffile.TiffFile(os.fspath(path)) as file:
-            page = file.pages[0]
-            values = page.asarray()
-            planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3
-    except KeyError as error:  # of a compression that needs another package
-        raise ImageError(
-            f"{os.fspath(path)}: {' '.join(str(error.args[0]).split())}: pip install imagecodecs, or save it "
-            "with another compression"
-        ) from None
-    return np.moveaxis(values, 0, -1) if planar else values
-
-
-def _over_black(values: np.ndarray) -> np.ndarray:
-    """[H, W, 1 to 4] -> [H, W, 1 or 3]: what is transparent becomes black."""
-    if values.shape[-1] in (1, 3):
-        return values
-    colours, alpha = values[..., :-1], values[..., -1:]
-    return np.rint(colours * (alpha / np.float64(np.iinfo(values.dtype).max))).astype(values.dtype)
-
-
-def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
-    """[H, W, C] of a file as it is to be shown by its EXIF orientation."""
-    turned = {
-        2: lambda x: x[:, ::-1],
-        3: lambda x: x[::-1, ::-1],
-        4: lambda x: x[::-1],
-        5: lambda x: x.swapaxes(0, 1),
-        6: lambda x: np.rot90(x, -1),
-        7: lambda x: np.rot90(x, 2).swapaxes(0, 1),
-        8: np.rot90,
-    }
-    return turned.get(orientation, lambda x: x)(values)

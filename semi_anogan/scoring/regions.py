@@ -14,11 +14,8 @@ MISSING = (
     "give its train command again, which fits the detector anew; then export it again, if it is exported"
 )
 
-LINE = (
-    0,
-    255,
-    255,
-)  # around the regions in pictures: rare in real parts, and unlike the warm colours of maps
+# Colour of the line around regions in pictures: rare in real parts, and unlike the warm colours of maps.
+LINE = (0, 255, 255)
 
 
 class Region(NamedTuple):

@@ -74,14 +74,20 @@ def normal_orientations(memory: Memory, reader, read_image, held_out: Sequence[E
     read_image: Example -> image.
     """
 
+    shapes = set()
+
+    def images(name: str):
+        for image in map(read_image, held_out):
+            shapes.add(image.shape[:2])
+            yield oriented(image, name) if name else image
+
     def values(name: str) -> np.ndarray:
-        images = map(read_image, held_out)
-        return reader.memory_values(memory, (oriented(i, name) if name else i for i in images))
+        return reader.memory_values(memory, images(name))
 
     upright = values("")
     judged = memory.judged_by(upright)
     spread = robust_spread(judged.joined(upright), np.median(judged.joined(upright)))
-    square = all(height == width for height, width in (read_image(e).shape[:2] for e in held_out))
+    square = all(height == width for height, width in shapes)
     found = []
     for name in ORIENTATIONS:
         if square or name != "turned by a quarter":
