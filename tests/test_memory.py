@@ -11,6 +11,7 @@ from semi_anogan.data.images import resize
 from semi_anogan.errors import RunError
 from semi_anogan.runs import aspect
 from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring import memory as memory_module
 from semi_anogan.scoring.memory import (
     Memory,
     SizeMemory,
@@ -67,6 +68,35 @@ def test_an_image_is_judged_by_the_patches_of_others():
     del arrays["owner_32"]
     with pytest.raises(ValueError, match="does not know whose its patches are"):
         Memory.of_arrays(**arrays).measured([x], left_out=8)
+
+
+def test_what_one_image_says_alone_counts_half():
+    """Images with patches at 0 and 3, at 2, and at 6: d^2 is the mean of the two nearest images' own."""
+    size = SizeMemory([[3], [2], [0], [6]], [0, 0, 0, 0], [0], [[1]], owner=[0, 4, 0, 7], support=2)
+    x = np.float32([[[[2], [0], [5]]]])
+    # From 2: 1 and 0. From 0: 0 and 4. From 5: 1 and 4.
+    np.testing.assert_allclose(np.asarray(size.distances(x)).ravel(), [0.5**0.5, 2**0.5, 2.5**0.5], rtol=1e-5)
+    # Without image 4. From 2: 1 and 16. From 0: 0 and 36. From 5: 4 and 1.
+    found = np.asarray(size.distances(x, left_out=4)).ravel()
+    np.testing.assert_allclose(found, [8.5**0.5, 18**0.5, 2.5**0.5], rtol=1e-5)
+    # A single image has no second one.
+    alone = SizeMemory([[3], [0]], [0, 0], [0], [[1]], owner=[5, 5], support=2)
+    np.testing.assert_allclose(np.asarray(alone.distances(x)).ravel(), [1, 0, 2], atol=1e-3)
+    # Runs of before know one image.
+    arrays = Memory({64: size}).arrays()
+    assert Memory.of_arrays(**arrays).sizes[64].support == 2
+    del arrays["support_64"]
+    found = Memory.of_arrays(**arrays).sizes[64].distances(x)
+    np.testing.assert_allclose(np.asarray(found).ravel(), [0, 0, 1], atol=1e-3)
+    with pytest.raises(ValueError, match="support is 2"):
+        SizeMemory([[3]], [0], [0], [[1]], support=2)
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 9, 31, 700])
+def test_the_two_smallest_of_any_number(count):
+    values = np.random.default_rng(count).normal(size=(50, count)).astype(np.float32)
+    expected = np.sort(values, axis=1)[:, :2].mean(axis=1)
+    np.testing.assert_allclose(memory_module._mean_of_smallest(values, 2), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_each_patch_that_is_kept_knows_its_image():
@@ -151,7 +181,10 @@ def test_sizes_are_brought_to_one_scale_by_held_out_images():
 def test_larger_sizes_keep_fewer_patches():
     patches = [[np.random.default_rng(i).normal(size=(300, 2)).astype(np.float32)] * 2 for i in range(20)]
     memory = Memory.fit((64, 256), patches, places=(16, 2**13), most=1000, seed=0)
-    assert [len(m.patches) for m in memory.sizes.values()] == [1000, 256]  # 256 x 2^13 = 2^21
+    assert [len(m.patches) for m in memory.sizes.values()] == [
+        1000,
+        240,
+    ]  # 256 x 2^13 = 2^21: of 20 images 12 each
 
 
 @pytest.mark.parametrize("shape", [(96, 240), (128, 320), (192, 480), (384, 960), (40, 100)])
@@ -211,7 +244,10 @@ def test_no_image_is_refused():
 
 
 def test_doubtful_images_make_less_look_normal():
-    """Ten images near one point and one far off, where the doubt is 1.5, which d^2 is more there."""
+    """Ten images near one point and one far off, where the doubt is 1.5: d^2 is more there by the half.
+
+    The other half says how far the next image is.
+    """
     rng = np.random.default_rng(0)
 
     def image(center):
@@ -224,7 +260,7 @@ def test_doubtful_images_make_less_look_normal():
     doubted = SizeMemory.fit(patches, 1000, seed=0, doubts=[0.0] * 10 + [1.5])
     signed = [np.asarray(m.distances(far)) for m in (remembered, doubted)]
     squared = [d * np.abs(d) for d in signed]
-    np.testing.assert_allclose(squared[1] - squared[0], 1.5, atol=0.01)
+    np.testing.assert_allclose(squared[1] - squared[0], 0.75, atol=0.01)
     # Of what the other images show nothing changes.
     np.testing.assert_array_equal(remembered.distances(near), doubted.distances(near))
     arrays = Memory({64: doubted}).arrays()
@@ -238,11 +274,13 @@ def test_doubtful_images_make_less_look_normal():
 
 
 def test_isolation_by_hand():
-    """The nearest of another image is 1 away for the first two, 4 and 5 for the third, whose worst counts."""
+    """From 0 the other images are 1 and 5 away, from 1 they are 1 and 4, from 6, the worst, 5 and 6."""
     patches = [np.float32([[0.0]]), np.float32([[1.0]]), np.float32([[5.0], [6.0]])]
-    np.testing.assert_allclose(isolation(patches), [1.0, 1.0, 5.0])
+    np.testing.assert_allclose(isolation(patches), np.sqrt([13.0, 8.5, 30.5]))
     others = [np.float32([[2.0]]), np.float32([[9.0], [5.5]])]
-    np.testing.assert_allclose(isolation(others, patches), [1.0, 3.0])
+    np.testing.assert_allclose(isolation(others, patches), np.sqrt([2.5, 36.5]))
+    # Of one other image it is the distance to that.
+    np.testing.assert_allclose(isolation(patches[:2]), [1.0, 1.0])
 
 
 def dataset_of(height, width) -> Dataset:

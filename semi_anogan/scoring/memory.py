@@ -23,7 +23,11 @@ NEIGHBOURS = 5  # other images that must be near, for a patch not to be isolated
 # it counts as if it were no more isolated.
 ISOLATION_SHARE = 0.7
 LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, say, that are the same
-ARRAYS = ("patches", "radii", "center", "projection", "middle", "upper", "owner", "doubts")
+# A patch is as normal as it is near to the nearest image and to the next one. What a single image says is no
+# proof: it may be a hidden defect.
+SUPPORT = 2
+ARRAYS = ("patches", "radii", "center", "projection", "middle", "upper", "owner", "doubts", "support")
+FAR = 1e9  # a squared distance that no patch has, but that float32 adds to others without loss of its order
 WORST_SHARE = 0.05  # of an image's patches, those by which it is isolated
 
 
@@ -35,9 +39,11 @@ class SizeMemory:
     components, each divided by its spread, so that directions in which normal patches hardly vary count as
     much as those in which they vary most.
 
-    The distance d of a patch x from the remembered ones m is a power distance (Aurenhammer 1987):
+    The distance of a patch x from the remembered ones m of an image is a power distance (Aurenhammer 1987),
+    and d is of the nearest images, `support` of them on the mean:
 
-        d^2 = min over m of |x - m|^2 / P - r(m)^2 + s(m);      negative d^2 gives -|d|
+        d_i^2 = min over m of image i of |x - m|^2 / P - r(m)^2 + s(m)
+        d^2 = mean of the `support` smallest d_i^2;      negative d^2 gives -|d|
 
     r(m) says how isolated m is among the patches of other images. What is rare among normal images is known
     to vary, and must be farther away to be abnormal. s(m) says how doubtful it is that the image of m is
@@ -51,15 +57,30 @@ class SizeMemory:
         by beside other sizes.
       owner: int32 [K], which image each patch is of; None where that is not known, as in runs of before.
       doubts: float32 [K], s; None is 0.
+      support: 1 or 2; 2 needs `owner`. Runs of before have 1.
     """
 
-    def __init__(self, patches, radii, center, projection, middle=0.0, upper=1.0, owner=None, doubts=None):
+    def __init__(
+        self,
+        patches,
+        radii,
+        center,
+        projection,
+        middle=0.0,
+        upper=1.0,
+        owner=None,
+        doubts=None,
+        support=1,
+    ):
         self.patches, self.radii, self.center, self.projection = (
             np.asarray(a, np.float32) for a in (patches, radii, center, projection)
         )
         self.middle, self.upper = np.float32(middle), np.float32(upper)
         self.owner = None if owner is None else np.asarray(owner, np.int32)
         self.doubts = np.zeros_like(self.radii) if doubts is None else np.asarray(doubts, np.float32)
+        self.support = np.int32(support)
+        if self.support not in (1, SUPPORT) or (self.support > 1 and self.owner is None):
+            raise ValueError(f"support is {self.support}, expected 1, or 2 with the owners of all patches")
         shapes = self.patches.shape, self.radii.shape, self.center.shape, self.projection.shape
         depths = [len(s) for s in shapes]
         if (
@@ -84,7 +105,7 @@ class SizeMemory:
 
         Args:
           patches: of each image some, float32 [n, D], drawn at random from all of them (`embed`).
-          most: patches kept.
+          most: patches kept, about: of each image as many, of those that have so many.
           doubts: of each image how doubtful it is that it is normal, 0 or more: s; 0 of all by default.
         """
         if not len(patches):
@@ -92,12 +113,12 @@ class SizeMemory:
         rng = np.random.default_rng(seed)
         drawn, owner = np.concatenate(patches), np.repeat(np.arange(len(patches)), [len(p) for p in patches])
         center, projection = whitening(drawn, PRINCIPAL_COMPONENTS)
-        kept = np.sort(rng.permutation(len(owner))[:most])
+        kept = _drawn_alike([len(p) for p in patches], most, rng)
         owner, whitened = owner[kept], (drawn[kept] - center) @ projection
         isolated = isolation_of_patches(whitened, owner)
         radii = np.minimum(isolated, np.quantile(isolated, ISOLATION_SHARE))
         doubts = np.asarray(doubts, np.float32)[owner] if len(doubts) else None
-        return cls(whitened, radii, center, projection, owner=owner, doubts=doubts)
+        return cls(whitened, radii, center, projection, owner=owner, doubts=doubts, support=SUPPORT)
 
     def distances(self, embedded, left_out: int | None = None):
         """Of each patch, of `embed`: [N, h, w, D] -> [N, h, w, 1].
@@ -107,16 +128,37 @@ class SizeMemory:
         whitened = ops.matmul(embedded - self.center, self.projection)
         _, height, width, depth = whitened.shape
         x = ops.reshape(whitened, (-1, depth))
-        offsets = np.sum(np.square(self.patches), axis=1) + depth * (self.doubts - np.square(self.radii))
-        if left_out is not None:
-            if self.owner is None:
-                raise ValueError("this memory does not know whose its patches are: fit it again")
-            own = self.owner == left_out
-            offsets = offsets if own.all() else np.where(own, np.float32(np.inf), offsets)
-        squared = ops.min(offsets - 2.0 * ops.matmul(x, self.patches.T), axis=1)
+        patches, offsets = self._by_image(left_out)  # [n, m, P], [n, m]
+        found = offsets.reshape(-1) - 2.0 * ops.matmul(x, patches.reshape(-1, depth).T)
+        nearest = ops.min(ops.reshape(found, (-1, *offsets.shape)), axis=2)
+        squared = _mean_of_smallest(nearest, min(self.support, len(offsets)))
         squared = (squared + ops.sum(ops.square(x), axis=1)) / depth
         signed = ops.sign(squared) * ops.sqrt(ops.abs(squared))
         return ops.reshape(signed, (-1, height, width, 1))
+
+    def _by_image(self, left_out: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """The patches image by image, float32 [n, m, P], and what is added to -2 x m of each, [n, m].
+
+        Images of fewer patches are filled with some that are FAR. Where only the nearest patch counts, all
+        are one image's.
+        """
+        depth = self.patches.shape[1]
+        offsets = np.sum(np.square(self.patches), axis=1) + depth * (self.doubts - np.square(self.radii))
+        kept = np.arange(len(offsets))
+        if left_out is not None:
+            if self.owner is None:
+                raise ValueError("this memory does not know whose its patches are: fit it again")
+            others = self.owner != left_out
+            kept = np.flatnonzero(others) if others.any() else kept
+        if self.support == 1:
+            return self.patches[None, kept], offsets[None, kept]
+        order = kept[np.argsort(self.owner[kept], kind="stable")]
+        _, row, counts = np.unique(self.owner[order], return_inverse=True, return_counts=True)
+        column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        patches = np.zeros((len(counts), counts.max(), depth), np.float32)
+        filled = np.full(patches.shape[:2], FAR, np.float32)
+        patches[row, column], filled[row, column] = self.patches[order], offsets[order]
+        return patches, filled
 
     def changed(self, **changes) -> "SizeMemory":
         """The same with other values of some of its arguments."""
@@ -215,6 +257,40 @@ class Memory:
         return cls({size: SizeMemory(**values) for size, values in sizes.items()})
 
 
+def _mean_of_smallest(values, count: int):
+    """Of [N, n] the mean of the `count` smallest of each row, of 1 or 2: [N].
+
+    Written with maxima and minima alone: every exported format has them. Columns are halved while many.
+    """
+    if count == 1:
+        return ops.min(values, axis=1)
+    halves = max(0, int(values.shape[1]).bit_length() - 3)
+    missing = -values.shape[1] % 2**halves
+    first = ops.pad(values, ((0, 0), (0, missing)), constant_values=FAR) if missing else values
+    second = ops.full_like(first, FAR)
+    for _ in range(halves):
+        half = first.shape[1] // 2
+        (a, b), (c, d) = ((x[:, :half], x[:, half:]) for x in (first, second))
+        first, second = ops.minimum(a, b), ops.minimum(ops.maximum(a, b), ops.minimum(c, d))
+    smallest, next_one = first[:, 0], second[:, 0]
+    for i in range(1, first.shape[1]):
+        next_one = ops.minimum(ops.minimum(next_one, second[:, i]), ops.maximum(smallest, first[:, i]))
+        smallest = ops.minimum(smallest, first[:, i])
+    return 0.5 * (smallest + next_one)
+
+
+def _drawn_alike(counts: Sequence[int], most: int, rng) -> np.ndarray:
+    """Which of the patches of images, one image's after the other, are kept: of each as many, at random.
+
+    Args: counts: patches of each image; most: kept of all, where there are more images one each of some.
+    """
+    starts = np.cumsum(counts) - counts
+    chosen = np.sort(rng.permutation(len(counts))[:most])
+    each = max(1, most // max(1, len(chosen)))
+    kept = [starts[i] + rng.permutation(counts[i])[:each] for i in chosen]
+    return np.sort(np.concatenate(kept))
+
+
 def _mean_of_two_largest(values: list):
     """Of arrays [N] the mean of the two largest of each row; a single array itself."""
     if len(values) == 1:
@@ -281,7 +357,8 @@ def isolation(
 ) -> np.ndarray:
     """How far each image is from all of `others`, float64 [N].
 
-    It is the mean of its worst patches' distances to the nearest of theirs.
+    It is the mean of its worst patches' distances to the nearest of theirs, and of the next image's: the root
+    of the mean square of both. Two hidden defects alike are still far from a third image.
 
     Args: patches: of each of N images some, whitened: [n, P], drawn at random; others: likewise; None: the
       same images, each compared with all but itself; pool: about how many patches of all the others are
@@ -289,16 +366,19 @@ def isolation(
     """
     compared = patches if others is None else others
     each = pool // len(compared) + 1
-    owner = np.repeat(np.arange(len(compared)), [len(p[:each]) for p in compared])
+    lengths = np.array([len(p[:each]) for p in compared])
+    starts = np.cumsum(lengths) - lengths
     compared = np.concatenate([p[:each] for p in compared])
-    lengths = np.sum(compared**2, axis=1)
+    squares = np.sum(compared**2, axis=1)
+    count = min(SUPPORT, len(lengths) - (others is None))
     found = np.zeros(len(patches))
     for i, own in enumerate(patches):
-        squared = np.sum(own**2, axis=1, keepdims=True) - 2.0 * own @ compared.T + lengths
+        squared = np.sum(own**2, axis=1, keepdims=True) - 2.0 * own @ compared.T + squares
+        nearest = np.maximum(np.minimum.reduceat(squared, starts, axis=1), 0.0)
         if others is None:
-            squared[:, owner == i] = np.inf
-        nearest = np.sqrt(np.maximum(squared.min(axis=1), 0.0))
-        found[i] = _worst(nearest)
+            nearest[:, i] = np.inf
+        nearest = np.partition(nearest, count - 1, axis=1)[:, :count]
+        found[i] = _worst(np.sqrt(nearest.mean(axis=1)))
     return found
 
 
