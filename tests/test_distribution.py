@@ -12,6 +12,8 @@ from helpers.processes import ONE_THREAD, ROOT, finish, start
 from helpers.tiny_runs import newest_checkpoint, train_command
 from semi_anogan.runs import folder as run_folder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):

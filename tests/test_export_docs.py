@@ -15,6 +15,8 @@ from PIL import Image
 from helpers import processes
 from helpers.processes import ROOT
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = (ROOT / "docs/export.md").read_text()
 ENVIRONMENT = {**processes.ENVIRONMENT, "PATH": processes.PATH}
 

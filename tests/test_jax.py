@@ -17,7 +17,10 @@ from semi_anogan.runs import build, checkpoint
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.training import loop as training
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with TensorFlow")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with TensorFlow"),
+]
 
 
 def make_batch(seed):

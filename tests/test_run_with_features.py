@@ -17,6 +17,8 @@ from semi_anogan.runs import build, suspicious_csv
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
 
+pytestmark = pytest.mark.slow
+
 FEATURES = {
     "features.name": "efficientnet_lite0",
     "features.resolution": 32,

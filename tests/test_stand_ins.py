@@ -16,7 +16,7 @@ from semi_anogan.scoring.memory import Memory
 from semi_anogan.training import defects
 from semi_anogan.training.fit_detector import fit_detector
 
-pytestmark = pytest.mark.usefixtures("readers_compiled_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("readers_compiled_once")]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ import pytest
 
 from helpers.tiny_runs import tiny_config
 
+pytestmark = pytest.mark.slow
+
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the graphs are TensorFlow's", allow_module_level=True)
 
