@@ -3,6 +3,7 @@
 Roth et al. 2022 (PatchCore), at several sizes, with distances less how isolated a normal patch is.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -128,37 +129,41 @@ class SizeMemory:
         whitened = ops.matmul(embedded - self.center, self.projection)
         _, height, width, depth = whitened.shape
         x = ops.reshape(whitened, (-1, depth))
-        patches, offsets = self._by_image(left_out)  # [n, m, P], [n, m]
+        patches, offsets, owners = self._by_image  # [n, m, P], [n, m], [n, m]
+        if left_out is not None:
+            if self.owner is None:
+                raise ValueError("this memory does not know whose its patches are: fit it again")
+            own = owners == left_out
+            offsets = offsets if (self.owner == left_out).all() else np.where(own, np.float32(FAR), offsets)
         found = offsets.reshape(-1) - 2.0 * ops.matmul(x, patches.reshape(-1, depth).T)
         nearest = ops.min(ops.reshape(found, (-1, *offsets.shape)), axis=2)
-        squared = _mean_of_smallest(nearest, min(self.support, len(offsets)))
+        images = np.count_nonzero((offsets < FAR).any(axis=1))
+        squared = _mean_of_smallest(nearest, min(self.support, images))
         squared = (squared + ops.sum(ops.square(x), axis=1)) / depth
         signed = ops.sign(squared) * ops.sqrt(ops.abs(squared))
         return ops.reshape(signed, (-1, height, width, 1))
 
-    def _by_image(self, left_out: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """The patches image by image, float32 [n, m, P], and what is added to -2 x m of each, [n, m].
+    @functools.cached_property
+    def _by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Patches image by image, [n, m, P], what is added to -2 x m of each, [n, m], and owners, int [n, m].
 
-        Images of fewer patches are filled with some that are FAR. Where only the nearest patch counts, all
-        are one image's.
+        Images of fewer patches are filled with some that are FAR, which nobody owns. Where only the nearest
+        patch counts, all are one row.
         """
         depth = self.patches.shape[1]
         offsets = np.sum(np.square(self.patches), axis=1) + depth * (self.doubts - np.square(self.radii))
-        kept = np.arange(len(offsets))
-        if left_out is not None:
-            if self.owner is None:
-                raise ValueError("this memory does not know whose its patches are: fit it again")
-            others = self.owner != left_out
-            kept = np.flatnonzero(others) if others.any() else kept
+        owner = np.full(len(offsets), -1, np.int32) if self.owner is None else self.owner
         if self.support == 1:
-            return self.patches[None, kept], offsets[None, kept]
-        order = kept[np.argsort(self.owner[kept], kind="stable")]
-        _, row, counts = np.unique(self.owner[order], return_inverse=True, return_counts=True)
+            return self.patches[None], offsets[None], owner[None]
+        order = np.argsort(owner, kind="stable")
+        _, row, counts = np.unique(owner[order], return_inverse=True, return_counts=True)
         column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
         patches = np.zeros((len(counts), counts.max(), depth), np.float32)
         filled = np.full(patches.shape[:2], FAR, np.float32)
+        owners = np.full(patches.shape[:2], -1, np.int32)
         patches[row, column], filled[row, column] = self.patches[order], offsets[order]
-        return patches, filled
+        owners[row, column] = owner[order]
+        return patches, filled, owners
 
     def changed(self, **changes) -> "SizeMemory":
         """The same with other values of some of its arguments."""
