@@ -34,7 +34,7 @@ def compare(bundle: Bundle, workdir) -> list[dict]:
     def scored(by) -> dict:
         """The scores of a detector, with their AUROC and the time they took."""
         begun = time.perf_counter()
-        values = [by.judge(m)[0] for m in by.measure(dataset.read_image(e) for e in splits.test)]
+        values = [by.judge(m)[0] for m in by.measure(map(dataset.masked, splits.test))]
         seconds, scores = (time.perf_counter() - begun) / len(values), np.array(values)
         auroc = metrics.image_metrics(abnormal, scores)["image_auroc"]
         return {"scores": scores, "auroc": auroc, "seconds": seconds, "batch": by.batch_size}

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from semi_anogan.data import ignore
 from semi_anogan.data.images import Reader
 from semi_anogan.data.listing import list_inputs
 from semi_anogan.runs import build
@@ -24,8 +25,11 @@ def representative(detector, config, path: str | None) -> np.ndarray:
     else:
         dataset, _, _ = build.load_data(config)
         images = (dataset.read_image(e) for e in _evenly(dataset.select("train", "normal")))
-    parts = (detector.preparation.cut(image) for image in images)
-    return np.stack(list(itertools.islice(itertools.chain.from_iterable(parts), COUNT)))
+    parts = map(detector.parts, images)
+    found = np.stack(list(itertools.islice(itertools.chain.from_iterable(parts), COUNT)))
+    if detector.ignore is not None and not detector.tile:  # as the graph of `detect` paints them
+        found = ignore.filled(found, detector.seen_ignored(), np)
+    return found
 
 
 def _evenly(items: list) -> list:

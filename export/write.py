@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 
 import semi_anogan
+from semi_anogan.data import ignore
 from semi_anogan.errors import UserError
 from semi_anogan.export import parity
 from semi_anogan.export.runtime.bundle import NAME, Bundle, file_entries, write_values
@@ -45,6 +46,8 @@ def export(detector, config: dict, images: np.ndarray, output, formats, batches,
     reference = parity.reference(detector, images[: parity.COUNT])
     np.savez(folder / parity.FILE, **reference)
     programs, notes = _write_formats(detector, images, folder, formats, batches, precisions)
+    if detector.ignore is not None:
+        (folder / ignore.NAME).write_bytes(ignore.png_of(detector.ignore))
     values = {**description(detector, config), "programs": programs, "notes": notes, "parity": []}
     write_values(folder / NAME, {**values, "files": file_entries(folder)})
     results = parity.check(Bundle(folder))
@@ -118,6 +121,8 @@ def description(detector, config: dict) -> dict:
             "else antialiased bilinear",
             "tile": detector.tile,
             "tile_overlap": 0.5,
+            # Of every image: painted over before it is resized, as data/ignore.py does.
+            "ignore": None if detector.ignore is None else ignore.NAME,
         },
         "search": search,
         "calibration": detector.state()["calibration"],

@@ -93,6 +93,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "max_pixels": _optional(
             int, "files: images with more are refused; None: 100 million", *_at_least(16)
         ),
+        "ignore": _optional(str, "mask image, or JSON file of polygons, of what is ignored in every image"),
+        "ignore_digest": _optional(str, "SHA-256 of that mask's pixels: found, not to be set"),
         "seed": _optional(int, "of the source's own random choices"),
         "size": _optional(int, "surface: side of the rendered images"),
         "finishes": _optional(object, 'surface: such as "brushed,cast"'),

@@ -18,6 +18,7 @@ def main(argv) -> int:
     a row with status "error"; the exit code is then 3.
     """
     del argv
+    from semi_anogan.data import ignore, ignore_files
     from semi_anogan.data.image_files import MAX_PIXELS
     from semi_anogan.data.listing import list_inputs
     from semi_anogan.data.notes import Notes
@@ -25,6 +26,7 @@ def main(argv) -> int:
 
     notes = Notes()
     inputs = list_inputs(flags.FLAGS.input, notes=notes)
+    mask_of = ignore_files.of_input(flags.FLAGS.input)
     run_folder.check_format(flags.FLAGS.workdir)  # before Keras, which takes seconds
     cli.load_framework()
     from semi_anogan.scoring.detector import Detector
@@ -32,7 +34,9 @@ def main(argv) -> int:
     detector = Detector.load(flags.FLAGS.workdir).pruned()
     most = flags.FLAGS.max_pixels or MAX_PIXELS
     output = pathlib.Path(flags.FLAGS.output)
-    failed = score(detector, inputs, output, flags.FLAGS.maps, flags.FLAGS.overlays, notes, most)
+    if detector.ignore is not None:
+        print(ignore.told(detector.ignore, pathlib.Path(flags.FLAGS.workdir) / run_folder.IGNORE))
+    failed = score(detector, inputs, output, flags.FLAGS.maps, flags.FLAGS.overlays, notes, most, mask_of)
     for line in notes.lines():
         print(f"note: {line}")
     print(f"{len(inputs) - failed} images scored, {failed} with errors: {output / 'scores.csv'}")
@@ -49,16 +53,19 @@ def score(
     overlays: bool = False,
     notes=None,
     max_pixels: int | None = None,
+    mask_of=lambda path: None,
 ) -> int:
     """Scores image files one batch after the other; returns how many had errors.
 
     Args: detector: reads files by its `scale`; notes: a Notes that gets a line for each kind of what is
-      unusual in the files; max_pixels: images with more are errors; None: 100 million.
+      unusual in the files; max_pixels: images with more are errors; None: 100 million; mask_of: path of an
+      image -> that of its own mask of what is ignored, or None.
 
     Rows are in the order of `paths` and written as they come, so what is done is not lost when the process
     ends early. Memory does not grow with the number of images. Raises RunError when the output cannot be
     written.
     """
+    from semi_anogan.data.ignore_files import MaskedReader
     from semi_anogan.data.image_files import MAX_PIXELS
     from semi_anogan.data.images import Reader
     from semi_anogan.data.notes import Notes
@@ -73,9 +80,10 @@ def score(
             times.append(time.monotonic())
             yield outcome
 
-    read = Reader(
+    reader = Reader(
         detector.scale, max_pixels or MAX_PIXELS, Notes() if notes is None else notes, min(detector.shape)
     )
+    read = MaskedReader(reader, detector.ignore, mask_of)
     found = score_files.scored(
         detector, shown(paths, len(paths), "score"), read, overlap=True, keep_images=overlays
     )

@@ -58,6 +58,7 @@ def run(config, folder):
         if first:
             for change in run_folder.claim(folder, config):
                 print(f"{folder}: {change}")
+            run_folder.write_ignore(folder, dataset.ignore)
         _tell(config, dataset, splits)
         for line in aspect.told(config, dataset):
             print(line)
@@ -80,11 +81,15 @@ def run(config, folder):
 
 def _tell(config, dataset, splits):
     """Prints what there is to train with."""
+    from semi_anogan.data import ignore
+
     print(
         f"{dataset.name}: {len(splits.normal)} normal and {len(splits.abnormal)} known abnormal images to "
         f"train with, {len(splits.held_out_normal)} and {len(splits.held_out_abnormal)} held out, "
         f"{len(splits.test)} for the test"
     )
+    if dataset.ignore is not None:
+        print(ignore.told(dataset.ignore, config.data.ignore))
     known = splits.abnormal + splits.held_out_abnormal
     if dataset.files is not None and known:
         masks = sum(e.mask is not None for e in known)

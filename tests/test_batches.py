@@ -258,9 +258,9 @@ def test_synthetic_defects_are_of_the_kinds_asked_for(monkeypatch):
 
     drawn, draw = [], module.synthesise
 
-    def noted(image, other, rng, kinds):
+    def noted(image, other, rng, kinds, ignored):
         drawn.append(kinds)
-        return draw(image, other, rng, kinds)
+        return draw(image, other, rng, kinds, ignored)
 
     monkeypatch.setattr(module, "synthesise", noted)
     source = Source({"n0": np.zeros((8, 8, 1), np.float32)})

@@ -159,7 +159,7 @@ def test_the_datas_keys_are_the_catalogues_and_the_options_of_its_sources():
     for module, function in catalog.SOURCES.values():
         source = getattr(importlib.import_module(f"semi_anogan.data.sources.{module}"), function)
         options |= set(inspect.signature(source).parameters)
-    named = {"name", "reviewed", "white", "black", "max_pixels"}
+    named = {"name", "reviewed", "white", "black", "max_pixels", "ignore", "ignore_digest"}
     assert named <= set(inspect.signature(catalog.load).parameters)
     assert set(SECTIONS["data"]) - named <= options and not named & options
     assert all(key.default is None for name, key in SECTIONS["data"].items() if name != "name")

@@ -190,3 +190,21 @@ def test_the_benchmark_needs_a_source_that_knows_the_truth(smoke_run, monkeypatc
         RunError, match="'surface' does not know which of its normal training images are abnormal"
     ):
         next(reviewing.reviewed(smoke_run, 1, 3))
+
+
+def test_labels_reach_the_splits_of_image_files_too(tmp_path):
+    """Files are read anew by what is white in them; the labels that a person gave must stay with them."""
+    from PIL import Image
+
+    from semi_anogan.config import default_config
+
+    for i in range(8):
+        path = tmp_path / f"parts/train/good/{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 10 * i).save(path)
+    (tmp_path / "reviewed.csv").write_text("path,label\ntrain/good/3.png,abnormal\n")
+    config = default_config()
+    config.data.update({"name": "folder", "root": str(tmp_path / "parts")})
+    config.data.reviewed = str(tmp_path / "reviewed.csv")
+    _, splits, _ = build.load_data(config)
+    assert [(e.path, e.reviewed) for e in splits.abnormal] == [("train/good/3.png", True)]

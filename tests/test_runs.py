@@ -58,6 +58,7 @@ def test_claim_accepts_keys_that_decide_nothing(tmp_path):
         "train.checkpoint_kimages": 0.5,
         "images.cache_megabytes": 1,
         "data.max_pixels": 10_000_000,
+        "data.ignore": "another/place.png",
         "name": "other",
     }
     assert set(free) == set(run_folder.FREE_KEYS)

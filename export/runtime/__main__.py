@@ -16,6 +16,7 @@ import sys
 import numpy as np
 
 from semi_anogan import files
+from semi_anogan.data import ignore, ignore_files
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import Reader
 from semi_anogan.data.notes import Notes
@@ -35,6 +36,8 @@ def main(arguments=None) -> int:
         inputs, name = _source(options, notes)
         detector = _detector(options)
         reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape))
+        if detector.ignore is not None:
+            print(ignore.told(detector.ignore, os.path.join(options.bundle, ignore.NAME)))
         with files.told_writing(options.output, RunError):
             return _score(detector, inputs, name, reader, options)
     except (UserError, OSError) as error:  # OSError: an engine's library that cannot be loaded
@@ -86,8 +89,13 @@ def _score(detector: EdgeDetector, inputs, name, reader: Reader, options) -> int
             if count == options.limit:
                 return
 
+    mask_of = (lambda path: None) if options.input == "-" else ignore_files.of_input(options.input)
+    masked = ignore_files.MaskedReader(reader, detector.ignore, mask_of)
+
     def read(item, channels):
-        return item.image(channels, reader) if isinstance(item, frames.Frame) else reader(item, channels)
+        if isinstance(item, frames.Frame):
+            return masked.masked(item.image(channels, reader), item.name)
+        return masked(item, channels)
 
     failed, output = 0, pathlib.Path(options.output)
     try:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from semi_anogan.data import ignore
 from semi_anogan.data.images import Scale
 from semi_anogan.export.runtime.bundle import Bundle, BundleError
 from semi_anogan.export.runtime.engines import load_programs
@@ -70,6 +71,8 @@ class EdgeDetector(BaseDetector):
         calibration = Calibration.from_dict(values["calibration"])
         super().__init__(preparation, batch, values["map"]["sigma_px"], calibration)
         self.scale = Scale(values["images"].get("white"), values["images"].get("black"))
+        if mask := values["images"].get("ignore"):
+            self.ignore = ignore.of_png(self.bundle.read(mask))
         self.budget_ms = budget_ms
         self.programs = load_programs(self.bundle, engine, precision, batch, threads, providers)
         self.search = None
@@ -93,7 +96,7 @@ class EdgeDetector(BaseDetector):
     def __call__(self, images: Iterable[np.ndarray]) -> EdgeDetection:
         """Scores images, each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size."""
         self.tell_of_range(images)
-        results = [self.judge(m) for m in self.measure(images)]
+        results = [self.judge(m) for m in self.measure(images, combined=True, pictures=False)]
         self.search_steps.clear()
         values, labels, maps = zip(*results, strict=True) if results else ((), (), ())
         return EdgeDetection(np.array(values, np.float32), np.array(labels, bool), list(maps))
@@ -126,7 +129,11 @@ class EdgeDetector(BaseDetector):
         # Not strict: the steps are those of a whole batch, which the images may not fill.
         return [(*row, steps) for row, steps in zip(rows, self._steps, strict=False)]
 
-    def _assemble(self, size, working_size, count, outputs):
-        self.search_steps.append(int(min(row[-1] for row in outputs[:count])))
-        outputs[:count] = [row[:-1] for row in outputs[:count]]
-        return super()._assemble(size, working_size, count, outputs)
+    def _add(self, assembly, row):
+        *row, steps = row
+        assembly.steps = min(steps, getattr(assembly, "steps", steps))
+        super()._add(assembly, row)
+
+    def _closed(self, assembly):
+        self.search_steps.append(int(assembly.steps))
+        return super()._closed(assembly)

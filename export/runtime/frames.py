@@ -9,7 +9,7 @@ import numpy as np
 
 from semi_anogan.data import image_files, pnm
 from semi_anogan.data import images as image_io
-from semi_anogan.data.listing import images_below
+from semi_anogan.data.listing import images_below, is_ignore
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
@@ -23,7 +23,7 @@ def of_folder(folder: str, notes: Notes | None = None) -> Iterator[str]:
     early. notes: get a line for each kind of what is left out at the beginning.
     """
     sizes, told = {}, set()
-    images_below(folder, notes)
+    images_below(folder, notes, is_ignore)
     while True:
         stable = []
         for path in _image_files(folder):
@@ -41,7 +41,7 @@ def of_folder(folder: str, notes: Notes | None = None) -> Iterator[str]:
 
 
 def _image_files(folder: str) -> list[str]:
-    return [os.path.join(folder, name) for name in images_below(folder)]
+    return [os.path.join(folder, name) for name in images_below(folder, leave_out=is_ignore)]
 
 
 class Frame(NamedTuple):

@@ -9,6 +9,8 @@ from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.synthetic import TRAINING_KINDS, paste, synthesise
 from semi_anogan.image_shape import at_size, shape_of
 
+TRIES = 100  # to find a crop that is not ignored all over
+
 
 class ImageStore:
     """Reads images at the size that the model needs and keeps them in memory up to a limit.
@@ -46,6 +48,7 @@ class ImageStore:
         self._left = cache_megabytes * 2**20
         self._images: dict[Example, np.ndarray] = {}
         self._masks: dict[Example, np.ndarray | None] = {}
+        self._ignored: dict[Example, np.ndarray | None] = {}
 
     def image(self, example: Example) -> np.ndarray:
         """float32 [H, W, C] in [-1, 1]; [*image_shape, C] unless tiled."""
@@ -70,6 +73,15 @@ class ImageStore:
                 mask = mask_io.resized(mask, height, width)
             self._masks[example] = mask
         return self._masks[example]
+
+    def ignored(self, example: Example) -> np.ndarray | None:
+        """What of `image` is ignored, bool [H, W], as masks.resized makes it, or None for nothing."""
+        if example not in self._ignored:
+            ignored = self.dataset.ignored(example)
+            if ignored is not None:
+                ignored = mask_io.resized(ignored, *self.image(example).shape[:2])
+            self._ignored[example] = ignored
+        return self._ignored[example]
 
 
 class Batches:
@@ -151,7 +163,7 @@ class Batches:
         counts = [batch_size, self.abnormal_size(batch_size), self.synthetic_size(batch_size)]
         normal = _draw(self.normal, images_seen, batch_size, [self.seed, 0])
         abnormal = _draw(self.abnormal, round(images_seen * self.abnormal_share), counts[1], [self.seed, 1])
-        pairs = [self._augment(e, rng) for e in normal] + [self._known(e, rng) for e in abnormal]
+        pairs = [self._augment(e, rng)[:2] for e in normal] + [self._known(e, rng) for e in abnormal]
         pairs += [self._synthetic(rng) for _ in range(counts[2])]
         batch = {
             "images": np.stack([image for image, _ in pairs]),
@@ -170,52 +182,74 @@ class Batches:
         """A normal image as a batch has it, float32 [H, W, C]; rng draws crop, shift and flips."""
         return self._augment(example, rng)[0]
 
-    def _augment(self, example: Example, rng) -> tuple[np.ndarray, np.ndarray]:
-        """(image [H, W, C], mask [H, W]) of an example; the mask is all True where the data has none."""
+    def _augment(self, example: Example, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """(image [H, W, C], mask [H, W], what is ignored [H, W] or None) of an example.
+
+        The mask is all True where the data has none.
+        """
         image, shape = self.store.image(example), self.store.image_shape
+        ignored = self.store.ignored(example)
         mask = self.store.mask(example) if example.abnormal and (self.masks or self.store.tile) else None
         if self.store.tile:
             corner = self._corner(image, mask, rng)
             image = image_io.resize(_window(image, corner, self.store.shape), *shape)
-            if mask is not None:
-                mask = _window(mask, corner, self.store.shape)
-                mask = mask_io.resized(mask, *shape)
+            mask, ignored = (
+                m if m is None else mask_io.resized(_window(m, corner, self.store.shape), *shape)
+                for m in (mask, ignored)
+            )
         if mask is None or not mask.any():
             mask = np.ones(shape, bool)
+        planes = [image, mask] + ([] if ignored is None else [ignored])
         if self.shift_px:
-            image, mask = self._shift(image, mask, rng)
+            planes = self._shift(planes, rng)
         for axis, name in enumerate("vh"):
             if name in self.flips and rng.random() < 0.5:
-                image, mask = np.flip(image, axis), np.flip(mask, axis)
+                planes = [np.flip(plane, axis) for plane in planes]
         if "r" in self.flips and rng.random() < 0.5:
             turns = 1 if shape[0] == shape[1] else 2
-            image, mask = np.rot90(image, turns), np.rot90(mask, turns)
-        return image, mask
+            planes = [np.rot90(plane, turns) for plane in planes]
+        return tuple(planes) if len(planes) == 3 else (*planes, None)
 
-    def _shift(self, image: np.ndarray, mask: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
-        """Moves both at random, unless that would move the defect out of the image."""
+    def _shift(self, planes: list[np.ndarray], rng) -> list[np.ndarray]:
+        """Moves all at random, unless that would move the defect, of the second, out of the image."""
         shape = self.store.image_shape
         reach = self.shift_px * shape[0] // self.store.shape[0]
         corner = rng.integers(0, 2 * reach + 1, size=2)
-        moved = _window(np.pad(mask, reach, mode="edge"), corner, shape)
-        if not moved.any():
-            return image, mask
-        return _window(np.pad(image, [(reach, reach)] * 2 + [(0, 0)], mode="edge"), corner, shape), moved
+        moved = [
+            _window(np.pad(p, [(reach, reach)] * 2 + [(0, 0)] * (p.ndim - 2), mode="edge"), corner, shape)
+            for p in planes
+        ]
+        return moved if moved[1].any() else planes
 
     def _known(self, example: Example, rng) -> tuple[np.ndarray, np.ndarray]:
         """As `_augment`, of a known abnormal image or of a normal one with its defect."""
-        image, mask = self._augment(example, rng)
+        image, mask, _ = self._augment(example, rng)
         if not self.pasted_share or rng.random() >= self.pasted_share:
             return image, mask
-        return paste(self._any_normal(rng), image, mask, rng)
+        normal, ignored = self._any_normal(rng)
+        pasted, found = paste(normal, image, mask, rng)
+        if ignored is not None:  # as if it were painted over there
+            pasted, found = np.where(ignored[..., None], normal, pasted), found & ~ignored
+            if not found.any():
+                return image, mask
+        return pasted, found
 
-    def _any_normal(self, rng) -> np.ndarray:
-        return self._augment(self.normal[rng.integers(len(self.normal))], rng)[0]
+    def _any_normal(self, rng) -> tuple[np.ndarray, np.ndarray | None]:
+        """(image, what of it is ignored or None)."""
+        image, _, ignored = self._augment(self.normal[rng.integers(len(self.normal))], rng)
+        return image, ignored
 
     def _synthetic(self, rng) -> tuple[np.ndarray, np.ndarray]:
         """(image, mask) as from `_augment`, of a normal image with synthetic defects drawn in."""
-        image, other = (self._any_normal(rng) for _ in range(2))
-        return synthesise(image, other, rng, self.synthetic_kinds)
+        image, ignored = self._any_normal(rng)
+        for _ in range(TRIES):  # a crop may be ignored all over
+            if ignored is None or not ignored.all():
+                break
+            image, ignored = self._any_normal(rng)
+        else:
+            ignored = None
+        other, _ = self._any_normal(rng)
+        return synthesise(image, other, rng, self.synthetic_kinds, ignored)
 
     def _corner(self, image: np.ndarray, mask: np.ndarray | None, rng) -> np.ndarray:
         """(top, left) of a random crop; around an abnormal pixel where there is a mask."""

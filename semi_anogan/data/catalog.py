@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 
+from semi_anogan.data import ignore as ignoring
 from semi_anogan.data import review
 from semi_anogan.data.dataset import Dataset
 from semi_anogan.data.image_files import MAX_PIXELS
@@ -33,6 +34,8 @@ def load(
     white: float | None = None,
     black: float | None = None,
     max_pixels: int | None = None,
+    ignore: str | None = None,
+    ignore_digest: str | None = None,
     **options,
 ) -> Dataset:
     """Loads a data set.
@@ -43,6 +46,7 @@ def load(
       reviewed: CSV file of labels that a person gave training images; they replace the source's when the
         images are split.
       white, black, max_pixels: of image files: their Scale, and the most pixels of one.
+      ignore: file of the mask of what is ignored in every image; ignore_digest: what it must be.
       **options: the source's own options, documented at its function; None means "not given".
 
     Raises:
@@ -77,6 +81,9 @@ def load(
         raise DataError(f"data.black: {black!r} is not below data.white {white!r}")
     if dataset.files is not None:
         dataset = dataset.files.at(scale, max_pixels or MAX_PIXELS)
+    fixed = None if not ignore else ignoring.read_fixed(ignore, ignore_digest, max_pixels or MAX_PIXELS)
+    if fixed is not None or any(e.ignore is not None for e in dataset.examples):
+        dataset = ignoring.ignoring(dataset, fixed, os.fspath(ignore or ""))
     if not reviewed:
         return dataset
     return dataclasses.replace(dataset, labels=review.read(reviewed), labels_file=os.fspath(reviewed))

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from semi_anogan.data import images, masks
+from semi_anogan.data import ignore, images, masks
 from semi_anogan.data.dataset import Dataset, Example, Look
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
@@ -36,6 +36,11 @@ def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, reso
         images.note(dataset.notes, example.path, look.found, dataset.files.scale)
         if look.mask_reading is not None:
             masks.note(dataset.notes, example.mask, look.mask_reading, look.mask_share, look.mask_format)
+        if look.ignored_share:
+            dataset.notes.add(
+                "{n} images have a mask of their own of what is ignored, such as {first}", example.ignore
+            )
+            ignore.note_share(dataset.notes, example.path, look.ignored_share)
     _note_differences(dataset.notes, examples, looks)
     for example, look in zip(examples, looks, strict=True):
         images.note_small(dataset.notes, example.path, look.found.size, resolution)

@@ -12,6 +12,20 @@ from semi_anogan.data.notes import Notes
 NORMAL, ABNORMAL = "normal", "abnormal"
 
 
+class Masked(NamedTuple):
+    """An image and what of it is ignored.
+
+    Attributes:
+      image: as a detector takes it.
+      ignored: bool [H, W], or None for nothing.
+      painted: whether the image is painted over already; then no more than `ignored` is.
+    """
+
+    image: np.ndarray
+    ignored: np.ndarray | None
+    painted: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class Example:
     """One image of a data set.
@@ -22,6 +36,7 @@ class Example:
       split: "train" or "test".
       label: "normal" or "abnormal". In "train" it is what training is told, which may be wrong.
       mask: path of the pixel mask relative to data.root, or None.
+      ignore: path of the mask of what of it is ignored, likewise.
       key: what the source needs to find the image again (an index, say); opaque to everyone else.
       mislabelled: True where the source itself hid an abnormal image among the normal ones. Only for reports
         and tests, never for training.
@@ -35,6 +50,7 @@ class Example:
     key: int | str | None = None
     mislabelled: bool = False
     reviewed: bool = False
+    ignore: str | None = None
 
     @property
     def abnormal(self) -> bool:
@@ -49,12 +65,14 @@ class Look(NamedTuple):
       mask_reading: how its mask was read, as data/masks.py names it; None without a mask.
       mask_share: of the image's pixels, what the mask marks.
       mask_format: of the mask's file, as Pillow names it.
+      ignored_share: of the image's pixels, what is ignored where it has a mask of its own for that.
     """
 
     found: Found
     mask_reading: str | None = None
     mask_share: float = 0.0
     mask_format: str = ""
+    ignored_share: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +82,14 @@ class Files:
     Attributes:
       path: Example -> path of its image file.
       look: Example -> what is found on reading image and mask in full; DataError where they cannot be used.
-      depth: Example -> as `images.depth_of`.
+      depth: (Example, what of it is ignored: bool [H, W] or None) -> as `images.depth_of`.
       scale: how they are read.
       at: (Scale, most pixels) -> the Dataset whose files are read so.
     """
 
     path: Callable[[Example], str]
     look: Callable[[Example], Look]
-    depth: Callable[[Example], tuple[str, float]]
+    depth: Callable[..., tuple[str, float]]
     scale: Scale
     at: Callable[[Scale, int], "Dataset"]
 
@@ -93,6 +111,9 @@ class Dataset:
       files: the Files of a source of image files, None of others.
       notes: how the data were found and read, for a person.
       labels, labels_file: what a person said of training images, by path, and in which file; "" without.
+      ignore: what is ignored of every image: bool, of any size, or None.
+      ignored: Example -> what of its image is ignored in all: bool [H, W], or None for nothing.
+      hidden: Example -> whether its mask marks something, but nothing that is not ignored.
     """
 
     name: str
@@ -105,12 +126,20 @@ class Dataset:
     notes: Notes = dataclasses.field(default_factory=Notes)
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels_file: str = ""
+    ignore: np.ndarray | None = None
+    ignored: Callable[[Example], np.ndarray | None] = lambda example: None
+    hidden: Callable[[Example], bool] = lambda example: False
 
     def size_of(self, example: Example) -> tuple[int, int]:
         """(height, width) of an example's image."""
         if self.image_size is not None:
             return self.image_size(example)
         return self.read_image(example).shape[:2]
+
+    def masked(self, example: Example) -> Masked | np.ndarray:
+        """An example's image, as read_image gives it, with what of it is ignored, as a detector takes it."""
+        image, ignored = self.read_image(example), self.ignored(example)
+        return image if ignored is None else Masked(image, ignored, painted=True)
 
     def select(self, split: str, label: str | None = None) -> list[Example]:
         """The examples of one split, optionally of one label, in order."""

@@ -168,7 +168,7 @@ def _in_range(
     header: Header | None = None,
     transparent: bool = False,
 ) -> tuple[np.ndarray, Found]:
-    """What `read` returns, from the values of a file, float32 [H, W, 1 or 3].
+    """What `read` returns, from the values of a file, float32 [H, W, 1 or 3], which it may change.
 
     most: what its header says is white, where that is more than 8 bits; 0 where it says nothing.
     """
@@ -180,11 +180,13 @@ def _in_range(
     if kind != EIGHT_BITS or (black, white) != (0.0, 255.0):
         clipped = bool(pixels.min() < black or pixels.max() > white)
         if black:
-            pixels = pixels - np.float32(black)
-        pixels = pixels / np.float32((white - black) / 2) - np.float32(1.0)
+            pixels -= np.float32(black)
+        pixels /= np.float32((white - black) / 2)
+        pixels -= np.float32(1.0)
         pixels = np.clip(pixels, -1.0, 1.0, out=pixels)
     else:
-        pixels = pixels / np.float32(127.5) - np.float32(1.0)
+        pixels /= np.float32(127.5)
+        pixels -= np.float32(1.0)
     found = Found(
         header,
         kind,
@@ -195,14 +197,17 @@ def _in_range(
         transparent,
     )
     pixels = to_channels(pixels, channels)
-    # Rounding may have left the range. In place, as images can be large.
+    # Rounding may have left the range.
     return np.clip(pixels, -1.0, 1.0, out=pixels), found
 
 
-def depth_of(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[str, float]:
+def depth_of(
+    path: str | os.PathLike, max_pixels: int = MAX_PIXELS, ignored: np.ndarray | None = None
+) -> tuple[str, float]:
     """(key of FULL_SCALE, highest value) of a file, decoded only where it has more than 8 bits.
 
-    Of a PGM or PPM file whose header says what is white it is that.
+    Of a PGM or PPM file whose header says what is white it is that. ignored: bool [H, W], pixels that do not
+    count.
 
     Raises: ImageError as in `read_image`, but for values out of range.
     """
@@ -216,7 +221,7 @@ def depth_of(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[str
         raw = deep_values(path, image, header)
     if raw is None:
         return EIGHT_BITS, 255.0
-    return FLOAT if raw.dtype.kind == "f" else DEEP, float(raw.max())
+    return FLOAT if raw.dtype.kind == "f" else DEEP, float((raw if ignored is None else raw[~ignored]).max())
 
 
 def note(notes: Notes, path, found: Found, scale: Scale):
@@ -371,12 +376,20 @@ def smooth_map(anomaly_map: np.ndarray, sigma_px: float) -> np.ndarray:
     kernel = gaussian(sigma_px)
 
     def blur(x):
-        for _ in range(2):  # down the columns, and after turning along the rows
-            padded = np.pad(x, ((len(kernel) // 2,) * 2, (0, 0)))
-            x = sum(weight * padded[i : i + len(x)] for i, weight in enumerate(kernel)).T
-        return x
+        """x [n, m] blurred along its columns; some columns at a time, as maps can be large."""
+        out = np.empty_like(x, order="C")
+        for start in range(0, x.shape[1], 512):
+            padded = np.pad(x[:, start : start + 512], ((len(kernel) // 2,) * 2, (0, 0)))
+            out[:, start : start + 512] = sum(
+                weight * padded[i : i + len(x)] for i, weight in enumerate(kernel)
+            )
+        return out
 
-    return (blur(anomaly_map) / blur(np.ones_like(anomaly_map))).astype(np.float32)
+    out = blur(blur(np.asarray(anomaly_map, np.float32)).T).T
+    for axis, length in enumerate(out.shape):
+        inside = blur(np.ones((length, 1), np.float32))
+        out /= inside if axis == 0 else inside.T
+    return out
 
 
 def _resize(image: np.ndarray, height: int, width: int, block_means: bool) -> np.ndarray:

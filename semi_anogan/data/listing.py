@@ -27,7 +27,7 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
     """
     path = os.fspath(path)
     if os.path.isdir(path):
-        files = [os.path.join(path, name) for name in images_below(path, notes)]
+        files = [os.path.join(path, name) for name in images_below(path, notes, is_ignore)]
         note_masks(notes or Notes(), files)
         if not files:
             raise DataError(f"{path}: no image files below this folder (looked for {' '.join(SUFFIXES)})")
@@ -38,6 +38,11 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file or folder")
     return [path]
+
+
+def is_ignore(name: str) -> bool:
+    """Whether a folder is one of masks of what is ignored (data/ignore_files.py), by its name."""
+    return name == "ignore"
 
 
 def without_mask_ending(stem: str) -> str | None:

@@ -32,7 +32,11 @@ def calibration_kinds(chosen: Sequence[str]) -> tuple[str, ...]:
 
 
 def synthesise(
-    image: np.ndarray, other: np.ndarray, rng: np.random.Generator, kinds: tuple[str, ...] = KINDS
+    image: np.ndarray,
+    other: np.ndarray,
+    rng: np.random.Generator,
+    kinds: tuple[str, ...] = KINDS,
+    ignored: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws one to three defects into a normal image: a pure function of its arguments.
 
@@ -44,6 +48,7 @@ def synthesise(
       other: another normal image of the same shape, the source of foreign texture; may be `image` itself.
       rng: decides everything random.
       kinds: the kinds of defect to choose from, of KINDS; all are equally likely.
+      ignored: bool [H, W], where nothing is drawn, not True everywhere; what a defect has there is cut off.
 
     Returns:
       The image with its defects, float32 [H, W, C] in [-1, 1], and the mask, bool [H, W]: True on MIN_PIXELS
@@ -59,9 +64,9 @@ def synthesise(
     image, other = np.asarray(image, np.float32), np.asarray(other, np.float32)
     drawn = image
     for _ in range(rng.integers(1, 4)):
-        drawn = _with_one_more(drawn, image, other, rng, kinds)
+        drawn = _with_one_more(drawn, image, other, rng, kinds, ignored)
     if drawn is image:
-        drawn = strong_blob(image, rng)
+        drawn = _cut(strong_blob(image, rng, ignored), image, ignored)
     mask = _change(image, drawn) > MASK_CHANGE
     return np.where(mask[..., None], drawn, image), mask
 
@@ -125,16 +130,21 @@ def _check(image, other, kinds):
         )
 
 
-def _with_one_more(drawn, image, other, rng, kinds):
+def _with_one_more(drawn, image, other, rng, kinds, ignored):
     """`drawn`, the image with its defects so far, with one more; `drawn` itself where none would do."""
     for _ in range(10):
         draw = DRAW[kinds[rng.integers(len(kinds))]]
-        trial = np.clip(draw(drawn, other, rng), -1, 1)
+        trial = _cut(np.clip(draw(drawn, other, rng), -1, 1), image, ignored)
         total = _change(image, trial)
         # The total has to show too: a defect may happen to cover an earlier one with what was there before.
         if _shows(_change(drawn, trial)) and _shows(total) and (total > MASK_CHANGE).mean() <= MAX_SHARE:
             return trial
     return drawn
+
+
+def _cut(drawn, image, ignored):
+    """`drawn` with the image's own pixels where it is ignored."""
+    return drawn if ignored is None else np.where(ignored[..., None], image, drawn)
 
 
 def _change(before, after):

@@ -117,11 +117,18 @@ DRAW = {
 }
 
 
-def strong_blob(image, rng):
-    """A disc that always shows: nearly black where the image is bright, nearly white where it is dark."""
+def strong_blob(image, rng, ignored=None):
+    """A disc that always shows: nearly black where the image is bright, nearly white where it is dark.
+
+    ignored: bool [H, W], where its middle is not; None for nowhere.
+    """
     height, width = image.shape[:2]
     y, x = np.ogrid[:height, :width]
-    row, column = rng.integers(2, height - 2), rng.integers(2, width - 2)
+    if ignored is None:
+        row, column = rng.integers(2, height - 2), rng.integers(2, width - 2)
+    else:
+        places = np.argwhere(~ignored)
+        row, column = places[rng.integers(len(places))]
     radius = max(1.5, 0.04 * _side(image))  # a pixel and its neighbours at least
     disc = np.hypot(y - row, x - column) <= radius
     out = image.copy()

@@ -108,12 +108,13 @@ class PixelMetrics:
         # Summed over regions: (region's pixels in the bin) / (its pixels).
         self._overlap = np.zeros(KEYS, np.float64)
 
-    def update(self, anomaly_map: np.ndarray, mask: np.ndarray) -> None:
+    def update(self, anomaly_map: np.ndarray, mask: np.ndarray, ignored: np.ndarray | None = None) -> None:
         """Adds one image.
 
         Args:
           anomaly_map: float [H, W], higher = more abnormal.
           mask: bool [H, W], True where the pixel is abnormal; all False for a normal image.
+          ignored: bool [H, W], pixels that do not count; None for none. The mask is False there.
 
         Raises:
           ValueError: shapes differ, the mask is not bool, or a map value is not finite.
@@ -127,7 +128,8 @@ class PixelMetrics:
             where = tuple(np.argwhere(~np.isfinite(anomaly_map))[0].tolist())
             raise ValueError(f"anomaly map is {anomaly_map[where]} at {where}, expected finite values")
         keys = ordered_keys(anomaly_map)
-        self._normal += np.bincount(keys[~mask], minlength=KEYS)
+        normal = ~mask if ignored is None else ~(mask | ignored)
+        self._normal += np.bincount(keys[normal], minlength=KEYS)
         if not mask.any():
             return
         labels, count = connected(mask)

@@ -44,7 +44,7 @@ def score_test_images(detector, dataset, examples) -> Results:
     # The first image compiles the detector, which is no part of the images per second.
     list(detector.measure([dataset.read_image(examples[0])]))
     started = time.monotonic()
-    measured = detector.measure((dataset.read_image(e) for e in examples), overlap=True)
+    measured = detector.measure(map(dataset.masked, examples), overlap=True, combined=True)
     for example, measurement in shown(zip(examples, measured, strict=True), len(examples), "test"):
         score, label, anomaly_map = detector.judge(measurement)
         scores.append(score)
@@ -55,7 +55,7 @@ def score_test_images(detector, dataset, examples) -> Results:
             differences[example.label] += counts
         mask = _mask(dataset, example, anomaly_map.shape) if pixels else None
         if mask is not None:
-            pixels.update(anomaly_map, mask)
+            pixels.update(anomaly_map, mask, measurement.ignored)
             if regions:
                 (found,) = detector.regions([label], [anomaly_map])
                 regions.update(union(found, mask.shape), mask, example.abnormal)

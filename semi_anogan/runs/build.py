@@ -12,13 +12,15 @@ def load_data(config, folder=None):
 
     folder: of a run that may have begun: what is white there stays so, and is not looked for again.
     """
-    from semi_anogan.data import catalog
+    from semi_anogan.data import catalog, ignore
     from semi_anogan.data.splits import split
 
     dataset = catalog.load(channels=config.model.channels, **config.data)
     if folder is not None and config.data.white is None and (pathlib.Path(folder) / CONFIG).exists():
         config.data.white = load_config(folder).data.white
-    dataset = depth.resolve(config, dataset)
+    if dataset.ignore is not None:
+        config.data.ignore_digest = ignore.digest_of(dataset.ignore)
+    dataset = ignore.without_hidden(depth.resolve(config, dataset))
     aspect.resolve(config, dataset)
     store = image_store(config, dataset)
     return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store

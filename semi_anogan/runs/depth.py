@@ -1,5 +1,7 @@
 """Which values of a configuration's image files are black and white: found in its training images."""
 
+import dataclasses
+
 from semi_anogan.data.check_files import in_threads
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import DEEP, EIGHT_BITS, FLOAT, Scale
@@ -20,7 +22,9 @@ def resolve(config, dataset):
         config.data.white = _white(dataset)
     if config.data.black is None:
         config.data.black = 0.0
-    return dataset.files.at(Scale(config.data.white, config.data.black), config.data.max_pixels or MAX_PIXELS)
+    scale = Scale(config.data.white, config.data.black)
+    read = dataset.files.at(scale, config.data.max_pixels or MAX_PIXELS)
+    return dataclasses.replace(read, labels=dataset.labels, labels_file=dataset.labels_file)
 
 
 def _white(dataset) -> float:

@@ -25,6 +25,7 @@ METRICS = "metrics.json"
 SCORES = "scores.csv"
 REPORT = "report.html"
 DATA = "data.json"
+IGNORE = "ignore.png"
 CHECKPOINTS = "checkpoints"
 EVENTS = "events"
 ANOTHER = "give another --workdir"  # what to do where a run cannot go on
@@ -34,6 +35,7 @@ FREE_KEYS = (
     "train.checkpoint_kimages",
     "images.cache_megabytes",
     "data.max_pixels",
+    "data.ignore",  # where it lies; what it is decides, data.ignore_digest
     "name",
 )
 # Settings of the detector: where they change it is fitted again.
@@ -53,6 +55,8 @@ ADDED = {
     "data.white": 65535.0,
     "data.black": 0.0,
     "data.max_pixels": None,
+    "data.ignore": None,
+    "data.ignore_digest": None,
 }
 
 
@@ -132,6 +136,11 @@ def claim(folder, config) -> list[str]:
         values["model.aspect"] = values["model.aspect"] or 1.0
     differing = [k for k in sorted(now) if earlier[k] != now[k]]
     changes = {k: f"{k} was {earlier[k]!r}, now {now[k]!r}" for k in differing}
+    if "data.ignore_digest" in differing:
+        changes["data.ignore_digest"] = (
+            f"data.ignore is another mask than the run's: {now['data.ignore']!r}, it was "
+            f"{earlier['data.ignore']!r}"
+        )
     refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
     if "data.reviewed" in differing and not (folder / DETECTOR).exists():
         refused.append("data.reviewed")
@@ -145,6 +154,15 @@ def claim(folder, config) -> list[str]:
     if differing:
         _write_settings(path, config)
     return list(changes.values())
+
+
+def write_ignore(folder, mask):
+    """Keeps the mask of what is ignored in every image, bool [H, W]; None for no mask."""
+    from semi_anogan.data import ignore
+
+    if mask is not None:
+        with atomically(pathlib.Path(folder) / IGNORE, RunError) as temporary:
+            temporary.write_bytes(ignore.png_of(mask))
 
 
 def _write_settings(path: pathlib.Path, config):
@@ -207,13 +225,18 @@ def read_metrics(folder) -> dict:
 
 
 def load_config(folder) -> ml_collections.ConfigDict:
-    """The resolved config of a run folder; RunError as for read_settings, or for a value of another type."""
+    """The resolved config of a run folder; RunError as for read_settings, or for a value of another type.
+
+    data.ignore is the run's own copy of the mask.
+    """
     config = default_config()
     values = read_settings(folder)
     try:
         config.update(ml_collections.ConfigDict(values))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{pathlib.Path(folder) / CONFIG}: {error}") from error
+    if config.data.ignore:
+        config.data.ignore = str(pathlib.Path(folder) / IGNORE)
     return config
 
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from semi_anogan.data import ignore as ignoring
 from semi_anogan.data import images as image_io
 from semi_anogan.data import masks, tiles
+from semi_anogan.data.dataset import Masked
 from semi_anogan.scoring import regions
 from semi_anogan.whole_batches import filled
 
@@ -23,6 +25,8 @@ class Measurement:
       layers: float32 [h, w, S], the map's layers, at the size the generator works at.
       reconstruction, difference: [h, w, C] and [h, w], likewise; None where no component needs the search.
       size: the image's own (height, width).
+      combined: whether the layers are combined to one already, the map before its smoothing.
+      ignored: what of the image is ignored, bool of its own size, or None for nothing.
     """
 
     components: np.ndarray
@@ -30,6 +34,8 @@ class Measurement:
     reconstruction: np.ndarray | None
     difference: np.ndarray | None
     size: tuple[int, int]
+    combined: bool = False
+    ignored: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +64,10 @@ class Preparation:
         """The preparation that the section `images` of bundle.json says."""
         return cls(images["channels"], tuple(images["shape"]), tuple(images["image_shape"]), images["tile"])
 
-    def __call__(self, image) -> tuple[tuple[int, int], tuple[int, int], list[np.ndarray]]:
+    def __call__(self, image) -> tuple[tuple[int, int], tuple[int, int], Sequence[np.ndarray] | tiles.Cut]:
         """(own size, size of its map, itself or its tiles: each [*image_shape, channels]).
+
+        Tiles are made one by one, as they are asked for.
 
         image: [H, W, C] or [H, W], uint8 or float in [-1, 1]; ValueError for anything else.
         """
@@ -68,15 +76,20 @@ class Preparation:
         if image.ndim != 3 or image.dtype != np.uint8 and image.dtype.kind != "f":
             raise ValueError(f"an image must be uint8 or float [H, W, C], got {image.dtype} {image.shape}")
         image = image_io.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
-        if not np.isfinite(image).all() or np.abs(image).max() > 1.01:
-            raise ValueError(f"float images must be in [-1, 1], got {image.min()} to {image.max()}")
+        low, high = image.min(), image.max()
+        if not -1.01 <= low <= high <= 1.01:  # written so that NaN fails too
+            raise ValueError(f"float images must be in [-1, 1], got {low} to {high}")
         image = image_io.to_channels(image, self.channels)
         size = image.shape[:2]
         if not self.tile:
             return size, self.shape, [image_io.resize(image, *self.image_shape)]
         working = tuple(map(max, size, self.shape))
-        parts = tiles.cut(image_io.resize(image, *working), self.shape)
-        return size, working, [image_io.resize(part, *self.image_shape) for part in parts]
+        image = image_io.resize(image, *working)
+        return (
+            size,
+            working,
+            tiles.Cut(image, self.shape, made=lambda t: image_io.resize(t, *self.image_shape)),
+        )
 
     def cut_mask(self, mask: np.ndarray) -> list[np.ndarray]:
         """Of an image's mask, bool [H, W], what belongs to each part of `cut`: bool [*image_shape]."""
@@ -86,7 +99,7 @@ class Preparation:
         parts = tiles.cut(masks.resized(mask, *working), self.shape)
         return [masks.resized(part, *self.image_shape) for part in parts]
 
-    def cut(self, image) -> list[np.ndarray]:
+    def cut(self, image) -> Sequence[np.ndarray] | tiles.Cut:
         """What of an image is measured."""
         return self(image)[2]
 
@@ -108,6 +121,7 @@ class BaseDetector:
 
     at_once = 1
     scale = image_io.Scale()  # of the image files that it was trained on
+    ignore: np.ndarray | None = None  # what is ignored of every image: bool, of any size
     _told_of_range = False
 
     def __init__(self, preparation: Preparation, batch_size: int, map_sigma_px: float, calibration=None):
@@ -154,39 +168,52 @@ class BaseDetector:
                 file=sys.stderr,
             )
 
-    def measure(self, images: Iterable[np.ndarray], overlap: bool = False) -> Iterator[Measurement]:
+    def measure(
+        self, images: Iterable, overlap: bool = False, combined: bool = False, pictures: bool = True
+    ) -> Iterator[Measurement]:
         """Measures images in order; no more than `at_once` batches and an image are in memory.
 
-        Args: images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size; overlap: run batches
-          while the next one is read, which is faster, but an image then comes out when `at_once` further
-          batches are there.
+        Args:
+          images: each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size; or Masked.
+          overlap: run batches while the next one is read, which is faster, but an image then comes out when
+            `at_once` further batches are there.
+          combined: the layers as one, which is all that a calibrated detector judges by: of large images that
+            are cut into tiles they would need many times the memory of the image.
+          pictures: reconstruction and difference, where there are any.
         """
-        waiting: list[tuple[tuple[int, int], tuple[int, int], int]] = []  # own size, working size, tiles
+        waiting: collections.deque[_Assembly] = collections.deque()
         inputs: list[np.ndarray] = []
-        outputs: list[tuple[np.ndarray, ...]] = []
         running: collections.deque[concurrent.futures.Future] = collections.deque()  # at most `at_once`
+
+        def told(rows) -> Iterator[Measurement]:
+            """The images that are complete with these rows, each that of the next part."""
+            for row in rows:
+                self._add(waiting[0], row)
+                while waiting and waiting[0].complete:
+                    yield self._closed(waiting.popleft())
+
+        combine = self._combined if combined else None
         with concurrent.futures.ThreadPoolExecutor(self.at_once) as others:
             for image in images:
+                image, ignored = self._painted(image)
                 size, working_size, parts = self._prepare(image)
-                waiting.append((size, working_size, len(parts)))
-                inputs.extend(parts)
-                while len(inputs) >= self.batch_size:
-                    batch = inputs[: self.batch_size]
-                    del inputs[: self.batch_size]
+                waiting.append(_Assembly(size, working_size, len(parts), ignored, combine, pictures))
+                for part in parts:
+                    inputs.append(part)
+                    if len(inputs) < self.batch_size:
+                        continue
+                    batch, inputs = inputs, []
                     if overlap:
                         if len(running) == self.at_once:
-                            outputs.extend(running.popleft().result())
+                            yield from told(running.popleft().result())
                         running.append(others.submit(self._run, batch))
                     else:
-                        outputs.extend(self._run(batch))
-                while waiting and len(outputs) >= waiting[0][2]:
-                    yield self._assemble(*waiting.pop(0), outputs)
-            for batch in running:
-                outputs.extend(batch.result())
+                        yield from told(self._run(batch))
+                del image, parts
+            while running:
+                yield from told(running.popleft().result())
             if inputs:
-                outputs.extend(self._run(inputs))
-            while waiting:
-                yield self._assemble(*waiting.pop(0), outputs)
+                yield from told(self._run(inputs))
 
     def judge(self, measurement: Measurement) -> tuple[float, bool, np.ndarray]:
         """(score, label, anomaly map [H, W] at the image's own size) of one measured image.
@@ -194,8 +221,11 @@ class BaseDetector:
         In numpy, as scoring.graph.Verdict computes it in a graph: one image alone is not worth a graph.
         """
         score = float(self.calibrated.score(measurement.components[None])[0])
-        anomaly_map = image_io.smooth_map(self._combined(measurement.layers), self.map_sigma_px)
-        return score, score > self.threshold, image_io.resize_map(anomaly_map, *measurement.size)
+        layers = measurement.layers
+        combined = layers[..., 0] if measurement.combined else self._combined(layers)
+        anomaly_map = image_io.smooth_map(combined, self.map_sigma_px)
+        anomaly_map = image_io.resize_map(anomaly_map, *measurement.size)
+        return score, score > self.threshold, ignoring.blanked(anomaly_map, measurement.ignored)
 
     def regions(self, labels: Sequence[bool], maps: Sequence[np.ndarray]) -> list[list[regions.Region]]:
         """The regions of each image: none where it is labelled normal, else at least one, the highest first.
@@ -211,6 +241,27 @@ class BaseDetector:
             for label, anomaly_map in zip(labels, maps, strict=True)
         ]
 
+    def parts(self, image) -> Iterable[np.ndarray]:
+        """What of an image is measured, each [*image_shape, channels]; image: as in `measure`."""
+        return self.preparation.cut(self._painted(image)[0])
+
+    def _painted(self, image) -> tuple[np.ndarray, np.ndarray | None]:
+        """(the image, painted over where it is ignored; what is: bool [H, W], or None for nothing)."""
+        if self.ignore is None and not isinstance(image, Masked):
+            return image, None
+        own, painted = None, False
+        if isinstance(image, Masked):
+            image, own, painted = image
+        if painted:
+            return image, own
+        image = np.asarray(image)
+        ignored = ignoring.joined(self.ignore, own, image.shape[:2], ignoring.NAME, "an image")
+        if ignored is None:
+            return image, None
+        image = image[..., None] if image.ndim == 2 else image
+        image = image_io.from_uint8(image) if image.dtype == np.uint8 else image
+        return ignoring.painted(image, ignored), ignored
+
     def _prepare(self, image):
         return self.preparation(image)
 
@@ -218,11 +269,55 @@ class BaseDetector:
         outputs = [np.asarray(o) for o in self._measure_batch(np.stack(filled(images, self.batch_size)))]
         return list(zip(*outputs, strict=True))[: len(images)]
 
-    def _assemble(self, size, working_size, count, outputs) -> Measurement:
-        parts = list(zip(*outputs[:count], strict=True))
-        del outputs[:count]
-        components = np.max(parts[0], axis=0)
-        pictures = [tiles.stitch(np.stack(p), *working_size) for p in parts[1:]]
-        layers, reconstruction, difference = [*pictures, None, None][:3]
+    def _add(self, assembly: "_Assembly", row: Sequence[np.ndarray]):
+        assembly.add(row)
+
+    def _closed(self, assembly: "_Assembly") -> Measurement:
+        return assembly.measurement()
+
+
+class _Assembly:
+    """An image whose parts are measured one by one.
+
+    Args: size, working_size: the image's own and its map's; count: parts; ignored: as in Measurement;
+      combine: of layers, or None to keep them; pictures: keep these.
+    """
+
+    def __init__(self, size, working_size, count: int, ignored, combine, pictures: bool):
+        self._size, self._working_size, self._left = size, working_size, count
+        self._ignored, self._combine, self._with_pictures = ignored, combine, pictures
+        self._components: np.ndarray | None = None
+        self._pictures: list[tiles.Stitcher] = []
+
+    @property
+    def complete(self) -> bool:
+        return not self._left
+
+    def add(self, row: Sequence[np.ndarray]):
+        """Adds what was found in the next part: components, layers and pictures."""
+        components, layers, *pictures = row
+        self._left -= 1
+        if self._components is None:
+            self._components = components
+        else:
+            self._components = np.maximum(self._components, components)
+        if self._combine is not None:
+            layers = self._combine(layers)[..., None]
+        found = [layers, *(pictures if self._with_pictures else [])]
+        self._pictures = self._pictures or [tiles.Stitcher(*self._working_size) for _ in found]
+        for stitcher, picture in zip(self._pictures, found, strict=True):
+            stitcher.add(picture)
+
+    def measurement(self) -> Measurement:
+        layers, reconstruction, difference = [*(p.result() for p in self._pictures), None, None][:3]
         difference = None if difference is None else difference[..., 0]
-        return Measurement(components, layers, reconstruction, difference, size)
+        combined = self._combine is not None
+        return Measurement(
+            np.array(self._components),
+            layers,
+            reconstruction,
+            difference,
+            self._size,
+            combined,
+            self._ignored,
+        )

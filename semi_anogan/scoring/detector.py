@@ -13,7 +13,11 @@ from keras import ops
 from semi_anogan import components as table
 from semi_anogan.backend import compile_function, is_symbolic
 from semi_anogan.config import default, words
+from semi_anogan.data import ignore as ignoring
+from semi_anogan.data.dataset import Masked
+from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import Scale
+from semi_anogan.data.masks import resized
 from semi_anogan.errors import RunError
 from semi_anogan.networks.latent_search import LatentSearch
 from semi_anogan.runs import build
@@ -142,6 +146,9 @@ class Detector(BaseDetector):
         except ValueError as error:
             raise RunError(f"bad setting: {error}") from error
         detector.scale = Scale(config.data.white, config.data.black)
+        if config.data.ignore:
+            most = config.data.max_pixels or MAX_PIXELS
+            detector.ignore = ignoring.read_fixed(config.data.ignore, config.data.ignore_digest, most)
         return detector
 
     @classmethod
@@ -154,14 +161,18 @@ class Detector(BaseDetector):
         """
         return _loaded(cls, pathlib.Path(run_folder), overrides)
 
-    def __call__(self, images) -> Detection:
+    def __call__(self, images, ignore=None) -> Detection:
         """Scores images.
 
         Args:
           images: [N, H, W, C] or [N, H, W], uint8 (0 to 255) or float in [-1, 1]. A symbolic tensor inside a
             TensorFlow graph (tf.data map) must be float [N, *image_shape, channels].
+          ignore: bool [H, W] of all images, or [N, H, W]: what of them is ignored, beside what the run
+            ignores of every image. Not in a graph.
         """
         if is_symbolic(images):
+            if ignore is not None:
+                raise ValueError("ignore: in a graph there is no mask of an image's own")
             return self._detect_symbolic(images)
         images = np.asarray(images)
         if images.ndim not in (3, 4) or not len(images):
@@ -171,7 +182,16 @@ class Detector(BaseDetector):
                 f"images must be [N, H, W, C], got shape {images.shape}; of a single image give image[None]"
             )
         self.tell_of_range(images)
-        results = [self.judge(m) for m in self.measure(images)]
+        items = images
+        if ignore is not None:
+            ignore = np.asarray(ignore)
+            if ignore.dtype != bool or ignore.shape not in (images.shape[:3], images.shape[1:3]):
+                raise ValueError(
+                    f"ignore must be bool {list(images.shape[1:3])} or {list(images.shape[:3])}, got "
+                    f"{ignore.dtype} {list(ignore.shape)}"
+                )
+            items = map(Masked, images, np.broadcast_to(ignore, images.shape[:3]))
+        results = [self.judge(m) for m in self.measure(items, combined=True, pictures=False)]
         values, labels, maps = zip(*results, strict=True)
         return Detection(np.array(values, np.float32), np.array(labels), np.stack(maps))
 
@@ -198,11 +218,11 @@ class Detector(BaseDetector):
             return [
                 (
                     m.components,
-                    highest_places(m.layers, self.map_sigma_px),
-                    m.layers.mean((0, 1)),
-                    m.layers.std((0, 1)),
+                    highest_places(m.layers, self.map_sigma_px, ignored),
+                    *_center_and_scale(m.layers, ignored),
                 )
                 for m in self.measure(images, overlap=True)
+                for ignored in [ignoring.wholly(m.ignored, *m.layers.shape[:2])]
             ]
 
         normal = figures(held_out.normal)
@@ -336,12 +356,25 @@ class Detector(BaseDetector):
             )
         count = ops.shape(images)[0]
         images = ops.cast(images, "float32")
+        if self.ignore is not None:
+            if self.tile:
+                raise ValueError("in a graph a tile cannot be told what of it is ignored")
+            images = ignoring.filled(images, self.seen_ignored(), ops)
         filled = ops.concatenate([images, ops.repeat(images[:1], (-count) % self.batch_size, axis=0)], axis=0)
         batches = ops.reshape(filled, (-1, self.batch_size, *expected))
         components, layers = ops.map(lambda batch: self._score_batch(batch)[:2], batches)
         components = ops.reshape(components, (-1, len(self.names)))[:count]
         layers = ops.reshape(layers, (-1, *self.shape, layers.shape[-1]))[:count]
-        return Detection(*verdict(components, layers)[:3])
+        scores, labels, maps = verdict(components, layers)[:3]
+        if self.ignore is not None:
+            blank = ignoring.wholly(self.ignore, *self.shape)
+            lowest = ops.min(ops.where(blank, np.float32(np.inf), maps), axis=(1, 2), keepdims=True)
+            maps = ops.where(blank, ops.minimum(lowest, 0.0), maps)
+        return Detection(scores, labels, maps)
+
+    def seen_ignored(self) -> np.ndarray:
+        """Of images resized to image_shape, what may have been mixed with what is ignored: bool."""
+        return ignoring.grown(resized(ignoring.grown(self.ignore), *self.image_shape))
 
     def search_of(self, images):
         """The latents [batch_size, L] that the search finds for a batch [batch_size, H, W, C]."""
@@ -370,6 +403,13 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
         return detector._calibrated_as(_calibration_of(state))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: {error}") from error
+
+
+def _center_and_scale(layers: np.ndarray, ignored: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, standard deviation) of each layer where it is not ignored: layers [h, w, S], ignored [h, w]."""
+    if ignored is None:
+        return layers.mean((0, 1)), layers.std((0, 1))
+    return layers[~ignored].mean(0), layers[~ignored].std(0)
 
 
 def _calibration_of(state: dict) -> Calibration:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semi_anogan.data import images as image_io
+from semi_anogan.data.dataset import Masked
 from semi_anogan.errors import DataError
 from semi_anogan.scoring.overlay import overlay
 from semi_anogan.scoring.regions import Region
@@ -51,8 +52,8 @@ def scored(
 
     Args:
       detector: has `channels`, `scale`, `measure`, `judge`, `regions` and `pixel_threshold` as Detector has.
-      items: what `read(item, channels)` makes a float32 [H, W, C] image of, or raises DataError; None: they
-        are paths.
+      items: what `read(item, channels)` makes a float32 [H, W, C] image of, or Masked, or raises DataError;
+        None: they are paths.
       name: item -> path for the outcome.
       overlap: as in `measure`; not for images that come one by one and are wanted at once.
       keep_images: tell the images too.
@@ -69,7 +70,8 @@ def scored(
             except DataError as error:
                 waiting.append((name(item), str(error), begun, None))
                 continue
-            waiting.append((name(item), None, begun, image if keep_images else None))
+            kept = image.image if isinstance(image, Masked) else image
+            waiting.append((name(item), None, begun, kept if keep_images else None))
             yield image
 
     def failures():
@@ -77,7 +79,7 @@ def scored(
             path, error, begun, _ = waiting.pop(0)
             yield Scored(path, None, None, None, error, time.perf_counter() - begun)
 
-    for measurement in detector.measure(readable(), overlap):
+    for measurement in detector.measure(readable(), overlap, combined=True, pictures=False):
         yield from failures()
         path, _, begun, image = waiting.pop(0)
         score, abnormal, anomaly_map = detector.judge(measurement)

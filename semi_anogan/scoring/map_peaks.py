@@ -7,16 +7,19 @@ from semi_anogan.data.images import smooth_map
 PLACES = 4096  # at most, of an image: all of 64 x 64. With 20 layers that is a third of a megabyte.
 
 
-def highest_places(layers: np.ndarray, sigma_px: float) -> np.ndarray:
+def highest_places(layers: np.ndarray, sigma_px: float, ignored: np.ndarray | None = None) -> np.ndarray:
     """The smoothed layers, float32 [P, S], at the P <= PLACES places of an image that count.
 
     The map is a weighted mean of the layers, which may be smoothed before or after. Of a map with more places
     those stay at which a layer, or the mean of all, is highest.
 
-    Args: layers: float32 [h, w, S], as in Measurement; sigma_px: of the smoothing.
+    Args: layers: float32 [h, w, S], as in Measurement; sigma_px: of the smoothing; ignored: bool [h, w],
+      places that do not count, not all of them.
     """
     count = layers.shape[-1]
     smoothed = np.stack([smooth_map(layers[..., k], sigma_px).ravel() for k in range(count)], axis=-1)
+    if ignored is not None:
+        smoothed = smoothed[~ignored.ravel()]
     if len(smoothed) <= PLACES:
         return smoothed
     standardised = (smoothed - smoothed.mean(0)) / (smoothed.std(0) + 1e-6)

@@ -127,7 +127,8 @@ def synthesised(dataset, examples, kinds, seed: list[int]):
         image, other = dataset.read_image(example), dataset.read_image(examples[index - 1])
         if other.shape != image.shape:
             other = resize(other, *image.shape[:2])
-        yield synthesise(image, other, np.random.default_rng([*seed, index]), kinds)
+        rng = np.random.default_rng([*seed, index])
+        yield synthesise(image, other, rng, kinds, dataset.ignored(example))
 
 
 def _highest(values: dict, examples, most: int, one_in: int) -> list:

@@ -134,15 +134,19 @@ def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
         images = read([splits.normal[i] for i in numbers], "memory of normal")
         of_memory = reader.memory_left_out(detector.memory, images, numbers)
     trained = [splits.normal[i] for i in numbers]
+
+    def read_masked(examples, what):  # of these the maps count, too
+        return shown(map(dataset.masked, examples), len(examples), what)
+
     return HeldOut(
-        normal=read(splits.held_out_normal, "held-out normal"),
+        normal=read_masked(splits.held_out_normal, "held-out normal"),
         abnormal=read(splits.held_out_abnormal, "held-out abnormal"),
         synthetic=() if weigh or detector.likeness is None else read_synthetic(config, dataset, splits),
         relit=varied(splits.held_out_normal[:RELIT], dataset.read_image, (), [config.seed, 6]),
         known=read(splits.abnormal, "known abnormal") if few else (),
         checked=[e.reviewed for e in splits.held_out_normal + trained],
         tested=("likeness",),
-        trained=read(trained, "normal"),
+        trained=read_masked(trained, "normal"),
         trained_memory=of_memory,
     )
 

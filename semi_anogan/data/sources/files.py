@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from semi_anogan.data import images, masks
+from semi_anogan.data import ignore, images, masks
 from semi_anogan.data.dataset import NORMAL, Dataset, Example, Files, Look
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import Scale
@@ -20,7 +20,9 @@ def file_dataset(
     scale: Scale = Scale(),
     max_pixels: int = MAX_PIXELS,
 ) -> Dataset:
-    """A Dataset over image files, whose `path` and `mask` are relative to `root`.
+    """A Dataset over image files, whose `path`, `mask` and `ignore` are relative to `root`.
+
+    What is ignored is not painted over yet: data.catalog does that.
 
     Args: notes: of how they were found; scale, max_pixels: as in `images.read`.
     """
@@ -60,8 +62,15 @@ def file_dataset(
     def image_size(example: Example) -> tuple[int, int]:
         return images.image_size(path(example), max_pixels)
 
-    def depth(example: Example):
-        return images.depth_of(path(example), max_pixels)
+    def depth(example: Example, ignored=None):
+        return images.depth_of(path(example), max_pixels, ignored)
+
+    def ignored(example: Example):
+        if example.ignore is None:
+            return None
+        file = os.path.join(root, example.ignore)
+        mask = ignore.read(file, max_pixels, example.path)
+        return ignore.fitted(mask, image_size(example), file, path(example))
 
     def at(scale: Scale, max_pixels: int) -> Dataset:
         return file_dataset(name, root, examples, channels, notes, scale, max_pixels)
@@ -75,6 +84,7 @@ def file_dataset(
         image_size,
         Files(path, look, depth, scale, at),
         notes,
+        ignored=ignored,
     )
 
 

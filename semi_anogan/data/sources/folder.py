@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from semi_anogan.config import words
+from semi_anogan.data import ignore_files
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import (
     images_below,
@@ -33,6 +34,7 @@ LAYOUTS = """
      ground_truth/<defect>/*.png   optional: masks of both, <name>_mask.png or <name>.png for <name>.png;
                                    ground_truth/train/<defect>/ and ground_truth/test/<defect>/ where the
                                    same name is in train/<defect>/ and in test/<defect>/
+     ignore/train/good/*.png ...   optional: masks of what does not count, at the path of their image
   B  normal/*.png                  split by file name into training and test images
      abnormal/*.png                likewise; those that fall to training are the known abnormal ones"""
 HERE = "."  # in data.good: the images that lie directly in the folder of a split
@@ -110,7 +112,7 @@ def load(
     if not 0.0 <= test_share < 1.0:
         raise DataError(f"data.test_share: {test_share!r} is not in [0, 1)")
     reader = _FolderReader(root, good, notes)
-    tops = subfolders(root)
+    tops = [name for name in subfolders(root) if name != ignore_files.FOLDER]
     train = [name for name in tops if plain(name) in folder_names.TRAIN]
     if train:
         examples = reader.split_layout(tops, train, test_folder)
@@ -126,6 +128,7 @@ def load(
             f"{root}: neither of the known layouts (folders found: {found}{lying}). They are:{LAYOUTS}"
         )
     reader.note_directly("", "put them into a folder of their kind")
+    examples = ignore_files.with_masks(root, examples, notes)
     examples = choose_training(examples, abnormal_count, contamination, root)
     return file_dataset("folder", root, examples, channels, notes)
 

@@ -7,7 +7,7 @@ from semi_anogan.data.listing import csv_rows
 from semi_anogan.data.sources.files import choose_training, file_dataset
 from semi_anogan.errors import DataError
 
-COLUMNS = ("path", "split", "label")  # and "mask", which may be left out; further columns are ignored
+COLUMNS = ("path", "split", "label")  # and "mask" and "ignore", which may be left out; others do not count
 
 
 def load(
@@ -22,7 +22,8 @@ def load(
     Args:
       channels: 1 or 3.
       path: CSV file (UTF-8, commas, a header) with the columns path, split ("train" or "test"), label
-        ("normal" or "abnormal") and optionally mask (an image file, read as data/masks.py says).
+        ("normal" or "abnormal") and optionally mask (an image file, read as data/masks.py says) and ignore (a
+        mask of what does not count, an image file or polygons).
       root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
         they are.
       abnormal_count, contamination: as in `choose_training`, by the order of the rows.
@@ -43,7 +44,7 @@ def load(
         first_row[file] = line
         missing += [
             f"row {line}: {name}"
-            for name in (example.path, example.mask)
+            for name in (example.path, example.mask, example.ignore)
             if name and not os.path.isfile(os.path.join(root, name))
         ]
         examples.append(example)
@@ -65,4 +66,4 @@ def _example(where: str, row: dict[str, str]) -> Example:
         raise DataError(
             f"{where}: mask {mask!r} on a normal image; leave the mask empty or label the row abnormal"
         )
-    return Example(row["path"], row["split"], row["label"], mask)
+    return Example(row["path"], row["split"], row["label"], mask, ignore=row.get("ignore") or None)

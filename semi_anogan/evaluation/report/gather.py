@@ -54,8 +54,9 @@ def report_of_run(
 def gallery_items(detector, dataset, chosen) -> list[GalleryItem]:
     """The items of (example, group) pairs, searched together: one alone costs as much as a batch."""
     items = []
-    images = (dataset.read_image(example) for example, _ in chosen)
-    for (example, group), measurement in zip(chosen, detector.measure(images), strict=True):
+    images = (dataset.masked(example) for example, _ in chosen)
+    measured = detector.measure(images, combined=True)
+    for (example, group), measurement in zip(chosen, measured, strict=True):
         score, label, anomaly_map = detector.judge(measurement)
         regions = None
         if detector.pixel_threshold is not None:

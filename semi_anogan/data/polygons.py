@@ -1,0 +1,118 @@
+"""Masks from polygons in a JSON file, as labelme and COCO write them."""
+
+import json
+import os
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from semi_anogan.errors import DataError
+
+
+def read(path: str | os.PathLike, max_pixels: int, image: str = "") -> np.ndarray:
+    """bool [H, W] of an image's own size, True where a shape is; pixels that its outline touches count too.
+
+    Of labelme polygons, rectangles and circles are read, of COCO polygons, run lengths as numbers, and boxes
+    where an annotation has neither. Labels and categories do not matter.
+
+    Args: image: name of the image that the mask is for, where a COCO file has several.
+    Raises: DataError for anything else; it names the file and what it has.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: is no JSON: {error}") from None
+    try:
+        if isinstance(values, dict) and "shapes" in values:
+            size = _size(path, values, "imageHeight", "imageWidth", max_pixels)
+            return _drawn(path, size, [_of_labelme(path, i, s) for i, s in enumerate(values["shapes"], 1)])
+        if isinstance(values, dict) and "annotations" in values and "images" in values:
+            return _of_coco(path, values, max_pixels, image)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not as labelme or COCO write it: {type(error).__name__}: {error}") from None
+    raise DataError(
+        f"{path}: neither polygons of labelme (key shapes) nor of COCO (keys images and annotations)"
+    )
+
+
+def _of_labelme(path: str, number: int, shape: dict) -> list[tuple]:
+    """The points of a shape."""
+    points = [(float(x), float(y)) for x, y in shape["points"]]
+    kind = shape.get("shape_type") or "polygon"
+    if kind == "rectangle" and len(points) == 2:
+        (left, top), (right, bottom) = points
+        return [(left, top), (right, top), (right, bottom), (left, bottom)]
+    if kind == "rectangle" and len(points) == 4:
+        return points
+    if kind == "circle" and len(points) == 2:
+        (x, y), rim = points
+        radius = np.hypot(rim[0] - x, rim[1] - y)
+        angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+        return list(zip(x + radius * np.cos(angles), y + radius * np.sin(angles), strict=True))
+    if kind == "polygon" and len(points) >= 3:
+        return points
+    raise DataError(
+        f"{path}: shape {number} is a {kind} of {len(points)} points, which encloses nothing that is read "
+        "here; polygons, rectangles and circles are"
+    )
+
+
+def _of_coco(path: str, values: dict, max_pixels: int, image: str) -> np.ndarray:
+    images = values["images"]
+    if len(images) > 1:
+        images = [i for i in images if os.path.basename(str(i.get("file_name"))) == os.path.basename(image)]
+    if len(images) != 1:
+        what = f"none of them, or several, is {os.path.basename(image)!r}" if image else "a mask is of one"
+        raise DataError(f"{path}: has {len(values['images'])} images; {what}")
+    size, drawn = _size(path, images[0], "height", "width", max_pixels), []
+    mask = np.zeros(size, bool)
+    for annotation in values["annotations"]:
+        if annotation["image_id"] != images[0]["id"]:
+            continue
+        found = annotation.get("segmentation")
+        if isinstance(found, dict):
+            mask |= _of_runs(path, found, size)
+        elif found:
+            drawn += [list(zip(part[::2], part[1::2], strict=True)) for part in found]
+        else:
+            left, top, width, height = map(float, annotation["bbox"])
+            right, bottom = left + width, top + height
+            drawn.append([(left, top), (right, top), (right, bottom), (left, bottom)])
+    return mask | _drawn(path, size, drawn)
+
+
+def _of_runs(path: str, found: dict, size: tuple[int, int]) -> np.ndarray:
+    """The mask of run lengths, column by column, the first of pixels outside."""
+    counts = found["counts"]
+    if isinstance(counts, str):
+        raise DataError(f"{path}: has compressed run lengths, which are not read; export polygons")
+    if tuple(found["size"]) != size or sum(counts) != size[0] * size[1]:
+        raise DataError(f"{path}: run lengths of {found['size']} do not fit an image of {list(size)}")
+    inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return inside.reshape(size[::-1]).T
+
+
+def _size(path: str, values: dict, height: str, width: str, max_pixels: int) -> tuple[int, int]:
+    found = values.get(height), values.get(width)
+    if not all(type(v) is int and v > 0 for v in found):
+        raise DataError(f"{path}: {height} and {width} must be the image's size in pixels, got {found}")
+    if found[0] * found[1] > max_pixels:
+        raise DataError(f"{path}: {found[1]} x {found[0]} pixels, more than the limit of {max_pixels} pixels")
+    return found
+
+
+def _drawn(path: str, size: tuple[int, int], shapes: list[list[tuple]]) -> np.ndarray:
+    """bool [H, W] of closed outlines (x, y), 0 being the left or upper edge of the first pixel."""
+    canvas = Image.new("1", size[::-1])
+    for points in shapes:
+        if not np.isfinite(points).all():
+            raise DataError(f"{path}: a polygon has a point that is no number")
+        # A pixel's middle lies half a pixel from its edge.
+        ImageDraw.Draw(canvas).polygon([(x - 0.5, y - 0.5) for x, y in points], fill=1, outline=1)
+    return np.array(canvas, bool)
