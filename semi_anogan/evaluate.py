@@ -18,19 +18,21 @@ from semi_anogan.files import told_writing
 
 
 def main(argv):
-    """Evaluates a finished run again: python -m semi_anogan.evaluate --workdir=DIR"""
+    """Evaluates a finished run again: python -m semi_anogan.evaluate --workdir=DIR [--data_root=DIR]"""
     del argv
     from semi_anogan.runs import folder as run_folder
+    from semi_anogan.runs import places
 
     folder = pathlib.Path(flags.FLAGS.workdir)
     run_folder.check_format(folder)  # before Keras, which takes seconds
+    config = run_folder.load_config(folder)
+    places.find(config, folder, flags.FLAGS.data_root)
     cli.load_framework()
     from semi_anogan.runs import build
     from semi_anogan.scoring.detector import Detector
 
-    config = run_folder.load_config(folder)
     detector = Detector.load(folder)
-    dataset, splits, _ = build.load_data(config)
+    dataset, splits, _ = build.load_data(config, folder)
     evaluate(config, folder, detector, dataset, splits, run_folder.read_progress(folder))
 
 
@@ -44,6 +46,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     """
     from semi_anogan.evaluation.report.gather import report_of_run
     from semi_anogan.runs import folder as run_folder
+    from semi_anogan.runs import known_files
 
     folder, held_out = pathlib.Path(folder), None
     if splits.test:
@@ -61,16 +64,17 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     run_folder.write_json(folder / run_folder.METRICS, metrics)
     with told_writing(folder, RunError):
         _write_scores(folder / run_folder.SCORES, splits.test, results, detector)
+    differing = known_files.evaluated(folder, dataset, splits)
     report = report_of_run(config, folder, detector, dataset, splits, progress["history"], results, metrics)
     report = dataclasses.replace(
         report,
         held_out=held_out and (held_out.abnormal, held_out.scores),
-        data_notes=run_folder.data_notes(folder, dataset.notes.lines(), go_on=True),
+        data_notes=run_folder.data_notes(folder, dataset.notes.lines(), go_on=True) + differing,
     )
     with told_writing(folder, RunError):
         path = page.write_report(folder, report)
     _print_summary(metrics, path, held_out)
-    for warning in report.warnings:
+    for warning in [*report.warnings, *differing]:
         print(f"note: {warning}")
     return metrics
 
@@ -118,4 +122,5 @@ def _print_summary(values: dict, path, held_out):
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "run folder of a finished training", required=True)
+    flags.DEFINE_string("data_root", None, "folder of the images, where they were moved")
     cli.run(main)

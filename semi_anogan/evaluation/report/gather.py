@@ -1,5 +1,7 @@
 """Gathers what the report of a run shows."""
 
+import os
+
 import numpy as np
 
 from semi_anogan.config import words
@@ -97,6 +99,10 @@ def suspicious_images(path, dataset, most: int = 20) -> list[SuspiciousImage]:
 def synthetic_images(config, dataset, normal, kinds, count: int = 7) -> list[np.ndarray]:
     """Normal training images with synthetic defects, as training draws them where it does."""
     if not config.objective.synthetic_weight:
+        return []
+    if dataset.files is not None:  # some may be gone since the training
+        normal = [e for e in normal if os.path.exists(dataset.files.path(e))]
+    if not normal:
         return []
     store = build.image_store(config, dataset, cache_megabytes=0)
     batches = Batches(
