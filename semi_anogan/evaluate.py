@@ -11,6 +11,7 @@ from absl import flags
 
 from semi_anogan import cli
 from semi_anogan.errors import RunError
+from semi_anogan.evaluation import nearest_kind
 from semi_anogan.evaluation.metrics import unavailable
 from semi_anogan.evaluation.report import page
 from semi_anogan.evaluation.results import metrics_of, no_results, score_test_images
@@ -55,6 +56,9 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
         results = no_results(detector)
         held_out = score_test_images(detector, dataset, splits.held_out_normal + splits.held_out_abnormal)
     metrics = metrics_of(detector, results, splits, progress)
+    nearest = nearest_kind.of_run(config, detector, dataset, splits)
+    if nearest:
+        metrics["nearest_known_kinds"] = nearest
     counts = metrics["counts"]
     missing = unavailable(metrics, counts["test_normal"], counts["test_abnormal"])
     if not splits.test:
@@ -110,6 +114,11 @@ def _print_summary(values: dict, path, held_out):
         )
     for why in sorted(set(values.get("not_available", {}).values())) if held_out is None else ():
         print(f"what is none cannot be had: {why}")
+    for kind, found in values.get("kinds", {}).items():
+        low, high = found["image_recall_interval"]
+        print(
+            f"{kind}: {found['count']} images, recall {found['image_recall']:.1%} ({low:.0%} to {high:.0%})"
+        )
     if values.get("pixel_auroc") is not None:
         print(f"pixel AUROC {text('pixel_auroc')}, AUPRO {text('pixel_aupro')}")
     if values.get("region_recall") is not None:

@@ -26,6 +26,7 @@ class Example:
       mislabelled: True where the source itself hid an abnormal image among the normal ones. Only for reports
         and tests, never for training.
       reviewed: True where a person has looked at the image and given the label.
+      kind: of defect, as its folder or the manifest names it; None where that is not known.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Example:
     key: int | str | None = None
     mislabelled: bool = False
     reviewed: bool = False
+    kind: str | None = None
 
     @property
     def abnormal(self) -> bool:

@@ -8,7 +8,14 @@ from semi_anogan.config import words
 from semi_anogan.data import images as image_io
 from semi_anogan.data.batches import Batches
 from semi_anogan.data.synthetic import training_kinds
-from semi_anogan.evaluation.report.contents import GalleryItem, Report, SuspiciousImage, choose_gallery
+from semi_anogan.evaluation.report.contents import (
+    GalleryItem,
+    Report,
+    SuspiciousImage,
+    WorstImage,
+    choose_gallery,
+    choose_worst,
+)
 from semi_anogan.evaluation.results import DIFFERENCE_EDGES, Results
 from semi_anogan.runs import build, suspicious_csv
 from semi_anogan.runs import folder as run_folder
@@ -44,6 +51,7 @@ def report_of_run(
         pixel_differences=results.pixel_differences if searched else {},
         pixel_difference_edges=DIFFERENCE_EDGES,
         gallery=gallery_items(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
+        worst=worst_images(dataset, splits.test, results),
         suspicious=suspicious_images(folder / run_folder.SUSPICIOUS, dataset),
         history=curves(history),
         synthetic=synthetic_images(config, dataset, splits.normal, kinds),
@@ -78,6 +86,15 @@ def gallery_items(detector, dataset, chosen) -> list[GalleryItem]:
             )
         )
     return items
+
+
+def worst_images(dataset, examples, results: Results) -> list[WorstImage]:
+    """The abnormal test images of each kind of defect that look least abnormal."""
+    chosen = choose_worst([e.kind for e in examples], results.abnormal, results.scores)
+    return [
+        WorstImage(e.path, e.kind, float(results.scores[i]), dataset.read_image(e), dataset.read_mask(e))
+        for i, e in ((i, examples[i]) for i in chosen)
+    ]
 
 
 def suspicious_images(path, dataset, most: int = 20) -> list[SuspiciousImage]:
