@@ -44,7 +44,7 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
 
     Raises: DataError where the folder cannot be understood; RunError where the page cannot be written.
     """
-    from semi_anogan.data import catalog, check_files, survey
+    from semi_anogan.data import catalog, check_files, images, survey
     from semi_anogan.data.image_files import MAX_PIXELS
     from semi_anogan.files import told_writing
     from semi_anogan.runs import aspect, depth, proposals
@@ -59,6 +59,11 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
     aspect.resolve(config, dataset)
     max_pixels, examples = config.data.max_pixels or MAX_PIXELS, dataset.examples
     looks = survey.survey(dataset, max_pixels)
+    usable = [(e, look) for e, look in zip(examples, looks, strict=True) if not isinstance(look, str)]
+    check_files.note_grey(dataset.notes, *([pair[i] for pair in usable] for i in (0, 1)))
+    seen = aspect.features_side(config) or config.model.resolution
+    for example, figures in usable:
+        images.note_small(dataset.notes, example.path, figures.found.size, seen)
     check_files.note_equal(dataset, examples)
     _note_twice(dataset)
     uses, used = _uses(config, dataset)

@@ -77,7 +77,7 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
         splits = build.labelled(dataset, found.splits)
         build.resolve(config, len(splits.abnormal), folder)
         if found.nothing_to_do(config, folder):
-            print(f"{folder}: finished, and left as it is; --refit fits its detector to these files too")
+            print(f"{folder}: finished, and left as it is; {found.what_takes_them_in}")
             return run_folder.read_metrics(folder)
         if first:
             claim = run_folder.differing_lines if refit else run_folder.claim

@@ -88,7 +88,7 @@ def test_everything_is_named_with_its_number(found, parts):
     )
     apart = lines["What lies apart"]
     assert apart[0].startswith(
-        "test normal images have another brightness than normal training images: 0.62 "
+        "test normal images have another brightness than normal training images: 0.63 "
     )
     told = "\n".join(apart)
     assert "by their brightness from the normal training images, such as train/good/bright.png (0.78)" in told

@@ -68,7 +68,7 @@ def copy(finished, tmp_path):
     return tuple(pathlib.Path(shutil.copytree(source, tmp_path / source.name)) for source in finished)
 
 
-def test_the_run_keeps_its_files_and_the_same_command_says_what_is_new(copy, capsys):
+def test_the_run_keeps_its_files_and_the_same_command_says_what_is_new(finished, copy, capsys):
     root, run = copy
     kept = uses(run)
     assert len(kept) == 31 and list(kept.values()).count("held out") == 4
@@ -81,9 +81,15 @@ def test_the_run_keeps_its_files_and_the_same_command_says_what_is_new(copy, cap
     assert told == [
         "21 training images are new (20 normal, 1 abnormal), such as train/good/100.png",
         "1 test images are new (1 normal, 0 abnormal), such as test/good/new.png",
-        f"{run}: finished, and left as it is; --refit fits its detector to these files too",
+        f"{run}: finished, and left as it is; --refit fits its detector to the files that there are now, and "
+        "evaluates it",
     ]
     assert files_of(run) == before and found == json.loads(before["metrics.json"])
+    shutil.rmtree(root)
+    shutil.copytree(finished[0], root)
+    draw(root, {"test/good": ["new"]}, seed=1)
+    train.run(config, run)
+    assert "semi_anogan.evaluate takes the test images that there are now" in capsys.readouterr().out
 
 
 def test_refit_takes_new_files_in_and_leaves_the_networks(copy, capsys):

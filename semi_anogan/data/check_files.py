@@ -60,7 +60,7 @@ def _look(dataset: Dataset, example: Example) -> Look | str:
 
 
 def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence[Look]):
-    """Tells of images of several sizes, and of grey ones among those in colour."""
+    """Tells of images of several sizes, and as `note_grey`."""
     sizes = collections.Counter(look.found.size for look in looks)
     if len(sizes) > 1:
         (height, width), count = sizes.most_common(1)[0]
@@ -69,6 +69,11 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
             f"images have {len(sizes)} sizes, from {low[1]} x {low[0]} to {high[1]} x {high[0]} (width x "
             f"height), {count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"
         )
+    note_grey(notes, examples, looks)
+
+
+def note_grey(notes: Notes, examples: Sequence[Example], looks: Sequence):
+    """Tells of grey files among those in colour; looks: what has a `found`, as Look has."""
     grey = [e.path for e, look in zip(examples, looks, strict=True) if is_grey(look.found.header.mode)]
     if 0 < len(grey) < len(looks):
         notes.add(

@@ -37,6 +37,13 @@ class Found:
     told: Sequence[str] = ()
     refit: bool = False
 
+    @property
+    def what_takes_them_in(self) -> str:
+        """Which command takes the differences in."""
+        if self.training:
+            return "--refit fits its detector to the files that there are now, and evaluates it"
+        return "python -m semi_anogan.evaluate takes the test images that there are now"
+
     def nothing_to_do(self, config, folder) -> bool:
         """Whether the run has finished, and nothing but files differs: then it stays as it is.
 

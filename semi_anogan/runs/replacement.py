@@ -65,7 +65,7 @@ def finish(folder):
     whole = folder / WHOLE
     try:
         names = json.loads((whole / _LIST).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with told_writing(folder, RunError):
         for name in _FILES:
