@@ -43,7 +43,15 @@ def _export() -> int:
     if flags.FLAGS.prune:
         detector = detector.pruned()
     config = run_folder.load_config(flags.FLAGS.workdir)
-    pictures, output = images.representative(detector, config, flags.FLAGS.images), flags.FLAGS.output
+    pictures = images.representative(
+        detector,
+        config,
+        flags.FLAGS.images,
+        flags.FLAGS.workdir,
+        flags.FLAGS.data_root,
+        "int8_full" in precisions,
+    )
+    output = flags.FLAGS.output
     with cli.quiet(UserError), told_writing(output, write.ExportError):
         lines = write.export(detector, config.to_dict(), pictures, output, formats, batches, precisions)
     print("\n".join([*lines, f"bundle: {output}"]))
@@ -65,7 +73,7 @@ def _check() -> int:
     if flags.FLAGS.workdir:
         from semi_anogan.export import auroc
 
-        compared = auroc.compare(bundle, flags.FLAGS.workdir)
+        compared = auroc.compare(bundle, flags.FLAGS.workdir, flags.FLAGS.data_root)
         print(auroc.table(compared))
         results += compared
     failed = sum(r["passed"] is False for r in results)
@@ -122,5 +130,6 @@ if __name__ == "__main__":
         None,
         "image, folder or CSV for the 8-bit ranges and the check; default the run's training images",
     )
+    flags.DEFINE_string("data_root", None, "folder of the run's images, where they were moved")
     flags.DEFINE_string("check", None, "bundle to check instead of exporting one")
     cli.run(main)

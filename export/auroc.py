@@ -9,7 +9,7 @@ from semi_anogan.evaluation import metrics
 from semi_anogan.export.parity import why_not_here
 from semi_anogan.export.runtime.bundle import Bundle
 from semi_anogan.export.runtime.detector import EdgeDetector
-from semi_anogan.runs import build
+from semi_anogan.runs import build, places
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
 
@@ -17,15 +17,17 @@ from semi_anogan.scoring.detector import Detector
 TOLERANCES = {"float32": 0.001, "float16": 0.005, "int8": 0.01, "int8_full": 0.01}
 
 
-def compare(bundle: Bundle, workdir) -> list[dict]:
+def compare(bundle: Bundle, workdir, data_root: str | None = None) -> list[dict]:
     """A row for the model and one for each format and precision: image AUROC and time per image.
 
-    A format is taken at its largest batch; one whose engine cannot run here is left out.
+    A format is taken at its largest batch; one whose engine cannot run here is left out. data_root: folder of
+    the images, where they were moved.
 
     Raises: RunError where the run cannot be loaded or its test images are all of one kind.
     """
     config = run_folder.load_config(workdir)
-    dataset, splits, _ = build.load_data(config)
+    places.find(config, workdir, data_root)
+    dataset, splits, _ = build.load_data(config, workdir)
     detector = Detector.load(workdir)
     abnormal = np.array([e.abnormal for e in splits.test])
     if abnormal.all() or not abnormal.any():

@@ -11,6 +11,7 @@ from absl import flags
 
 from semi_anogan import cli
 from semi_anogan.errors import RunError
+from semi_anogan.evaluation import nearest_kind
 from semi_anogan.evaluation.metrics import unavailable
 from semi_anogan.evaluation.report import page
 from semi_anogan.evaluation.results import metrics_of, no_results, score_test_images
@@ -18,19 +19,21 @@ from semi_anogan.files import told_writing
 
 
 def main(argv):
-    """Evaluates a finished run again: python -m semi_anogan.evaluate --workdir=DIR"""
+    """Evaluates a finished run again: python -m semi_anogan.evaluate --workdir=DIR [--data_root=DIR]"""
     del argv
     from semi_anogan.runs import folder as run_folder
+    from semi_anogan.runs import places
 
     folder = pathlib.Path(flags.FLAGS.workdir)
     run_folder.check_format(folder)  # before Keras, which takes seconds
+    config = run_folder.load_config(folder)
+    places.find(config, folder, flags.FLAGS.data_root)
     cli.load_framework()
     from semi_anogan.runs import build
     from semi_anogan.scoring.detector import Detector
 
-    config = run_folder.load_config(folder)
     detector = Detector.load(folder)
-    dataset, splits, _ = build.load_data(config)
+    dataset, splits, _ = build.load_data(config, folder)
     evaluate(config, folder, detector, dataset, splits, run_folder.read_progress(folder))
 
 
@@ -44,6 +47,7 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     """
     from semi_anogan.evaluation.report.gather import report_of_run
     from semi_anogan.runs import folder as run_folder
+    from semi_anogan.runs import known_files
 
     folder, held_out = pathlib.Path(folder), None
     if splits.test:
@@ -52,6 +56,9 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
         results = no_results(detector)
         held_out = score_test_images(detector, dataset, splits.held_out_normal + splits.held_out_abnormal)
     metrics = metrics_of(detector, results, splits, progress)
+    nearest = nearest_kind.of_run(config, detector, dataset, splits)
+    if nearest:
+        metrics["nearest_known_kinds"] = nearest
     counts = metrics["counts"]
     missing = unavailable(metrics, counts["test_normal"], counts["test_abnormal"])
     if not splits.test:
@@ -61,16 +68,17 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     run_folder.write_json(folder / run_folder.METRICS, metrics)
     with told_writing(folder, RunError):
         _write_scores(folder / run_folder.SCORES, splits.test, results, detector)
+    differing = known_files.evaluated(folder, dataset, splits)
     report = report_of_run(config, folder, detector, dataset, splits, progress["history"], results, metrics)
     report = dataclasses.replace(
         report,
         held_out=held_out and (held_out.abnormal, held_out.scores),
-        data_notes=run_folder.data_notes(folder, dataset.notes.lines(), go_on=True),
+        data_notes=run_folder.data_notes(folder, dataset.notes.lines(), go_on=True) + differing,
     )
     with told_writing(folder, RunError):
         path = page.write_report(folder, report)
     _print_summary(metrics, path, held_out)
-    for warning in report.warnings:
+    for warning in [*report.warnings, *differing]:
         print(f"note: {warning}")
     return metrics
 
@@ -106,6 +114,11 @@ def _print_summary(values: dict, path, held_out):
         )
     for why in sorted(set(values.get("not_available", {}).values())) if held_out is None else ():
         print(f"what is none cannot be had: {why}")
+    for kind, found in values.get("kinds", {}).items():
+        low, high = found["image_recall_interval"]
+        print(
+            f"{kind}: {found['count']} images, recall {found['image_recall']:.1%} ({low:.0%} to {high:.0%})"
+        )
     if values.get("pixel_auroc") is not None:
         print(f"pixel AUROC {text('pixel_auroc')}, AUPRO {text('pixel_aupro')}")
     if values.get("region_recall") is not None:
@@ -118,4 +131,5 @@ def _print_summary(values: dict, path, held_out):
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "run folder of a finished training", required=True)
+    flags.DEFINE_string("data_root", None, "folder of the images, where they were moved")
     cli.run(main)

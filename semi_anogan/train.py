@@ -9,19 +9,26 @@ from semi_anogan import cli
 
 _CONFIG = cli.define_config("configuration file, such as configs/mnist.py")
 _WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/NAME, the config's name")
+_REFIT = flags.DEFINE_bool(
+    "refit", False, "fit the detector of a finished run anew to the files that there are now"
+)
+_DATA_ROOT = flags.DEFINE_string("data_root", None, "folder of the images, in place of data.root")
 
 
 def main(argv):
     """Trains on the embedded surface data when called without arguments.
 
     python -m semi_anogan.train [--config=configs/NAME.py] [--config.KEY=VALUE ...] [--workdir=DIR]
+      [--refit] [--data_root=DIR]
 
     A run that was interrupted goes on when the same command is given again. Settings of the detector (the
     false-alarm rate, the score's components, the search, the reviewed images: runs/folder.py, DETECTOR_KEYS)
-    may change then: it is fitted again, without training again.
+    may change then: it is fitted again, without training again. --refit does so with the images that have
+    been added since.
     """
     del argv
     from semi_anogan.runs import folder as run_folder
+    from semi_anogan.runs import known_files
     from semi_anogan.runs.check_config import check
 
     config = cli.config_of(_CONFIG)
@@ -29,23 +36,27 @@ def main(argv):
     # As `run` does; but here it is told before Keras is loaded, which takes seconds.
     check(config)
     run_folder.check_format(folder, run_folder.ANOTHER)
+    if _REFIT.value:
+        known_files.check_refit(folder)
     cli.load_framework()
-    run(config, folder)
+    run(config, folder, _REFIT.value, _DATA_ROOT.value)
 
 
-def run(config, folder):
+def run(config, folder, refit: bool = False, data_root: str | None = None):
     """The whole job of one run folder: training, calibration on held-out training images, evaluation, report.
+
+    Args: refit: fit the detector of a finished run to the files of now; data_root: in place of data.root.
 
     Returns the metrics, as in metrics.json. Raises ConfigError, DataError, RunError or CheckpointError.
     """
     from semi_anogan import evaluate
     from semi_anogan.backend import worker_index
     from semi_anogan.data.check_files import read_all
-    from semi_anogan.runs import aspect, build
+    from semi_anogan.runs import aspect, build, known_files, places, replacement
     from semi_anogan.runs import folder as run_folder
     from semi_anogan.runs.check_config import check
     from semi_anogan.training.fit_detector import fit_detector
-    from semi_anogan.training.loop import Training
+    from semi_anogan.training.loop import Training, make_schedule
 
     # Of several workers on one job, the first holds the folder and writes it; the others only read the
     # checkpoints there.
@@ -53,29 +64,55 @@ def run(config, folder):
     check(config)
     run_folder.check_format(folder, run_folder.ANOTHER)  # before the lock and the data: nothing is changed
     with run_folder.locked(folder) if first else contextlib.nullcontext():
-        dataset, splits, store = build.load_data(config, folder)
-        build.resolve(config, len(splits.abnormal), folder)
         if first:
-            for change in run_folder.claim(folder, config):
+            replacement.finish(folder)
+        if refit:
+            known_files.check_refit(folder)
+        if data_root is not None:
+            places.set_root(config, data_root)
+        dataset, store = build.load_dataset(config, folder)
+        found = known_files.found(config, folder, dataset, make_schedule(config).total_images, refit)
+        for line in found.told if first else ():
+            print(line)
+        splits = build.labelled(dataset, found.splits)
+        build.resolve(config, len(splits.abnormal), folder)
+        if found.nothing_to_do(config, folder):
+            print(f"{folder}: finished, and left as it is; {found.what_takes_them_in}")
+            return run_folder.read_metrics(folder)
+        if first:
+            claim = run_folder.differing_lines if refit else run_folder.claim
+            for change in claim(folder, config):
                 print(f"{folder}: {change}")
             run_folder.write_ignore(folder, dataset.ignore)
         _tell(config, dataset, splits)
         for line in aspect.told(config, dataset):
             print(line)
         training = Training(config, folder, splits, store)
-        begun = bool(training.progress["step"])
+        begun = bool(training.progress["step"]) and not refit
         if first and dataset.files is not None and not begun:
             resolution = aspect.features_side(config) or config.model.resolution
             read_all(dataset, splits.training + splits.test, resolution=resolution)
         _note_colour(config, dataset, splits)
         _note_test(dataset, splits)
-        if first:
+        if first and not refit:
             for line in run_folder.data_notes(folder, dataset.notes.lines(), go_on=begun):
                 print(f"note: {line}")
+            run_folder.keep_places(folder, places.kept(folder, config))
+            known_files.keep(folder, dataset, found)
         model = training.run()
         if not first:  # the first worker does the rest
             return None
-        detector = fit_detector(config, folder, model, dataset, splits)
+        if refit:
+            for line in dataset.notes.lines():
+                print(f"note: {line}")
+            with replacement.replacing(folder) as new:
+                run_folder.write_settings(new, config)
+                run_folder.data_notes(new, dataset.notes.lines())
+                run_folder.keep_places(new, places.kept(folder, config))
+                known_files.keep(new, dataset, found)
+                detector = fit_detector(config, new, model, dataset, splits)
+        else:
+            detector = fit_detector(config, folder, model, dataset, splits)
         return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)
 
 

@@ -24,7 +24,7 @@ LEVELS = (
     ("training", "evaluation"),
     ("export",),
     ("benchmarks",),
-    ("cli train evaluate score benchmark export.__main__ export.runtime.__main__",),
+    ("cli train evaluate score benchmark inspect export.__main__ export.runtime.__main__",),
 )
 
 # Imports that break these rules and are still to go: (importer, imported).
@@ -298,6 +298,7 @@ def test_public_names_are_listed_before_they_are_loaded(tmp_path):
     [
         ("train", ["config", "workdir"]),
         ("evaluate", ["workdir"]),
+        ("inspect", ["config", "output"]),
         ("score", ["workdir", "input", "output"]),
         ("benchmark", ["config"]),
         ("export", ["workdir", "formats", "output", "check"]),

@@ -179,8 +179,8 @@ def test_the_benchmark_labels_the_most_suspicious_by_the_truth(smoke_run, smoke_
 def test_the_benchmark_needs_a_source_that_knows_the_truth(smoke_run, monkeypatch):
     load_data = build.load_data
 
-    def without_truth(config):
-        dataset, *others = load_data(config)
+    def without_truth(*arguments):
+        dataset, *others = load_data(*arguments)
         return dataclasses.replace(
             dataset, examples=tuple(dataclasses.replace(e, mislabelled=False) for e in dataset.examples)
         ), *others

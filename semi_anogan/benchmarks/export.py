@@ -9,7 +9,7 @@ from semi_anogan.benchmarks.results import machine, table
 from semi_anogan.benchmarks.speed import best
 from semi_anogan.errors import RunError
 from semi_anogan.image_shape import in_words
-from semi_anogan.runs import build
+from semi_anogan.runs import build, places
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
 
@@ -53,7 +53,8 @@ def run(bundle_folder, workdir) -> str:
 def _rows(bundle, workdir) -> list[list]:
     """The rows of the table: of each batch size TensorFlow first, then each engine and precision."""
     config = run_folder.load_config(workdir)
-    dataset, splits, _ = build.load_data(config)
+    places.find(config, workdir)
+    dataset, splits, _ = build.load_data(config, workdir)
     programs = [p for p in bundle.values["programs"] if p["format"] in ("onnx", "tflite")]
     rows = []
     for batch in sorted({p["batch"] for p in programs}):

@@ -10,7 +10,7 @@ import numpy as np
 from semi_anogan.data.images import resize, to_channels, to_uint8
 from semi_anogan.errors import RunError
 from semi_anogan.files import told_writing
-from semi_anogan.runs import build
+from semi_anogan.runs import build, places
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
 
@@ -45,7 +45,8 @@ def row_of(folder: pathlib.Path) -> np.ndarray:
     detector = Detector.load(folder)
     if detector.search is None:
         raise RunError(f"{folder}: its score needs no search, so it draws no reconstructions")
-    dataset, splits, _ = build.load_data(config)
+    places.find(config, folder)
+    dataset, splits, _ = build.load_data(config, folder)
     examples = chosen([e.abnormal for e in splits.test], config.seed)
     images = [dataset.read_image(splits.test[i]) for i in examples]
     pairs = [

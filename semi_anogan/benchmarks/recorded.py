@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semi_anogan.errors import RunError
-from semi_anogan.runs import build
+from semi_anogan.runs import build, places
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.evidence import Evidence, read_evidence
 
@@ -38,7 +38,9 @@ class Recorded(NamedTuple):
         except (OSError, KeyError, ValueError) as error:
             raise RunError(f"{path}: cannot be read as the scores of the run: {error}") from error
         abnormal = np.array([row["truth"] == "abnormal" for row in rows])
-        _, splits, _ = build.load_data(run_folder.load_config(folder))
+        config = run_folder.load_config(folder)
+        places.find(config, folder)
+        _, splits, _ = build.load_data(config, folder)
         return cls(evidence, test, abnormal, np.array([e.mislabelled for e in splits.held_out_normal]))
 
     @classmethod

@@ -8,7 +8,7 @@ import tempfile
 
 from semi_anogan.benchmarks.results import machine, table
 from semi_anogan.errors import RunError
-from semi_anogan.runs import build
+from semi_anogan.runs import build, places
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
 
@@ -51,7 +51,8 @@ def reviewed(folder, rounds: int, count: int):
     from semi_anogan.training.fit_detector import fit_detector
 
     config, model = run_folder.load_config(folder), Detector.load(folder).model
-    dataset, splits, _ = build.load_data(config)
+    places.find(config, folder)
+    dataset, splits, _ = build.load_data(config, folder)
     truth = {e.path: "abnormal" if e.mislabelled else e.label for e in dataset.examples if e.split == "train"}
     if not any(e.mislabelled for e in dataset.examples):
         raise RunError(

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from semi_anogan.benchmarks.results import machine, table
 from semi_anogan.components import names_where
-from semi_anogan.runs import build
+from semi_anogan.runs import build, places
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
 
@@ -27,7 +27,8 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
     """
     config = run_folder.load_config(folder)
     model = build.load_model(folder, config)
-    dataset, splits, _ = build.load_data(config)
+    places.find(config, folder)
+    dataset, splits, _ = build.load_data(config, folder)
     chosen = choose([e.abnormal for e in splits.test], most_images, config.seed)
     images = [dataset.read_image(splits.test[i]) for i in chosen]
     abnormal = np.array([splits.test[i].abnormal for i in chosen])

@@ -44,7 +44,7 @@ def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, reso
     _note_differences(dataset.notes, examples, looks)
     for example, look in zip(examples, looks, strict=True):
         images.note_small(dataset.notes, example.path, look.found.size, resolution)
-    _note_equal(dataset, examples)
+    note_equal(dataset, examples)
 
 
 def in_threads(function, items: Sequence, what: str) -> list:
@@ -65,7 +65,7 @@ def _look(dataset: Dataset, example: Example) -> Look | str:
 
 
 def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence[Look]):
-    """Tells of images of several sizes, and of grey ones among those in colour."""
+    """Tells of images of several sizes, and as `note_grey`."""
     sizes = collections.Counter(look.found.size for look in looks)
     if len(sizes) > 1:
         (height, width), count = sizes.most_common(1)[0]
@@ -74,7 +74,12 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
             f"images have {len(sizes)} sizes, from {low[1]} x {low[0]} to {high[1]} x {high[0]} (width x "
             f"height), {count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"
         )
-    grey = [e.path for e, look in zip(examples, looks, strict=True) if _is_grey(look)]
+    note_grey(notes, examples, looks)
+
+
+def note_grey(notes: Notes, examples: Sequence[Example], looks: Sequence):
+    """Tells of grey files among those in colour; looks: what has a `found`, as Look has."""
+    grey = [e.path for e, look in zip(examples, looks, strict=True) if is_grey(look.found.header.mode)]
     if 0 < len(grey) < len(looks):
         notes.add(
             f"{{n}} of {len(looks)} files are grey, such as {{first}}, the others in colour; where that goes "
@@ -84,15 +89,15 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
         )
 
 
-def _is_grey(look: Look) -> bool:
-    header = look.found.header
-    return header.mode in GREY_MODES or header.mode.startswith("I;")
+def is_grey(mode: str) -> bool:
+    """Whether files of a mode, as Pillow names it, hold grey values."""
+    return mode in GREY_MODES or mode.startswith("I;")
 
 
-def _note_equal(dataset: Dataset, examples: Sequence[Example]):
+def note_equal(dataset: Dataset, examples: Sequence[Example]):
     """Tells of files that are equal byte for byte, in training and test or with two labels."""
     both, labels, test_labels = [], [], []
-    for group in _equal_files(dataset, examples):
+    for group in equal_files(dataset, examples):
         train, test = ([e for e in group if e.split == split] for split in ("train", "test"))
         if train and test:
             both += [(test_one, train[0]) for test_one in test]
@@ -123,7 +128,7 @@ def _note_equal(dataset: Dataset, examples: Sequence[Example]):
             )
 
 
-def _equal_files(dataset: Dataset, examples: Sequence[Example]) -> list[list[Example]]:
+def equal_files(dataset: Dataset, examples: Sequence[Example]) -> list[list[Example]]:
     """The groups of examples whose files are equal; only files of one size are read."""
     by_size = collections.defaultdict(list)
     for example in examples:
@@ -136,8 +141,11 @@ def _equal_files(dataset: Dataset, examples: Sequence[Example]) -> list[list[Exa
         if len(same) > 1:
             by_digest = collections.defaultdict(list)
             for example in same:
-                with open(dataset.files.path(example), "rb") as file:
-                    by_digest[hashlib.file_digest(file, "sha256").digest()].append(example)
+                try:
+                    with open(dataset.files.path(example), "rb") as file:
+                        by_digest[hashlib.file_digest(file, "sha256").digest()].append(example)
+                except OSError:
+                    continue
             groups += [group for group in by_digest.values() if len(group) > 1]
     order = {example: i for i, example in enumerate(examples)}
     return sorted(groups, key=lambda group: order[group[0]])

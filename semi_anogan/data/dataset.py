@@ -41,6 +41,7 @@ class Example:
       mislabelled: True where the source itself hid an abnormal image among the normal ones. Only for reports
         and tests, never for training.
       reviewed: True where a person has looked at the image and given the label.
+      kind: of defect, as its folder or the manifest names it; None where that is not known.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Example:
     mislabelled: bool = False
     reviewed: bool = False
     ignore: str | None = None
+    kind: str | None = None
 
     @property
     def abnormal(self) -> bool:

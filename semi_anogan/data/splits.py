@@ -108,6 +108,7 @@ def _reviewed(example: Example, label: str) -> Example:
         example,
         label=label,
         mask=example.mask if label == ABNORMAL else None,
+        kind=example.kind if label == ABNORMAL else None,
         mislabelled=False,
         reviewed=True,
     )

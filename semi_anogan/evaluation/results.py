@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from semi_anogan.evaluation import metrics
+from semi_anogan.evaluation import by_kind, metrics
+from semi_anogan.evaluation.by_kind import RegionOverlaps
 from semi_anogan.progress import shown
 from semi_anogan.scoring.regions import union
 
@@ -25,6 +26,7 @@ class Results:
       pixel_differences: label -> counts of the pixels' differences over DIFFERENCE_EDGES, the largest with
         the last; all 0 without a search.
       images_per_second: that were scored.
+      region_areas: image -> what each of its defects brings to the AUPRO; None without masks.
     """
 
     abnormal: np.ndarray
@@ -33,12 +35,14 @@ class Results:
     pixel_metrics: dict[str, float | None]
     pixel_differences: dict[str, np.ndarray]
     images_per_second: float
+    region_areas: dict[int, np.ndarray] | None = None
 
 
 def score_test_images(detector, dataset, examples) -> Results:
     """Scores examples in order; maps are reduced to their statistics at once, so memory does not grow."""
     pixels = metrics.PixelMetrics() if _have_masks(dataset, examples) else None
     regions = metrics.RegionMetrics() if pixels and detector.pixel_threshold is not None else None
+    overlaps = RegionOverlaps()
     differences = {label: np.zeros(len(DIFFERENCE_EDGES) - 1, np.int64) for label in ("normal", "abnormal")}
     scores, components = [], []
     # The first image compiles the detector, which is no part of the images per second.
@@ -56,6 +60,7 @@ def score_test_images(detector, dataset, examples) -> Results:
         mask = _mask(dataset, example, anomaly_map.shape) if pixels else None
         if mask is not None:
             pixels.update(anomaly_map, mask, measurement.ignored)
+            overlaps.update(len(scores) - 1, anomaly_map, mask)
             if regions:
                 (found,) = detector.regions([label], [anomaly_map])
                 regions.update(union(found, mask.shape), mask, example.abnormal)
@@ -67,6 +72,7 @@ def score_test_images(detector, dataset, examples) -> Results:
         pixel_metrics={k: v for part in (pixels, regions) if part for k, v in part.result().items()},
         pixel_differences=differences,
         images_per_second=len(scores) / max(seconds, 1e-9),
+        region_areas=overlaps.areas(pixels) if pixels else None,
     )
 
 
@@ -83,6 +89,9 @@ def metrics_of(detector, results: Results, splits, progress) -> dict:
       the checkpoint's, for the training time.
     """
     abnormal = results.abnormal
+    kinds = by_kind.figures(
+        [e.kind for e in splits.test], abnormal, results.scores, detector.threshold, results.region_areas
+    )
     return {
         **metrics.image_metrics(abnormal, results.scores, detector.threshold),
         "pixel_threshold": detector.pixel_threshold,
@@ -90,6 +99,7 @@ def metrics_of(detector, results: Results, splits, progress) -> dict:
         "false_alarm_interval": list(detector.calibrated.false_alarm_interval) or None,
         "components": metrics.component_auroc(list(detector.names), results.components, abnormal),
         **results.pixel_metrics,
+        **({"kinds": kinds} if kinds else {}),
         "counts": {
             "train_normal": len(splits.normal),
             "train_abnormal": len(splits.abnormal),

@@ -1,29 +1,56 @@
 """What is built from a configuration: its data and its model."""
 
+import dataclasses
 import pathlib
 
+from semi_anogan.data import record
+from semi_anogan.data.splits import apply_labels, split
 from semi_anogan.errors import RunError
-from semi_anogan.runs import aspect, checkpoint, depth
-from semi_anogan.runs.folder import CHECKPOINTS, CONFIG, load_config
+from semi_anogan.runs import aspect, checkpoint, depth, files_csv
+from semi_anogan.runs import folder as run_folder
+from semi_anogan.runs.folder import CHECKPOINTS
 
 
 def load_data(config, folder=None):
     """(Dataset, Splits, ImageStore) of a config, which runs.aspect and runs.depth resolve.
 
-    folder: of a run that may have begun: what is white there stays so, and is not looked for again.
+    folder: of a run that may have begun: what it found in its data stays so, and is not looked for again;
+      and its images keep the use that files.csv records.
     """
+    dataset, store = load_dataset(config, folder)
+    rows = recorded_rows(dataset, folder) if folder is not None else None
+    splits = draw(config, dataset) if rows is None else record.recorded(dataset, rows)
+    return dataset, labelled(dataset, splits), store
+
+
+def load_dataset(config, folder=None):
+    """(Dataset, ImageStore) of a config, as in `load_data`."""
     from semi_anogan.data import catalog, ignore
-    from semi_anogan.data.splits import split
 
     dataset = catalog.load(channels=config.model.channels, **config.data)
-    if folder is not None and config.data.white is None and (pathlib.Path(folder) / CONFIG).exists():
-        config.data.white = load_config(folder).data.white
+    if folder is not None:
+        run_folder.inherit(config, folder)
     if dataset.ignore is not None:
         config.data.ignore_digest = ignore.digest_of(dataset.ignore)
     dataset = ignore.without_hidden(depth.resolve(config, dataset))
     aspect.resolve(config, dataset)
-    store = image_store(config, dataset)
-    return dataset, split(dataset, config.calibration.hold_out_share, config.seed), store
+    return dataset, image_store(config, dataset)
+
+
+def recorded_rows(dataset, folder) -> list[record.Row] | None:
+    """The record of a run's files; None without one, or where its images are no files."""
+    return files_csv.read(pathlib.Path(folder) / run_folder.FILES) if dataset.files is not None else None
+
+
+def draw(config, dataset):
+    """The Splits of a run that begins, with the labels of the source."""
+    unlabelled = dataclasses.replace(dataset, labels={}, labels_file="")
+    return split(unlabelled, config.calibration.hold_out_share, config.seed)
+
+
+def labelled(dataset, splits):
+    """The splits with the labels that a person gave, if any."""
+    return apply_labels(splits, dataset.labels, dataset.labels_file) if dataset.labels_file else splits
 
 
 def image_store(config, dataset, image_size: int | None = None, **changes):
@@ -53,8 +80,9 @@ def resolve(config, known: int, folder=None):
     """
     if config.features.trainable_blocks is not None:
         return
-    if folder is not None and config.data.reviewed and (pathlib.Path(folder) / CONFIG).exists():
-        config.features.trainable_blocks = load_config(folder).features.trainable_blocks
+    if folder is not None:
+        run_folder.inherit(config, folder)
+    if config.features.trainable_blocks is not None:
         return
     embedded = config.features.name == "efficientnet_lite0"
     config.features.trainable_blocks = min(6, known // 16) if embedded and config.objective.alpha < 1 else 0

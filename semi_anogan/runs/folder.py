@@ -26,6 +26,7 @@ SCORES = "scores.csv"
 REPORT = "report.html"
 DATA = "data.json"
 IGNORE = "ignore.png"
+FILES = "files.csv"
 CHECKPOINTS = "checkpoints"
 EVENTS = "events"
 ANOTHER = "give another --workdir"  # what to do where a run cannot go on
@@ -37,6 +38,16 @@ FREE_KEYS = (
     "data.max_pixels",
     "data.ignore",  # where it lies; what it is decides, data.ignore_digest
     "name",
+)
+# Where the images are.
+PLACE_KEYS = ("data.root", "data.path")
+# Settings that follow from the data where they are not given: a run goes on with what it found at first.
+FOUND_KEYS = (
+    "data.white",
+    "data.black",
+    "model.aspect",
+    "features.sizes",
+    "features.trainable_blocks",
 )
 # Settings of the detector: where they change it is fitted again.
 DETECTOR_KEYS = (
@@ -127,10 +138,26 @@ def claim(folder, config) -> list[str]:
     Returns: the settings that differ, in words. Raises: RunError naming each setting that must not.
     """
     folder = pathlib.Path(folder)
-    path = folder / CONFIG
-    if not path.exists():
-        _write_settings(path, config)
+    if not (folder / CONFIG).exists():
+        write_settings(folder, config)
         return []
+    changes = differing(folder, config)
+    if set(changes) & set(DETECTOR_KEYS):
+        for name in (METRICS, DETECTOR):
+            (folder / name).unlink(missing_ok=True)
+    if changes:
+        write_settings(folder, config)
+    return list(changes.values())
+
+
+def differing(folder, config) -> dict[str, str]:
+    """The settings in which a resolved config differs from that of the folder's run: key -> both values.
+
+    Where the run has recorded its files, it is these that say whether the data are the same, not the place.
+
+    Raises: RunError naming each setting that must not differ.
+    """
+    folder = pathlib.Path(folder)
     earlier, now = flat(read_settings(folder, ANOTHER)), flat(json.loads(json.dumps(config.to_dict())))
     for values in (earlier, now):  # nothing has resolved it: a square
         values["model.aspect"] = values["model.aspect"] or 1.0
@@ -141,19 +168,15 @@ def claim(folder, config) -> list[str]:
             f"data.ignore is another mask than the run's: {now['data.ignore']!r}, it was "
             f"{earlier['data.ignore']!r}"
         )
-    refused = [k for k in differing if k not in FREE_KEYS + DETECTOR_KEYS]
+    free = FREE_KEYS + DETECTOR_KEYS + (PLACE_KEYS if (folder / FILES).exists() else ())
+    refused = [k for k in differing if k not in free]
     if "data.reviewed" in differing and not (folder / DETECTOR).exists():
         refused.append("data.reviewed")
         changes["data.reviewed"] += ": the images in training change only when it has finished"
     if refused:
         reasons = "; ".join(changes[k] for k in refused)
         raise RunError(f"{folder}: holds a run with other settings ({reasons}); {ANOTHER}")
-    if set(differing) & set(DETECTOR_KEYS):
-        for name in (METRICS, DETECTOR):
-            (folder / name).unlink(missing_ok=True)
-    if differing:
-        _write_settings(path, config)
-    return list(changes.values())
+    return changes
 
 
 def write_ignore(folder, mask):
@@ -165,8 +188,14 @@ def write_ignore(folder, mask):
             temporary.write_bytes(ignore.png_of(mask))
 
 
-def _write_settings(path: pathlib.Path, config):
-    write_json(path, {"format": max(RUN_FOLDERS), **config.to_dict()})
+def differing_lines(folder, config) -> list[str]:
+    """The settings that differ, in words, as `claim` returns them; nothing is written."""
+    return list(differing(folder, config).values())
+
+
+def write_settings(folder, config):
+    """Writes config.json."""
+    write_json(pathlib.Path(folder) / CONFIG, {"format": max(RUN_FOLDERS), **config.to_dict()})
 
 
 def data_notes(folder, lines: list[str], go_on: bool = False) -> list[str]:
@@ -176,10 +205,30 @@ def data_notes(folder, lines: list[str], go_on: bool = False) -> list[str]:
       are written.
     """
     path = pathlib.Path(folder) / DATA
+    kept = read_json(path) if path.exists() else {}
     if go_on:
-        return list(read_json(path).get("notes", lines)) if path.exists() else lines
-    write_json(path, {"notes": lines})
+        return list(kept.get("notes", lines))
+    write_json(path, {**kept, "notes": lines})
     return lines
+
+
+def keep_places(folder, places: dict):
+    """Puts into data.json where the data are (runs/places.py), if that is not there yet."""
+    path = pathlib.Path(folder) / DATA
+    kept = read_json(path) if path.exists() else {}
+    if kept.get("places") != places:
+        write_json(path, {**kept, "places": places})
+
+
+def inherit(config, folder):
+    """Sets those of FOUND_KEYS that are not given to what a run that has begun has found."""
+    if not (pathlib.Path(folder) / CONFIG).exists():
+        return
+    earlier = flat(read_settings(folder, ANOTHER))
+    for key in FOUND_KEYS:
+        section, name = key.split(".")
+        if config[section][name] is None and earlier[key] is not None:
+            config[section][name] = earlier[key]
 
 
 def check_format(folder, instead: str = "train again"):

@@ -20,7 +20,7 @@ from semi_anogan.data.images import Scale
 from semi_anogan.data.masks import resized
 from semi_anogan.errors import RunError
 from semi_anogan.networks.latent_search import LatentSearch
-from semi_anogan.runs import build
+from semi_anogan.runs import build, replacement
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring import calibration as calibrating
 from semi_anogan.scoring.base_detector import BaseDetector, Preparation
@@ -388,6 +388,7 @@ class Detector(BaseDetector):
 
 
 def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
+    replacement.finish(folder)
     config = run_folder.load_config(folder)
     path = folder / run_folder.DETECTOR
     if not path.exists():

@@ -127,7 +127,9 @@ def choose_training(
     mislabelled = {e.path for e in known[len(known) - hidden :]}
     dropped = {e.path for e in known[count:]} - mislabelled
     return [
-        dataclasses.replace(e, label=NORMAL, mask=None, mislabelled=True) if e.path in mislabelled else e
+        dataclasses.replace(e, label=NORMAL, mask=None, mislabelled=True, kind=None)
+        if e.path in mislabelled
+        else e
         for e in examples
         if e.path not in dropped
     ]

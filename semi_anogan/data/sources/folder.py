@@ -163,13 +163,15 @@ class _FolderReader:
         for name in tops:
             if name not in (*train, *test, *masks):
                 self.note_unused(name)
-        examples = []
+        examples, kind_of = [], _kinds(splits)
         for split, found in splits.items():
             kinds = [list(images.names) for images in found.defects.values()]
             # In training the kinds take turns.
             abnormal = itertools.chain(*(itertools.zip_longest(*kinds) if split == "train" else kinds))
             examples += [Example(path, split, NORMAL) for path in found.normal]
-            examples += [Example(path, split, ABNORMAL, mask_of[path]) for path in abnormal if path]
+            examples += [
+                Example(path, split, ABNORMAL, mask_of[path], kind=kind_of[path]) for path in abnormal if path
+            ]
         return examples
 
     def plain_layout(self, tops: list[str], split_of: Callable[[str], str]) -> list[Example]:
@@ -205,10 +207,13 @@ class _FolderReader:
                     images.beside,
                 )
         splits = {split: _Split([], {}, part, []) for split, part in parts.items()}
-        mask_of = self.masks(splits, masks)
+        mask_of, kind_of = self.masks(splits, masks), _kinds(splits)
         for label, folders in ((NORMAL, good), (ABNORMAL, defects)):
             for images in folders.values():
-                examples += [Example(path, split_of(path), label, mask_of.get(path)) for path in images.names]
+                examples += [
+                    Example(path, split_of(path), label, mask_of.get(path), kind=kind_of.get(path))
+                    for path in images.names
+                ]
         return examples
 
     def test_folders(self, tops: list[str], given: str | None) -> list[str]:
@@ -461,6 +466,15 @@ class _FolderReader:
     def count(self, folder: str) -> int:
         """How many images are below a folder."""
         return len(images_below(os.path.join(self.root, folder)))
+
+
+def _kinds(splits: Mapping[str, _Split]) -> dict[str, str]:
+    """Image -> its kind of defect, as the first folder spells it."""
+    found, spelt = {}, {}
+    for split in splits.values():
+        for kind, images in split.defects.items():
+            found |= dict.fromkeys(images.names, spelt.setdefault(plain(kind), kind))
+    return found
 
 
 def _few(names: Sequence[str]) -> str:

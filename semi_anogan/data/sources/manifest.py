@@ -5,9 +5,11 @@ import os
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import csv_rows
 from semi_anogan.data.sources.files import choose_training, file_dataset
+from semi_anogan.data.sources.folder_names import GOOD, plain
 from semi_anogan.errors import DataError
 
-COLUMNS = ("path", "split", "label")  # and "mask" and "ignore", which may be left out; others do not count
+# and "mask", "kind" and "ignore", which may be left out; other columns do not count
+COLUMNS = ("path", "split", "label")
 
 
 def load(
@@ -22,8 +24,8 @@ def load(
     Args:
       channels: 1 or 3.
       path: CSV file (UTF-8, commas, a header) with the columns path, split ("train" or "test"), label
-        ("normal" or "abnormal") and optionally mask (an image file, read as data/masks.py says) and ignore (a
-        mask of what does not count, an image file or polygons).
+        ("normal" or "abnormal") and optionally mask (an image file, read as data/masks.py says), kind (a word
+        for the kind of defect) and ignore (a mask of what does not count, an image file or polygons).
       root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
         they are.
       abnormal_count, contamination: as in `choose_training`, by the order of the rows.
@@ -66,4 +68,11 @@ def _example(where: str, row: dict[str, str]) -> Example:
         raise DataError(
             f"{where}: mask {mask!r} on a normal image; leave the mask empty or label the row abnormal"
         )
-    return Example(row["path"], row["split"], row["label"], mask, ignore=row.get("ignore") or None)
+    kind = row.get("kind") or None
+    if kind and row["label"] == NORMAL:
+        if plain(kind) not in GOOD:
+            raise DataError(
+                f"{where}: kind {kind!r} on a normal image; leave the kind empty or label the row abnormal"
+            )
+        kind = None
+    return Example(row["path"], row["split"], row["label"], mask, kind=kind, ignore=row.get("ignore") or None)

@@ -55,6 +55,20 @@ class SuspiciousImage:
 
 
 @dataclasses.dataclass
+class WorstImage:
+    """An abnormal test image of a kind of defect with one of its lowest scores.
+
+    Attributes: image: float [H, W, C] in [-1, 1]; mask: bool [H, W] or None.
+    """
+
+    path: str
+    kind: str
+    score: float
+    image: np.ndarray
+    mask: np.ndarray | None = None
+
+
+@dataclasses.dataclass
 class Report:
     """What the report is made of; every part but the first five may be missing.
 
@@ -70,6 +84,7 @@ class Report:
       held_out: labels and scores, as abnormal and scores, of held-out training images; None where there are
         test images.
       data_notes: lines on how the data were found and read.
+      worst: images of each kind of defect, by kind, the lowest score first.
       hidden_abnormal: number of abnormal images known to be hidden among the normal training images.
     """
 
@@ -94,6 +109,7 @@ class Report:
     warnings: Sequence[str] = ()
     held_out: tuple[np.ndarray, np.ndarray] | None = None
     data_notes: Sequence[str] = ()
+    worst: Sequence[WorstImage] = ()
 
 
 def choose_gallery(
@@ -117,3 +133,15 @@ def choose_gallery(
         "typical normal": typical(~abnormal & ~alarm),
     }
     return [(index, group) for group in GROUPS for index in chosen[group]]
+
+
+def choose_worst(
+    kinds: Sequence[str | None], abnormal: np.ndarray, scores: np.ndarray, count: int = 4
+) -> list[int]:
+    """Up to `count` abnormal images of each kind, by the kind's name, the lowest score first."""
+    order = np.argsort(np.asarray(scores, np.float64), kind="stable")
+    of_kind = {kind: [] for kind in sorted({k for k in kinds if k is not None})}
+    for index in order.tolist():
+        if abnormal[index] and kinds[index] is not None:
+            of_kind[kinds[index]].append(index)
+    return [index for chosen in of_kind.values() for index in chosen[:count]]

@@ -1,12 +1,21 @@
 """Gathers what the report of a run shows."""
 
+import os
+
 import numpy as np
 
 from semi_anogan.config import words
 from semi_anogan.data import images as image_io
 from semi_anogan.data.batches import Batches
 from semi_anogan.data.synthetic import training_kinds
-from semi_anogan.evaluation.report.contents import GalleryItem, Report, SuspiciousImage, choose_gallery
+from semi_anogan.evaluation.report.contents import (
+    GalleryItem,
+    Report,
+    SuspiciousImage,
+    WorstImage,
+    choose_gallery,
+    choose_worst,
+)
 from semi_anogan.evaluation.results import DIFFERENCE_EDGES, Results
 from semi_anogan.runs import build, suspicious_csv
 from semi_anogan.runs import folder as run_folder
@@ -42,6 +51,7 @@ def report_of_run(
         pixel_differences=results.pixel_differences if searched else {},
         pixel_difference_edges=DIFFERENCE_EDGES,
         gallery=gallery_items(detector, dataset, [(splits.test[i], group) for i, group in chosen]),
+        worst=worst_images(dataset, splits.test, results),
         suspicious=suspicious_images(folder / run_folder.SUSPICIOUS, dataset),
         history=curves(history),
         synthetic=synthetic_images(config, dataset, splits.normal, kinds),
@@ -79,6 +89,15 @@ def gallery_items(detector, dataset, chosen) -> list[GalleryItem]:
     return items
 
 
+def worst_images(dataset, examples, results: Results) -> list[WorstImage]:
+    """The abnormal test images of each kind of defect that look least abnormal."""
+    chosen = choose_worst([e.kind for e in examples], results.abnormal, results.scores)
+    return [
+        WorstImage(e.path, e.kind, float(results.scores[i]), dataset.read_image(e), dataset.read_mask(e))
+        for i, e in ((i, examples[i]) for i in chosen)
+    ]
+
+
 def suspicious_images(path, dataset, most: int = 20) -> list[SuspiciousImage]:
     """The "normal" training images that look most abnormal, for a person to check.
 
@@ -98,6 +117,10 @@ def suspicious_images(path, dataset, most: int = 20) -> list[SuspiciousImage]:
 def synthetic_images(config, dataset, normal, kinds, count: int = 7) -> list[np.ndarray]:
     """Normal training images with synthetic defects, as training draws them where it does."""
     if not config.objective.synthetic_weight:
+        return []
+    if dataset.files is not None:  # some may be gone since the training
+        normal = [e for e in normal if os.path.exists(dataset.files.path(e))]
+    if not normal:
         return []
     store = build.image_store(config, dataset, cache_megabytes=0)
     batches = Batches(

@@ -120,6 +120,9 @@ def _page(report: Report, abnormal, scores, plots: dict[str, str], rows, heat_en
         confusion=_confusion(abnormal, scores, report.threshold),
         components=_component_rows(report, abnormal),
         groups=[(text, [row for row in rows if row.item.group == group]) for group, text in GROUPS.items()],
+        kinds=_kind_rows(report.metrics.get("kinds", {})),
+        nearest=report.metrics.get("nearest_known_kinds", {}),
+        worst=_worst(report),
         heat_scale=pictures.heat_scale(),
         heat_ends=[_text(end, 3) for end in heat_ends],
         suspicious=[
@@ -166,6 +169,30 @@ def _confusion(abnormal: np.ndarray, scores: np.ndarray, threshold: float | None
         for truth in (False, True)
         for label in (False, True)
     }
+
+
+def _kind_rows(kinds: dict) -> list[tuple[str, int, list[str]]]:
+    """(kind, number of images, texts of recall, AUROC and AUPRO with their intervals) of each kind."""
+
+    def text(values: dict, key: str, form: str) -> str:
+        if values.get(key) is None:
+            return "not available"
+        low, high = values[f"{key}_interval"]
+        return f"{form.format(values[key])} ({form.format(low)} to {form.format(high)})"
+
+    forms = {"image_recall": "{:.0%}", "image_auroc": "{:.3f}", "pixel_aupro": "{:.2f}"}
+    return [
+        (kind, values["count"], [text(values, key, form) for key, form in forms.items()])
+        for kind, values in kinds.items()
+    ]
+
+
+def _worst(report: Report) -> list[tuple[str, list[tuple]]]:
+    """(kind, [(WorstImage, its picture)]) of each kind."""
+    found: dict[str, list[tuple]] = {}
+    for item in report.worst:
+        found.setdefault(item.kind, []).append((item, pictures.thumbnail(item.image, 192, item.mask)))
+    return list(found.items())
 
 
 def _component_rows(report: Report, abnormal: np.ndarray) -> list[tuple[str, float | None, str, str]]:

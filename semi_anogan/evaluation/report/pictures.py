@@ -82,9 +82,13 @@ def heat_scale() -> str:
     return data_uri(_png(_colored(np.linspace(0, 1, 256)[None].repeat(8, 0), HEAT)))
 
 
-def thumbnail(image: np.ndarray, side: int = 96) -> str:
-    """An image, float [H, W, C] in [-1, 1], as a data URI; at most `side` pixels on its longer side."""
-    return data_uri(_png(_rgb(image, _shrunk(image, side))))
+def thumbnail(image: np.ndarray, side: int = 96, mask: np.ndarray | None = None) -> str:
+    """An image, float [H, W, C] in [-1, 1], as a data URI; at most `side` pixels on its longer side.
+
+    mask: bool [H, W], where a line is drawn around the defect.
+    """
+    picture = _rgb(image, _shrunk(image, side))
+    return data_uri(_png(picture if mask is None else _outlined(picture, mask, GREEN)))
 
 
 def data_uri(png: bytes) -> str:

@@ -1,0 +1,227 @@
+"""A look at every file of a data set, before anything is trained: figures of each, and what stands out."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from semi_anogan.data import images, masks
+from semi_anogan.data.check_files import in_threads, is_grey
+from semi_anogan.data.dataset import NORMAL, Dataset, Example
+from semi_anogan.data.image_files import Header, decoded
+from semi_anogan.data.images import EIGHT_BITS, Found, Scale
+from semi_anogan.errors import DataError
+
+SAMPLED = 256  # about so many rows and columns give brightness and contrast
+CROP = 512  # side of the middle part that gives the sharpness
+FAR = 6.0  # robust standard deviations of normal training images: farther out a file stands out
+APART = 2.0  # so many between the medians of two groups are told
+COLOUR = 0.02  # mean difference of the channels, as a share of the range, from which on there is colour
+LEAST = 8  # images, below which a spread says nothing
+MEASURED = ("brightness", "contrast", "sharpness")  # figures whose spread is looked at
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What was found in the file of an example.
+
+    Attributes:
+      found: as images.read gives it.
+      colour: whether it shows colour.
+      brightness: mean of the grey values, 0 black to 1 white. contrast: their standard deviation.
+      sharpness: mean step between neighbouring pixels, over the contrast; of a blurred image it is low.
+      defect: share of the pixels that the mask marks; None without a mask.
+    """
+
+    found: Found
+    colour: bool
+    brightness: float
+    contrast: float
+    sharpness: float
+    defect: float | None = None
+    mask_reading: str | None = None
+    mask_format: str = ""
+
+
+class Task(NamedTuple):
+    """A file to be looked at, with its mask or None."""
+
+    path: str
+    mask: str | None
+    scale: Scale
+    max_pixels: int
+
+
+def survey(dataset: Dataset, max_pixels: int) -> list[Figures | str]:
+    """Of each example in order its Figures, or what is wrong with its files; notes get what is unusual."""
+    files = dataset.files
+
+    def mask_of(example: Example) -> str | None:
+        return files.path(dataclasses.replace(example, path=example.mask)) if example.mask else None
+
+    tasks = [Task(files.path(e), mask_of(e), files.scale, max_pixels) for e in dataset.examples]
+    looks = in_threads(look, tasks, "files looked at")
+    for example, found in zip(dataset.examples, looks, strict=True):
+        if not isinstance(found, str):
+            images.note(dataset.notes, example.path, found.found, files.scale)
+            if found.mask_reading is not None:
+                masks.note(dataset.notes, example.mask, found.mask_reading, found.defect, found.mask_format)
+    return looks
+
+
+def look(task: Task) -> Figures | str:
+    """Reads a file once; what is wrong with it, in words, where it cannot be used."""
+    try:
+        figures = _of_eight_bits(task)
+        if figures is None:
+            figures = _measured(*images.read(task.path, 3, task.scale, task.max_pixels))
+        found = figures.found
+        if task.mask is None:
+            return figures
+        mask, reading = masks.read(task.mask, task.max_pixels)
+        if mask.shape != found.size:
+            (height, width), (own_height, own_width) = mask.shape, found.size
+            return (
+                f"{task.mask}: the mask has {width} x {height} pixels, but its image {task.path} has "
+                f"{own_width} x {own_height}"
+            )
+        form = images.file_format(task.mask, task.max_pixels)
+        return dataclasses.replace(figures, defect=float(mask.mean()), mask_reading=reading, mask_format=form)
+    except DataError as error:
+        return str(error)
+
+
+def _of_eight_bits(task: Task) -> Figures | None:
+    """The Figures of an ordinary file of 8 bits, which takes a third of the time; None of any other."""
+    with decoded(task.path, task.max_pixels) as (image, header):
+        plain = image.mode in ("L", "RGB") and not header.deep_colour and not image.has_transparency_data
+        if not plain or task.scale.ends(EIGHT_BITS, 255.0) != (0.0, 255.0) or task.scale.white != 255:
+            return None
+        width, height = image.size
+        step = max(1, min(width, height) // SAMPLED)
+        values = np.asarray(image.convert("L"))
+        colour = False
+        if image.mode == "RGB":
+            # As images.in_colour, many times as fast.
+            red, green, blue = np.moveaxis(np.asarray(image)[::step, ::step], -1, 0)
+            high = np.maximum(np.maximum(red, green), blue)
+            low = np.minimum(np.minimum(red, green), blue)
+            colour = float((high - low).mean()) > COLOUR * 255
+        found = Found(header, EIGHT_BITS, 255.0, (height, width))
+    sampled, middle = values[::step, ::step] / np.float32(255), _middle(values).astype(np.int16)
+    return _figures(found, colour, sampled, middle, 255 / 2)
+
+
+def _measured(pixels: np.ndarray, found: Found) -> Figures:
+    step = max(1, min(pixels.shape[:2]) // SAMPLED)
+    sampled = pixels[::step, ::step]
+    values = (images.to_channels(sampled, 1)[..., 0] + 1) / 2
+    middle = images.to_channels(_middle(pixels), 1)[..., 0]
+    return _figures(found, images.in_colour(sampled, COLOUR), values, middle, 1.0)
+
+
+def _middle(values: np.ndarray) -> np.ndarray:
+    height, width = values.shape[:2]
+    top, left = max(0, (height - CROP) // 2), max(0, (width - CROP) // 2)
+    return values[top : top + CROP, left : left + CROP]
+
+
+def _figures(found: Found, colour: bool, values: np.ndarray, middle: np.ndarray, unit: float) -> Figures:
+    """Args: values: [H, W] in [0, 1]; middle: [H, W], whose range is twice `unit`."""
+    steps = np.abs(np.diff(middle, axis=0)).mean() + np.abs(np.diff(middle, axis=1)).mean()
+    spread = float(middle.std(dtype=np.float32))
+    return Figures(
+        found,
+        bool(colour),
+        float(values.mean()),
+        float(values.std()),
+        float(steps / 2 / spread) if spread > 1e-4 * unit else 0.0,
+    )
+
+
+class Outlier(NamedTuple):
+    """An example whose figure of this name lies far from those of the normal training images."""
+
+    example: Example
+    name: str
+    value: float
+    deviations: float  # robust standard deviations from the median
+
+
+def outliers(examples: Sequence[Example], looks: Sequence[Figures | str]) -> list[Outlier]:
+    """The images that stand out in a figure, the farthest first."""
+    found = []
+    for name, (median, spread) in reference(examples, looks).items():
+        for example, figures in zip(examples, looks, strict=True):
+            if not isinstance(figures, str):
+                value = getattr(figures, name)
+                deviations = (value - median) / spread
+                found += [Outlier(example, name, value, deviations)] if abs(deviations) > FAR else []
+    return sorted(found, key=lambda o: -abs(o.deviations))
+
+
+def reference(examples, looks) -> dict[str, tuple[float, float]]:
+    """Name of a figure -> (median, robust standard deviation) of the normal training images, if enough."""
+    found = {}
+    for name in MEASURED:
+        values = _values(examples, looks, name, "train", NORMAL)
+        if len(values) >= LEAST:
+            median = float(np.median(values))
+            spread = 1.4826 * float(np.median(np.abs(values - median)))
+            found[name] = median, max(spread, 0.004, 0.02 * abs(median))  # of equal images it is 0
+    return found
+
+
+def groups_apart(examples, looks) -> list[str]:
+    """Lines on groups of images whose figures as a whole lie apart from normal training images."""
+    lines = []
+    groups = [("train", "abnormal"), ("test", "normal"), ("test", "abnormal")]
+    for name, (median, spread) in reference(examples, looks).items():
+        for split, label in groups:
+            values = _values(examples, looks, name, split, label)
+            if len(values) >= LEAST and abs(np.median(values) - median) > APART * spread:
+                so = "expect false alarms" if label == NORMAL else "that may be all that is learned"
+                what = "test" if split == "test" else "known"
+                lines.append(
+                    f"{what} {label} images have another {name} than normal training images: "
+                    f"{np.median(values):.2g} against {median:.2g} on the median; {so}"
+                )
+    return lines
+
+
+def _values(examples, looks, name: str, split: str, label: str) -> np.ndarray:
+    return np.array(
+        [
+            getattr(figures, name)
+            for example, figures in zip(examples, looks, strict=True)
+            if not isinstance(figures, str) and (example.split, example.label) == (split, label)
+        ]
+    )
+
+
+def counts(
+    examples: Sequence[Example], looks: Sequence[Figures | str]
+) -> Mapping[tuple[str, str, str], list[Figures | str]]:
+    """(split, label, kind or "") -> what was found in its files, in the order of their first."""
+    found: dict[tuple[str, str, str], list] = {}
+    for example, figures in zip(examples, looks, strict=True):
+        found.setdefault((example.split, example.label, example.kind or ""), []).append(figures)
+    return found
+
+
+def depths(looks: Sequence[Figures | str]) -> str:
+    """The formats and depths of the files in words: "PNG 8 bits grey (30), JPEG 8 bits colour (2)"."""
+    found: dict[str, int] = {}
+    for figures in looks:
+        if not isinstance(figures, str):
+            header = figures.found.header
+            name = f"{header.format if header else 'frame'} {figures.found.kind} {_colours(header, figures)}"
+            found[name] = found.get(name, 0) + 1
+    return ", ".join(f"{name} ({n})" for name, n in sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _colours(header: Header | None, figures: Figures) -> str:
+    if header is not None and is_grey(header.mode):
+        return "grey"
+    return "colour" if figures.colour else "grey in a file of colours"
