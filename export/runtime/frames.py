@@ -94,14 +94,14 @@ class WatchedFolder:
     out. Iterating gives paths; each is to be read with `read`, and its outcome told with `done`, in order.
 
     Args: seen: files that are not to be scored again; notes: get a line for each kind of what is left out at
-      the beginning.
+      the beginning, and for files that are gone before they are read.
     """
 
     def __init__(self, folder: str, seen: Seen, settle: float = 1.0, notes: Notes | None = None):
         self._folder, self._seen, self._settle = folder, seen, settle
         self._waiting: dict[str, _Waiting] = {}
         self._taken: collections.deque[str] = collections.deque()  # read, and not yet done
-        self._notes, self._told = notes, set()
+        self._notes, self._told = Notes() if notes is None else notes, set()
 
     def __iter__(self) -> Iterator[str]:
         images_below(self._folder, self._notes)
@@ -162,7 +162,8 @@ class WatchedFolder:
                 there.add(path)
                 self._waiting[path] = _Waiting(key, state)
         for path in [p for p, file in self._waiting.items() if p not in there and not file.taken]:
-            del self._waiting[path]  # gone again
+            del self._waiting[path]
+            self._notes.add("{n} files were gone before they could be read, such as {first}", path)
         return known
 
     def _image_files(self) -> Iterator[tuple[str, str, tuple[int, int]]]:
