@@ -148,8 +148,15 @@ def test_an_output_inside_is_left_out(tmp_path, clock):
     (output / "overlays" / "sub").mkdir(parents=True)
     (output / "scores.csv").write_text("path,score,label,status\n")
     (output / "overlays/sub/a.png.png").write_bytes(picture())
-    found = taken(watched(folder, output), clock, 5)
+    (output / "overlays/sub/a.png.npy").write_bytes(b"")
+    watching = watched(folder, output)
+    found = taken(watching, clock, 5)
     assert sorted(row[0] for row in found) == ["a.png", "b.png"]
+    assert sorted(watching._notes.lines()) == [
+        f"1 folders of maps and overlays that were written here are left out, such as {output}/overlays",
+        f"1 hidden files are left out, such as {folder}/.d.png",
+        f"1 hidden folders are left out, such as {folder}/.hidden",
+    ]
     with pytest.raises(DataError, match="nowhere.*cannot be listed"):
         next(iter(watched(tmp_path / "nowhere", tmp_path / "new")))
 

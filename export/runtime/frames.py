@@ -13,7 +13,7 @@ import numpy as np
 
 from semi_anogan.data import image_files, pnm
 from semi_anogan.data import images as image_io
-from semi_anogan.data.listing import images_below, is_image_name
+from semi_anogan.data.listing import is_image_name, note_left_out
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.scoring.files import NotYet
@@ -102,18 +102,17 @@ class WatchedFolder:
         self._waiting: dict[str, _Waiting] = {}
         self._taken: collections.deque[str] = collections.deque()  # read, and not yet done
         self._notes, self._told = Notes() if notes is None else notes, set()
+        self._first = True  # look
 
     def __iter__(self) -> Iterator[str]:
-        images_below(self._folder, self._notes)
         self._seen.open()
-        first = True
         while True:
             begun = time.monotonic()
             known = self._look()
-            if first and known:
+            if self._first and known:
                 told = f"note: {known} images in {self._folder} have been scored before, and are not again"
                 print(f"{told}; --no-append begins anew", flush=True)
-            first = False
+            self._first = False
             ready = [
                 path
                 for path, file in self._waiting.items()
@@ -176,9 +175,14 @@ class WatchedFolder:
         while waiting:
             place = waiting.pop()
             real = os.path.realpath(place)
-            if real in places or is_picture(os.path.join(real, "")):
+            if real in places:
                 continue
             places.add(real)
+            if is_picture(os.path.join(real, "")):
+                if self._first:
+                    told = "{n} folders of maps and overlays that were written here are left out, such as"
+                    self._notes.add(told + " {first}", place)
+                continue
             try:
                 entries = os.scandir(place)
             except OSError as error:
@@ -193,11 +197,18 @@ class WatchedFolder:
                 for entry in entries:
                     with contextlib.suppress(OSError):  # gone again
                         if entry.is_dir():
-                            waiting += [] if entry.name.startswith(".") else [entry.path]
+                            if not entry.name.startswith("."):
+                                waiting.append(entry.path)
+                            elif self._first:
+                                self._notes.add(
+                                    "{n} hidden folders are left out, such as {first}", entry.path
+                                )
                         elif is_image_name(entry.name):
                             found = entry.stat()
                             key = os.path.join(real, entry.name)
                             yield entry.path, key, (found.st_size, found.st_mtime_ns)
+                        elif self._first:
+                            note_left_out(self._notes, entry.path)
 
 
 class Frame(NamedTuple):
