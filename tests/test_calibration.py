@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from helpers.trained import StandInDetector
+from semi_anogan.errors import ConfigError, RunError
 from semi_anogan.scoring.calibration import (
     Calibration,
     HeldOut,
@@ -16,6 +18,7 @@ from semi_anogan.scoring.calibration import (
     with_pixel_threshold,
 )
 from semi_anogan.scoring.fusion import FIRMNESS, SLOPE, known_weights
+from semi_anogan.scoring.judging import Judging
 from semi_anogan.scoring.threshold import plausible, tail_threshold
 
 
@@ -120,7 +123,7 @@ def test_json_round_trip_is_exact():
     known = with_pixel_threshold(known, held_out, np.arange(50.0))
     values = known.to_dict()
     assert Calibration.from_dict(values) == known and len(values.pop("false_alarm_interval")) == 2
-    assert values.pop("pixel_threshold") > 40
+    assert values.pop("pixel_threshold") > 40 and len(values.pop("normal_highest")) == 50
     assert Calibration.from_dict(values) == calibration
 
 
@@ -382,3 +385,97 @@ def test_what_is_tested_joins_the_base_only_where_it_finds_synthetic_defects_as_
     worse = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))
     assert worse.base == ("memory",) and worse.weights == (1.0, 0.0, 0.0)
     assert fit(names, HeldOut(normal, tested=("likeness",)), base=("memory",)).base == ("memory",)
+
+
+def kept(**changes) -> Calibration:
+    """The calibration of a run with what another threshold needs."""
+    rng = np.random.default_rng(0)
+    held_out = HeldOut(rng.gumbel(size=(30, 2)), trained=rng.gumbel(size=(90, 2)) - 1)
+    found = fit(["a", "b"], held_out, **changes)
+    return with_pixel_threshold(found, held_out, rng.gumbel(size=120))
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.05, 0.3, 0.99])
+def test_another_rate_gives_what_a_training_with_it_gives(rate):
+    """To the bit, and through the JSON of a run folder or bundle; so does the training's own rate."""
+    trained, other = kept(false_alarm_rate=rate), kept(false_alarm_rate=0.02)
+    assert len(other.normal_scores) == other.normals == len(other.normal_highest)
+    stored = Calibration.from_dict(json.loads(json.dumps(other.to_dict())))
+    found = stored.at(false_alarm_rate=rate)
+    for name in ("threshold", "pixel_threshold", "false_alarm_rate"):
+        assert getattr(found, name) == getattr(trained, name), name
+    assert [w for w in trained.warnings if "normal images show no" in w] == list(found.warnings)
+    own = trained.at(false_alarm_rate=rate)
+    assert own == trained
+
+
+def test_a_band_has_the_thresholds_of_its_rates():
+    found = kept().at(review_band=(0.001, 0.1))
+    low, high = (kept().at(false_alarm_rate=rate) for rate in (0.001, 0.1))
+    assert (found.threshold, found.pixel_threshold) == (low.threshold, low.pixel_threshold)
+    assert found.look_threshold == high.threshold < found.threshold
+    labels = [found.label(s) for s in (found.look_threshold, found.threshold, found.threshold + 1e-9)]
+    assert labels == ["normal", "look", "abnormal"]
+    assert found.at(threshold=1.0).look_threshold is None
+
+
+def test_a_threshold_leaves_the_pixel_threshold_and_tells_its_rate():
+    own = kept()
+    found = own.at(threshold=2.5)
+    assert (found.threshold, found.pixel_threshold) == (2.5, own.pixel_threshold)
+    assert own.at(threshold=own.threshold).false_alarm_rate == pytest.approx(own.false_alarm_rate)
+    # Below the tail, which begins at 1, by counting: 3 of 4 scores are above 0.5, a new one may be too.
+    few = dataclasses.replace(own, normal_scores=(0.0, 1.0, 2.0, 3.0))
+    assert few.rate(-9.0) == 1 and few.rate(0.5) == 4 / 5
+    assert np.isnan(dataclasses.replace(own, normal_scores=()).at(threshold=1.0).false_alarm_rate)
+
+
+def test_p_values_by_hand():
+    found = dataclasses.replace(kept(), normal_scores=(0.0, 1.0, 2.0, 3.0))
+    assert [found.p_value(s) for s in (-1.0, 0.0, 2.5, 3.0, 9.0)] == [1.0, 1.0, 0.4, 0.4, 0.2]
+    assert dataclasses.replace(found, normal_scores=()).p_value(1.0) is None
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"threshold": float("nan")}, "threshold must be a finite number, got nan"),
+        ({"threshold": float("inf")}, "threshold must be a finite number, got inf"),
+        ({"false_alarm_rate": 0.0}, r"false_alarm_rate must be in \(0, 1\), got 0.0"),
+        ({"false_alarm_rate": 1.0}, r"got 1.0"),
+        ({"false_alarm_rate": float("nan")}, r"got nan"),
+        ({"review_band": (0.05, 0.001)}, "the lower one first, such as 0.001,0.05; got 0.05,0.001"),
+        ({"review_band": (0.05, 1.0)}, "got 0.05,1.0"),
+        ({"review_band": (0.05,)}, "got 0.05"),
+        ({"threshold": 1.0, "false_alarm_rate": 0.1}, "give one of threshold, false_alarm_rate"),
+        ({}, "give one of"),
+    ],
+)
+def test_thresholds_that_cannot_be(values, message):
+    with pytest.raises(ConfigError, match=message):
+        kept().at(**values)
+
+
+def test_without_scores_a_rate_says_what_to_do():
+    old = dataclasses.replace(kept(), normal_scores=(), normal_highest=())
+    with pytest.raises(RunError, match="export the run again; or delete detector.json"):
+        old.at(false_alarm_rate=0.1)
+    assert dataclasses.replace(old, normal_scores=kept().normal_scores).at(
+        false_alarm_rate=0.1
+    ).pixel_threshold == (old.pixel_threshold)
+
+
+def test_options_of_a_command():
+    with pytest.raises(ConfigError, match="^--threshold and --review_band: give only one of them$"):
+        Judging.of_options(1.0, None, "0.1,0.2")
+    for text in ("a,b", "0.1", "0.1,0.2,0.3", ""):
+        with pytest.raises(ConfigError, match=f"such as 0.001,0.05; got {text}$"):
+            Judging.of_options(None, None, text)
+    assert Judging.of_options(None, None, "0.001, 0.1").review_band == (0.001, 0.1)
+    detector = StandInDetector(calibration=kept())
+    assert Judging().applied(detector) == (detector, [])
+    judging, lines = Judging(false_alarm_rate=0.001).applied(detector)
+    assert judging.threshold == kept().at(false_alarm_rate=0.001).threshold > detector.threshold
+    assert lines[0].startswith(f"threshold {judging.threshold:.6g} for a false-alarm rate of 0.001 (")
+    assert "extrapolated" in lines[1]
+    assert "rate about" in Judging(threshold=1.0).applied(detector)[1][0]

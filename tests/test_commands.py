@@ -23,7 +23,7 @@ def folder(readme_folder, tmp_path_factory):
 
 def test_readme_shows_commands_and_python_and_the_guide_more():
     assert [language for language, _ in IN_README] == ["bash", "python"]
-    assert [language for language, _ in IN_GUIDE] == ["python", "python"]
+    assert [language for language, _ in IN_GUIDE if language != "bash"] == ["python", "python"]
 
 
 def test_readmes_commands_run(folder):
@@ -32,9 +32,9 @@ def test_readmes_commands_run(folder):
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
         assert "Traceback" not in result.stderr
     rows = (path / "runs/smoke/scored/scores.csv").read_text().splitlines()
-    assert rows[0] == "path,score,label,status,error,regions"
+    assert rows[0] == "path,score,label,status,error,regions,threshold,p_value,time"
     assert len(rows) == 7 and all(",ok," in row for row in rows[1:])
-    assert len(list((path / "runs/smoke/scored/maps").glob("*.npy"))) == 6
+    assert not (path / "runs/smoke/scored/maps").exists()
     for name in (
         "config.json",
         "metrics.json",
@@ -46,6 +46,19 @@ def test_readmes_commands_run(folder):
         "events",
     ):
         assert (path / "runs/smoke" / name).exists(), name
+
+
+def test_the_guides_commands_run(folder):
+    """After README's, in the same folder; the last ones wrote what is looked at here."""
+    path, _ = folder
+    commands = [line for kind, text in IN_GUIDE if kind == "bash" for line in text.strip().splitlines()]
+    done = {line: shell(line, path) for line in commands}
+    for line, result in done.items():
+        assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
+    printed = next(result.stdout for line, result in done.items() if "jsonl" in line)
+    assert re.search(r"^tests/images/\w+\.png \[\d+, \d+, \d+, \d+\] ", printed)
+    rows = (path / "runs/found/scores.csv").read_text().splitlines()
+    assert rows[0].endswith(",threshold,p_value,time,look_threshold") and len(rows) == 7
 
 
 def test_python_of_readme_and_guide_runs(folder):

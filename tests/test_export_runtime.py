@@ -20,6 +20,7 @@ from helpers.processes import ENVIRONMENT, ROOT
 from semi_anogan import score
 from semi_anogan.data.listing import list_inputs
 from semi_anogan.export.runtime.bundle import digest_of
+from semi_anogan.scoring.outputs import Outputs
 from semi_anogan.scoring.regions import find
 
 _DEVICES = tempfile.TemporaryDirectory(prefix="semi_anogan_devices_")
@@ -62,7 +63,8 @@ def pictures(test_images, tmp_path_factory):
 def expected(smoke_detector, pictures, tmp_path_factory):
     """What `score` writes of them."""
     folder = tmp_path_factory.mktemp("scored")
-    assert score.score(smoke_detector.pruned(), list_inputs(str(pictures)), folder) == 1
+    inputs, outputs = list_inputs(str(pictures)), Outputs(maps=True, coco=True, root=str(pictures))
+    assert score.score(smoke_detector.pruned(), inputs, folder, outputs) == 1
     return folder
 
 
@@ -132,6 +134,8 @@ def test_scores_and_maps_are_those_of_score(engine, fresh, bundle_folder, pictur
         f"--engine={engine}",
         f"--input={pictures}",
         f"--output={tmp_path / 'out'}",
+        "--maps",
+        "--coco",
         python=python,
     )
     assert done.returncode == 3, done.stderr
@@ -161,6 +165,13 @@ def test_scores_and_maps_are_those_of_score(engine, fresh, bundle_folder, pictur
             assert np.abs(boxes - other_boxes).max() <= 1
     regions, others = table(tmp_path / "out", "regions.csv"), table(expected, "regions.csv")
     assert list(regions) == list(others)
+    assert {row["threshold"] for row in ours.values()} == {row["threshold"] for row in theirs.values()}
+    assert [row["p_value"] for row in ours.values()] == [row["p_value"] for row in theirs.values()]
+    whole, other = (json.loads((place / "coco.json").read_text()) for place in (tmp_path / "out", expected))
+    assert [image["file_name"] for image in whole["images"]] == [
+        image["file_name"] for image in other["images"]
+    ]
+    assert len(whole["annotations"]) == len(other["annotations"])
 
 
 def test_an_old_bundle_has_no_regions_and_says_so(copied, pictures, tmp_path):
@@ -172,12 +183,56 @@ def test_an_old_bundle_has_no_regions_and_says_so(copied, pictures, tmp_path):
         "--engine=tflite",
         f"--input={pictures / '0.png'}",
         f"--output={tmp_path / 'out'}",
-        "--overlays",
+        "--overlays=all",
+        "--maps",
     )
     done = runtime(copied, *arguments)
     assert done.returncode == 0 and b"note: no regions, since the run was calibrated before" in done.stdout
     assert table(tmp_path / "out")["0.png"]["regions"] == ""
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"scores.csv", "maps"}
+
+
+def test_another_threshold_by_the_bundle_alone(bundle_folder, copied, pictures, tmp_path, smoke_detector):
+    """The run's own rate gives its threshold; bundle.json is as it was, so the bundle opens again."""
+    before = (bundle_folder / "bundle.json").read_bytes()
+
+    def scored(bundle, *options):
+        arguments = (
+            "--engine=onnx",
+            f"--input={pictures / '0.png'}",
+            f"--output={tmp_path / 'out'}",
+            *options,
+        )
+        return runtime(bundle, *arguments)
+
+    for rate in (0.01, 0.3):
+        assert scored(bundle_folder, f"--false_alarm_rate={rate}").returncode == 0
+        (row,) = table(tmp_path / "out").values()
+        assert row["threshold"] == f"{smoke_detector.at(false_alarm_rate=rate).threshold:.6g}"
+    assert row["threshold"] != f"{smoke_detector.threshold:.6g}"
+    done = scored(bundle_folder, "--review_band=0.001,0.99")
+    assert done.returncode == 0 and table(tmp_path / "out")["0.png"]["label"] in ("look", "abnormal")
+    assert scored(bundle_folder, "--threshold=-1000").returncode == 0
+    assert table(tmp_path / "out")["0.png"]["label"] == "abnormal"
+    assert (bundle_folder / "bundle.json").read_bytes() == before
+    for option, told in (
+        ("--threshold=nan", b"threshold must be a finite number, got nan"),
+        ("--false_alarm_rate=1", b"false_alarm_rate must be in (0, 1), got 1.0"),
+        ("--review_band=0.1", b"review_band must be two false-alarm rates"),
+    ):
+        done = scored(bundle_folder, option)
+        assert done.returncode == 1 and done.stderr.startswith(b"error: " + told)
+        assert done.stderr.count(b"\n") == 1
+    # A bundle that was exported before scores were kept.
+    path = copied / "bundle.json"
+    values = json.loads(path.read_text())
+    for name in ("normal_scores", "normal_highest", "look_threshold"):
+        del values["calibration"][name]
+    path.write_text(json.dumps({**values, "digest": digest_of(values)}))
+    done = scored(copied, "--false_alarm_rate=0.1")
+    assert done.returncode == 1 and b"export the run again" in done.stderr
+    assert scored(copied, "--threshold=1").returncode == 0
+    assert table(tmp_path / "out")["0.png"]["p_value"] == ""
 
 
 def test_a_budget_ends_searches_early_and_says_so(bundle_folder, pictures, tmp_path):

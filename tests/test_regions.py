@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from helpers.trained import CALIBRATION, StandInDetector
-from semi_anogan.scoring.regions import connected, find, union
+from semi_anogan.scoring.regions import connected, find, polygon, union
 
 LOCATING = dataclasses.replace(CALIBRATION, pixel_threshold=0.6)
 
@@ -113,3 +113,34 @@ def test_without_a_pixel_threshold_it_is_told_what_to_do():
     assert detector.pixel_threshold is None
     with pytest.raises(RuntimeError, match="delete detector.json .* give its train command again"):
         detector.regions([True], [np.zeros((8, 8))])
+
+
+def shoelace(corners) -> float:
+    x, y = np.array(corners, float).T
+    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
+
+
+def test_a_polygon_by_hand():
+    """An L of three pixels; two that touch at a corner; a ring, whose hole does not count."""
+    (region,) = find(drawn("0000", "0900", "0990"), 1.0)
+    assert polygon(region) == [[1, 1], [2, 1], [2, 2], [3, 2], [3, 3], [1, 3]]
+    (region,) = find(drawn("0009", "0090"), 1.0)
+    assert polygon(region) == [[3, 0], [4, 0], [4, 1], [3, 1], [3, 2], [2, 2], [2, 1], [3, 1]]
+    (region,) = find(drawn("999", "909", "999"), 1.0)
+    assert polygon(region) == [[0, 0], [3, 0], [3, 3], [0, 3]] and region.area == 8
+    (region,) = find(drawn("9"), 1.0)
+    assert polygon(region) == [[0, 0], [1, 0], [1, 1], [0, 1]]
+
+
+def test_polygons_hold_their_pixels_and_holes():
+    rng = np.random.default_rng(0)
+    for share in (0.2, 0.4, 0.6, 0.9):
+        for region in find((rng.random((30, 41)) < share).astype(np.float32), 0.5):
+            corners = polygon(region)
+            filled = ndimage.binary_fill_holes(region.mask)
+            assert shoelace(corners) == filled.sum() >= region.area
+            x, y = np.array(corners).T
+            assert (x.min(), y.min(), np.ptp(x), np.ptp(y)) == region[:4]
+            # Each side is straight, and turns into the next.
+            sides = np.diff(np.array([*corners, corners[0]]), axis=0)
+            assert ((sides == 0).sum(axis=1) == 1).all() and ((sides == 0).any(axis=0)).all()

@@ -5,9 +5,11 @@ grow.
 import csv
 import dataclasses
 import errno
+import json
 import os
 import pathlib
 import re
+import shutil
 import tracemalloc
 import types
 import weakref
@@ -22,14 +24,16 @@ from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import cli, score
 from semi_anogan.data import images as image_io
 from semi_anogan.data.image_files import ImageError
+from semi_anogan.data.notes import Notes
 from semi_anogan.errors import RunError
 from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring.outputs import COLUMNS, Outputs, claimed, picture_name
 
 
 def rows_of(output) -> list[dict[str, str]]:
     with open(output / "scores.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
-        assert tuple(reader.fieldnames) == ("path", "score", "label", "status", "error", "regions")
+        assert tuple(reader.fieldnames) == COLUMNS
         return list(reader)
 
 
@@ -51,7 +55,9 @@ def odd_folder(tmp_path_factory, test_images):
 def scored(smoke_run, odd_folder, tmp_path_factory):
     """What the command made of that folder: (result, output folder, rows)."""
     output = tmp_path_factory.mktemp("scored") / "new" / "folder"
-    result = command("score", f"--workdir={smoke_run}", f"--input={odd_folder[0]}", f"--output={output}")
+    result = command(
+        "score", f"--workdir={smoke_run}", f"--input={odd_folder[0]}", f"--output={output}", "--maps"
+    )
     return result, output, rows_of(output)
 
 
@@ -112,11 +118,11 @@ def test_scores_are_those_of_each_image_alone(scored, odd_folder, smoke_detector
 def test_maps_have_the_images_own_size(scored, odd_folder, smoke_detector):
     _, output, rows = scored
     good = [row for row in rows if row["status"] == "ok"]
-    assert sorted(p.name for p in (output / "maps").iterdir()) == sorted(
-        pathlib.Path(row["path"]).name + end for row in good for end in (".npy", ".png")
+    names = [os.path.relpath(row["path"], odd_folder[0]) for row in good]  # the folders' names too
+    assert sorted(str(p.relative_to(output / "maps")) for p in (output / "maps").rglob("*.*")) == sorted(
+        name + end for name in names for end in (".npy", ".png")
     )
-    for row in good:
-        name = pathlib.Path(row["path"]).name
+    for name, row in zip(names, good, strict=True):
         image = image_io.read_image(row["path"], 1)
         anomaly_map = np.load(output / "maps" / f"{name}.npy", allow_pickle=False)
         assert anomaly_map.shape == image.shape[:2] and anomaly_map.dtype == np.float32
@@ -143,8 +149,10 @@ def main(monkeypatch, smoke_detector, smoke_run, tmp_path):
     )
 
     def run(**values):
-        fixed = {"workdir": smoke_run, "output": tmp_path / "output", "maps": True, "overlays": False}
-        values = {**fixed, "max_pixels": None, **values}
+        fixed = {"workdir": smoke_run, "output": tmp_path / "output", "maps": False, "overlays": "abnormal"}
+        fixed |= {"threshold": None, "false_alarm_rate": None, "review_band": None, "overlay_format": "png"}
+        fixed |= {"coco": False, "min_area": 0, "append": False, "max_pixels": None}
+        values = {**fixed, **values}
         monkeypatch.setattr(score.flags, "FLAGS", types.SimpleNamespace(**values))
         try:
             with cli.told_errors():
@@ -165,7 +173,7 @@ def test_good_files_give_exit_code_0(main, odd_folder, tmp_path, smoke_detector,
 
 def test_single_file(main, odd_folder, tmp_path):
     path = odd_folder[1]["good"][0]
-    assert main(input=path) == 0
+    assert main(input=path, maps=True) == 0
     (row,) = rows_of(tmp_path / "output")
     assert (row["path"], row["status"]) == (str(path), "ok")
     assert np.load(tmp_path / "output/maps/good.png.npy").shape == (12, 16)
@@ -182,20 +190,20 @@ def test_csv_input(main, odd_folder, tmp_path):
     (folder / "list.csv").write_text(
         "label,path\n1,sub/part10.png\n2,missing.png\n3,good.png\n4,sub/part10.png\n"
     )
-    assert main(input=folder / "list.csv") == 3
+    assert main(input=folder / "list.csv", maps=True) == 3
     rows = rows_of(tmp_path / "output")
     names = ("sub/part10.png", "missing.png", "good.png", "sub/part10.png")
     assert [row["path"] for row in rows] == [str(folder / name) for name in names]
     assert [row["status"] for row in rows] == ["ok", "error", "ok", "ok"]
     assert rows[1]["error"] == f"{folder}/missing.png: no such file"
     assert rows[0]["score"] == rows[3]["score"]
-    maps = {p.name for p in (tmp_path / "output/maps").glob("*.npy")}
-    assert maps == {"good.png.npy", "part10.png.npy", "part10.png.2.npy"}
+    maps = {str(p.relative_to(tmp_path / "output/maps")) for p in (tmp_path / "output/maps").rglob("*.npy")}
+    assert maps == {"good.png.npy", "sub/part10.png.npy"}
 
 
-def test_no_maps_where_none_are_wanted(main, odd_folder, tmp_path):
-    assert main(input=odd_folder[0] / "sub", maps=False) == 0
-    assert {p.name for p in (tmp_path / "output").iterdir()} == {"scores.csv", "regions.csv"}
+def test_no_pictures_where_none_are_wanted(main, odd_folder, tmp_path):
+    assert main(input=odd_folder[0] / "sub", overlays="none", threshold=-1e9) == 0
+    assert {p.name for p in (tmp_path / "output").iterdir()} == {"scores.csv", "regions.csv", "regions.jsonl"}
 
 
 def test_a_second_time_replaces_the_first(main, odd_folder, tmp_path):
@@ -264,7 +272,7 @@ def test_rows_done_before_the_disk_was_full_are_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(score_files, "write_map", on_a_small_disk)
     with pytest.raises(RunError, match="007.png: cannot be written: No space left on device"):
-        score.score(StandInDetector(), paths, tmp_path / "output")
+        score.score(StandInDetector(), paths, tmp_path / "output", Outputs(maps=True, root=str(tmp_path)))
     rows = rows_of(tmp_path / "output")
     assert [row["path"] for row in rows] == paths[:7]
     assert [float(row["score"]) for row in rows] == pytest.approx([max(0, n / 127.5 - 1) for n in range(7)])
@@ -275,7 +283,7 @@ def test_scores_csv_on_a_full_disk_is_a_run_error(tmp_path):
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "scores.csv").symlink_to("/dev/full")
     with pytest.raises(RunError, match="cannot be written: No space left on device"):
-        score.score(StandInDetector(), write_images(tmp_path, 3), tmp_path / "output", maps=False)
+        score.score(StandInDetector(), write_images(tmp_path, 3), tmp_path / "output")
 
 
 def test_rows_are_on_disk_as_soon_as_they_are_known(tmp_path):
@@ -290,7 +298,7 @@ def test_rows_are_on_disk_as_soon_as_they_are_known(tmp_path):
         return np.zeros((len(images), 4), np.float32)
 
     detector = StandInDetector(components=watching, batch_size=4)
-    score.score(detector, paths, tmp_path / "output", maps=False)
+    score.score(detector, paths, tmp_path / "output")
     assert len(seen) == 3 and all(4 * (i - 1) <= rows <= 4 * i for i, rows in enumerate(seen)), seen
 
 
@@ -301,9 +309,7 @@ def test_errors_stay_at_their_places(tmp_path):
     bad = str(tmp_path / "bad.png")
     paths = [bad, bad, *good[:3], bad, *good[3:6], bad, bad, good[6], bad]
     for batch_size in (1, 2, 4, 100):
-        assert (
-            score.score(StandInDetector(batch_size=batch_size), paths, tmp_path / "output", maps=False) == 6
-        )
+        assert score.score(StandInDetector(batch_size=batch_size), paths, tmp_path / "output") == 6
         rows = rows_of(tmp_path / "output")
         assert [row["path"] for row in rows] == paths
         assert [row["status"] == "error" for row in rows] == [p == bad for p in paths]
@@ -321,7 +327,8 @@ def test_odd_file_names_come_out_as_they_are(tmp_path):
             pathlib.Path(path).write_bytes(pathlib.Path(original).read_bytes())
         except OSError:  # a file system that takes UTF-8 only
             pytest.skip("file system refuses such names")
-    assert score.score(StandInDetector(), paths, tmp_path / "output") == 0
+    outputs = Outputs(maps=True, root=str(tmp_path))
+    assert score.score(StandInDetector(), paths, tmp_path / "output", outputs) == 0
     assert [row["path"] for row in rows_of(tmp_path / "output")] == paths
     assert b"b\xe4d.png" in (tmp_path / "output" / "scores.csv").read_bytes()
     assert (tmp_path / "output" / "maps" / "b\udce4d.png.npy").exists()
@@ -337,7 +344,8 @@ def test_regions_csv_says_where(tmp_path):
     pathlib.Path(paths[2]).write_bytes(b"")
     calibration = dataclasses.replace(CALIBRATION, pixel_threshold=0.6)
     detector = StandInDetector(calibration=calibration)
-    assert score.score(detector, paths, tmp_path / "output", overlays=True) == 1
+    outputs = Outputs(overlays="all", root=str(tmp_path))
+    assert score.score(detector, paths, tmp_path / "output", outputs) == 1
     rows = rows_of(tmp_path / "output")
     assert [row["label"] for row in rows] == ["normal", "abnormal", "", "abnormal"]
     assert [row["regions"] for row in rows] == ["0", "1", "", "1"]
@@ -365,7 +373,8 @@ def test_a_run_of_before_has_no_regions_and_says_so(
     (tmp_path / "output" / "regions.csv").write_text("of another run")
     before = dataclasses.replace(smoke_detector.calibration, pixel_threshold=None)
     monkeypatch.setattr(smoke_detector, "calibration", before)
-    assert main(input=odd_folder[0] / "sub", overlays=True) == 0
+    (tmp_path / "output" / "coco.json").write_text("of another run")
+    assert main(input=odd_folder[0] / "sub", overlays="all", coco=True, maps=True) == 0
     assert [row["regions"] for row in rows_of(tmp_path / "output")] == ["", ""]
     assert {p.name for p in (tmp_path / "output").iterdir()} == {"scores.csv", "maps"}
     assert "note: no regions, since the run was calibrated before there were any" in capsys.readouterr().out
@@ -378,14 +387,24 @@ def test_map_png_shows_0_to_10_deviations(tmp_path):
     assert np.load(tmp_path / "x.png.npy").tolist() == [[-3.0, 0.0, 2.0, 10.0, 50.0]]
 
 
-def test_map_names_are_unique():
-    names = score_files.FileNames()
-    assert [names.unique(p) for p in ("a/x.png", "b/x.png", "b/y.png", "c/x.png")] == [
-        "x.png",
-        "x.png.2",
-        "y.png",
-        "x.png.3",
-    ]
+def test_pictures_have_the_names_and_folders_of_their_images():
+    assert picture_name("in/a/x.png", "in") == "a/x.png" == picture_name("in/./a/x.png", "in/")
+    assert picture_name("x.png", "") == "x.png" and picture_name("frame_000001", "") == "frame_000001"
+    # Elsewhere: the same name in two folders makes two.
+    one, two = picture_name("/b/x.png", "in"), picture_name("/c/x.png", "in")
+    assert one != two and one[:6] == two[:6] == "x.png." and "/" not in one
+    assert picture_name("in/../x.png", "in").startswith("x.png.")
+
+
+def test_long_names_of_pictures_are_cut_and_stay_different():
+    for letter, width in (("a", 1), ("é", 2), ("\udce4", 1)):
+        whole = letter * (250 // width)
+        names = {picture_name(f"in/sub/{whole}{end}.png", "in") for end in "12"}
+        assert len(names) == 2
+        for name in names:
+            assert name.startswith("sub/") and len(os.fsencode(name)) < 4 + 225
+    deep = "/".join(["d" * 200] * 6)
+    assert "/" not in picture_name(f"in/{deep}/x.png", "in")
 
 
 @pytest.fixture
@@ -410,9 +429,12 @@ def generated(monkeypatch):
 
 def test_at_most_a_batch_of_images_is_in_memory(generated, tmp_path):
     detector = StandInDetector(batch_size=8, resolution=32)
-    assert score.score(detector, [f"{n}" for n in range(500)], tmp_path / "output", maps=False) == 0
+    paths = [f"{n}" for n in range(500)]
+    assert score.score(detector, paths, tmp_path / "output", Outputs(overlays="none")) == 0
     assert len(rows_of(tmp_path / "output")) == 500
     assert 1 <= generated[0] <= 8 + 3
+    assert score.score(detector, paths, tmp_path / "output") == 0
+    assert generated[0] <= 2 * 8 + 3  # those of the batch that is scored, for their overlays
 
 
 def test_memory_does_not_grow_with_the_number_of_images(generated, tmp_path, capsys):
@@ -425,7 +447,7 @@ def test_memory_does_not_grow_with_the_number_of_images(generated, tmp_path, cap
         paths = [f"{n}{'bad' if n % 3 == 0 else ''}" for n in range(count)]
         tracemalloc.start()
         try:
-            score.score(detector, paths, tmp_path / "output", maps=False)
+            score.score(detector, paths, tmp_path / "output")
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -444,3 +466,235 @@ def test_rate_is_told_where_there_are_enough_images(tmp_path, capsys, count, tol
     assert score.score(StandInDetector(batch_size=4), paths, tmp_path / "output") == 0
     assert bool(re.search(r"^\d+\.\d images/s after the first 4$", capsys.readouterr().out, re.M)) == told
     assert len(rows_of(tmp_path / "output")) == count
+
+
+# What is found in the images
+
+
+LOCATING = dataclasses.replace(
+    CALIBRATION, pixel_threshold=0.6, normal_scores=(0.1, 0.2, 0.3, 0.4), normal_highest=(0.2, 0.3, 0.5, 0.55)
+)
+
+
+def write_parts(folder):
+    """Four images of 16 x 16: black, two bright squares, bright all over but for a corner, and no image."""
+    black = np.zeros((16, 16), np.uint8)
+    squares, bright = black + 180, black + 230
+    squares[0:8, 0:8] = squares[8:16, 12:16] = 255
+    bright[:2, :2] = 0
+    (folder / "sub").mkdir(parents=True)
+    names = ("a.png", "b.png", "sub/c.png", "d.png")
+    for name, picture in zip(names, (black, squares, bright), strict=False):
+        Image.fromarray(picture).save(folder / name)
+    (folder / "d.png").write_bytes(b"")
+    return [str(folder / name) for name in names]
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_regions_of_two_images_in_all_files(tmp_path):
+    paths, output = write_parts(tmp_path / "in"), tmp_path / "output"
+    detector = StandInDetector(calibration=LOCATING, resolution=16)
+    outputs = Outputs(coco=True, overlay_format="jpeg", root=str(tmp_path / "in"))
+    assert score.score(detector, paths, output, outputs) == 1
+    rows = rows_of(output)
+    assert [row["label"] for row in rows] == ["normal", "abnormal", "abnormal", ""]
+    assert {row["threshold"] for row in rows} == {"0.5"}
+    assert [row["p_value"] for row in rows] == ["1", "0.2", "0.2", ""]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", row["time"]) for row in rows)
+    assert {str(p.relative_to(output / "overlays")) for p in (output / "overlays").rglob("*.*")} == {
+        "b.png.jpg",
+        "sub/c.png.jpg",
+    }
+    with Image.open(output / "overlays/b.png.jpg") as picture:
+        assert (picture.format, picture.size) == ("JPEG", (512, 512))
+    first, second, third = found = read_lines(output / "regions.jsonl")
+    with open(output / "regions.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    for line, row in zip(found, table, strict=True):
+        assert [line["path"], str(line["number"]), *map(str, line["box"]), str(line["area"])] == [
+            row[name] for name in ("path", "number", "left", "top", "width", "height", "area")
+        ]
+        assert (f"{line['peak']:.6g}", f"{line['mean']:.6g}") == (row["peak"], row["mean"])
+        assert (line["kind"], line["likeness"]) == (None, None)
+    assert (first["path"], first["box"], first["share"], first["certain"]) == (
+        paths[1],
+        [0, 0, 8, 8],
+        0.25,
+        True,
+    )
+    assert first["polygon"] == [[0, 0], [8, 0], [8, 8], [0, 8]]
+    assert second["box"] == [12, 8, 4, 8] and second["share"] == 0.125
+    assert third["polygon"] == [[2, 0], [16, 0], [16, 16], [0, 16], [0, 2], [2, 2]] and third["area"] == 252
+    check_coco(output / "coco.json", found)
+
+
+def check_coco(path, regions):
+    """What pycocotools and annotation programs expect, and that it says what regions.jsonl says."""
+    values = json.loads(path.read_text())
+    assert set(values) == {"info", "images", "annotations", "categories"}
+    assert values["categories"] == [{"id": 1, "name": "abnormal", "supercategory": "abnormal"}]
+    assert [(i["id"], i["file_name"], i["width"], i["height"]) for i in values["images"]] == [
+        (1, "a.png", 16, 16),
+        (2, "b.png", 16, 16),
+        (3, "sub/c.png", 16, 16),
+    ]
+    assert [i["label"] for i in values["images"]] == ["normal", "abnormal", "abnormal"]
+    assert [a["id"] for a in values["annotations"]] == [1, 2, 3]
+    assert [a["image_id"] for a in values["annotations"]] == [2, 2, 3]
+    for annotation, region in zip(values["annotations"], regions, strict=True):
+        assert (annotation["bbox"], annotation["area"]) == (region["box"], region["area"])
+        assert (annotation["category_id"], annotation["iscrowd"]) == (1, 0)
+        assert annotation["score"] == region["peak"]
+        (corners,) = annotation["segmentation"]
+        assert len(corners) >= 6 and [corners[::2], corners[1::2]] == np.transpose(region["polygon"]).tolist()
+    try:
+        from pycocotools.coco import COCO
+    except ImportError:
+        return
+    loaded = COCO(str(path))
+    masks = [loaded.annToMask(annotation) for annotation in loaded.loadAnns(loaded.getAnnIds())]
+    assert [int(mask.sum()) for mask in masks] == [region["area"] for region in regions]
+
+
+def test_small_regions_are_left_out_and_counted(tmp_path):
+    paths, output, notes = write_parts(tmp_path / "in"), tmp_path / "output", Notes()
+    detector = StandInDetector(calibration=LOCATING, resolution=16)
+    score.score(detector, paths, output, Outputs(min_area=33, coco=True), notes)
+    assert [row["regions"] for row in rows_of(output)] == ["0", "1", "1", ""]
+    assert [line["number"] for line in read_lines(output / "regions.jsonl")] == [1, 1]
+    assert len(json.loads((output / "coco.json").read_text())["annotations"]) == 2
+    assert notes.lines()[-1] == f"1 regions of less than 33 pixels are left out, as in {paths[1]}"
+    score.score(detector, paths, output, Outputs(min_area=1000), notes)
+    assert [row["label"] for row in rows_of(output)][:3] == ["normal", "abnormal", "abnormal"]
+    assert read_lines(output / "regions.jsonl") == [] and not (output / "coco.json").exists()
+
+
+def test_an_image_to_look_at_has_a_region_and_an_overlay(tmp_path):
+    paths, output = write_parts(tmp_path / "in")[:3], tmp_path / "output"
+    band = dataclasses.replace(LOCATING, threshold=0.7, look_threshold=0.5)
+    detector = StandInDetector(calibration=band, resolution=16)
+    score.score(detector, paths, output, Outputs(root=str(tmp_path / "in")))
+    with open(output / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [*COLUMNS, "look_threshold"]
+    assert [row["label"] for row in rows] == ["normal", "look", "abnormal"]
+    assert {(row["threshold"], row["look_threshold"]) for row in rows} == {("0.7", "0.5")}
+    assert [row["regions"] for row in rows] == ["0", "2", "1"]
+    assert (output / "overlays/b.png.png").exists() and not (output / "overlays/a.png.png").exists()
+
+
+def test_a_large_image_is_read_again_for_its_overlay(tmp_path, monkeypatch):
+    paths, output, notes = write_parts(tmp_path / "in"), tmp_path / "output", Notes()
+    monkeypatch.setattr(score_files, "SMALL", 0)
+    detector = StandInDetector(calibration=LOCATING, resolution=16)
+    score.score(detector, paths, output, Outputs(root=str(tmp_path / "in")), notes)
+    assert (output / "overlays/b.png.png").exists() and notes.lines() == []
+
+    def gone(path, *more):
+        raise ImageError(f"{path}: no such file")
+
+    monkeypatch.setattr(image_io, "read_image", gone)
+    score.score(detector, paths, output, Outputs(root=str(tmp_path / "in")), notes)
+    assert [row["status"] for row in rows_of(output)] == ["ok", "ok", "ok", "error"]
+    assert notes.lines() == [
+        f"2 overlays are missing, since the image could not be read again, such as {paths[1]}: no such file"
+    ]
+    assert list((output / "overlays").rglob("*.png")) == []
+
+
+# Calls after calls
+
+
+def test_a_second_call_replaces_tables_and_pictures_and_says_so(tmp_path, capsys):
+    paths, output = write_parts(tmp_path / "in"), tmp_path / "output"
+    detector, root = StandInDetector(calibration=LOCATING, resolution=16), str(tmp_path / "in")
+    score.score(detector, paths, output, Outputs(overlays="all", maps=True, coco=True, root=root))
+    assert "replaced" not in capsys.readouterr().out
+    score.score(detector.at(threshold=0.7), paths[:2], output, Outputs(root=root))
+    assert (
+        f"note: {output}/scores.csv of an earlier call is replaced; pictures of other images stay in maps/ "
+        "and overlays/; --append continues it\n"
+    ) in capsys.readouterr().out
+    assert len(rows_of(output)) == 2 and not (output / "coco.json").exists()
+    # b.png is normal by this threshold: its overlay of before is gone, that of another image is not.
+    assert [p.name for p in (output / "overlays").rglob("*.png")] == ["c.png.png"]
+    assert {p.name for p in (output / "maps").rglob("*.npy")} == {"c.png.npy"}
+
+
+def test_append_continues_all_files(tmp_path, capsys):
+    paths, output = write_parts(tmp_path / "in"), tmp_path / "output"
+    detector, root = StandInDetector(calibration=LOCATING, resolution=16), str(tmp_path / "in")
+    outputs = Outputs(append=True, root=root)
+    score.score(detector, paths[:2], output, outputs)
+    # A line that was written in part, as by a full disk.
+    for name in ("scores.csv", "regions.csv", "regions.jsonl"):
+        with open(output / name, "a") as file:
+            file.write("in/x.png,0.1")
+    score.score(detector, paths[1:], output, outputs)
+    rows = rows_of(output)
+    assert [row["path"] for row in rows] == [*paths[:2], *paths[1:]]
+    assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
+    assert [line["path"] for line in read_lines(output / "regions.jsonl")] == [paths[1]] * 4 + [paths[2]]
+    told = capsys.readouterr().out
+    assert "replaced" not in told and told.count("its last line was written in part, and is taken away") == 3
+    # The second picture of a name has the time of its row.
+    stamp = rows[2]["time"].replace("-", "").replace(":", "")
+    assert {p.name for p in (output / "overlays").rglob("b.*")} == {"b.png.png", f"b.png.{stamp}.png"}
+    with pytest.raises(
+        RunError, match="cannot be continued: it has the columns path,.*give another --output"
+    ):
+        band = dataclasses.replace(LOCATING, look_threshold=0.2)
+        score.score(StandInDetector(calibration=band, resolution=16), paths, output, outputs)
+    assert len(rows_of(output)) == 5
+    with pytest.raises(RunError, match="coco.json is of one call and cannot be continued"):
+        Outputs(coco=True, append=True)
+
+
+def test_of_two_processes_the_second_is_refused(tmp_path):
+    paths, output = write_parts(tmp_path / "in"), tmp_path / "output"
+    detector = StandInDetector(calibration=LOCATING, resolution=16)
+    with claimed(output):
+        (output / "scores.csv").write_text("of the first")
+        for append in (False, True):
+            with pytest.raises(RunError, match=f"{output}: another process writes its scores there"):
+                score.score(detector, paths, output, Outputs(append=append))
+        assert (output / "scores.csv").read_text() == "of the first"
+    assert score.score(detector, paths, output) == 1
+
+
+def test_pictures_of_an_output_inside_the_input_are_left_out(main, odd_folder, tmp_path, capsys):
+    folder = tmp_path / "in"
+    shutil.copytree(odd_folder[0] / "sub", folder)
+    outputs = [folder / "scored", folder / "again"]
+    for output in (*outputs, outputs[0]):
+        assert main(input=folder, output=output, maps=True, overlays="all") == 0
+        assert [os.path.basename(row["path"]) for row in rows_of(output)] == ["part2.png", "part10.png"]
+    told = "note: 8 images are left out, since they are maps and overlays that were written here, such as "
+    assert capsys.readouterr().out.count(told) == 1
+    # Folders of these names that nothing has written are images as others.
+    shutil.copytree(odd_folder[0] / "sub", folder / "maps")
+    assert main(input=folder, output=tmp_path / "output") == 0
+    assert len(rows_of(tmp_path / "output")) == 4
+
+
+def test_thresholds_of_the_command_are_told(main, odd_folder, tmp_path, capsys, smoke_detector):
+    own = smoke_detector.threshold
+    assert main(input=odd_folder[0] / "sub", false_alarm_rate=0.01) == 0
+    assert {row["threshold"] for row in rows_of(tmp_path / "output")} == {f"{own:.6g}"}
+    told = f"note: threshold {own:.6g} for a false-alarm rate of 0.01 (the run's own is {own:.6g}, for 0.01)"
+    assert told in capsys.readouterr().out
+    assert main(input=odd_folder[0] / "sub", review_band="0.001,0.9") == 0
+    assert 'to be looked at ("look") above' in capsys.readouterr().out
+    for values, message in (
+        ({"threshold": 1.0, "false_alarm_rate": 0.1}, "--threshold and --false_alarm_rate: give only one"),
+        ({"threshold": float("nan")}, "threshold must be a finite number, got nan"),
+        ({"false_alarm_rate": 1.5}, "false_alarm_rate must be in (0, 1), got 1.5"),
+        ({"review_band": "0.5"}, "review_band must be two false-alarm rates"),
+        ({"append": True, "coco": True}, "coco.json is of one call"),
+    ):
+        assert main(input=odd_folder[0] / "sub", **values) == 1
+        stderr = capsys.readouterr().err
+        assert stderr.startswith(f"error: {message}") and len(stderr.splitlines()) == 1

@@ -4,11 +4,14 @@
   --input=FOLDER --watch     also each image that appears in the folder later, until interrupted
   --input=- [--watch]        frames of a camera: PGM or PPM images, one after the other, on standard input
 
---output gets scores.csv, regions.csv, maps/ and, with --overlays, overlays/ as `python -m semi_anogan.score`
-writes them. The exit code is 3 where an image could not be read.
+--output gets scores.csv, regions.csv, regions.jsonl, overlays/ and what is asked for, as `python -m
+semi_anogan.score` writes them. With --watch they are continued. The exit code is 3 where an image could not
+be read.
 """
 
 import argparse
+import collections
+import math
 import os
 import pathlib
 import sys
@@ -18,31 +21,53 @@ import numpy as np
 from semi_anogan import files
 from semi_anogan.data import ignore, ignore_files
 from semi_anogan.data.image_files import MAX_PIXELS
-from semi_anogan.data.images import Reader
+from semi_anogan.data.images import Reader, read_image
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import RunError, UserError
 from semi_anogan.export.runtime import frames
 from semi_anogan.export.runtime.detector import EdgeDetector
 from semi_anogan.export.runtime.engines import ENGINES
 from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring import outputs as output_files
+from semi_anogan.scoring.judging import Judging
+from semi_anogan.scoring.outputs import Outputs
 from semi_anogan.scoring.regions import MISSING
+
+LATEST = 10_000  # images whose latency is told: memory does not grow with all of them
 
 
 def main(arguments=None) -> int:
     """Runs the command; returns its exit code."""
     options = _options(arguments)
+    output_files.print_any_name()
     try:
+        judging = Judging.of_options(options.threshold, options.false_alarm_rate, options.review_band)
+        outputs = _outputs(options)
         notes = Notes()
-        inputs, name = _source(options, notes)
-        detector = _detector(options)
+        inputs, name = _source(options, outputs, notes)
+        detector, lines = judging.applied(_detector(options))
+        for line in lines:
+            print(f"note: {line}")
         reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape))
         if detector.ignore is not None:
             print(ignore.told(detector.ignore, os.path.join(options.bundle, ignore.NAME)))
         with files.told_writing(options.output, RunError):
-            return _score(detector, inputs, name, reader, options)
+            return _score(detector, inputs, name, reader, outputs, options)
     except (UserError, OSError) as error:  # OSError: an engine's library that cannot be loaded
         print(f"error: {error}", file=sys.stderr)
     return 1
+
+
+def _outputs(options) -> Outputs:
+    return Outputs(
+        options.maps,
+        options.overlays,
+        options.overlay_format,
+        options.coco,
+        options.min_area,
+        options.watch if options.append is None else options.append,
+        "" if options.input == "-" else output_files.root_of(options.input),
+    )
 
 
 def _detector(options) -> EdgeDetector:
@@ -58,34 +83,33 @@ def _detector(options) -> EdgeDetector:
     )
 
 
-def _source(options, notes: Notes):
+def _source(options, outputs: Outputs, notes: Notes):
     """(items, item -> path) of --input; notes: get what is left out of a folder."""
     if options.input == "-":
         return frames.of_stream(sys.stdin.buffer, options.max_pixels or MAX_PIXELS), lambda frame: frame.name
     if options.watch:
-        return frames.of_folder(options.input, notes), str
+        seen = frames.Seen(pathlib.Path(options.output), outputs.append)
+        return frames.WatchedFolder(options.input, seen, options.settle, notes), str
     from semi_anogan.data.listing import list_inputs
 
-    return list_inputs(options.input, notes=notes), str
+    return output_files.without_pictures(list_inputs(options.input, notes=notes), notes), str
 
 
-def _score(detector: EdgeDetector, inputs, name, reader: Reader, options) -> int:
+def _score(detector: EdgeDetector, inputs, name, reader: Reader, outputs: Outputs, options) -> int:
     """Scores the inputs into the output folder and tells what was done; returns the exit code."""
-    seconds, steps = [], []  # of the images that could be read
+    output, watched = pathlib.Path(options.output), isinstance(inputs, frames.WatchedFolder)
+    told = _Told(detector, options)
     extra = {}
     if detector.budget_ms and detector.search:
         # Asked in the order of the outcomes; one without an image has no steps.
-        extra["search_steps"] = lambda outcome: "" if outcome.error is not None else steps[-1]
+        extra["search_steps"] = lambda outcome: "" if outcome.error is not None else told.steps
 
     def followed(outcomes):
         for count, outcome in enumerate(outcomes, 1):
-            if outcome.error is None:
-                seconds.append(outcome.seconds)
-                steps.append(detector.search_steps.popleft())
-            if options.watch:
-                value = outcome.error or f"{outcome.score:.6g} {'abnormal' if outcome.abnormal else 'normal'}"
-                print(f"{outcome.path}: {value}", flush=True)
+            told.add(outcome)
             yield outcome
+            if watched:
+                inputs.done()
             if count == options.limit:
                 return
 
@@ -95,45 +119,80 @@ def _score(detector: EdgeDetector, inputs, name, reader: Reader, options) -> int
     def read(item, channels):
         if isinstance(item, frames.Frame):
             return masked.masked(item.image(channels, reader), item.name)
-        return masked(item, channels)
+        return inputs.read(item, channels, masked) if watched else masked(item, channels)
 
-    failed, output = 0, pathlib.Path(options.output)
+    def again(path):
+        return read_image(path, detector.channels, reader.max_pixels, detector.scale)
+
     try:
-        outcomes = score_files.scored(detector, inputs, read, name, keep_images=options.overlays)
-        failed = score_files.write(
-            followed(outcomes), output, options.maps, extra, detector.pixel_threshold, options.overlays
-        )
+        # A frame cannot be read again, and a watched file may be gone.
+        passing = watched or options.input == "-"
+        keep = 0 if outputs.overlays == output_files.NONE else math.inf if passing else score_files.SMALL
+        outcomes = score_files.scored(detector, inputs, read, name, keep_images=keep)
+        score_files.write(followed(outcomes), output, detector, outputs, extra, reader.notes, again)
     except KeyboardInterrupt:
         print("interrupted; what was scored is written", file=sys.stderr)
-    print(f"{len(seconds)} images scored, {failed} with errors: {output / 'scores.csv'}")
+    print(f"{told.count} images scored, {told.failed} with errors: {output / 'scores.csv'}")
     if detector.pixel_threshold is None:
         print(f"note: {MISSING}")
     for line in reader.notes.lines():
         print(f"note: {line}")
-    if seconds:
-        _tell_latency(detector, seconds, options)
-    if seconds and extra:
-        _tell_budget(detector, steps)
-    return 3 if failed else 0
+    told.latency()
+    if extra:
+        told.budget()
+    return 3 if told.failed else 0
 
 
-def _tell_latency(detector: EdgeDetector, seconds: list[float], options):
-    p50, p95, p99 = np.percentile(np.array(seconds) * 1000, (50, 95, 99))
-    what = f"{options.engine} {options.precision}, batch {detector.batch_size}"
-    print(
-        f"latency of an image, from reading it to its map ({what}): "
-        f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms"
-    )
+class _Told:
+    """What is told of the images scored; memory does not grow with their number.
 
+    Attributes: count, failed: images scored, and those that could not be; steps: of the last one's search.
+    """
 
-def _tell_budget(detector: EdgeDetector, steps: list[int]):
-    most = detector.search.iterations
-    fewer = sum(taken < most for taken in steps)
-    print(
-        f"budget of {detector.budget_ms:g} ms: {fewer} of {len(steps)} images were searched with fewer than "
-        f"{most} steps (column search_steps; median {np.median(steps):g}); "
-        "their scores differ from those of the whole search"
-    )
+    def __init__(self, detector: EdgeDetector, options):
+        self.count = self.failed = self.steps = 0
+        self._detector, self._options = detector, options
+        self._seconds = collections.deque(maxlen=LATEST)
+        self._steps = collections.Counter()
+
+    def add(self, outcome: score_files.Scored):
+        """Counts an outcome; with --watch it is printed."""
+        if outcome.error is None:
+            self.count += 1
+            self._seconds.append(outcome.seconds)
+            self.steps = self._detector.search_steps.popleft()
+            self._steps[self.steps] += 1
+        else:
+            self.failed += 1
+        if self._options.watch:
+            value = outcome.error or f"{outcome.score:.6g} {outcome.label}"
+            print(f"{outcome.path}: {value}", flush=True)
+
+    def latency(self):
+        """Prints the latency, of many images that of the last ones."""
+        if not self.count:
+            return
+        p50, p95, p99 = np.percentile(np.array(self._seconds) * 1000, (50, 95, 99))
+        what = f"{self._options.engine} {self._options.precision}, batch {self._detector.batch_size}"
+        what += f", the last {LATEST} images" if self.count > LATEST else ""
+        print(
+            f"latency of an image, from reading it to its map ({what}): "
+            f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms"
+        )
+
+    def budget(self):
+        """Prints how many searches ended early."""
+        if not self.count:
+            return
+        most = self._detector.search.iterations
+        fewer = sum(count for taken, count in self._steps.items() if taken < most)
+        steps = np.repeat(*np.array(sorted(self._steps.items())).T) if self.count <= LATEST else None
+        median = "" if steps is None else f"; median {np.median(steps):g}"
+        print(
+            f"budget of {self._detector.budget_ms:g} ms: {fewer} of {self.count} images were searched with "
+            f"fewer than {most} steps (column search_steps{median}); "
+            "their scores differ from those of the whole search"
+        )
 
 
 def _options(arguments):
@@ -147,7 +206,7 @@ def _options(arguments):
     parser.add_argument(
         "--input", required=True, help="an image, a folder, a CSV with a column `path`, or - for frames"
     )
-    parser.add_argument("--output", required=True, help="folder for scores.csv, regions.csv and maps/")
+    parser.add_argument("--output", required=True, help="folder for scores.csv, regions and pictures")
     parser.add_argument(
         "--precision", default="float32", help="float32, float16, int8 or int8_full, as exported"
     )
@@ -169,16 +228,43 @@ def _options(arguments):
     parser.add_argument("--watch", action="store_true", help="go on with images as they come")
     parser.add_argument("--max_pixels", type=int, help="images with more are errors; default 100 million")
     parser.add_argument("--limit", type=int, help="end after this many images")
-    parser.add_argument("--maps", action=argparse.BooleanOptionalAction, default=True, help="write the maps")
+    parser.add_argument(
+        "--threshold", type=float, help="images are abnormal above this score, not the run's threshold"
+    )
+    parser.add_argument(
+        "--false_alarm_rate", type=float, help="or above the threshold for this rate, in (0, 1)"
+    )
+    parser.add_argument(
+        "--review_band",
+        help="or LOW,HIGH, such as 0.001,0.05: abnormal above the threshold for the rate LOW, "
+        '"look" above that for HIGH',
+    )
     parser.add_argument(
         "--overlays",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="write the images with their maps and regions drawn into them",
+        choices=output_files.OVERLAYS_OF,
+        default=output_files.OF_ABNORMAL,
+        help="which images to draw regions into; default abnormal",
+    )
+    parser.add_argument(
+        "--overlay_format", choices=list(output_files.SUFFIXES), default="png", help="of these pictures"
+    )
+    boolean = argparse.BooleanOptionalAction
+    parser.add_argument("--maps", action=boolean, default=False, help="write the maps")
+    parser.add_argument("--coco", action=boolean, default=False, help="write coco.json")
+    parser.add_argument("--min_area", type=int, default=0, help="leave out regions of fewer pixels")
+    parser.add_argument(
+        "--append", action=boolean, help="continue what is in --output: default with --watch, else replace it"
+    )
+    parser.add_argument(
+        "--settle", type=float, default=1.0, help="seconds that a watched file must rest before it is read"
     )
     options = parser.parse_args(arguments)
     if options.watch and options.input != "-" and not os.path.isdir(options.input):
         parser.error(f"--watch needs a folder or - for --input, got {options.input!r}")
+    if not options.settle >= 0 or options.min_area < 0:
+        parser.error(
+            f"--settle and --min_area must be at least 0, got {options.settle} and {options.min_area}"
+        )
     return options
 
 

@@ -1,6 +1,10 @@
 """Images that come over time: files that appear in a folder, or frames on a stream."""
 
+import collections
+import contextlib
 import os
+import pathlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,39 +13,204 @@ import numpy as np
 
 from semi_anogan.data import image_files, pnm
 from semi_anogan.data import images as image_io
-from semi_anogan.data.listing import images_below, is_ignore
+from semi_anogan.data.listing import is_ignore, is_image_name, note_left_out
 from semi_anogan.data.notes import Notes
-from semi_anogan.errors import DataError
+from semi_anogan.errors import DataError, RunError
+from semi_anogan.scoring.files import NotYet
+from semi_anogan.scoring.outputs import SCORES, is_picture
 
 POLL_SECONDS = 0.1
+TRIES = 3  # of reading a file, before it is an error
+MOST_WAITING = 10_000  # files that are looked at together; of more the others come later
+SEEN = "watched.sqlite3"
 
 
-def of_folder(folder: str, notes: Notes | None = None) -> Iterator[str]:
-    """Paths of the image files in a folder and below: those there, then those that appear, without end.
+class Seen:
+    """Which files have been scored into an output, by path, size and time; kept in a file there.
 
-    A file counts when its size has not changed between two looks, so that one being written is not read too
-    early. notes: get a line for each kind of what is left out at the beginning.
+    So memory does not grow with their number, and a run that begins again does not score them again.
+
+    Args: output: the folder; append: go on with what is kept, if scores.csv is still there. The file is
+      opened by `open`: only who has claimed the folder may.
+    Raises: RunError where it cannot be used.
     """
-    sizes, told = {}, set()
-    images_below(folder, notes, is_ignore)
-    while True:
-        stable = []
-        for path in _image_files(folder):
-            try:
-                size = os.stat(path).st_size
-            except OSError:  # gone again
+
+    def __init__(self, output: pathlib.Path, append: bool):
+        self._path, self._files = output / SEEN, None
+        self._append = append and (output / SCORES).exists() and (output / SCORES).stat().st_size > 0
+
+    def open(self):
+        """Opens the file."""
+        import sqlite3  # where a folder is watched
+
+        self._error = sqlite3.Error
+        try:
+            if not self._append:
+                self._path.unlink(missing_ok=True)
+            self._files = sqlite3.connect(self._path, isolation_level=None)
+            # A row that a power failure takes means that a file is scored again.
+            self._files.execute("PRAGMA synchronous=OFF")
+            self._files.execute("CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, time)")
+        except (OSError, sqlite3.Error) as error:
+            raise self._told(error) from error
+
+    def __contains__(self, file: tuple[str, int, int]) -> bool:
+        path, *state = file
+        query = "SELECT size, time FROM files WHERE path = ?"
+        try:
+            return self._files.execute(query, (os.fsencode(path),)).fetchone() == tuple(state)
+        except self._error as error:
+            raise self._told(error) from error
+
+    def add(self, path: str, size: int, time_ns: int):
+        """Keeps a file as scored, in the place of an earlier one of this name."""
+        try:
+            self._files.execute("REPLACE INTO files VALUES (?, ?, ?)", (os.fsencode(path), size, time_ns))
+        except self._error as error:
+            raise self._told(error) from error
+
+    def _told(self, error: Exception) -> RunError:
+        return RunError(
+            f"{self._path}: cannot be used: {error}; without this file all images are scored again"
+        )
+
+
+class _Waiting:
+    """A file that is not scored yet.
+
+    key: its path without links; state: its size and time; since: when these were first seen so, or when it
+    was last read in vain; tries: how often it was read; taken: whether it was read, or too often in vain.
+    """
+
+    def __init__(self, key: str, state: tuple[int, int]):
+        self.key, self.state, self.since, self.tries, self.taken = key, state, time.monotonic(), 0, False
+
+
+class WatchedFolder:
+    """The image files in a folder and below, as they come: those there, then those that appear, without end.
+
+    A file is taken when size and time have rested for `settle` seconds. One that cannot be read then is read
+    again twice, as long after. One with another size or time than before is new. Maps and overlays are left
+    out. Iterating gives paths; each is to be read with `read`, and its outcome told with `done`, in order.
+
+    Args: seen: files that are not to be scored again; notes: get a line for each kind of what is left out at
+      the beginning, and for files that are gone before they are read.
+    """
+
+    def __init__(self, folder: str, seen: Seen, settle: float = 1.0, notes: Notes | None = None):
+        self._folder, self._seen, self._settle = folder, seen, settle
+        self._waiting: dict[str, _Waiting] = {}
+        self._taken: collections.deque[str] = collections.deque()  # read, and not yet done
+        self._notes, self._told = Notes() if notes is None else notes, set()
+        self._first = True  # look
+
+    def __iter__(self) -> Iterator[str]:
+        self._seen.open()
+        while True:
+            begun = time.monotonic()
+            known = self._look()
+            if self._first and known:
+                told = f"note: {known} images in {self._folder} have been scored before, and are not again"
+                print(f"{told}; --no-append begins anew", flush=True)
+            self._first = False
+            ready = [
+                path
+                for path, file in self._waiting.items()
+                if not file.taken and time.monotonic() - file.since >= self._settle
+            ]
+            # The oldest first.
+            yield from sorted(ready, key=lambda path: (self._waiting[path].state[1], path))
+            # Of very many files a look takes long: half of the time is for others.
+            time.sleep(max(POLL_SECONDS, time.monotonic() - begun if not ready else 0))
+
+    def read(self, path: str, channels: int, reader: image_io.Reader) -> np.ndarray:
+        """Reads a file; NotYet where it could not be read, and will be tried again."""
+        file = self._waiting[path]
+        file.tries += 1
+        error = image = None
+        try:
+            image = reader(path, channels)
+        except DataError as reason:
+            error = reason
+        if error is not None and file.tries < TRIES:
+            file.since = time.monotonic()
+            raise NotYet
+        file.taken = True
+        self._taken.append(path)
+        if error is not None:
+            raise error
+        return image
+
+    def done(self):
+        """The oldest file that was read has its rows."""
+        file = self._waiting.pop(self._taken.popleft())
+        self._seen.add(file.key, *file.state)
+
+    def _look(self) -> int:
+        """Brings what waits up to date; returns how many files were seen before."""
+        known, there = 0, set()
+        for path, key, state in self._image_files():
+            file = self._waiting.get(path)
+            if file is not None:
+                there.add(path)
+                if file.state != state and not file.taken:
+                    self._waiting[path] = _Waiting(key, state)
+            elif (key, *state) in self._seen:
+                known += 1
+            elif len(self._waiting) < MOST_WAITING:
+                there.add(path)
+                self._waiting[path] = _Waiting(key, state)
+        for path in [p for p, file in self._waiting.items() if p not in there and not file.taken]:
+            del self._waiting[path]
+            self._notes.add("{n} files were gone before they could be read, such as {first}", path)
+        return known
+
+    def _image_files(self) -> Iterator[tuple[str, str, tuple[int, int]]]:
+        """(path, path without links, (size, time in ns)) of the image files, in any order.
+
+        As data.listing finds them, but without a list of all. Raises: DataError where the folder cannot be
+        listed; one below it is told, once.
+        """
+        places, waiting = set(), [self._folder]
+        while waiting:
+            place = waiting.pop()
+            real = os.path.realpath(place)
+            if real in places:
                 continue
-            if path not in told and size and sizes.get(path) == size:
-                stable.append(path)
-            sizes[path] = size
-        for path in stable:
-            told.add(path)
-            yield path
-        time.sleep(POLL_SECONDS)
-
-
-def _image_files(folder: str) -> list[str]:
-    return [os.path.join(folder, name) for name in images_below(folder, leave_out=is_ignore)]
+            places.add(real)
+            if is_picture(os.path.join(real, "")):
+                if self._first:
+                    told = "{n} folders of maps and overlays that were written here are left out, such as"
+                    self._notes.add(told + " {first}", place)
+                continue
+            try:
+                entries = os.scandir(place)
+            except OSError as error:
+                told = f"{place}: cannot be listed: {error.strerror}"
+                if place == self._folder:
+                    raise DataError(told) from None
+                if place not in self._told and os.path.exists(place):  # else it is gone again
+                    self._told.add(place)
+                    print(f"error: {told}", file=sys.stderr)
+                continue
+            with entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):  # gone again
+                        if entry.is_dir():
+                            if is_ignore(entry.name):  # masks of the images
+                                continue
+                            if not entry.name.startswith("."):
+                                waiting.append(entry.path)
+                            elif self._first:
+                                self._notes.add(
+                                    "{n} hidden folders are left out, such as {first}", entry.path
+                                )
+                        elif is_image_name(entry.name):
+                            found = entry.stat()
+                            key = os.path.join(real, entry.name)
+                            yield entry.path, key, (found.st_size, found.st_mtime_ns)
+                        elif self._first:
+                            note_left_out(self._notes, entry.path)
 
 
 class Frame(NamedTuple):

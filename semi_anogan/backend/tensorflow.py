@@ -10,6 +10,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 from tensorflow.python.eager import context
 
+# A GPU is shared: with what scores beside a training, or another program of a line. Without this TensorFlow
+# takes nearly all of its memory at once.
+for _gpu in tf.config.list_physical_devices("GPU"):
+    with contextlib.suppress(RuntimeError):  # the program that imports us has used it already
+        tf.config.experimental.set_memory_growth(_gpu, True)
+
 
 def input_gradients(function, x):
     """(function(x), gradient of its sum with respect to x); differentiable itself."""

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import copy
 import dataclasses
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -151,6 +152,21 @@ class BaseDetector:
     def pixel_threshold(self) -> float | None:
         """What the map of a normal image hardly ever exceeds; None for a run of before there were regions."""
         return self.calibrated.pixel_threshold
+
+    def at(
+        self,
+        threshold: float | None = None,
+        false_alarm_rate: float | None = None,
+        review_band: Sequence[float] | None = None,
+    ) -> "BaseDetector":
+        """This detector with another threshold; its scores and maps are the same. See Calibration.at.
+
+        Labels of a call are True above the threshold; `calibrated.label` of a score tells what is to be
+        looked at too.
+        """
+        other = copy.copy(self)
+        other.calibration = self.calibrated.at(threshold, false_alarm_rate, review_band)
+        return other
 
     def tell_of_range(self, images):
         """Says once on stderr where images, given to a call, are probably in [0, 1] instead of [-1, 1].

@@ -14,18 +14,29 @@ too. These score lower as a whole, but are spread in the same way: brought to th
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from semi_anogan.config import check_ranges, default
+from semi_anogan.errors import ConfigError, RunError
 from semi_anogan.scoring.fusion import equal_weights, known_weights
 from semi_anogan.scoring.robust import robust_spread
-from semi_anogan.scoring.threshold import false_alarm_interval, plausible, probably_normal, tail_threshold
+from semi_anogan.scoring.threshold import (
+    Tail,
+    false_alarm_interval,
+    plausible,
+    probably_normal,
+    tail_threshold,
+)
 
 CLIP = 20.0  # in robust standard deviations: no single component may decide everything through one wild value
 # Share of the known abnormal images that may score lower than what is set aside as probably mislabelled.
 LOWEST_KNOWN = 0.05
+NORMAL, LOOK, ABNORMAL = "normal", "look", "abnormal"  # labels
+# What the calibration of an earlier run may not have.
+OPTIONAL = {"false_alarm_interval", "pixel_threshold", "normal_scores", "normal_highest", "look_threshold"}
 ROBUST_Z_SUM = "robust_z_sum"
 LOGISTIC_REGRESSION = "logistic_regression"
 
@@ -55,6 +66,11 @@ class Calibration:
       base: components that count, all the same, where no known abnormal image says otherwise.
       pixel_threshold: of the map; a normal image has a place above it with a probability of false_alarm_rate.
         None where that is not known.
+      normal_scores: those that the threshold rests on, of `normals` images; empty where they are not kept.
+        Of trained images they are as if held out (`as_held_out`). normal_highest: of the images that the
+        pixel threshold rests on, the highest value of the map, likewise.
+      look_threshold: an image that is not abnormal is to be looked at if its score is above; None: no image
+        is.
       map_center, map_scale: median over the held-out normal images of each map layer's mean and standard
         deviation; empty where maps are not judged by them (in a bundle they are part of the exported graph).
     """
@@ -76,6 +92,9 @@ class Calibration:
     base: tuple[str, ...] = ()
     false_alarm_interval: tuple[float, ...] = ()
     pixel_threshold: float | None = None
+    normal_scores: tuple[float, ...] = ()
+    normal_highest: tuple[float, ...] = ()
+    look_threshold: float | None = None
     map_center: tuple[float, ...] = ()
     map_scale: tuple[float, ...] = ()
 
@@ -83,6 +102,72 @@ class Calibration:
         """The fused score, float64 [N], of components [N, K]; ValueError names a value that is not finite."""
         standardised = _standardised(_checked(components, self.names), self.center, self.scale)
         return self.bias + np.clip(standardised, self.clip_low, self.clip_high) @ np.array(self.weights)
+
+    def label(self, score: float) -> str:
+        """ "abnormal", "look" or "normal"."""
+        if score > self.threshold:
+            return ABNORMAL
+        return LOOK if self.look_threshold is not None and score > self.look_threshold else NORMAL
+
+    def p_value(self, score: float) -> float | None:
+        """The conformal p-value of an image (Vovk et al. 2005): how rarely a normal one scores so high.
+
+        (1 + number of `normal_scores` that are as high or higher) / (1 + their number): never below
+        1 / (n + 1). Scores that were set aside as probably mislabelled do not count. None where no scores
+        are kept.
+        """
+        if not self.normal_scores:
+            return None
+        as_high = sum(other >= score for other in self.normal_scores)
+        return (1 + as_high) / (1 + len(self.normal_scores))
+
+    def at(
+        self,
+        threshold: float | None = None,
+        false_alarm_rate: float | None = None,
+        review_band: Sequence[float] | None = None,
+    ) -> "Calibration":
+        """The same with another threshold, given itself, or by one or two false-alarm rates in (0, 1).
+
+        A rate gives the threshold that a training with it would have, to the bit, and the pixel threshold
+        too. Where `normal_highest` is not kept, the pixel threshold stays; so it does with a threshold.
+
+        Args: review_band: (low, high): an image is abnormal above the threshold of the lower rate, and to be
+          looked at above that of the higher one.
+        Raises: ConfigError for a value that cannot be, none or several of them; RunError for rates where no
+          scores are kept.
+        """
+        if sum(value is not None for value in (threshold, false_alarm_rate, review_band)) != 1:
+            raise ConfigError("give one of threshold, false_alarm_rate and review_band")
+        if threshold is not None:
+            check_threshold(threshold)
+            rate = self.rate(threshold)
+            values = {"threshold": float(threshold), "false_alarm_rate": math.nan if rate is None else rate}
+            return dataclasses.replace(self, **values, false_alarm_interval=(), look_threshold=None)
+        low, high = (false_alarm_rate, None) if review_band is None else check_band(review_band)
+        check_rate(low)
+        if len(self.normal_scores) < 2:
+            raise RunError(
+                "no scores of normal images are kept, from which a threshold for a false-alarm rate follows: "
+                "export the run again; or delete detector.json in its folder and give its train command again"
+            )
+        scores, warnings = np.array(self.normal_scores), []
+        values = {"threshold": tail_threshold(scores, low, warnings), "false_alarm_rate": float(low)}
+        values["look_threshold"] = None if high is None else tail_threshold(scores, high, [])
+        if self.pixel_threshold is not None and len(self.normal_highest) > 1:
+            values["pixel_threshold"] = tail_threshold(np.array(self.normal_highest), low, [])
+        if low != self.false_alarm_rate:
+            values |= {"false_alarm_interval": (), "warnings": tuple(warnings)}
+        return dataclasses.replace(self, **values)
+
+    def rate(self, threshold: float) -> float | None:
+        """The false-alarm rate that a threshold gives, as the scores kept say; None where there are none."""
+        if len(self.normal_scores) < 2:
+            return None
+        scores = np.array(self.normal_scores)
+        tail = Tail.fit(scores)
+        above = (1 + np.count_nonzero(scores > threshold)) / (len(scores) + 1)
+        return float(tail.rate(threshold) if threshold > tail.start else above)
 
     def pruned(self, kept: Sequence[str] = ()) -> "Calibration":
         """The same score without the components whose weight is 0, but with those that are to be `kept`.
@@ -105,10 +190,10 @@ class Calibration:
     def from_dict(cls, values: dict) -> "Calibration":
         """The inverse of to_dict; ValueError names missing and unknown keys.
 
-        Interval and pixel threshold may be missing.
+        What came later may be missing: `OPTIONAL`.
         """
         fields = {field.name for field in dataclasses.fields(cls)} - {"map_center", "map_scale"}
-        missing = sorted(fields - {"false_alarm_interval", "pixel_threshold"} - set(values))
+        missing = sorted(fields - OPTIONAL - set(values))
         unknown = sorted(set(values) - fields)
         if missing or unknown:
             raise ValueError(f"calibration: missing keys {missing}, unknown keys {unknown}")
@@ -233,6 +318,7 @@ def fit(
     return dataclasses.replace(
         found,
         threshold=tail_threshold(scores[keep], false_alarm_rate, warnings),
+        normal_scores=tuple(scores[keep].tolist()),
         normals=int(keep.sum()),
         set_aside=tuple(np.flatnonzero(~of_held_out).tolist()),
         warnings=tuple(warnings),
@@ -265,8 +351,37 @@ def with_pixel_threshold(found: Calibration, held_out: HeldOut, highest: np.ndar
     of_held_out, of_trained = highest[:count][keep[:count]], highest[count : len(keep)][keep[count:]]
     if len(of_trained):
         of_trained = as_held_out(of_trained, of_held_out)
-    chosen = tail_threshold(np.concatenate([of_held_out, of_trained]), found.false_alarm_rate, [])
-    return dataclasses.replace(found, pixel_threshold=chosen)
+    highest = np.concatenate([of_held_out, of_trained])
+    chosen = tail_threshold(highest, found.false_alarm_rate, [])
+    return dataclasses.replace(found, pixel_threshold=chosen, normal_highest=tuple(map(float, highest)))
+
+
+def with_normal_scores(found: Calibration, held_out: HeldOut) -> Calibration:
+    """The same with its normal_scores, for one that was kept without; held_out: as for with_interval."""
+    scores, keep = _normal_scores(found, held_out)
+    return dataclasses.replace(found, normal_scores=tuple(scores[keep].tolist()))
+
+
+def check_threshold(threshold: float):
+    """ConfigError for a threshold that is not finite."""
+    if not np.isfinite(threshold):
+        raise ConfigError(f"threshold must be a finite number, got {threshold!r}")
+
+
+def check_rate(rate: float):
+    """ConfigError for a false-alarm rate out of (0, 1)."""
+    if not 0 < rate < 1:
+        raise ConfigError(f"false_alarm_rate must be in (0, 1), got {rate!r}")
+
+
+def check_band(rates: Sequence[float]) -> tuple[float, float]:
+    """The two rates of a review band; ConfigError where they are none."""
+    if len(rates) != 2 or not 0 < rates[0] < rates[1] < 1:
+        raise ConfigError(
+            "review_band must be two false-alarm rates in (0, 1), the lower one first, such as 0.001,0.05; "
+            f"got {','.join(map(str, rates))}"
+        )
+    return rates[0], rates[1]
 
 
 def as_held_out(trained: np.ndarray, held_out: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from semi_anogan.scoring import calibration as calibrating
 from semi_anogan.scoring.base_detector import BaseDetector, Preparation
 from semi_anogan.scoring.calibration import Calibration, HeldOut
 from semi_anogan.scoring.classifier import Classifier
-from semi_anogan.scoring.evidence import Evidence
+from semi_anogan.scoring.evidence import Evidence, read_evidence
 from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.map_peaks import highest_places
@@ -401,7 +401,10 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
     if "calibration" in overrides:
         return detector
     try:
-        return detector._calibrated_as(_calibration_of(state))
+        calibration = _calibration_of(state)
+        if not calibration.normal_scores and (folder / run_folder.EVIDENCE).exists():  # of a run of before
+            calibration = calibrating.with_normal_scores(calibration, read_evidence(folder).held_out)
+        return detector._calibrated_as(calibration)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: {error}") from error
 

@@ -1,43 +1,73 @@
-"""Scoring image files into scores.csv, regions.csv, maps/ and overlays/.
+"""Scoring image files into scores.csv, regions, maps/ and overlays/.
 
 Without a framework, so that the edge runtime can.
 """
 
 import contextlib
-import csv
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Masked
+from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
+from semi_anogan.scoring.calibration import NORMAL
+from semi_anogan.scoring.outputs import (
+    ALL,
+    COCO,
+    COLUMNS,
+    LOOK_COLUMN,
+    MAPS,
+    OF_ABNORMAL,
+    OVERLAYS,
+    REGION_COLUMNS,
+    REGION_LINES,
+    REGIONS,
+    SCORES,
+    SUFFIXES,
+    Outputs,
+    claimed,
+    coco,
+    lines,
+    now,
+    picture_name,
+    region_line,
+    region_row,
+    table,
+)
 from semi_anogan.scoring.overlay import overlay
 from semi_anogan.scoring.regions import Region
 
-COLUMNS = ("path", "score", "label", "status", "error", "regions")
-REGION_COLUMNS = ("path", "number", *(name for name in Region._fields if name != "mask"))
+# Bytes of an image that is kept for its overlay while its batch is scored. A larger one is read again.
+SMALL = 4 << 20
+
+
+class NotYet(Exception):
+    """An image that cannot be read now, but perhaps later: it has no outcome yet."""
 
 
 class Scored(NamedTuple):
     """One image's outcome; with `error`, the rest is empty.
 
-    seconds: from the start of reading until the map was known. regions: as Detector.regions gives them, None
-    where the detector has no pixel threshold. image: as it was read, where it was to be kept.
+    label: "normal", "look" or "abnormal". seconds: from the start of reading until the map was known.
+    regions: as Detector.regions gives them, also of an image to be looked at; None where the detector has no
+    pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value.
     """
 
     path: str
     score: float | None
-    abnormal: bool | None
+    label: str | None
     anomaly_map: np.ndarray | None
     error: str | None
     seconds: float
     regions: list[Region] | None = None
     image: np.ndarray | None = None
+    p_value: float | None = None
 
 
 def scored(
@@ -46,17 +76,17 @@ def scored(
     read: Callable | None = None,
     name: Callable = str,
     overlap: bool = False,
-    keep_images: bool = False,
+    keep_images: float = 0,
 ) -> Iterator[Scored]:
     """Scores images one batch after the other; memory does not grow with their number.
 
     Args:
       detector: has `channels`, `scale`, `measure`, `judge`, `regions` and `pixel_threshold` as Detector has.
-      items: what `read(item, channels)` makes a float32 [H, W, C] image of, or Masked, or raises DataError;
-        None: they are paths.
+      items: what `read(item, channels)` makes a float32 [H, W, C] image of, or Masked, or raises DataError, or
+        NotYet for one that is left out; None: they are paths.
       name: item -> path for the outcome.
       overlap: as in `measure`; not for images that come one by one and are wanted at once.
-      keep_images: tell the images too.
+      keep_images: tell the images too, as far as they have no more bytes than this.
     """
     read = read or image_io.Reader(detector.scale)
     # Read and not yet told: path, error, when, and the image if it is kept.
@@ -67,11 +97,13 @@ def scored(
             begun = time.perf_counter()
             try:
                 image = read(item, detector.channels)
+            except NotYet:
+                continue
             except DataError as error:
                 waiting.append((name(item), str(error), begun, None))
                 continue
             kept = image.image if isinstance(image, Masked) else image
-            waiting.append((name(item), None, begun, kept if keep_images else None))
+            waiting.append((name(item), None, begun, kept if kept.nbytes <= keep_images else None))
             yield image
 
     def failures():
@@ -82,110 +114,154 @@ def scored(
     for measurement in detector.measure(readable(), overlap, combined=True, pictures=False):
         yield from failures()
         path, _, begun, image = waiting.pop(0)
-        score, abnormal, anomaly_map = detector.judge(measurement)
+        score, _, anomaly_map = detector.judge(measurement)
+        label, p_value = detector.calibrated.label(score), detector.calibrated.p_value(score)
         seconds, regions = time.perf_counter() - begun, None
         if detector.pixel_threshold is not None:
-            (regions,) = detector.regions([abnormal], [anomaly_map])
-        yield Scored(path, score, abnormal, anomaly_map, None, seconds, regions, image)
+            (regions,) = detector.regions([label != NORMAL], [anomaly_map])
+        yield Scored(path, score, label, anomaly_map, None, seconds, regions, image, p_value)
     yield from failures()
 
 
 def write(
     outcomes: Iterable[Scored],
     output: pathlib.Path,
-    maps: bool = True,
+    detector,
+    outputs: Outputs | None = None,
     extra: dict[str, Callable] | None = None,
-    pixel_threshold: float | None = None,
-    overlays: bool = False,
+    notes: Notes | None = None,
+    read: Callable | None = None,
 ) -> int:
-    """Writes OUTPUT/scores.csv, regions.csv, maps/ and overlays/; returns how many images had errors.
+    """Writes OUTPUT/scores.csv, regions.csv, regions.jsonl and what else is wanted.
 
-    Rows are written as they come, so what is done is not lost when the process ends early.
+    Returns how many images had errors. Rows are written as they come, so what is done is not lost when the
+    process ends early. Memory does not grow with the number of images.
 
     Args:
+      detector: by which the outcomes were judged. Without a pixel threshold there are neither regions nor
+        overlays.
       extra: further columns, each a function of the outcome.
-      pixel_threshold: the detector's; without one there are neither regions nor overlays.
-      overlays: draw them; the outcomes must have their images.
-    Raises: OSError when the output cannot be written.
+      notes: get a line where regions or overlays are left out.
+      read: path -> image [H, W, C], for the overlay of an outcome that does not tell its image.
+    Raises: OSError when the output cannot be written; RunError where another process writes there, or what is
+      to be continued has other columns.
     """
-    overlays = overlays and pixel_threshold is not None
-    extra, failed, names = extra or {}, 0, FileNames()
-    for folder, wanted in (("", True), ("maps", maps), ("overlays", overlays)):
-        if wanted:
-            (output / folder).mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as tables:
-        add = tables.enter_context(_table(output / "scores.csv", [*COLUMNS, *extra]))
-        if pixel_threshold is not None:
-            add_region = tables.enter_context(_table(output / "regions.csv", REGION_COLUMNS))
-        else:  # one of an earlier call would not go with these scores
-            (output / "regions.csv").unlink(missing_ok=True)
+    outputs, extra, notes = outputs or Outputs(), extra or {}, notes or Notes()
+    locates, look = detector.pixel_threshold is not None, detector.calibrated.look_threshold
+    thresholds = [f"{detector.threshold:.6g}", *([] if look is None else [f"{look:.6g}"])]
+    columns = [*COLUMNS, *([] if look is None else [LOOK_COLUMN]), *extra]
+    failed = 0
+    with claimed(output), contextlib.ExitStack() as tables:
+        pictures = _Pictures(output, outputs, detector.pixel_threshold, notes, read)
+        _begin(output, outputs, locates)
+        add = tables.enter_context(table(output / SCORES, columns, outputs.append))
+        if locates:
+            add_region = tables.enter_context(table(output / REGIONS, REGION_COLUMNS, outputs.append))
+            add_line = tables.enter_context(lines(output / REGION_LINES, outputs.append))
+        whole = tables.enter_context(coco(output / COCO, outputs.root)) if outputs.coco and locates else None
         for outcome in outcomes:
-            more = [value(outcome) for value in extra.values()]
+            when = now()
+            more = [*thresholds[1:], *(value(outcome) for value in extra.values())]
             if outcome.error is not None:
                 failed += 1
                 print(f"error: {outcome.error}", file=sys.stderr)
-                add([outcome.path, "", "", "error", outcome.error, "", *more])
+                pictures.write(outcome, when)
+                add([outcome.path, "", "", "error", outcome.error, "", thresholds[0], "", when, *more])
                 continue
-            name, regions = names.unique(outcome.path), outcome.regions
-            if maps:
-                write_map(output / "maps" / name, outcome.anomaly_map)
-            if overlays:
-                write_overlay(output / "overlays" / f"{name}.png", outcome, pixel_threshold)
-            for number, region in enumerate(regions or (), 1):
-                add_region([outcome.path, number, *_texts(region)])
-            label = "abnormal" if outcome.abnormal else "normal"
-            count = "" if regions is None else len(regions)
-            add([outcome.path, f"{outcome.score:.6g}", label, "ok", "", count, *more])
+            if outcome.regions is not None:
+                kept = [region for region in outcome.regions if region.area >= outputs.min_area]
+                told = f"{{n}} regions of less than {outputs.min_area} pixels are left out, as in {{first}}"
+                notes.add(told, outcome.path, len(outcome.regions) - len(kept))
+                outcome = outcome._replace(regions=kept)
+            pictures.write(outcome, when)
+            for number, region in enumerate(outcome.regions or (), 1):
+                add_region(region_row(outcome.path, number, region))
+                add_line(region_line(outcome.path, number, region, outcome.anomaly_map.shape))
+            if whole is not None:
+                shape = outcome.anomaly_map.shape
+                whole.add(outcome.path, outcome.score, outcome.label, shape, outcome.regions)
+            count = "" if outcome.regions is None else len(outcome.regions)
+            p_value = "" if outcome.p_value is None else f"{outcome.p_value:.6g}"
+            found = [f"{outcome.score:.6g}", outcome.label, "ok", "", count, thresholds[0], p_value]
+            add([outcome.path, *found, when, *more])
     return failed
 
 
-@contextlib.contextmanager
-def _table(path: pathlib.Path, columns: Sequence[str]):
-    """A function that adds a row to a CSV file, and writes it at once."""
-    # surrogateescape: file names that are not UTF-8 come out as they are
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-
-        def add(row):
-            writer.writerow(row)
-            file.flush()
-
-        add(columns)
-        yield add
+def _begin(output: pathlib.Path, outputs: Outputs, locates: bool):
+    """Takes away what an earlier call wrote and this one does not continue; says so."""
+    if outputs.append:
+        return
+    path = output / SCORES
+    if path.stat().st_size:
+        kept = [f"{name}/" for name in (MAPS, OVERLAYS) if (output / name).is_dir()]
+        also = f"; pictures of other images stay in {' and '.join(kept)}" if kept else ""
+        print(f"note: {path} of an earlier call is replaced{also}; --append continues it")
+    for name in () if locates and outputs.coco else (COCO,) if locates else (COCO, REGIONS, REGION_LINES):
+        (output / name).unlink(missing_ok=True)
 
 
-def _texts(region: Region) -> list[str]:
-    """The values of a region for regions.csv, in the order of REGION_COLUMNS."""
-    values = region._asdict()
-    del values["mask"]
-    values["certain"] = "yes" if region.certain else "no"
-    return [f"{v:.6g}" if isinstance(v, float) else str(v) for v in values.values()]
+class _Pictures:
+    """Writes maps and overlays, and takes away those of an earlier call that are none any more."""
+
+    def __init__(self, output: pathlib.Path, outputs: Outputs, pixel_threshold: float | None, notes, read):
+        self._output, self._outputs, self._pixel_threshold = output, outputs, pixel_threshold
+        self._notes, self._read = notes, read
+        self._old = [name for name in (MAPS, OVERLAYS) if (output / name).is_dir()]
+
+    def write(self, outcome: Scored, when: str):
+        """Writes those of an outcome. Where they would replace another's, `when` stands in their name."""
+        outputs = self._outputs
+        suffix = SUFFIXES[outputs.overlay_format]
+        wanted = outputs.overlays == ALL or outputs.overlays == OF_ABNORMAL and outcome.label != NORMAL
+        wanted = wanted and self._pixel_threshold is not None and outcome.error is None
+        ends = {MAPS: (".npy", ".png") if outputs.maps and outcome.error is None else ()}
+        ends[OVERLAYS] = (suffix,) if wanted else ()
+        if not any(ends.values()) and not self._old:
+            return
+        name = picture_name(outcome.path, outputs.root)
+        for folder, kinds in ends.items():
+            stem = self._output / folder / name
+            if outputs.append and any(_with(stem, kind).exists() for kind in kinds):
+                stem = _with(stem, f".{when.replace('-', '').replace(':', '')}")
+            elif folder in self._old and not outputs.append:
+                for kind in {".npy", *SUFFIXES.values()} - set(kinds):
+                    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                        _with(stem, kind).unlink()
+            if kinds:
+                stem.parent.mkdir(parents=True, exist_ok=True)
+                if folder == MAPS:
+                    write_map(stem, outcome.anomaly_map)
+                else:
+                    self._write_overlay(_with(stem, suffix), outcome)
+
+    def _write_overlay(self, path: pathlib.Path, outcome: Scored):
+        if outcome.image is None:
+            try:
+                outcome = outcome._replace(image=self._read(outcome.path))
+            except DataError as error:
+                told = "{n} overlays are missing, since the image could not be read again, such as {first}"
+                self._notes.add(told, str(error))
+                path.unlink(missing_ok=True)  # it would be that of an earlier image
+                return
+        write_overlay(path, outcome, self._pixel_threshold)
 
 
-class FileNames:
-    """Names of maps and overlays: the image's own, numbered where two folders hold the same name."""
-
-    def __init__(self):
-        self._taken: dict[str, int] = {}
-
-    def unique(self, path: str) -> str:
-        name = pathlib.Path(path).name
-        self._taken[name] = number = self._taken.get(name, 0) + 1
-        return name if number == 1 else f"{name}.{number}"
+def _with(stem: pathlib.Path, suffix: str) -> pathlib.Path:
+    return stem.with_name(stem.name + suffix)
 
 
 def write_map(stem: pathlib.Path, anomaly_map: np.ndarray):
     """Writes STEM.npy (float32 [H, W]) and STEM.png (grey, 0 to 10 standard deviations of a normal pixel)."""
     from PIL import Image
 
-    np.save(stem.with_name(stem.name + ".npy"), anomaly_map.astype(np.float32))
+    np.save(_with(stem, ".npy"), anomaly_map.astype(np.float32))
     grey = np.clip(anomaly_map * 25.5, 0, 255).astype(np.uint8)
-    Image.fromarray(grey).save(stem.with_name(stem.name + ".png"))
+    Image.fromarray(grey).save(_with(stem, ".png"))
 
 
 def write_overlay(path: pathlib.Path, outcome: Scored, pixel_threshold: float):
-    """Writes the image of an outcome with its map and its regions, as PNG."""
+    """Writes the image of an outcome with its map and its regions, as PNG or JPEG by the path's suffix."""
     from PIL import Image
 
     picture = overlay(outcome.image, outcome.anomaly_map, outcome.regions, pixel_threshold)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(picture).save(path, quality=90)  # of JPEG alone

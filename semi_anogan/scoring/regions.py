@@ -110,6 +110,36 @@ def union(regions: Sequence[Region], shape: tuple[int, int]) -> np.ndarray:
     return inside
 
 
+def polygon(region: Region) -> list[list[int]]:
+    """The outer edge of a region, [[x, y], ...]: its corners in order, along the edges of its pixels.
+
+    0, 0 is the upper left corner of the image, 1, 1 the lower right one of its first pixel. Clockwise, from
+    the upper left corner of the region's first pixel on. Holes are inside. Pixels that touch at a corner only
+    are passed through that corner, which then stands in it twice.
+    """
+    inside = np.pad(region.mask, 1).tolist()
+    column = region.mask[0].argmax()
+    # At a corner, looking ahead, what is inside lies on the right. Beyond the corner: left and right pixel.
+    x, y, direction = int(column), 0, 0  # 0: to the right, 1: down, 2: left, 3: up
+    steps = ((1, 0), (0, 1), (-1, 0), (0, -1))
+    beyond_left = ((1, 0), (1, 1), (0, 1), (0, 0))  # of the padded mask: column and row offsets
+    beyond_right = ((1, 1), (0, 1), (0, 0), (1, 0))
+    start, corners = (x, y), []
+    while not corners or (x, y) != start or direction != 0:
+        corners.append([x + region.left, y + region.top])
+        while True:  # straight on, to the next corner
+            x, y = x + steps[direction][0], y + steps[direction][1]
+            a, b = beyond_left[direction]
+            if inside[y + b][x + a]:
+                direction = (direction - 1) % 4
+                break
+            a, b = beyond_right[direction]
+            if not inside[y + b][x + a]:
+                direction = (direction + 1) % 4
+                break
+    return corners
+
+
 def outline(inside: np.ndarray, pixels: int = 1) -> np.ndarray:
     """The line just outside of what is inside, both bool [H, W]: even a single pixel stays visible."""
     around = np.pad(inside, pixels)

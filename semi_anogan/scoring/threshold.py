@@ -67,7 +67,7 @@ def tail_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: list[s
     """
     n = len(scores)
     # The subtraction: 0.95 * 20 must give 19, not 20.
-    k = math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9)
+    k = max(1, math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
     if k > n:
         warnings.append(
             f"{n} normal images show no false-alarm rate below 1/{n + 1} = {1 / (n + 1):.2%} "
