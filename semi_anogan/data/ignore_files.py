@@ -61,6 +61,7 @@ def of_input(path: str) -> Callable[[str], str | None]:
 
     Raises: DataError for a CSV file whose rows disagree.
     """
+    path = os.fspath(path)
     if path.lower().endswith(".csv") and not os.path.isdir(path):
         return _of_csv(path).get
     roots = [path if os.path.isdir(path) else os.path.dirname(path)]

@@ -82,8 +82,8 @@ def scored(
 
     Args:
       detector: has `channels`, `scale`, `measure`, `judge`, `regions` and `pixel_threshold` as Detector has.
-      items: what `read(item, channels)` makes a float32 [H, W, C] image of, or Masked, or raises DataError, or
-        NotYet for one that is left out; None: they are paths.
+      items: what `read(item, channels)` makes a float32 [H, W, C] image of, or Masked, or raises DataError,
+        or NotYet for one that is left out; None: they are paths.
       name: item -> path for the outcome.
       overlap: as in `measure`; not for images that come one by one and are wanted at once.
       keep_images: tell the images too, as far as they have no more bytes than this.
