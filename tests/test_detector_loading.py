@@ -44,6 +44,25 @@ def test_state_goes_through_json_bit_by_bit(smoke_run, smoke_detector, test_imag
         np.testing.assert_array_equal(other.judge(measurement)[2], anomaly_map)
 
 
+def test_a_run_of_before_gets_its_scores_from_its_evidence(copied, same_model, smoke_detector):
+    """So another false-alarm rate can be had of it, and p-values, with the same bits."""
+    folder = copied()
+    state = json.loads((folder / "detector.json").read_text())
+    for name in ("normal_scores", "normal_highest", "look_threshold"):
+        del state["calibration"][name]
+    (folder / "detector.json").write_text(json.dumps(state))
+    loaded, own = Detector.load(folder), smoke_detector.calibration
+    assert loaded.calibration.normal_scores == own.normal_scores and len(own.normal_scores) == own.normals
+    assert loaded.at(false_alarm_rate=0.01).threshold == own.threshold
+    for rate in (0.001, 0.3):
+        found, expected = loaded.at(false_alarm_rate=rate), smoke_detector.at(false_alarm_rate=rate)
+        assert found.threshold == expected.threshold != own.threshold
+        assert found.pixel_threshold == own.pixel_threshold != expected.pixel_threshold
+    (folder / "evidence.npz").unlink()
+    with pytest.raises(RunError, match="no scores of normal images are kept"):
+        Detector.load(folder).at(false_alarm_rate=0.1)
+
+
 @pytest.mark.parametrize(
     ("normals", "abnormals", "method"), [(6, 10, "logistic_regression"), (10, 0, "robust_z_sum")]
 )

@@ -193,7 +193,8 @@ def _begin(output: pathlib.Path, outputs: Outputs, locates: bool):
         return
     path = output / SCORES
     if path.stat().st_size:
-        kept = [f"{name}/" for name in (MAPS, OVERLAYS) if (output / name).is_dir()]
+        folders = (output / name for name in (MAPS, OVERLAYS))
+        kept = [f"{folder.name}/" for folder in folders if folder.is_dir() and any(folder.iterdir())]
         also = f"; pictures of other images stay in {' and '.join(kept)}" if kept else ""
         print(f"note: {path} of an earlier call is replaced{also}; --append continues it")
     for name in () if locates and outputs.coco else (COCO,) if locates else (COCO, REGIONS, REGION_LINES):
