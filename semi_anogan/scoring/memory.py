@@ -29,7 +29,6 @@ LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, 
 SUPPORT = 2
 ARRAYS = ("patches", "radii", "center", "projection", "middle", "upper", "owner", "doubts", "support")
 FAR = 1e9  # a squared distance that no patch has, but that float32 adds to others without loss of its order
-WORST_SHARE = 0.05  # of an image's patches, those by which it is isolated
 
 
 class SizeMemory:
@@ -362,8 +361,8 @@ def isolation(
 ) -> np.ndarray:
     """How far each image is from all of `others`, float64 [N].
 
-    It is the mean of its worst patches' distances to the nearest of theirs, and of the next image's: the root
-    of the mean square of both. Two hidden defects alike are still far from a third image.
+    It is the mean of its farthest patches' distances to the nearest of theirs, and of the next image's: the
+    root of the mean square of both. Two hidden defects alike are still far from a third image.
 
     Args: patches: of each of N images some, whitened: [n, P], drawn at random; others: likewise; None: the
       same images, each compared with all but itself; pool: about how many patches of all the others are
@@ -383,10 +382,10 @@ def isolation(
         if others is None:
             nearest[:, i] = np.inf
         nearest = np.partition(nearest, count - 1, axis=1)[:, :count]
-        found[i] = _worst(np.sqrt(nearest.mean(axis=1)))
+        found[i] = _of_farthest(np.sqrt(nearest.mean(axis=1)))
     return found
 
 
-def _worst(distances: np.ndarray) -> float:
-    """Mean of an image's worst patches."""
-    return float(np.sort(distances)[-max(1, round(WORST_SHARE * len(distances))) :].mean())
+def _of_farthest(distances: np.ndarray) -> float:
+    """Mean of an image's farthest patches."""
+    return float(np.sort(distances)[-max(1, round(TOP_SHARE * len(distances))) :].mean())

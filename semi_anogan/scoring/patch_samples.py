@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semi_anogan.scoring import likeness, memory
+from semi_anogan.scoring.robust import robust_z
 
 POOL = 40000  # patches drawn of all images together, about, for each size
 
@@ -45,17 +46,22 @@ def of_views(tiles: Sequence, rng: np.random.Generator, most: int) -> tuple[np.n
 def isolation(drawn: Sequence[PatchSamples], others: Sequence[PatchSamples] | None = None) -> np.ndarray:
     """How far each image is from all of `others`, float64 [N].
 
-    It is the mean of its worst patches' distances to the nearest of theirs, at a middle one of the memory's
-    sizes.
+    At each of the memory's sizes it is the mean of its farthest patches' distances, in robust standard
+    deviations of these images; of all sizes the mean. Which size shows a defect depends on the defect.
 
     others: of the normal images; None: the same images, each compared with all but itself.
     """
     compared = drawn if others is None else others
     if others is None and len(drawn) < 2:
         return np.zeros(len(drawn))
-    size = len(compared[0].memory) // 2
+    found = [_at_size(size, drawn, others) for size in range(len(compared[0].memory))]
+    return np.mean([robust_z(values) for values in found], axis=0)
+
+
+def _at_size(size: int, drawn: Sequence[PatchSamples], others: Sequence[PatchSamples] | None) -> np.ndarray:
     center, projection = memory.whitening(
-        np.concatenate([p.memory[size] for p in compared]), memory.PRINCIPAL_COMPONENTS
+        np.concatenate([p.memory[size] for p in (drawn if others is None else others)]),
+        memory.PRINCIPAL_COMPONENTS,
     )
 
     def whitened(samples):
