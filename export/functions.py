@@ -7,6 +7,8 @@ from typing import NamedTuple
 import tensorflow as tf
 from keras import ops
 
+from semi_anogan.export import graph_images
+
 
 class Function(NamedTuple):
     """A function of tensors by name.
@@ -172,3 +174,39 @@ def detect(detector):
 
     spec = tf.TensorSpec(shape, tf.float32, "images")
     return tf.function(call, autograph=False, input_signature=[spec])
+
+
+def detect_uint8(detector):
+    """As `detect`, of uint8 images of any size: [H, W], [H, W, 1 or 3] or [N, H, W, 1 or 3]."""
+
+    def call(images):
+        batch = tf.cond(tf.rank(images) == 4, lambda: images, lambda: images[None])
+        return _detected(detector, batch, lambda i: graph_images.of_uint8(i, detector.channels))
+
+    spec = tf.TensorSpec(None, tf.uint8, "images")
+    return tf.function(call, autograph=False, input_signature=[spec])
+
+
+def detect_bytes(detector):
+    """As `detect`, of PNG and JPEG files, strings [N]; each may have a size of its own."""
+
+    def call(image_bytes):
+        def of_bytes(data):
+            return graph_images.of_bytes(data, detector.channels, detector.scale)
+
+        return _detected(detector, image_bytes, of_bytes)
+
+    spec = tf.TensorSpec((None,), tf.string, "image_bytes")
+    return tf.function(call, autograph=False, input_signature=[spec])
+
+
+def _detected(detector, items, image_of):
+    """What `detect` gives of items [N]; image_of: an item -> float32 [H, W, C] in [-1, 1]."""
+    shape = _picture(detector)
+    images = tf.map_fn(
+        lambda item: tf.ensure_shape(graph_images.prepared(image_of(item), detector), shape),
+        items,
+        fn_output_signature=tf.TensorSpec(shape, tf.float32),
+    )
+    found = detector.detect_prepared(images)
+    return {"score": found.scores, "label": tf.cast(found.labels, tf.int32), "anomaly_map": found.maps}

@@ -41,7 +41,7 @@ def representative(
     parts = map(detector.parts, images)
     found = np.stack(list(itertools.islice(itertools.chain.from_iterable(parts), COUNT)))
     if detector.ignore is not None and not detector.tile:  # as the graph of `detect` paints them
-        found = ignore.filled(found, detector.seen_ignored(), np)
+        found = ignore.painted_with(found, detector.seen_ignored(), np)
     return found
 
 

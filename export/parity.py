@@ -161,8 +161,9 @@ def _saved_model(bundle: Bundle, values: dict) -> list[dict]:
 
     names = ["score"] if bundle.values["search"] is None else ["encode", "search_step", "score"]
     differences = _differences({name: call(name) for name in names}, values)
-    detected = call("detect")({"images": values["score/in/images"]})
-    differences["search"] = relative_of_most(detected["score"], values["score/out/score"])
+    if "detect" in signatures:
+        detected = call("detect")({"images": values["score/in/images"]})
+        differences["search"] = relative_of_most(detected["score"], values["score/out/score"])
     row = {"format": "saved_model", "precision": "float32", "batch": 0}
     return [_judged(row, what, difference) for what, difference in differences.items()]
 

@@ -67,7 +67,7 @@ def _write_formats(detector, images, folder, formats, batches, precisions) -> tu
     if "saved_model" in formats:
         from semi_anogan.export.formats import saved_model
 
-        saved_model.write(detector, folder / "saved_model")
+        notes += saved_model.write(detector, folder / "saved_model")
     if {"onnx", "tensorrt"} & set(formats):
         from semi_anogan.export.formats import onnx
 
@@ -76,8 +76,8 @@ def _write_formats(detector, images, folder, formats, batches, precisions) -> tu
     if "tensorrt" in formats:
         from semi_anogan.export.formats import tensorrt
 
-        entries, notes = tensorrt.write(folder, programs)
-        programs += entries
+        entries, more = tensorrt.write(folder, programs)
+        programs, notes = programs + entries, notes + more
     if "tflite" in formats:
         from semi_anogan.export.formats import tflite
 

@@ -71,8 +71,9 @@ def test_keras_paints_the_same():
 
     rng = np.random.default_rng(0)
     images, ignored = rng.uniform(-1, 1, (3, 21, 30, 3)).astype(np.float32), corner(21, 30, 7, 9)
-    expected = ignore.filled(images, ignored, np)
-    found = ops.convert_to_numpy(ignore.filled(ops.convert_to_tensor(images), ignored, ops))
+    expected = np.stack([ignore.painted(image, ignored) for image in images])
+    np.testing.assert_array_equal(ignore.painted_with(images, ignored, np), expected)
+    found = ops.convert_to_numpy(ignore.painted_with(ops.convert_to_tensor(images), ignored, ops))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

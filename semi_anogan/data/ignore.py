@@ -135,20 +135,34 @@ def painted(image: np.ndarray, ignored: np.ndarray | None) -> np.ndarray:
     if ignored is None or not ignored.any():
         return image
     window = _window(ignored)
-    inside = ignored[window]
     out = np.array(image, np.float32)
-    out[window] = filled(out[window][None], inside, np)[0]
+    out[window] = _filled(out[window][None], ignored[window], np)[0]
     return out
+
+
+def painted_with(images, ignored: np.ndarray, ops):
+    """As `painted`, of images [N, H, W, C] with one mask; ops: numpy, or keras.ops also in a graph."""
+    if not ignored.any():
+        return images
+    rows, columns = _window(ignored)
+    (height, width), (top, left) = ignored.shape, (rows.start, columns.start)
+    found = _filled(images[:, rows, columns], ignored[rows, columns], ops)
+    around = [(top, height - top - found.shape[1]), (left, width - left - found.shape[2])]
+    found = ops.pad(found, ((0, 0), *around, (0, 0)))
+    return ops.where(ignored[None, :, :, None], found, images)
 
 
 def _window(ignored: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns of what is ignored and, around, as much again: no more decides what is painted."""
     ends = [np.flatnonzero(ignored.any(axis)) for axis in (1, 0)]
     reach = max(16, *(int(e[-1] - e[0]) + 1 for e in ends))
-    return tuple(slice(max(0, int(e[0]) - reach), int(e[-1]) + 1 + reach) for e in ends)
+    return tuple(
+        slice(max(0, int(e[0]) - reach), min(side, int(e[-1]) + 1 + reach))
+        for e, side in zip(ends, ignored.shape, strict=True)
+    )
 
 
-def filled(images, ignored: np.ndarray, ops):
+def _filled(images, ignored: np.ndarray, ops):
     """Images [N, H, W, C] with what is ignored, bool [H, W], filled from around.
 
     Push-pull (Gortler et al. 1996): each level halves the one before by the means of the pixels that count,
@@ -169,7 +183,7 @@ def filled(images, ignored: np.ndarray, ops):
     channels = images.shape[-1]
     sums = ops.sum(ops.reshape(values, (-1, rows, 2, columns, 2, channels)), axis=(2, 4))
     means = sums / np.float32(np.maximum(counts, 1))[None, :, :, None]
-    coarse = filled(means, counts == 0, ops)
+    coarse = _filled(means, counts == 0, ops)
     fine = _doubled(_doubled(coarse, 1, ops), 2, ops)[:, :height, :width]
     return ops.where(known > 0, images, fine)
 

@@ -68,6 +68,9 @@ def opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
     path = os.fspath(path)
     try:
         _check_file(path)
+        # Pillow has a limit of its own, and refuses twice as much.
+        if Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < max_pixels:
+            Image.MAX_IMAGE_PIXELS = max_pixels
         # As a file object: by name, Pillow maps some TIFF files into memory and garbles those on their side.
         with open(path, "rb") as file, Image.open(file, formats=_formats(path)) as image:
             width, height = image.size

@@ -29,7 +29,7 @@ from semi_anogan.data.image_files import (
 )
 from semi_anogan.data.notes import Notes
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values for images stored on their side
 # Kinds of values -> what is white where nothing else is known.
 EIGHT_BITS, DEEP, FLOAT = "8 bits", "more than 8 bits", "float"
@@ -322,7 +322,7 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     if have == channels:
         return image.astype(np.float32, copy=False)
     if channels == 1:
-        return np.asarray(image @ _LUMA, np.float32)[..., None]  # [H, W, 3] -> [H, W, 1]
+        return np.asarray(image @ LUMA, np.float32)[..., None]  # [H, W, 3] -> [H, W, 1]
     return np.repeat(image.astype(np.float32, copy=False), 3, axis=-1)
 
 

@@ -347,7 +347,18 @@ class Detector(BaseDetector):
         return self.graph(ops.reshape(ops.convert_to_tensor(images, "float32"), shape))
 
     def _detect_symbolic(self, images) -> Detection:
-        """The same in a graph: fills the batch up to whole batches of the fixed size."""
+        """The same in a graph."""
+        if self.ignore is not None and self.tile:
+            raise ValueError("in a graph it is not known where a tile lies, and so not what of it is ignored")
+        if self.ignore is not None and tuple(images.shape[1:-1]) == self.image_shape:
+            images = ignoring.painted_with(ops.cast(images, "float32"), self.seen_ignored(), ops)
+        return self.detect_prepared(images)
+
+    def detect_prepared(self, images) -> Detection:
+        """As __call__ in a graph, of images that are painted over already.
+
+        Fills up to whole batches of the fixed size.
+        """
         verdict = self.verdict()
         expected = (*self.image_shape, self.channels)
         if tuple(images.shape[1:]) != expected or "float" not in str(images.dtype):
@@ -356,10 +367,6 @@ class Detector(BaseDetector):
             )
         count = ops.shape(images)[0]
         images = ops.cast(images, "float32")
-        if self.ignore is not None:
-            if self.tile:
-                raise ValueError("in a graph a tile cannot be told what of it is ignored")
-            images = ignoring.filled(images, self.seen_ignored(), ops)
         filled = ops.concatenate([images, ops.repeat(images[:1], (-count) % self.batch_size, axis=0)], axis=0)
         batches = ops.reshape(filled, (-1, self.batch_size, *expected))
         components, layers = ops.map(lambda batch: self._score_batch(batch)[:2], batches)
