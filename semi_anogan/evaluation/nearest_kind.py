@@ -47,7 +47,7 @@ def of_run(config, detector, dataset, splits) -> dict[str, dict[str, int]]:
             known[example.kind].append(example)
     test = [e for e in splits.test if e.abnormal and e.kind is not None]
     normal = [e for e in splits.held_out_normal if _there(dataset, e)][:NORMAL_IMAGES]
-    if detector.likeness is None or len(known) < LEAST_KINDS or not test or not normal:
+    if len(known) < LEAST_KINDS or not test or not normal or detector.likeness is None:
         return {}
     from semi_anogan.scoring.feature_reader import FeatureReader
     from semi_anogan.scoring.likeness import patches_of
