@@ -518,7 +518,6 @@ def test_regions_of_two_images_in_all_files(tmp_path):
             row[name] for name in ("path", "number", "left", "top", "width", "height", "area")
         ]
         assert (f"{line['peak']:.6g}", f"{line['mean']:.6g}") == (row["peak"], row["mean"])
-        assert (line["kind"], line["likeness"]) == (None, None)
     assert (first["path"], first["box"], first["share"], first["certain"]) == (
         paths[1],
         [0, 0, 8, 8],

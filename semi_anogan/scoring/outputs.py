@@ -163,8 +163,7 @@ def region_line(path: str, number: int, region: Region, shape: tuple[int, int]) 
     """The values of a region for regions.jsonl; shape: (height, width) of its image.
 
     box: left, top, width, height in pixels. area: in pixels; share: of the image. polygon: its outer edge,
-    [[x, y], ...] along the edges of pixels; 0, 0 is the upper left corner of the image. kind, likeness: the
-    nearest kind of known defects and how like, null where kinds are not known.
+    [[x, y], ...] along the edges of pixels; 0, 0 is the upper left corner of the image.
     """
     return {
         "path": path,
@@ -178,8 +177,6 @@ def region_line(path: str, number: int, region: Region, shape: tuple[int, int]) 
         "y": _short(region.y),
         "certain": region.certain,
         "polygon": polygon(region),
-        "kind": None,
-        "likeness": None,
     }
 
 
