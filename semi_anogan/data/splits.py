@@ -11,6 +11,8 @@ from semi_anogan.errors import DataError
 # Held-out known abnormal images: fewer say too little about the components' weights, and more would help the
 # weights less than they help training.
 MIN_HELD_OUT_ABNORMAL, MAX_HELD_OUT_ABNORMAL = 8, 12
+# Normal training images that help to set the threshold: each costs a search, and distances to all patches.
+TRAINED = 200
 
 
 @dataclasses.dataclass(frozen=True)

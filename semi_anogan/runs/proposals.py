@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Example
+from semi_anogan.data.splits import TRAINED
 from semi_anogan.data.survey import Figures
 from semi_anogan.image_shape import shape_of, stretch
 from semi_anogan.runs.aspect import MUCH
@@ -29,12 +30,13 @@ def proposed(config, examples: Sequence[Example], looks: Sequence[Figures | str]
         )
     lines += _for_size(config, pairs, normal) or _for_shape(config, normal)
     held_out = max(2, round(len(normal) * config.calibration.hold_out_share))
-    lowest = 1 / (held_out + 1)
+    judged = min(len(normal), held_out + TRAINED)
+    lowest = 1 / (judged + 1)
     if lowest > config.calibration.false_alarm_rate:
         rate = math.ceil(100 * lowest) / 100
         lines.append(
-            f"--config.calibration.false_alarm_rate={rate:g}: {held_out} held-out normal images show no "
-            f"lower rate; {config.calibration.false_alarm_rate:g} is extrapolated"
+            f"--config.calibration.false_alarm_rate={rate:g}: {judged} normal images set the threshold and "
+            f"show no lower rate; {config.calibration.false_alarm_rate:g} is extrapolated"
         )
     if len(normal) < FEW and not config.batches.flips:
         lines.append(

@@ -13,6 +13,7 @@ from semi_anogan.components import names_where
 from semi_anogan.config import words
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.images import resize, to_channels
+from semi_anogan.data.splits import TRAINED
 from semi_anogan.data.synthetic import calibration_kinds
 from semi_anogan.progress import shown
 from semi_anogan.runs import folder as run_folder
@@ -29,9 +30,6 @@ from semi_anogan.training.memory import RELIT, fit_memory, varied
 from semi_anogan.training.monitor import picture
 from semi_anogan.training.segmentation import fit_segmentation
 from semi_anogan.training.suspicion import Samples
-
-# Normal training images that help to set the threshold: each costs a search, and distances to all patches.
-TRAINED = 200
 
 
 def fit_detector(config, folder, model, dataset, splits) -> Detector:
