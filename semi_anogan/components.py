@@ -13,7 +13,8 @@ class Component(NamedTuple):
       trained.
     trained_on_known: whether the known abnormal images trained it, so that it tells those apart whatever it
       makes of others.
-    locates: whether it counts in the map whatever it weighs in the score: it was made to say where.
+    locates: whether it makes the map, whatever it weighs in the score: it compares or tells places of the
+      pretrained features. What a generator cannot redraw lies about a defect more than in it.
     unlabelled: whether it finds defects that nobody has labelled, on any data: it knows normal images alone.
     """
 
@@ -34,11 +35,11 @@ COMPONENTS = (
     # Minus the discriminator's logit.
     Component("discriminator", trained_on_known=True),
     # Minus the patch discriminator's logit.
-    Component("patches", trained_on_known=True),
+    Component("patches", trained_on_known=True, locates=True),
     # Distance of the worst patches to the nearest normal ones.
-    Component("memory", fitted=True, unlabelled=True),
+    Component("memory", fitted=True, locates=True, unlabelled=True),
     # To the known defects; where none is known, to hidden or synthetic ones.
-    Component("likeness", fitted=True),
+    Component("likeness", fitted=True, locates=True),
     # Log-odds of the whole image, where many defects are known.
     Component("classifier", has_map=False, fitted=True),
     # Log-odds of the worst places, where a network learned to find synthetic and known defects.

@@ -63,6 +63,18 @@ def test_a_run_of_before_gets_its_scores_from_its_evidence(copied, same_model, s
         Detector.load(folder).at(false_alarm_rate=0.1)
 
 
+def test_a_run_whose_map_was_made_otherwise_has_no_pixel_threshold(copied, same_model, smoke_detector):
+    """Its threshold is of another map: no regions rather than wrong ones, until it is fitted again."""
+    folder = copied()
+    state = json.loads((folder / "detector.json").read_text())
+    assert state.pop("map_components") == list(smoke_detector._map_components())
+    assert Detector.load(folder).pixel_threshold is not None
+    (folder / "detector.json").write_text(json.dumps(state))
+    loaded = Detector.load(folder)
+    assert loaded.pixel_threshold is None and loaded.threshold == smoke_detector.threshold
+    assert loaded.at(false_alarm_rate=0.3).pixel_threshold is None
+
+
 @pytest.mark.parametrize(
     ("normals", "abnormals", "method"), [(6, 10, "logistic_regression"), (10, 0, "robust_z_sum")]
 )

@@ -62,15 +62,16 @@ def test_how_much_is_fine_tuned_follows_how_much_is_known(known, blocks):
     assert config.features.trainable_blocks == blocks  # once settled it stays
 
 
-def test_reviewed_images_do_not_change_what_a_run_has_begun_to_fine_tune(tmp_path):
+def test_more_known_images_do_not_change_what_a_run_has_begun_to_fine_tune(tmp_path):
+    """Reviewed ones or new files: nobody has given the setting, so it refuses nobody."""
     begun = default_config()
     resolve(begun, 40, tmp_path)
     run_folder.claim(tmp_path, begun)
-    for reviewed, blocks in (("suspicious.csv", 2), (None, 5)):
+    for reviewed in ("suspicious.csv", None):
         config = default_config()
         config.data.reviewed = reviewed
         resolve(config, 80, tmp_path)
-        assert config.features.trainable_blocks == blocks
+        assert config.features.trainable_blocks == 2
 
 
 @pytest.mark.parametrize(
@@ -233,9 +234,12 @@ def test_the_detector_with_memory_and_without_search(trained):
         Detector(model, components=("foo",))
 
 
-def test_map_weights_follow_the_weights_of_the_score(trained):
+def test_what_locates_makes_the_map_or_else_the_weights_of_the_score_do(trained):
     model, images, _, _ = trained
     settings = {"batch_size": 4, "components": ("discriminator", "patches")}
     fitted = Detector(model, **settings).calibrate(HeldOut(images[:5]), 0.2).calibration
     detector = Detector(model, **settings, calibration=dataclasses.replace(fitted, weights=(0.5, 1.5)))
-    np.testing.assert_allclose(detector._map_weights(), [0.125, 0.125, 0.25, 0.25, 0.25])
+    np.testing.assert_allclose(detector._map_weights(), [0, 0, 1 / 3, 1 / 3, 1 / 3], rtol=1e-6)
+    settings["components"] = ("discriminator",)
+    fitted = Detector(model, **settings).calibrate(HeldOut(images[:5]), 0.2).calibration
+    np.testing.assert_allclose(Detector(model, **settings, calibration=fitted)._map_weights(), [0.5, 0.5])

@@ -192,7 +192,7 @@ def test_fitting_again_gives_the_same_bits(fitted):
         np.testing.assert_array_equal(value, second[name])
 
 
-def test_it_makes_half_of_the_map_and_stays_where_it_weighs_nothing(fitted):
+def test_it_makes_the_map_and_stays_where_it_weighs_nothing(fitted):
     model, segmentation = fitted
     names = ("discriminator", "segmentation")
     detector = Detector(model, components=names, segmentation=segmentation, batch_size=8)
@@ -200,7 +200,7 @@ def test_it_makes_half_of_the_map_and_stays_where_it_weighs_nothing(fitted):
     detector = detector.calibrate(HeldOut(normal), 0.2, base=("discriminator",))
     assert detector.calibration.weights == (1.0, 0.0)
     count = detector.graph.layer_counts["discriminator"]
-    np.testing.assert_allclose(detector._map_weights(), [*[0.5 / count] * count, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(detector._map_weights(), [*[0.0] * count, 1.0], rtol=1e-6)
     pruned = detector.pruned()
     assert pruned.names == names
     striped = np.stack([made_up.read_image(e) for e in made_up.of_known(4)])

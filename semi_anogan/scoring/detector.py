@@ -34,8 +34,6 @@ from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.parts import PARTS, read_parts
 from semi_anogan.scoring.segmentation import Segmentation
 
-LOCATING_SHARE = 0.5  # of the map, that of a component which locates; the others weigh as in the score
-
 
 class Detection(NamedTuple):
     """What a detector says of N images.
@@ -300,7 +298,7 @@ class Detector(BaseDetector):
         """What `calibrate` fitted, as the JSON values of detector.json."""
         c = self.calibrated
         maps = {"map_center": list(c.map_center), "map_scale": list(c.map_scale)}
-        return {"calibration": c.to_dict(), **maps}
+        return {"calibration": c.to_dict(), **maps, "map_components": list(self._map_components())}
 
     def _calibrated_as(self, calibration: Calibration, rests_on: Evidence | None = None) -> "Detector":
         """This detector with a calibration, which must be one of its components."""
@@ -321,21 +319,24 @@ class Detector(BaseDetector):
         if center != (layers,) or scale != (layers,):
             raise ValueError(f"map_center {center} and map_scale {scale} must have {layers} values each")
 
-    def _map_weights(self) -> np.ndarray:
-        """A component's layers share its weight in the score; all weigh the same where none has any.
-
-        What was made to locate defects makes LOCATING_SHARE of the map, where there is any.
-        """
-        weights = dict(zip(self.names, self.calibrated.weights, strict=True))
+    def _map_components(self) -> tuple[str, ...]:
+        """What locates; where nothing does, all that have a map."""
         counts = self.graph.layer_counts
+        return tuple(name for name in counts if name in table.names_where(locates=True)) or tuple(counts)
+
+    def _map_weights(self) -> np.ndarray:
+        """What locates makes the map, all the same; where nothing does, each as in the score.
+
+        A component's layers share its weight. All weigh the same where none has any.
+        """
+        counts, made_of = self.graph.layer_counts, self._map_components()
+        weights = dict(zip(self.names, self.calibrated.weights, strict=True))
+        if set(made_of) & set(table.names_where(locates=True)):
+            weights = {name: float(name in made_of) for name in counts}
         shares = np.concatenate([np.full(count, weights[name] / count) for name, count in counts.items()])
         if not shares.any():
             shares = np.ones_like(shares)
-        shares /= shares.sum()
-        locating = np.repeat([name in table.names_where(locates=True) for name in counts], [*counts.values()])
-        if locating.any():
-            shares = (1 - LOCATING_SHARE) * shares + LOCATING_SHARE * locating / locating.sum()
-        return shares.astype(np.float32)
+        return (shares / shares.sum()).astype(np.float32)
 
     def _combined(self, layers: np.ndarray) -> np.ndarray:
         center, scale = np.float32(self.calibrated.map_center), np.float32(self.calibrated.map_scale)
@@ -409,6 +410,9 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
         return detector
     try:
         calibration = _calibration_of(state)
+        # The map of a run of before was made otherwise: its pixel threshold does not fit this one.
+        if tuple(state.get("map_components", ())) != detector._map_components():
+            calibration = dataclasses.replace(calibration, pixel_threshold=None, normal_highest=())
         if not calibration.normal_scores and (folder / run_folder.EVIDENCE).exists():  # of a run of before
             calibration = calibrating.with_normal_scores(calibration, read_evidence(folder).held_out)
         return detector._calibrated_as(calibration)
