@@ -113,6 +113,7 @@ def test_a_bad_aspect(aspect):
         trained.tiny_model(aspect=aspect)
 
 
+@pytest.mark.slow
 def test_fit_takes_wide_images_with_masks():
     model = trained.tiny_model(aspect=2.0)
     model.compile(augment="color,translation,cutout", trim_share=0.1)
@@ -369,6 +370,7 @@ def finished(data, tmp_path_factory):
     return folder, metrics
 
 
+@pytest.mark.slow
 def test_a_whole_run(finished, data):
     folder, metrics = finished
     assert run_folder.load_config(folder).model.aspect == 2.5
@@ -385,6 +387,7 @@ def test_a_whole_run(finished, data):
     )
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_aspect(finished, data):
     folder, _ = finished
     assert run_folder.claim(folder, run_folder.load_config(folder)) == []
@@ -397,6 +400,7 @@ def test_a_run_goes_on_with_its_aspect(finished, data):
         run_folder.claim(folder, config)
 
 
+@pytest.mark.slow
 def test_a_bundle_of_every_format(finished, tmp_path):
     pytest.importorskip("tensorflow")
     from semi_anogan.export import images as export_images
@@ -451,6 +455,7 @@ def hot_middle(anomaly_map) -> np.ndarray:
     return np.argwhere(anomaly_map > anomaly_map.max() / 2).mean(axis=0)
 
 
+@pytest.mark.slow
 def test_a_defect_is_found_where_it_is(with_features, data):
     folder, metrics = with_features
     detector = Detector.load(folder)
@@ -486,6 +491,7 @@ def test_onnx_has_the_same_operators_for_a_wide_model(tiny):
     assert counts[0] == counts[1] and counts[0]["Resize"] and counts[0]["AveragePool"]
 
 
+@pytest.mark.slow
 def test_jax_computes_the_same(tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("compares with TensorFlow")

@@ -92,7 +92,7 @@ def test_an_image_of_several_tiles_has_the_log_odds_of_the_most_abnormal_one():
     classifier = Classifier.fit(reader.pooled(images[:5]), reader.pooled(images[5:]))
     settings = {"components": ("discriminator", "classifier"), "tile": True, "batch_size": 4}
     detector = Detector(model, **settings, classifier=classifier)
-    parts = [np.stack(reader.preparation.cut(image)) for image in images]
+    parts = [np.stack(list(reader.preparation.cut(image))) for image in images]
     expected = [np.asarray(classifier.values(load_features()(p))) for p in parts]
     assert {len(values) for values in expected} == {2}
     found = [m.components[1] for m in detector.measure(images)]

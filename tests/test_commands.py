@@ -107,6 +107,7 @@ def test_wrong_settings_are_one_line_that_names_them(flags, words, tmp_path):
     assert not (tmp_path / "w" / "config.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "told"), [("tensorflow", False), ("jax", True)])
 def test_step_benchmark_tells_operations_and_memory(tmp_path, backend, told):
     """Operations of all steps are those of one, 1,000 / 16 times; XLA makes no effort, which takes long."""
@@ -125,6 +126,7 @@ def test_step_benchmark_tells_operations_and_memory(tmp_path, backend, told):
     assert not told or 0.001 < float(found["memory, GiB"]) < 1
 
 
+@pytest.mark.slow
 def test_speed_benchmark_counts_and_writes_its_section(tmp_path):
     results = tmp_path / "docs" / "results" / "speed.md"
     results.parent.mkdir(parents=True)

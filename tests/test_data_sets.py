@@ -207,6 +207,7 @@ def test_the_plan_is_told_and_nothing_is_run(benchmark, tmp_path):
         assert done.returncode == 1 and words in done.stderr
 
 
+@pytest.mark.slow
 def test_two_little_sets(benchmark, tmp_path):
     """Without pretrained features, so that it takes less; there is then no memory to show alone."""
     settings = {**TINY, "features.name": "", "schedule.total_kimages": 0.1, "schedule.start_resolution": 8}

@@ -122,6 +122,7 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
     np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_whatever_is_fitted_to_features_exports(tmp_path):
     """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
     from semi_anogan.networks.model import SemiAnoGAN
@@ -174,10 +175,12 @@ def test_whatever_is_fitted_to_features_exports(tmp_path):
         np.testing.assert_allclose(np.stack(found.maps), wanted.maps, rtol=1e-2, atol=1e-2)
     score = next(p for p in Bundle(tmp_path / "b").values["programs"] if p["format"] == "onnx")
     operators = [node.op_type for node in onnx.load(tmp_path / "b" / score["path"]).graph.node]
-    # The network's minima are clips; two are left, which find the second largest of three sizes.
-    assert "Clip" in operators and operators.count("Min") == 2
+    # The network's minima are clips. Two are left, which find the second largest of three sizes, and at each
+    # of these 14, which find the two nearest of six images.
+    assert "Clip" in operators and operators.count("Min") == 2 + 3 * 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feature_weight", [0.0, 0.1])
 def test_search_through_the_feature_generator_exports(tmp_path, feature_weight):
     """Its gradient and the whole search, with and without the discriminator's features beside it.
@@ -260,7 +263,10 @@ def test_saved_model_in_another_pipeline(bundle_folder, smoke_detector, test_ima
         [sys.executable, "-c", CLIENT, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "['detect', 'encode', 'score', 'search_step', 'serving_default']"
+    assert (
+        done.stdout.strip()
+        == "['detect', 'detect_bytes', 'detect_uint8', 'encode', 'score', 'search_step', 'serving_default']"
+    )
     expected = smoke_detector(test_images)
     with np.load(tmp_path / "found.npz") as found:
         np.testing.assert_allclose(found["score"], expected.scores, rtol=1e-4, atol=1e-5)

@@ -31,7 +31,7 @@ def reader():
 
 def frozen_features(reader, image):
     """The frozen network's features of an image's tiles, finest first: list of [tiles, h, w, C]."""
-    return [np.asarray(f) for f in load_features()(np.stack(reader.preparation.cut(image)))]
+    return [np.asarray(f) for f in load_features()(np.stack(list(reader.preparation.cut(image))))]
 
 
 def test_the_features_of_each_tile_are_those_of_the_fine_tuned_network(reader, images):

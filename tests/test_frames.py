@@ -175,9 +175,9 @@ class Edge(StandInDetector):
         super().__init__(calibration=located, batch_size=1)
         self.search_steps = collections.deque()
 
-    def _assemble(self, *arguments):
+    def _closed(self, *arguments):
         self.search_steps.append(0)
-        return super()._assemble(*arguments)
+        return super()._closed(*arguments)
 
 
 @pytest.fixture

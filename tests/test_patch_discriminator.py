@@ -168,6 +168,7 @@ def test_the_loss_of_the_patch_discriminator_by_hand(alpha, labels, expected):
     np.testing.assert_allclose(logs["normal_patch_logit"], 0.5)
 
 
+@pytest.mark.slow
 def test_each_of_the_two_trainings_moves_its_own_part_only(trained):
     model, images, _, _ = trained
     batch = {"images": images, "labels": np.repeat(np.float32([0, 1, 2]), [6, 4, 2])}

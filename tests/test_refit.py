@@ -249,6 +249,7 @@ def test_what_cannot_be_refitted_is_one_line(copy, tmp_path, smoke_run):
         train.run(config, run)
 
 
+@pytest.mark.slow
 def test_moved_images_are_found_by_data_root(copy, tmp_path):
     root, run = copy
     elsewhere = root.rename(tmp_path / "elsewhere")

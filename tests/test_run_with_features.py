@@ -79,7 +79,7 @@ def test_with_many_known_defects_there_is_a_classifier_on_the_features_before_fi
     assert "classifier" in detector.names
     assert all("classifier" not in Detector.load(finished[known]).names for known in (3, 0))
     dataset, splits, _ = build.load_data(config)
-    seen = (detector.preparation.cut(dataset.read_image(e))[0] for e in splits.test)
+    seen = (next(iter(detector.preparation.cut(dataset.read_image(e)))) for e in splits.test)
     images = np.stack([resize(image, *detector.model.image_shape) for image in seen])
     features = [np.asarray(f, np.float64) for f in load_features()(images)]
     pooled = np.concatenate([f.mean((1, 2)) for f in features] + [f.std((1, 2)) for f in features], axis=1)

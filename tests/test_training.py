@@ -236,6 +236,7 @@ def three_steps(folder, **changes):
     return job
 
 
+@pytest.mark.slow
 def test_no_known_abnormal_images_is_plain_anogan_to_the_bit(tmp_path):
     """In a process of one thread: with several, sums may be taken in another order."""
     call = f"t.assert_alpha_counts_for_known_images_only(pathlib.Path({str(tmp_path)!r}))"

@@ -59,13 +59,18 @@ def latest_progress(folder) -> dict | None:
     return _newest(folder, lambda path: _read(path)[1])
 
 
+_told: set[pathlib.Path] = set()  # damaged files that were reported
+
+
 def _newest(folder, read):
     files = steps(folder)
     for path in reversed(files):
         try:
             return read(path)
         except (OSError, zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
-            logging.warning("%s: damaged checkpoint passed over: %s", path, error)
+            if path not in _told:  # it is read again for the weights
+                _told.add(path)
+                logging.warning("%s: damaged checkpoint passed over: %s", path, error)
     if files:
         raise CheckpointError(
             f"{folder}: none of its {len(files)} checkpoints can be read; start again in another folder"

@@ -17,6 +17,7 @@ from semi_anogan.errors import RunError
 from semi_anogan.scoring.regions import Region, polygon
 
 SCORES, REGIONS, REGION_LINES, COCO = "scores.csv", "regions.csv", "regions.jsonl", "coco.json"
+LOCK = ".writing"
 MAPS, OVERLAYS = "maps", "overlays"  # folders
 COLUMNS = ("path", "score", "label", "status", "error", "regions", "threshold", "p_value", "time")
 LOOK_COLUMN = "look_threshold"  # after these, where there is one
@@ -59,27 +60,27 @@ class Outputs:
 @contextlib.contextmanager
 def claimed(output: pathlib.Path) -> Iterator[None]:
     """Makes the folder, which no other process may write to meanwhile; RunError where one does."""
-    output.mkdir(parents=True, exist_ok=True)
-    taken = RunError(f"{output}: another process writes its scores there; give another --output")
-    try:
-        import fcntl
-    except ImportError:  # Windows; a device without filelock is not one
-        import filelock
+    import sqlite3  # whose locks are everywhere, and end with the process; a device has no other package
 
+    output.mkdir(parents=True, exist_ok=True)
+    lock, mine = output / LOCK, True
+    files = sqlite3.connect(lock, timeout=0, isolation_level=None)
+    try:
         try:
-            with filelock.FileLock(output / f"{SCORES}.lock", timeout=0):
-                yield
-        except filelock.Timeout:
-            raise taken from None
-        return
-    with open(output / SCORES, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise taken from None
-        except OSError as error:  # a file system without locks
-            print(f"note: {output}: cannot be locked: {error.strerror}")
+            files.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            mine = "locked" not in str(error)
+            if not mine:
+                raise RunError(
+                    f"{output}: another process writes its scores there; give another --output"
+                ) from None
+            print(f"note: {output}: cannot be locked: {error}")  # a file system without locks
+        (output / SCORES).touch()
         yield
+    finally:
+        files.close()
+        if mine:
+            lock.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
