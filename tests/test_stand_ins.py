@@ -156,9 +156,9 @@ def test_what_learned_from_kinds_that_were_named_weighs_as_much_as_the_memory(st
     config, drawn = config.copy_and_resolve_references(), []
     config.batches.synthetic_kinds = "crack,shade"
 
-    def note(image, other, rng, kinds):
+    def note(image, other, rng, kinds, ignored):
         drawn.append(kinds)
-        return synthesise(image, other, rng, kinds)
+        return synthesise(image, other, rng, kinds, ignored)
 
     monkeypatch.setattr(defects, "synthesise", note)
     detector = fit_detector(config, tmp_path, model, dataset, splits)
