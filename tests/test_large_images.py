@@ -12,6 +12,7 @@ from semi_anogan import score
 from semi_anogan.data import tiles
 from semi_anogan.data.images import read_image, smooth_map
 from semi_anogan.errors import DataError
+from semi_anogan.scoring.outputs import Outputs
 
 
 def many_layers(x):
@@ -99,11 +100,14 @@ def test_an_image_of_12000_by_4000_and_a_line_scan_are_scored(tmp_path):
 
     Image.new("L", (12000, 4000), 110).save(tmp_path / "wide.png", compress_level=1)
     Image.new("L", (4096, 30000), 110).save(tmp_path / "scan.png", compress_level=1)
-    assert score.score(calibrated(tile=True), [tmp_path / "wide.png"], tmp_path / "wide") == 0
+    assert (
+        score.score(calibrated(tile=True), [tmp_path / "wide.png"], tmp_path / "wide", Outputs(maps=True))
+        == 0
+    )
     assert np.load(tmp_path / "wide/maps/wide.png.npy", mmap_mode="r").shape == (4000, 12000)
     for most, failed in ((None, 1), (130_000_000, 0)):
         output = tmp_path / "scan"
-        found = score.score(calibrated(), [tmp_path / "scan.png"], output, maps=False, max_pixels=most)
+        found = score.score(calibrated(), [tmp_path / "scan.png"], output, max_pixels=most)
         assert found == failed
         with open(output / "scores.csv", newline="") as file:
             (row,) = csv.DictReader(file)
