@@ -100,10 +100,8 @@ def test_an_image_of_12000_by_4000_and_a_line_scan_are_scored(tmp_path):
 
     Image.new("L", (12000, 4000), 110).save(tmp_path / "wide.png", compress_level=1)
     Image.new("L", (4096, 30000), 110).save(tmp_path / "scan.png", compress_level=1)
-    assert (
-        score.score(calibrated(tile=True), [tmp_path / "wide.png"], tmp_path / "wide", Outputs(maps=True))
-        == 0
-    )
+    outputs = Outputs(maps=True, root=str(tmp_path))
+    assert score.score(calibrated(tile=True), [tmp_path / "wide.png"], tmp_path / "wide", outputs) == 0
     assert np.load(tmp_path / "wide/maps/wide.png.npy", mmap_mode="r").shape == (4000, 12000)
     for most, failed in ((None, 1), (130_000_000, 0)):
         output = tmp_path / "scan"
