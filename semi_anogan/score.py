@@ -76,8 +76,7 @@ def score(
 
     Args: detector: reads files by its `scale`; outputs: what is written besides the tables; notes: a Notes
       that gets a line for each kind of what is unusual in the files; max_pixels: images with more are errors;
-      None: 100 million; mask_of: path of an image -> that of its own mask of what is ignored, or
-      None.
+      None: 100 million; mask_of: path of an image -> that of its own mask of what is ignored, or None.
 
     Rows are in the order of `paths` and written as they come, so what is done is not lost when the process
     ends early. Memory does not grow with the number of images. Raises RunError when the output cannot be

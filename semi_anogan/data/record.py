@@ -292,10 +292,6 @@ def _renamed(missing: Sequence[Row], new: Sequence[Example], digests) -> dict[st
     found = {}
     for row in missing:
         alike = by_content.get((row.sha256, row.label))
-        if alike and _mask_same(row, alike[0], digests):
+        if alike and not _mask_differs(row, alike[0], digests):
             found[row.path] = alike.pop(0)
     return found
-
-
-def _mask_same(row: Row, example: Example, digests) -> bool:
-    return not _mask_differs(row, example, digests)
