@@ -377,7 +377,10 @@ def test_a_run_of_before_has_no_regions_and_says_so(
     assert main(input=odd_folder[0] / "sub", overlays="all", coco=True, maps=True) == 0
     assert [row["regions"] for row in rows_of(tmp_path / "output")] == ["", ""]
     assert {p.name for p in (tmp_path / "output").iterdir()} == {"scores.csv", "maps"}
-    assert "note: no regions, since the run was calibrated before there were any" in capsys.readouterr().out
+    assert (
+        "note: no regions, since the run was calibrated before maps were made as they are now"
+        in capsys.readouterr().out
+    )
 
 
 def test_map_png_shows_0_to_10_deviations(tmp_path):

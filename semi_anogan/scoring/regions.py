@@ -10,8 +10,9 @@ import numpy as np
 
 # What a detector without a pixel threshold tells.
 MISSING = (
-    "no regions, since the run was calibrated before there were any: delete detector.json in its folder and "
-    "give its train command again, which fits the detector anew; then export it again, if it is exported"
+    "no regions, since the run was calibrated before maps were made as they are now: delete detector.json in "
+    "its folder and give its train command again, which fits the detector anew; then export it again, if it "
+    "is exported"
 )
 
 # Colour of the line around regions in pictures: rare in real parts, and unlike the warm colours of maps.
