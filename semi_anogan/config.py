@@ -162,7 +162,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
             "efficientnet_lite0", 'embedded; or a keras.applications model; or keras_hub:PRESET; "" for none'
         ),
         "weights": _optional(str, "file of the weights of a keras.applications model"),
-        "resolution": Key(128, "short side of the images it sees; model.resolution times a power of two"),
+        "resolution": Key(
+            128, "short side of the images it sees; model.resolution, or that times a power of two"
+        ),
         "sizes": _optional(
             str,
             'short sides of the images that the memory compares, such as "64,128"; "": features.resolution; '

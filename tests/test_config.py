@@ -18,6 +18,7 @@ from semi_anogan.config import (
     words,
 )
 from semi_anogan.errors import ConfigError
+from semi_anogan.runs.aspect import features_side
 from semi_anogan.runs.check_config import check
 
 KEYS = {f"{section}.{name}": key for section, keys in SECTIONS.items() for name, key in keys.items()}
@@ -273,6 +274,16 @@ def test_check_ranges_names_the_first_of_a_sections_settings():
     with pytest.raises(ConfigError, match="^search.restarts must be at least 1, got 0$"):
         check_ranges("search", iterations=5, restarts=0, candidates=0)
     assert issubclass(ConfigError, ValueError)
+
+
+def test_larger_images_alone_need_no_other_resolution_of_the_features():
+    config = default_config()
+    config.model.resolution = 256
+    check(config)
+    assert features_side(config) == 256
+    config.features.resolution = 64  # this somebody has asked for
+    with pytest.raises(ConfigError, match="features.resolution must be model.resolution times"):
+        check(config)
 
 
 def test_without_features_their_resolution_does_not_count():
