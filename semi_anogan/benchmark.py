@@ -13,6 +13,8 @@
   --suite=search        AUROC of the search loss after few and many --iterations, from the encoder's start and
                         without it (--runs=RUN)
   --suite=export        speed of a bundle's formats (--bundle) beside the run it was exported from (--runs)
+  --suite=drift         after how many images a change is told, on the data of --runs=A,B,...
+  --suite=serve         the service under load (--bundle) for --seconds, with --clients, beside the runtime
   --suite=reconstructions  a page of finished runs' reconstructions (--runs=A,B,...), written to --output
   --suite=picture       a picture of a finished run's report (--runs=RUN), written to --output
   --suite=alpha         alpha = 1 against alpha < 1 over the contamination of the training data (--train)
@@ -93,6 +95,8 @@ _CASES = flags.DEFINE_list(
 _VARIANTS = flags.DEFINE_list(
     "variants", None, "methods as in the tables, ours or baselines (protocols); default all"
 )
+_SECONDS = flags.DEFINE_float("seconds", 60.0, "of load (serve)", lower_bound=1.0)
+_CLIENTS = flags.DEFINE_integer("clients", 16, "that ask at the same time (serve)", lower_bound=1)
 _METHODS = flags.DEFINE_list("methods", None, "baselines, or all (baselines); default the trivial scores")
 _STEPS = flags.DEFINE_integer(
     "baseline_steps", 500, "batches the supervised baselines and ALOCC are trained for", lower_bound=1
@@ -184,6 +188,18 @@ def _export() -> str:
     return export.run(_BUNDLE.value, _RUNS.value)
 
 
+def _drift() -> str:
+    from semi_anogan.benchmarks import drift
+
+    return drift.run(_runs())
+
+
+def _serve() -> str:
+    from semi_anogan.benchmarks import serve
+
+    return serve.run(_BUNDLE.value, "onnx", _SECONDS.value, _CLIENTS.value)
+
+
 def _picture() -> str:
     from semi_anogan.benchmarks import picture
 
@@ -235,6 +251,8 @@ _SUITES = {
         ("bundle", "runs"),
         "--bundle=BUNDLE and --runs=RUN, the run that the bundle was exported from",
     ),
+    "drift": _Suite(_drift, ("runs",), "--runs=A,B,..., run folders"),
+    "serve": _Suite(_serve, ("bundle",), "--bundle=BUNDLE, with ONNX", False),
     "reconstructions": _Suite(
         _reconstructions, ("runs", "output"), "--runs=A,B,..., finished runs, and --output=FILE"
     ),

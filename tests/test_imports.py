@@ -23,8 +23,9 @@ LEVELS = (
     ("scoring",),
     ("training", "evaluation"),
     ("export",),
+    ("serve",),
     ("benchmarks",),
-    ("cli train evaluate score benchmark inspect export.__main__ export.runtime.__main__",),
+    ("cli train evaluate score benchmark inspect export.__main__ export.runtime.__main__ serve.__main__",),
 )
 
 # Imports that break these rules and are still to go: (importer, imported).

@@ -11,10 +11,9 @@ from semi_anogan.data.check_files import in_threads, is_grey
 from semi_anogan.data.dataset import NORMAL, Dataset, Example
 from semi_anogan.data.image_files import Header, decoded
 from semi_anogan.data.images import EIGHT_BITS, Found, Scale
+from semi_anogan.data.look import SAMPLED, light, middle, sharpness
 from semi_anogan.errors import DataError
 
-SAMPLED = 256  # about so many rows and columns give brightness and contrast
-CROP = 512  # side of the middle part that gives the sharpness
 FAR = 6.0  # robust standard deviations of normal training images: farther out a file stands out
 APART = 2.0  # so many between the medians of two groups are told
 COLOUR = 0.02  # mean difference of the channels, as a share of the range, from which on there is colour
@@ -29,8 +28,7 @@ class Figures:
     Attributes:
       found: as images.read gives it.
       colour: whether it shows colour.
-      brightness: mean of the grey values, 0 black to 1 white. contrast: their standard deviation.
-      sharpness: mean step between neighbouring pixels, over the contrast; of a blurred image it is low.
+      brightness, contrast, sharpness: as in look.Look.
       defect: share of the pixels that the mask marks; None without a mask.
     """
 
@@ -109,35 +107,21 @@ def _of_eight_bits(task: Task) -> Figures | None:
             low = np.minimum(np.minimum(red, green), blue)
             colour = float((high - low).mean()) > COLOUR * 255
         found = Found(header, EIGHT_BITS, 255.0, (height, width))
-    sampled, middle = values[::step, ::step] / np.float32(255), _middle(values).astype(np.int16)
-    return _figures(found, colour, sampled, middle, 255 / 2)
+    sampled = values[::step, ::step] / np.float32(255)
+    return _figures(found, colour, sampled, middle(values).astype(np.int16), 255 / 2)
 
 
 def _measured(pixels: np.ndarray, found: Found) -> Figures:
     step = max(1, min(pixels.shape[:2]) // SAMPLED)
     sampled = pixels[::step, ::step]
     values = (images.to_channels(sampled, 1)[..., 0] + 1) / 2
-    middle = images.to_channels(_middle(pixels), 1)[..., 0]
-    return _figures(found, images.in_colour(sampled, COLOUR), values, middle, 1.0)
+    inner = images.to_channels(middle(pixels), 1)[..., 0]
+    return _figures(found, images.in_colour(sampled, COLOUR), values, inner, 1.0)
 
 
-def _middle(values: np.ndarray) -> np.ndarray:
-    height, width = values.shape[:2]
-    top, left = max(0, (height - CROP) // 2), max(0, (width - CROP) // 2)
-    return values[top : top + CROP, left : left + CROP]
-
-
-def _figures(found: Found, colour: bool, values: np.ndarray, middle: np.ndarray, unit: float) -> Figures:
-    """Args: values: [H, W] in [0, 1]; middle: [H, W], whose range is twice `unit`."""
-    steps = np.abs(np.diff(middle, axis=0)).mean() + np.abs(np.diff(middle, axis=1)).mean()
-    spread = float(middle.std(dtype=np.float32))
-    return Figures(
-        found,
-        bool(colour),
-        float(values.mean()),
-        float(values.std()),
-        float(steps / 2 / spread) if spread > 1e-4 * unit else 0.0,
-    )
+def _figures(found: Found, colour: bool, values: np.ndarray, inner: np.ndarray, unit: float) -> Figures:
+    """Args: values: [H, W] in [0, 1]; inner: [H, W], whose range is twice `unit`."""
+    return Figures(found, bool(colour), *light(values), sharpness(inner, unit))
 
 
 class Outlier(NamedTuple):

@@ -13,6 +13,7 @@ from semi_anogan.data import ignore as ignoring
 from semi_anogan.data import images as image_io
 from semi_anogan.data import masks, tiles
 from semi_anogan.data.dataset import Masked
+from semi_anogan.data.look import Look, look
 from semi_anogan.scoring import regions
 from semi_anogan.whole_batches import filled
 
@@ -28,6 +29,7 @@ class Measurement:
       size: the image's own (height, width).
       combined: whether the layers are combined to one already, the map before its smoothing.
       ignored: what of the image is ignored, bool of its own size, or None for nothing.
+      look: how the image looks as a whole, painted over where it is ignored.
     """
 
     components: np.ndarray
@@ -37,6 +39,7 @@ class Measurement:
     size: tuple[int, int]
     combined: bool = False
     ignored: np.ndarray | None = None
+    look: Look | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +216,8 @@ class BaseDetector:
             for image in images:
                 image, ignored = self._painted(image)
                 size, working_size, parts = self._prepare(image)
-                waiting.append(_Assembly(size, working_size, len(parts), ignored, combine, pictures))
+                seen = self._look(image)
+                waiting.append(_Assembly(size, working_size, len(parts), ignored, combine, pictures, seen))
                 for part in parts:
                     inputs.append(part)
                     if len(inputs) < self.batch_size:
@@ -278,6 +282,11 @@ class BaseDetector:
         image = image_io.from_uint8(image) if image.dtype == np.uint8 else image
         return ignoring.painted(image, ignored), ignored
 
+    def _look(self, image) -> Look:
+        image = np.asarray(image)
+        image = image[..., None] if image.ndim == 2 else image
+        return look(image_io.from_uint8(image) if image.dtype == np.uint8 else image)
+
     def _prepare(self, image):
         return self.preparation(image)
 
@@ -296,12 +305,12 @@ class _Assembly:
     """An image whose parts are measured one by one.
 
     Args: size, working_size: the image's own and its map's; count: parts; ignored: as in Measurement;
-      combine: of layers, or None to keep them; pictures: keep these.
+      combine: of layers, or None to keep them; pictures: keep these; look: as in Measurement.
     """
 
-    def __init__(self, size, working_size, count: int, ignored, combine, pictures: bool):
+    def __init__(self, size, working_size, count: int, ignored, combine, pictures: bool, look: Look):
         self._size, self._working_size, self._left = size, working_size, count
-        self._ignored, self._combine, self._with_pictures = ignored, combine, pictures
+        self._ignored, self._combine, self._with_pictures, self._look = ignored, combine, pictures, look
         self._components: np.ndarray | None = None
         self._pictures: list[tiles.Stitcher] = []
 
@@ -336,4 +345,5 @@ class _Assembly:
             self._size,
             combined,
             self._ignored,
+            self._look,
         )

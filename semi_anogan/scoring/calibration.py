@@ -21,6 +21,7 @@ import numpy as np
 
 from semi_anogan.config import check_ranges, default
 from semi_anogan.errors import ConfigError, RunError
+from semi_anogan.scoring.drift import Usual
 from semi_anogan.scoring.fusion import equal_weights, known_weights
 from semi_anogan.scoring.robust import robust_spread
 from semi_anogan.scoring.threshold import (
@@ -36,7 +37,14 @@ CLIP = 20.0  # in robust standard deviations: no single component may decide eve
 LOWEST_KNOWN = 0.05
 NORMAL, LOOK, ABNORMAL = "normal", "look", "abnormal"  # labels
 # What the calibration of an earlier run may not have.
-OPTIONAL = {"false_alarm_interval", "pixel_threshold", "normal_scores", "normal_highest", "look_threshold"}
+OPTIONAL = {
+    "false_alarm_interval",
+    "pixel_threshold",
+    "normal_scores",
+    "normal_highest",
+    "look_threshold",
+    "usual",
+}
 ROBUST_Z_SUM = "robust_z_sum"
 LOGISTIC_REGRESSION = "logistic_regression"
 
@@ -71,6 +79,7 @@ class Calibration:
         pixel threshold rests on, the highest value of the map, likewise.
       look_threshold: an image that is not abnormal is to be looked at if its score is above; None: no image
         is.
+      usual: what normal images are like as a whole; None where that is not kept.
       map_center, map_scale: median over the held-out normal images of each map layer's mean and standard
         deviation; empty where maps are not judged by them (in a bundle they are part of the exported graph).
     """
@@ -95,6 +104,7 @@ class Calibration:
     normal_scores: tuple[float, ...] = ()
     normal_highest: tuple[float, ...] = ()
     look_threshold: float | None = None
+    usual: Usual | None = None
     map_center: tuple[float, ...] = ()
     map_scale: tuple[float, ...] = ()
 
@@ -184,6 +194,7 @@ class Calibration:
         """Plain JSON values, from which from_dict makes exactly the same, less the map's statistics."""
         values = dataclasses.asdict(self)
         del values["map_center"], values["map_scale"]
+        values["usual"] = None if self.usual is None else self.usual.to_dict()
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
@@ -197,7 +208,10 @@ class Calibration:
         unknown = sorted(set(values) - fields)
         if missing or unknown:
             raise ValueError(f"calibration: missing keys {missing}, unknown keys {unknown}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if values.get("usual") is not None:
+            values["usual"] = Usual.from_dict(values["usual"])
+        return cls(**values)
 
 
 @dataclasses.dataclass(frozen=True)

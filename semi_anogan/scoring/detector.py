@@ -26,6 +26,7 @@ from semi_anogan.scoring import calibration as calibrating
 from semi_anogan.scoring.base_detector import BaseDetector, Preparation
 from semi_anogan.scoring.calibration import Calibration, HeldOut
 from semi_anogan.scoring.classifier import Classifier
+from semi_anogan.scoring.drift import Usual
 from semi_anogan.scoring.evidence import Evidence, read_evidence
 from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
@@ -218,6 +219,7 @@ class Detector(BaseDetector):
                     m.components,
                     highest_places(m.layers, self.map_sigma_px, ignored),
                     *_center_and_scale(m.layers, ignored),
+                    m.look,
                 )
                 for m in self.measure(images, overlap=True)
                 for ignored in [ignoring.wholly(m.ignored, *m.layers.shape[:2])]
@@ -234,6 +236,7 @@ class Detector(BaseDetector):
         of_normal = {"normal": [f[0] for f in normal], "trained": [f[0] for f in trained]}
         evidence = self.evidence(dataclasses.replace(held_out, **of_normal, **others), base)
         found = evidence.calibration(false_alarm_rate)
+        found = dataclasses.replace(found, usual=Usual.of([f[-1] for f in normal + trained]))
         # Median over the images: some of them may be abnormal after all.
         map_center = np.median([f[2] for f in normal], axis=0).astype(np.float32)
         map_scale = np.median([f[3] for f in normal], axis=0).astype(np.float32) + 1e-6

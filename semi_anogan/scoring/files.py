@@ -14,9 +14,11 @@ import numpy as np
 
 from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Masked
+from semi_anogan.data.look import Look
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
-from semi_anogan.scoring.calibration import NORMAL
+from semi_anogan.scoring.calibration import ABNORMAL, NORMAL
+from semi_anogan.scoring.drift import Drift
 from semi_anogan.scoring.outputs import (
     ALL,
     COCO,
@@ -56,7 +58,8 @@ class Scored(NamedTuple):
 
     label: "normal", "look" or "abnormal". seconds: from the start of reading until the map was known.
     regions: as Detector.regions gives them, also of an image to be looked at; None where the detector has no
-    pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value.
+    pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value. look: as
+    in Measurement.
     """
 
     path: str
@@ -68,6 +71,7 @@ class Scored(NamedTuple):
     regions: list[Region] | None = None
     image: np.ndarray | None = None
     p_value: float | None = None
+    look: Look | None = None
 
 
 def scored(
@@ -119,7 +123,9 @@ def scored(
         seconds, regions = time.perf_counter() - begun, None
         if detector.pixel_threshold is not None:
             (regions,) = detector.regions([label != NORMAL], [anomaly_map])
-        yield Scored(path, score, label, anomaly_map, None, seconds, regions, image, p_value)
+        yield Scored(
+            path, score, label, anomaly_map, None, seconds, regions, image, p_value, measurement.look
+        )
     yield from failures()
 
 
@@ -150,7 +156,7 @@ def write(
     locates, look = detector.pixel_threshold is not None, detector.calibrated.look_threshold
     thresholds = [f"{detector.threshold:.6g}", *([] if look is None else [f"{look:.6g}"])]
     columns = [*COLUMNS, *([] if look is None else [LOOK_COLUMN]), *extra]
-    failed = 0
+    failed, drift = 0, Drift(detector.calibrated)
     with claimed(output), contextlib.ExitStack() as tables:
         pictures = _Pictures(output, outputs, detector.pixel_threshold, notes, read)
         _begin(output, outputs, locates)
@@ -184,6 +190,8 @@ def write(
             p_value = "" if outcome.p_value is None else f"{outcome.p_value:.6g}"
             found = [f"{outcome.score:.6g}", outcome.label, "ok", "", count, thresholds[0], p_value]
             add([outcome.path, *found, when, *more])
+            for line in drift.add(outcome.look, outcome.label == ABNORMAL) if outcome.look else ():
+                print(f"note: {line}", flush=True)
     return failed
 
 

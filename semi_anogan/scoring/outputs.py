@@ -171,17 +171,18 @@ def region_line(path: str, number: int, region: Region, shape: tuple[int, int]) 
         "number": number,
         "box": list(region[:4]),
         "area": region.area,
-        "share": _short(region.area / (shape[0] * shape[1])),
-        "peak": _short(region.peak),
-        "mean": _short(region.mean),
-        "x": _short(region.x),
-        "y": _short(region.y),
+        "share": short(region.area / (shape[0] * shape[1])),
+        "peak": short(region.peak),
+        "mean": short(region.mean),
+        "x": short(region.x),
+        "y": short(region.y),
         "certain": region.certain,
         "polygon": polygon(region),
     }
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """The value with the six digits that every table has."""
     return float(f"{value:.6g}")
 
 
@@ -197,11 +198,11 @@ class Coco:
     def add(self, path: str, score: float, label: str, shape: tuple[int, int], regions: Sequence[Region]):
         """Adds an image of `shape` (height, width) and its regions."""
         image = {"file_name": relative(path, self._root) or path, "width": shape[1], "height": shape[0]}
-        image_id = self._add(1, {**image, "anomaly_score": _short(score), "label": label})
+        image_id = self._add(1, {**image, "anomaly_score": short(score), "label": label})
         for region in regions:
             corners = [coordinate for point in polygon(region) for coordinate in point]
             values = {"image_id": image_id, "category_id": 1, "bbox": list(region[:4]), "area": region.area}
-            values |= {"segmentation": [corners], "iscrowd": 0, "score": _short(region.peak)}
+            values |= {"segmentation": [corners], "iscrowd": 0, "score": short(region.peak)}
             self._add(0, values)
 
     def _add(self, which: int, values: dict) -> int:

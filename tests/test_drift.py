@@ -1,0 +1,166 @@
+"""Drift: what is usual, the sequential test by hand, and changes that are told or not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from helpers.trained import CALIBRATION, StandInDetector
+from semi_anogan.data.images import to_uint8
+from semi_anogan.data.look import Look, look
+from semi_anogan.scoring import drift as drifting
+from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring.calibration import Calibration, HeldOut
+from semi_anogan.scoring.drift import Drift, Usual, Watch, interval, reckoned
+
+
+def parts(count, seed=0, light=1.0, shift=0):
+    """Images of a part: a bright disc on a dark ground, with noise, each a little brighter or darker."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:48, :48]
+    disc = (rows - 24) ** 2 + (columns - 24 - shift) ** 2 < 200
+    for _ in range(count):
+        values = (0.2 + 0.5 * disc) * light * rng.uniform(0.95, 1.05) + rng.normal(0, 0.03, disc.shape)
+        yield np.float32(2 * np.clip(values, 0, 1) - 1)[..., None]
+
+
+def usual(count=200):
+    return Usual.of([look(image) for image in parts(count)])
+
+
+def watching(**changes) -> Drift:
+    return Drift(dataclasses.replace(CALIBRATION, usual=usual(), **changes))
+
+
+def test_a_look_by_hand():
+    image = np.zeros((2, 2, 1), np.float32)
+    image[0] = 1.0  # grey values 1 and 0.5
+    seen = look(image)
+    assert (seen.brightness, seen.contrast) == (0.75, 0.25)
+    # steps of 1 downwards and 0 to the right; the spread of the values is 0.5
+    assert seen.sharpness == pytest.approx((1 + 0) / 2 / 0.5)
+    assert seen.picture.shape == (16, 16) and abs(seen.picture.mean()) < 1e-6
+    assert np.allclose(look(np.zeros((9, 9, 1), np.float32)).picture, 0)
+
+
+def test_what_is_usual_by_hand():
+    """Of 300 values the third from either end is the last that is usual."""
+    plain = np.zeros((16, 16), np.float32)
+    found = Usual.of([Look(i / 300, 0.5, 1.0, plain) for i in range(300)])
+    assert found.ranges["brightness"] == pytest.approx((2 / 300 - 0.002, 150 / 300, 297 / 300 + 0.002))
+    assert found.ranges["picture"] == (-0.002, 0.0, 0.002) and found.count == 300
+    assert Usual.from_dict(found.to_dict()) == found
+    assert Usual.of([Look(0, 0, 0, plain)] * 19) is None
+
+
+def test_pictures_are_judged_by_the_others():
+    """As a new one is: else those of few images would all seem nearer than any new one."""
+    rng = np.random.default_rng(0)
+    looks = [Look(0, 0, 0, rng.normal(size=(16, 16))) for _ in range(20)]
+    found = Usual.of(looks)
+    new = [found.quantities(Look(0, 0, 0, rng.normal(size=(16, 16))))["picture"] for _ in range(500)]
+    low, _, high = found.ranges["picture"]
+    assert np.mean([low <= value <= high for value in new]) > 0.75
+
+
+def test_rates_and_intervals_by_hand():
+    # Of 100 values nothing is above the highest with Beta(1, 100): P(<= p) = 1 - (1 - p)^100.
+    assert reckoned(100, 1) == pytest.approx(1 - 0.001**0.01)
+    # 0 of 10: (1 - p)^10 = 0.05; 10 of 10 likewise.
+    assert interval(0, 10) == (0.0, pytest.approx(1 - 0.05**0.1))
+    assert interval(10, 10) == (pytest.approx(0.05**0.1), 1.0)
+    low, high = interval(5, 50)  # Clopper-Pearson, as tables have it
+    assert (round(low, 4), round(high, 4)) == (0.0402, 0.1988)
+
+
+def test_the_sequential_test_by_hand():
+    """Rates of 0.4 and, of what does not happen, 3/4, 1/2, 1/4 and 1/10 against 0.2."""
+    watch = Watch(0.2, limit=3.0)
+    assert [1 - 0.8 * f for f in (0.75, 0.5, 0.25, 0.1)] == pytest.approx([0.4, 0.6, 0.8, 0.92])
+    # 0.4 is no less than the first of these, so it is not looked for twice.
+    assert watch.add(True) and watch.statistic == pytest.approx((2 + 3 + 4 + 4.6) / 4)
+    assert not watch.add(False)
+    assert watch.statistic == pytest.approx((3 * 0.75 + 4 * 0.5 + 5 * 0.25 + 5.6 * 0.1) / 4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "most"),
+    [
+        (lambda: parts(60, 1, light=0.7), "brightness", 20),
+        (lambda: parts(60, 1, light=1.3), "brightness", 20),
+        (lambda: parts(60, 1, shift=5), "picture", 20),
+        (lambda: (np.full((48, 48, 1), x.mean(), np.float32) for x in parts(60, 1)), "contrast", 20),
+    ],
+)
+def test_a_change_is_told_once_and_soon(changed, name, most):
+    drift, lines, when = watching(), [], None
+    for image in changed():
+        new = drift.add(look(image), False)
+        if any(f" {name} " in line for line in new):
+            when = drift.count
+        lines += new
+    assert when is not None and when <= most
+    assert len(lines) == len(drift.warned) and drift.state()["quantities"][name]["changed"]
+
+
+def test_alarms_are_told_with_their_interval():
+    drift = watching(normal_scores=tuple(np.linspace(-1, 0.4, 200)))
+    lines = [line for image in parts(100, 2) for line in drift.add(look(image), drift.count % 2 == 0)]
+    (line,) = lines
+    assert "are labelled abnormal (" in line and "where 10.00% of normal ones were asked for" in line
+
+
+def test_nothing_is_told_without_a_change():
+    """And none of a hundred sequences of images that nobody has seen: at most one in 20 is promised."""
+    images = [look(image) for image in parts(300, 3)]
+    known, told = usual(100), 0
+    for seed in range(10):
+        drift = Drift(dataclasses.replace(CALIBRATION, usual=known))
+        order = np.random.default_rng(seed).integers(len(images), size=2000)
+        told += any([drift.add(images[i], False) for i in order])
+    assert told == 0
+
+
+def test_the_promise_holds_for_the_highest_rate_reckoned_with():
+    """1,000 sequences of 100: a warning in a tenth of them at most, where a tenth is promised."""
+    rng, told = np.random.default_rng(0), 0
+    for _ in range(1000):
+        watch = Watch(0.05, limit=100 / 0.1)
+        told += any([watch.add(x) for x in rng.random(100) < 0.05])
+    assert told <= 100
+
+
+def test_a_calibration_keeps_it_and_one_of_before_has_none():
+    images = list(parts(30))
+    detector = StandInDetector(resolution=16)
+    assert [m.look.brightness for m in detector.measure(images)] == [look(i).brightness for i in images]
+    found = dataclasses.replace(CALIBRATION, usual=Usual.of([look(i) for i in images]))
+    assert Calibration.from_dict(found.to_dict()) == found
+    values = found.to_dict()
+    del values["usual"]
+    assert Calibration.from_dict(values).usual is None
+    drift = Drift(CALIBRATION)
+    assert drift.add(look(images[0]), True) == [] and drift.state() == {"images": 1, "quantities": {}}
+
+
+def test_scoring_tells_of_it(tmp_path, capsys):
+    detector = StandInDetector(calibration=dataclasses.replace(CALIBRATION, usual=usual()))
+    images = {f"{i}.png": to_uint8(image) for i, image in enumerate(parts(30, 1, light=0.6))}
+
+    def read(name, channels):
+        return images[name]
+
+    score_files.write(score_files.scored(detector, images, read), tmp_path, detector)
+    told = [line for line in capsys.readouterr().out.splitlines() if "drift after" in line]
+    assert any("brightness is" in line and "the light has changed" in line for line in told)
+
+
+def test_a_calibrated_detector_knows_what_is_usual():
+    from helpers import trained
+    from semi_anogan.scoring.detector import Detector
+
+    detector = Detector(trained.tiny_model(), components=("discriminator",), batch_size=4)
+    images = np.stack(list(parts(24)))
+    found = detector.calibrate(HeldOut(images[:16], trained=images[16:]), false_alarm_rate=0.1)
+    assert found.calibrated.usual == Usual.of([look(image) for image in images])
+    assert drifting.FEWEST <= 24

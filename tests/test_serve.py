@@ -1,0 +1,399 @@
+"""The service: answers, bad requests, workers that die, and the same scores as the runtime's."""
+
+import asyncio
+import base64
+import concurrent.futures
+import csv
+import dataclasses
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.exported import BATCH
+from helpers.processes import ENVIRONMENT
+from helpers.served import DEADLY, SLOW, StandInSettings
+from helpers.trained import CALIBRATION as BARE
+from helpers.trained import StandInDetector
+from semi_anogan.errors import RunError
+from semi_anogan.export.runtime import __main__ as runtime
+from semi_anogan.serve import __main__ as serve
+from semi_anogan.serve.answers import Job, answer
+from semi_anogan.serve.limits import Limits
+from semi_anogan.serve.queue import Closed, Full, ScoringQueue
+from semi_anogan.serve.worker import Died, Worker, WorkerError
+
+MOST_PIXELS = 10_000
+CALIBRATION = dataclasses.replace(
+    BARE, pixel_threshold=0.5, normal_scores=(0.1, 0.2, 0.3, 2.0), normal_highest=(0.1, 0.2, 0.3, 0.4)
+)
+
+
+def stand_in() -> StandInDetector:
+    return StandInDetector(calibration=CALIBRATION)
+
+
+def picture(level=0, size=(8, 8), kind="PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.full(size, level, np.uint8)).save(stream, kind)
+    return stream.getvalue()
+
+
+# Answers
+
+
+def test_an_answer_says_what_scores_and_regions_say():
+    """The stand-in's score is the image's mean: of level 255 it is 1."""
+    detector = stand_in()
+    (found,) = answer(detector, [Job(picture(255), overlay=True)], MOST_PIXELS)
+    overlay = Image.open(io.BytesIO(base64.b64decode(found.pop("overlay"))))
+    assert overlay.size == (512, 512)
+    score = float(CALIBRATION.score(np.ones((1, 4)))[0])
+    (region,) = found.pop("regions")
+    assert region["box"] == [0, 0, 8, 8] and region["area"] == 64 and region["peak"] == 1.0
+    assert found == {
+        "score": float(f"{score:.6g}"),
+        "label": "abnormal",
+        "p_value": 0.4,  # of four normal scores one is as high
+        "threshold": CALIBRATION.threshold,
+        "notes": [],
+    }
+
+
+def test_a_threshold_of_one_image_is_not_that_of_the_next():
+    jobs = [Job(picture(255), threshold=1e6), Job(picture(255)), Job(picture(255), false_alarm_rate=7.0)]
+    first, second, third = answer(stand_in(), jobs, MOST_PIXELS)
+    assert (first["label"], first["threshold"], first["regions"]) == ("normal", 1e6, [])
+    assert (second["label"], second["threshold"]) == ("abnormal", CALIBRATION.threshold)
+    assert third == {"error": "false_alarm_rate must be in (0, 1), got 7.0"}
+
+
+def test_bad_images_get_an_error_each_and_the_others_their_score():
+    jobs = [Job(c) for c in (picture(0), b"no image", picture(0)[:40], picture(0, (200, 200)), picture(0))]
+    good, none, short, large, last = answer(stand_in(), jobs, MOST_PIXELS)
+    assert good == last and good["label"] == "normal"
+    assert none["error"].startswith("image: not a readable PNG")
+    assert short["error"].startswith("image: ")
+    assert large["error"].startswith("image: 200 x 200 pixels, more than the limit of 10000 pixels")
+
+
+def test_what_is_unusual_in_a_file_is_told():
+    colour = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 4), np.uint8)).save(colour, "PNG")
+    (found,) = answer(stand_in(), [Job(colour.getvalue())], MOST_PIXELS)
+    assert found["notes"] and not any("/" in line for line in found["notes"])
+
+
+def test_nothing_of_an_image_stays_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    answer(stand_in(), [Job(picture(0)), Job(b"no image")], MOST_PIXELS)
+    assert not list(tmp_path.iterdir())
+
+
+# Workers
+
+
+@pytest.fixture(scope="module")
+def queue():
+    found = ScoringQueue(lambda: Worker(StandInSettings()), most=20, seconds=2.0)
+    yield found
+    found.close()
+
+
+def answers(queue, levels):
+    futures = queue.add([Job(picture(level)) for level in levels])
+    return [f.exception() or f.result() for f in futures]
+
+
+def test_only_the_image_that_ends_the_worker_gets_an_error(queue):
+    before = queue.restarts
+    found = answers(queue, [0, DEADLY, 255])
+    assert isinstance(found[1], Died) and str(found[1]) == "ended the process that scores"
+    assert [f["label"] for f in (found[0], found[2])] == ["normal", "abnormal"]
+    assert queue.restarts - before == 2 and queue.healthy  # with the batch, and alone
+
+
+def test_what_takes_too_long_is_ended(queue):
+    (found,) = answers(queue, [SLOW])
+    assert isinstance(found, Died) and str(found) == "took more than 2 s"
+    assert answers(queue, [255])[0]["label"] == "abnormal"
+
+
+def test_a_worker_that_is_killed_between_requests_is_replaced(queue):
+    os.kill(queue.worker.pid, signal.SIGKILL)
+    assert answers(queue, [255])[0]["label"] == "abnormal"  # no image did that, so it is tried once more
+
+
+def test_a_change_of_the_images_is_told(queue, capsys):
+    """The worker knows 40 images of about level 50 to 90; a threshold of the request changes no alarm."""
+    os.kill(queue.worker.pid, signal.SIGKILL)  # what it has seen goes with it
+    for _ in range(30):
+        queue.add([Job(picture(120), threshold=9.0)])[0].result(30)
+    state, lines = queue.drift
+    assert state["images"] >= 29 and list(lines) == ["brightness"]
+    assert capsys.readouterr().out.count("note: drift after") == 1
+
+
+def test_a_worker_that_cannot_begin_says_why():
+    with pytest.raises(WorkerError, match="^no bundle$"):
+        Worker(StandInSettings("no bundle"))
+
+
+class Slowly:
+    """A worker in this process that waits for `go`."""
+
+    batch_size, alive, pid, lines, drift = 2, True, 0, (), ({"quantities": {}}, {})
+
+    def __init__(self):
+        self.go, self.batches = threading.Event(), []
+
+    def answer(self, jobs, seconds):
+        self.batches.append(len(jobs))
+        assert self.go.wait(20)
+        return [{"label": "normal"} for _ in jobs]
+
+    def end(self):
+        pass
+
+
+def test_what_waits_becomes_a_batch_and_no_more_than_may_wait():
+    worker = Slowly()
+    queue = ScoringQueue(lambda: worker, most=3, seconds=1)
+    first = queue.add([Job(b"")])
+    while not worker.batches:
+        time.sleep(0.01)
+    others = queue.add([Job(b"")] * 3)
+    with pytest.raises(Full, match="^3 images wait, and at most 3 may$"):
+        queue.add([Job(b"")])
+    assert others[0].cancel()  # nobody waits for it any more
+    worker.go.set()
+    assert [f.result(20) for f in [*first, *others[1:]]] == [{"label": "normal"}] * 3
+    assert worker.batches == [1, 2]
+    queue.close()
+    with pytest.raises(Closed):
+        queue.add([Job(b"")])
+
+
+def test_the_end_waits_for_what_was_taken():
+    worker = Slowly()
+    queue = ScoringQueue(lambda: worker, most=9, seconds=1)
+    futures = queue.add([Job(b"")] * 5)
+    threading.Timer(0.1, worker.go.set).start()
+    queue.close()
+    assert [f.result(0) for f in futures] == [{"label": "normal"}] * 5
+
+
+# Limits
+
+
+def asked(messages, headers=(), path="/score", **limits):
+    """(status, body) that Limits gives; the application answers 200 with the length of what it got."""
+    sent, held = [], []
+
+    async def app(scope, receive, send):
+        body = (await receive())["body"]
+        held.append(limited._held)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(len(body)).encode()})
+
+    async def receive():
+        message = messages.pop(0)
+        if isinstance(message, float):
+            await asyncio.sleep(message)
+            message = messages.pop(0)
+        return {"type": "http.request", "body": message, "more_body": bool(messages)}
+
+    async def send(message):
+        sent.append(message)
+
+    defaults = {"token": None, "max_bytes": 10, "all_bytes": 15, "seconds": 0.2}
+    limited = Limits(app, **{**defaults, **limits})
+    scope = {"type": "http", "path": path, "headers": list(headers)}
+    asyncio.run(limited(scope, receive, send))
+    assert limited._held == 0
+    return sent[0]["status"], sent[1]["body"].decode()
+
+
+@pytest.mark.parametrize(
+    ("messages", "options", "status", "told"),
+    [
+        ([b"12345", b"67890"], {}, 200, "10"),
+        ([b"12345", b"678901"], {}, 413, "a request may have 10 bytes at most"),
+        ([b""], {"headers": [(b"content-length", b"1000000000")]}, 413, "10 bytes at most"),
+        ([b"1", 0.5, b"2"], {}, 408, "the body took more than 0.2 s"),
+        ([b"12345678"], {"all_bytes": 7}, 429, "too many large requests at once"),
+        ([b"1"], {"token": "secret"}, 401, "Authorization must say"),
+        (
+            [b"1"],
+            {"token": "secret", "headers": [(b"authorization", b"Bearer secreT")]},
+            401,
+            "Authorization",
+        ),
+        ([b"1"], {"token": "secret", "headers": [(b"authorization", b"Bearer secret")]}, 200, "1"),
+        ([b"1"], {"token": "secret", "path": "/health"}, 200, "1"),
+    ],
+)
+def test_limits(messages, options, status, told):
+    found, body = asked(list(messages), **options)
+    assert found == status and told in body
+
+
+# The command
+
+
+def test_a_token_is_needed_beyond_this_machine(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv(serve.TOKEN, raising=False)
+    arguments = ["--bundle=x", "--engine=onnx", "--host=0.0.0.0"]
+    assert serve.main(arguments) == 1
+    assert "--host=0.0.0.0 opens the service to other machines: give a token" in capsys.readouterr().err
+    assert serve.main([*arguments, f"--token_file={tmp_path / 'none'}"]) == 1
+    assert f"{tmp_path / 'none'}: cannot be read" in capsys.readouterr().err
+    (tmp_path / "token").write_text("secret\n")
+    options = serve._options([*arguments, f"--token_file={tmp_path / 'token'}"])
+    assert serve._token(options) == "secret"
+    (tmp_path / "token").write_text("geheimß")
+    with pytest.raises(RunError, match="ASCII"):
+        serve._token(options)
+
+
+def test_a_bundle_that_cannot_be_used_is_told(tmp_path, capsys):
+    assert serve.main([f"--bundle={tmp_path}", "--engine=onnx"]) == 1
+    assert str(tmp_path / "bundle.json") in capsys.readouterr().err
+
+
+def post(address, body, kind="image/png", timeout=60):
+    """(status, text)."""
+    request = urllib.request.Request(address, body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.fixture(scope="module")
+def service(bundle_folder, tmp_path_factory):
+    """(address, process) of the command with the exported bundle."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    command = [sys.executable, "-m", "semi_anogan.serve", f"--bundle={bundle_folder}", "--engine=onnx"]
+    command += [f"--port={port}", "--max_bytes=1000000", "--max_pixels=100000", "--threads=1"]
+    with open(log, "wb") as out:
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=out, stderr=out)
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            break
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+    yield address, process
+    process.kill()
+    process.wait()
+
+
+def form(files) -> tuple[bytes, str]:
+    """(body, content type) of a form with files, (name, content)."""
+    parts = [
+        f'--XX\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'.encode() + content
+        for name, content in files
+    ]
+    return b"\r\n".join([*parts, b"--XX--\r\n"]), "multipart/form-data; boundary=XX"
+
+
+def test_the_service_gives_what_the_runtime_writes(service, bundle_folder, test_images, tmp_path):
+    import json
+
+    address, _ = service
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i, image in enumerate(test_images[:4]):
+        pixels = np.uint8(np.round(image[..., 0] * 127.5 + 127.5))
+        Image.fromarray(pixels).resize((20, 16 + i)).save(folder / f"{i}.png")
+    options = [f"--bundle={bundle_folder}", "--engine=onnx", f"--batch={BATCH}", "--threads=1"]
+    options += ["--false_alarm_rate=0.5"]
+    assert runtime.main([*options, f"--input={folder}", f"--output={tmp_path / 'out'}"]) == 0
+    with open(tmp_path / "out/scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    regions = [json.loads(line) for line in open(tmp_path / "out/regions.jsonl")]
+    files = [(row["path"].rsplit("/", 1)[-1], open(row["path"], "rb").read()) for row in rows]
+    status, text = post(f"{address}/score?false_alarm_rate=0.5", *form([*files, ("../../x", b"no image")]))
+    assert status == 200
+    *found, broken = json.loads(text)["images"]
+    assert broken["name"] in ("../../x", "x") and broken["error"].startswith("image: not a readable")
+    assert regions, "this rate should give some"
+    for row, image in zip(rows, found, strict=True):
+        assert image["name"] == row["path"].rsplit("/", 1)[-1]
+        for key in ("score", "threshold", "p_value"):
+            assert image[key] == float(row[key])
+        assert image["label"] == row["label"]
+        own = [{k: v for k, v in r.items() if k != "path"} for r in regions if r["path"] == row["path"]]
+        assert image["regions"] == own
+    assert json.loads(post(f"{address}/score?false_alarm_rate=0.5", files[0][1])[1]) == {
+        k: v for k, v in found[0].items() if k != "name"
+    }
+
+
+def test_bad_requests_are_refused_clearly_and_the_service_lives(service):
+    address, process = service
+    score, good = f"{address}/score", picture(0, (20, 20))
+    bomb = picture(0, (400, 400))
+    for (url, body, kind), (expected, told) in {
+        (score, b"", "image/png"): (422, "the body is empty"),
+        (score, good[:50], "image/png"): (422, "image: "),
+        (score, bomb, "image/png"): (422, "pixels"),
+        (score, b"{}", "application/json"): (415, "an image or a form of files is expected"),
+        (score, b"x" * 1_000_001, "image/png"): (413, "1000000 bytes at most"),
+        (f"{score}?threshold=nan", good, "image/png"): (422, "threshold: Input should be a finite number"),
+        (f"{score}?false_alarm_rate=5", good, "image/png"): (422, "false_alarm_rate: "),
+        (f"{score}?threshold=1&false_alarm_rate=0.1", good, "image/png"): (422, '"give threshold or false'),
+        (f"{score}?treshold=1", good, "image/png"): (422, "treshold: Extra inputs are not permitted"),
+        (score, *form([])): (422, "the form holds no file"),
+        (score, b"--XX\r\nContent-Dispo", "multipart/form-data; boundary=XX"): (
+            422,
+            "the form holds no file",
+        ),
+        (score, *form([(str(i), b"") for i in range(65)])): (400, "Too many files"),
+        (f"{address}/../../etc/passwd", good, "image/png"): (404, "Not Found"),
+    }.items():
+        status, text = post(url, body, kind)
+        assert status == expected and told in text, (url, status, text)
+    # Many connections that say nothing, and a request that never ends.
+    silent = [socket.create_connection(address.removeprefix("http://").split(":")) for _ in range(200)]
+    silent[0].sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+    with concurrent.futures.ThreadPoolExecutor(8) as clients:
+        found = list(clients.map(lambda _: post(score, good)[0], range(16)))
+    assert found == [200] * 16
+    for connection in silent:
+        connection.close()
+    text = urllib.request.urlopen(f"{address}/metrics").read().decode()
+    assert 'semi_anogan_images_total{label="' in text and "semi_anogan_worker_restarts 0.0" in text
+    assert "curl --data-binary" in urllib.request.urlopen(f"{address}/docs").read().decode()
+    assert process.poll() is None
+
+
+def test_the_service_ends_gracefully(service):
+    address, process = service
+    with concurrent.futures.ThreadPoolExecutor(4) as clients:
+        running = [clients.submit(post, f"{address}/score", picture(0, (20, 20))) for _ in range(4)]
+        time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        for future in running:
+            try:
+                assert future.result()[0] in (200, 503)
+            except OSError:  # it came too late, and was not let in
+                pass
+    assert process.wait(60) == 0
