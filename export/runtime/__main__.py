@@ -25,10 +25,12 @@ from semi_anogan.data.images import Reader, read_image
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import RunError, UserError
 from semi_anogan.export.runtime import frames
+from semi_anogan.export.runtime.delivery import Delivery, sender
 from semi_anogan.export.runtime.detector import EdgeDetector
 from semi_anogan.export.runtime.engines import ENGINES
 from semi_anogan.scoring import files as score_files
 from semi_anogan.scoring import outputs as output_files
+from semi_anogan.scoring.calibration import NORMAL
 from semi_anogan.scoring.judging import Judging
 from semi_anogan.scoring.outputs import Outputs
 from semi_anogan.scoring.regions import MISSING
@@ -43,6 +45,8 @@ def main(arguments=None) -> int:
     try:
         judging = Judging.of_options(options.threshold, options.false_alarm_rate, options.review_band)
         outputs = _outputs(options)
+        if options.notify:
+            sender(options.notify)  # an address that cannot be is told before anything is loaded
         notes = Notes()
         inputs, name = _source(options, outputs, notes)
         detector, lines = judging.applied(_detector(options))
@@ -104,10 +108,16 @@ def _score(detector: EdgeDetector, inputs, name, reader: Reader, outputs: Output
         # Asked in the order of the outcomes; one without an image has no steps.
         extra["search_steps"] = lambda outcome: "" if outcome.error is not None else told.steps
 
+    deliveries = []
+
     def followed(outcomes):
+        # Begun here, where the output is ours alone.
+        deliveries.extend([Delivery(options.notify, output)] if options.notify else [])
         for count, outcome in enumerate(outcomes, 1):
             told.add(outcome)
             yield outcome
+            for delivery in deliveries if outcome.label != NORMAL or options.notify_of == "all" else ():
+                delivery.add(_message(outcome, detector, outputs.min_area))
             if watched:
                 inputs.done()
             if count == options.limit:
@@ -132,6 +142,9 @@ def _score(detector: EdgeDetector, inputs, name, reader: Reader, outputs: Output
         score_files.write(followed(outcomes), output, detector, outputs, extra, reader.notes, again)
     except KeyboardInterrupt:
         print("interrupted; what was scored is written", file=sys.stderr)
+    finally:
+        for delivery in deliveries:
+            delivery.close()
     print(f"{told.count} images scored, {told.failed} with errors: {output / 'scores.csv'}")
     if detector.pixel_threshold is None:
         print(f"note: {MISSING}")
@@ -141,6 +154,26 @@ def _score(detector: EdgeDetector, inputs, name, reader: Reader, outputs: Output
     if extra:
         told.budget()
     return 3 if told.failed else 0
+
+
+def _message(outcome: score_files.Scored, detector: EdgeDetector, min_area: int) -> dict:
+    """What is delivered of an image: its values as in scores.csv and regions.jsonl."""
+    regions = None
+    if outcome.regions is not None:
+        kept = [region for region in outcome.regions if region.area >= min_area]
+        shape = outcome.anomaly_map.shape
+        lines = [output_files.region_line(outcome.path, i, r, shape) for i, r in enumerate(kept, 1)]
+        regions = [{k: v for k, v in line.items() if k != "path"} for line in lines]
+    values = {"score": outcome.score, "p_value": outcome.p_value, "threshold": detector.threshold}
+    values = {k: None if v is None else output_files.short(v) for k, v in values.items()}
+    return {
+        "path": outcome.path,
+        "label": outcome.label,
+        **values,
+        "regions": regions,
+        "error": outcome.error,
+        "time": output_files.now(),
+    }
 
 
 class _Told:
@@ -227,6 +260,15 @@ def _options(arguments):
     )
     parser.add_argument("--watch", action="store_true", help="go on with images as they come")
     parser.add_argument("--max_pixels", type=int, help="images with more are errors; default 100 million")
+    parser.add_argument(
+        "--notify",
+        metavar="URL",
+        help="tell of each image: http(s)://HOST/PATH gets JSON, or mqtt(s)://HOST/TOPIC; what cannot be "
+        "delivered is kept in --output and delivered later",
+    )
+    parser.add_argument(
+        "--notify_of", choices=("all", "abnormal"), default="all", help="of which images; default all"
+    )
     parser.add_argument("--limit", type=int, help="end after this many images")
     parser.add_argument(
         "--threshold", type=float, help="images are abnormal above this score, not the run's threshold"
