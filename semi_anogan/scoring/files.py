@@ -16,6 +16,7 @@ from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Masked
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
+from semi_anogan.scoring import kinds as known_kinds
 from semi_anogan.scoring.calibration import NORMAL
 from semi_anogan.scoring.outputs import (
     ALL,
@@ -111,14 +112,16 @@ def scored(
             path, error, begun, _ = waiting.pop(0)
             yield Scored(path, None, None, None, error, time.perf_counter() - begun)
 
-    for measurement in detector.measure(readable(), overlap, combined=True, pictures=False):
+    locates = detector.pixel_threshold is not None
+    for measurement in detector.measure(readable(), overlap, combined=True, pictures=False, kinds=locates):
         yield from failures()
         path, _, begun, image = waiting.pop(0)
         score, _, anomaly_map = detector.judge(measurement)
         label, p_value = detector.calibrated.label(score), detector.calibrated.p_value(score)
         seconds, regions = time.perf_counter() - begun, None
-        if detector.pixel_threshold is not None:
+        if locates:
             (regions,) = detector.regions([label != NORMAL], [anomaly_map])
+            regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
         yield Scored(path, score, label, anomaly_map, None, seconds, regions, image, p_value)
     yield from failures()
 
