@@ -22,6 +22,7 @@ from helpers import bad_files
 from helpers.processes import command
 from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import cli, score
+from semi_anogan.data import ignore_files
 from semi_anogan.data import images as image_io
 from semi_anogan.data.image_files import ImageError
 from semi_anogan.data.notes import Notes
@@ -593,6 +594,27 @@ def check_coco(path, regions):
     loaded = COCO(str(path))
     masks = [loaded.annToMask(annotation) for annotation in loaded.loadAnns(loaded.getAnnIds())]
     assert [int(mask.sum()) for mask in masks] == [region["area"] for region in regions]
+
+
+def test_overlays_show_what_is_ignored(tmp_path):
+    """By the run's mask and by the image's own; the picture is 32 times as large."""
+    paths, output = write_parts(tmp_path / "in")[1:3], tmp_path / "output"
+    own = np.zeros((16, 16), np.uint8)
+    own[:4, :4] = 255
+    (tmp_path / "in/ignore").mkdir()
+    Image.fromarray(own).save(tmp_path / "in/ignore/b.png")
+    detector = StandInDetector(calibration=LOCATING, resolution=16)
+    detector.ignore = np.zeros((16, 16), bool)
+    detector.ignore[12:] = True
+    mask_of = ignore_files.of_input(str(tmp_path / "in"))
+    outputs = Outputs(overlays="all", root=str(tmp_path / "in"))
+    assert score.score(detector, paths, output, outputs, mask_of=mask_of) == 0
+    first, second = (
+        np.asarray(Image.open(output / f"overlays/{name}.png")) for name in ("b.png", "sub/c.png")
+    )
+    hatch = {72, 200}  # lines of what is ignored
+    assert all(hatch < set(np.unique(picture[400, 100:200])) for picture in (first, second))
+    assert hatch < set(np.unique(first[60, :120])) and not hatch & set(np.unique(second[60, :120]))
 
 
 def test_small_regions_are_left_out_and_counted(tmp_path):

@@ -57,7 +57,8 @@ class Scored(NamedTuple):
 
     label: "normal", "look" or "abnormal". seconds: from the start of reading until the map was known.
     regions: as Detector.regions gives them, also of an image to be looked at; None where the detector has no
-    pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value.
+    pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value. ignored:
+    as in Measurement.
     """
 
     path: str
@@ -69,6 +70,7 @@ class Scored(NamedTuple):
     regions: list[Region] | None = None
     image: np.ndarray | None = None
     p_value: float | None = None
+    ignored: np.ndarray | None = None
 
 
 def scored(
@@ -122,7 +124,8 @@ def scored(
         if locates:
             (regions,) = detector.regions([label != NORMAL], [anomaly_map])
             regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
-        yield Scored(path, score, label, anomaly_map, None, seconds, regions, image, p_value)
+        ignored = measurement.ignored
+        yield Scored(path, score, label, anomaly_map, None, seconds, regions, image, p_value, ignored)
     yield from failures()
 
 
@@ -267,5 +270,5 @@ def write_overlay(path: pathlib.Path, outcome: Scored, pixel_threshold: float):
     """Writes the image of an outcome with its map and its regions, as PNG or JPEG by the path's suffix."""
     from PIL import Image
 
-    picture = overlay(outcome.image, outcome.anomaly_map, outcome.regions, pixel_threshold)
+    picture = overlay(outcome.image, outcome.anomaly_map, outcome.regions, pixel_threshold, outcome.ignored)
     Image.fromarray(picture).save(path, quality=90)  # of JPEG alone
