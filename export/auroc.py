@@ -42,6 +42,8 @@ def compare(bundle: Bundle, workdir, data_root: str | None = None) -> list[dict]
         return {"scores": scores, "auroc": auroc, "seconds": seconds, "batch": by.batch_size}
 
     own = scored(detector)
+    if data_root is not None:
+        places.remember(workdir, config)
     rows = [_row(own, own, {"format": "keras", "precision": "float32"}, 0.0)]
     for engine, precision in dict.fromkeys((p["format"], p["precision"]) for p in bundle.values["programs"]):
         if why_not_here(engine):

@@ -49,7 +49,8 @@ def exported(detector, batch: int | None) -> dict[str, Function]:
     search_step: images, features, latents, moment, velocity [N, L], step [1] -> new_latents, new_moment,
       new_velocity, loss [N].
     score: images, latents -> components [N, K], score [N], anomaly_map [N, h, w], raw_map (before its
-      smoothing), reconstruction [N, h, w, C].
+      smoothing), reconstruction [N, h, w, C]; where kinds of defects are known kinds [N, h', w', kinds]: how
+      alike to each of them places are.
 
     Where no component needs the search there is only score, of images.
     """
@@ -109,8 +110,8 @@ def _score(detector, batch: int | None) -> Function:
 
     def score(images, latents):
         images, latents = _fixed(images, batch, *picture), _fixed(latents, batch, length)
-        components, layers, reconstruction, _ = detector.graph.score(images, latents)
-        return {**judged(components, layers), "reconstruction": reconstruction}
+        *found, reconstruction, _ = detector.graph.score(images, latents, kinds=bool(detector.kinds))
+        return {**judged(*found), "reconstruction": reconstruction}
 
     outputs = {**_scores_and_maps(detector), "reconstruction": (*detector.shape, detector.channels)}
     return Function("score", score, {"images": picture, "latents": (length,)}, outputs)
@@ -120,7 +121,8 @@ def _score_without_search(detector, batch: int | None) -> Function:
     picture, judged = _picture(detector), _judged(detector)
 
     def score(images):
-        return judged(*detector.graph.score(_fixed(images, batch, *picture)))
+        images = _fixed(images, batch, *picture)
+        return judged(*detector.graph.score(images, kinds=bool(detector.kinds)))
 
     return Function("score", score, {"images": picture}, _scores_and_maps(detector))
 
@@ -131,12 +133,13 @@ def _fixed(x, batch: int | None, *shape):
 
 
 def _judged(detector) -> Callable:
-    """(components, map layers) -> what score returns of them."""
+    """(components, map layers[, likeness to kinds]) -> what score returns of them."""
     verdict = detector.verdict()
 
-    def judged(components, layers):
+    def judged(components, layers, *kinds):
         score, _, anomaly_map, raw_map = verdict(components, layers)
-        return {"components": components, "score": score, "anomaly_map": anomaly_map, "raw_map": raw_map}
+        found = {"components": components, "score": score, "anomaly_map": anomaly_map, "raw_map": raw_map}
+        return {**found, "kinds": kinds[0]} if kinds else found
 
     return judged
 
@@ -146,12 +149,15 @@ def _picture(detector) -> tuple[int, int, int]:
 
 
 def _scores_and_maps(detector) -> dict[str, tuple]:
-    return {
+    found = {
         "components": (len(detector.names),),
         "score": (),
         "anomaly_map": detector.shape,
         "raw_map": detector.shape,
     }
+    if detector.kinds:
+        found["kinds"] = tuple(detector.graph.kinds_of(ops.zeros((1, *_picture(detector)))).shape[1:])
+    return found
 
 
 def _flat_features(sizes: list[int]) -> dict[str, tuple]:

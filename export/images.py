@@ -33,6 +33,8 @@ def representative(
                 places.find(config, folder, data_root)
             dataset, _ = build.load_dataset(config, folder)
             images = [dataset.read_image(e) for e in _evenly(dataset.select("train", "normal"))]
+            if data_root is not None:
+                places.remember(folder, config)
         except DataError as error:
             if needed or data_root is not None:
                 raise

@@ -105,6 +105,7 @@ def description(detector, config: dict) -> dict:
     return {
         "package_version": semi_anogan.__version__,
         "components": list(detector.names),
+        "kinds": list(detector.kinds),
         "images": {
             "image_shape": list(detector.image_shape),
             "shape": list(detector.shape),

@@ -35,6 +35,8 @@ def main(argv):
     detector = Detector.load(folder)
     dataset, splits, _ = build.load_data(config, folder)
     evaluate(config, folder, detector, dataset, splits, run_folder.read_progress(folder))
+    if flags.FLAGS.data_root is not None:
+        places.remember(folder, config)
 
 
 def evaluate(config, folder, detector, dataset, splits, progress) -> dict:

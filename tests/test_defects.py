@@ -150,13 +150,16 @@ def test_masks_are_used_where_all_examples_are_abnormal_and_the_settings_say_so(
     config = config.copy_and_resolve_references()
     config.batches.masks = masks
     dataset = dataclasses.replace(dataset, read_mask=lambda e: f"mask of {e.path}")
-    known, hidden = made_up.of_known(2), hidden_in(splits)[:2]
+    known = [dataclasses.replace(e, kind=k) for e, k in zip(made_up.of_known(2), ("cut", None), strict=True)]
+    hidden = [dataclasses.replace(e, kind="cut") for e in hidden_in(splits)[:2]]
     drawn = {e: types.SimpleNamespace(likeness=e.path) for e in splits.normal}
-    monkeypatch.setattr(Likeness, "fit", lambda normal, bags: (normal, bags))
+    monkeypatch.setattr(Likeness, "fit", lambda normal, bags, kinds: (normal, bags, kinds))
     reader = types.SimpleNamespace(bags=lambda abnormal: [mask for _, mask in abnormal])
-    normal, found = defects.fit_likeness(config, dataset, reader, drawn, known)
+    normal, found, kinds = defects.fit_likeness(config, dataset, reader, drawn, known)
     assert found == (["mask of known/2000", "mask of known/2001"] if masks else [None, None])
-    assert normal == [e.path for e in splits.normal]
+    assert normal == [e.path for e in splits.normal] and kinds == ["cut", None]
     # Of a normal image that stands in nothing is known; it is none of the normal ones then.
-    normal, found = defects.fit_likeness(config, dataset, reader, drawn, known + hidden)
-    assert found == [None] * 4 and normal == [e.path for e in splits.normal if e not in hidden]
+    drawn = {e: drawn.get(e, types.SimpleNamespace(likeness=e.path)) for e in [*splits.normal, *hidden]}
+    normal, found, kinds = defects.fit_likeness(config, dataset, reader, drawn, known + hidden)
+    assert found == [None] * 4 and normal == [e.path for e in splits.normal]
+    assert kinds == ["cut", None, None, None]

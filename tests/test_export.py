@@ -16,6 +16,7 @@ from semi_anogan.export import parity, write
 from semi_anogan.export.formats import tflite
 from semi_anogan.export.runtime import Bundle, EdgeDetector
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.files import scored
 
 KINDS = {"start", "step", "gradient", "score", "map", "search"}
 
@@ -122,6 +123,12 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
     np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)
 
 
+def found_in(detector, images) -> list:
+    """The regions of each image, as `score` and the runtime write them."""
+    outcomes = scored(detector, range(len(images)), lambda item, channels: images[item])
+    return [outcome.regions for outcome in outcomes]
+
+
 @pytest.mark.slow
 def test_whatever_is_fitted_to_features_exports(tmp_path):
     """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
@@ -160,7 +167,9 @@ def test_whatever_is_fitted_to_features_exports(tmp_path):
         batch_size=2,
         # Others are scored below: a patch in the memory is at distance 0, but for rounding.
         memory=Memory.fit(model.memory_sizes, [p.memory for p in samples], places_of(model), 20, seed=0),
-        likeness=Likeness.fit([p.likeness for p in samples], reader.bags([(i, None) for i in brighter[6:9]])),
+        likeness=Likeness.fit(
+            [p.likeness for p in samples], reader.bags([(i, None) for i in brighter[6:9]]), ["a", "b", "a"]
+        ),
         classifier=Classifier.fit(reader.pooled(images[:6]), reader.pooled(brighter[6:9])),
         segmentation=Segmentation(segmentation.arrays()),
     )
@@ -168,11 +177,22 @@ def test_whatever_is_fitted_to_features_exports(tmp_path):
     detector = detector.calibrate(HeldOut(images[9:19], brighter[19:]), 0.2)
     images = images[9:]
     write.export(detector, {}, images, tmp_path / "b", ["onnx", "tflite"], [2], ["float32"])
-    wanted = detector(images)
+    wanted, alike = detector(images), [m.kinds.values for m in detector.measure(images, kinds=True)]
+    assert [m.kinds for m in detector.measure(images[:1])] == [None] and np.abs(alike).max() <= 1
+    regions = found_in(detector, images)
+    assert {r.kind for r in sum(regions, [])} == {"a", "b"}
     for engine in ("onnx", "tflite"):
-        found = EdgeDetector(tmp_path / "b", engine)(images)
+        edge = EdgeDetector(tmp_path / "b", engine)
+        found = edge(images)
         np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(np.stack(found.maps), wanted.maps, rtol=1e-2, atol=1e-2)
+        assert edge.kinds == detector.kinds == ("a", "b")
+        others = [m.kinds.values for m in edge.measure(images, kinds=True)]
+        np.testing.assert_allclose(others, alike, rtol=1e-2, atol=1e-3)
+        for one, other in zip(regions, found_in(edge, images), strict=True):
+            assert [r.kind for r in one] == [r.kind for r in other]
+            values = [[r.kind_likeness for r in rs] for rs in (one, other)]
+            np.testing.assert_allclose(*values, atol=1e-3)
     score = next(p for p in Bundle(tmp_path / "b").values["programs"] if p["format"] == "onnx")
     operators = [node.op_type for node in onnx.load(tmp_path / "b" / score["path"]).graph.node]
     # The network's minima are clips. Two are left, which find the second largest of three sizes, and at each

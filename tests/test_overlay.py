@@ -31,6 +31,24 @@ def test_the_parts_of_an_overlay():
     assert (uncertain[79, 200] == UNCERTAIN).all() and not (uncertain == LINE).all(-1).any()
 
 
+def test_what_is_ignored_is_greyed_and_hatched_within_a_thin_outline():
+    """Twice as large: rows 20 to 39, columns 40 to 79. Lines where (row + column) % 12 is 0 and 1."""
+    image = np.full((200, 256, 1), 1.0, np.float32)  # white
+    ignored = np.zeros((200, 256), bool)
+    ignored[10:20, 20:40] = True
+    picture = overlay(image, np.zeros((200, 256), np.float32), [], 3.0, ignored)
+    assert picture.shape == (400, 512, 3)
+    inside = np.zeros((400, 512), bool)
+    inside[20:40, 40:80] = True
+    assert (picture[~inside] == 255).all() and not (picture[inside] == 255).any()
+    grey, dark, light = 191, 72, 200  # half way from 255 to 128
+    assert picture[25, 50, 0] == grey and picture[25, 47, 0] == dark and picture[26, 47, 0] == light
+    assert (picture[20, 40:80] == light).all() and (picture[20:40, 79] == light).all()
+    assert set(np.unique(picture[21:39, 41:79])) == {grey, dark, light}
+    nothing = overlay(image, np.zeros((200, 256), np.float32), [], 3.0, np.zeros_like(ignored))
+    assert (nothing == 255).all()
+
+
 def test_without_regions_it_is_the_image_with_its_faint_map():
     image = np.random.default_rng(0).uniform(-1, 1, (600, 300, 3)).astype(np.float32)
     picture = overlay(image, np.full((600, 300), 1.0, np.float32), [], 3.0)

@@ -109,6 +109,82 @@ def test_every_kind_of_change_is_told_with_count_and_example(parts):
     ]
 
 
+def test_a_data_root_is_remembered_or_it_is_said_why_not(tmp_path, monkeypatch, capsys):
+    run, elsewhere, config = tmp_path / "run", tmp_path / "elsewhere", default_config()
+    run.mkdir()
+    elsewhere.mkdir()
+    config.data.root = str(tmp_path / "gone")
+    with pytest.raises(DataError, match="--data_root=DIR says where the images are now"):
+        places.find(config, run)
+    places.find(config, run, str(elsewhere))
+    places.remember(run, config)
+    assert capsys.readouterr().out == f"note: {run}: its images are in {elsewhere} from now on\n"
+    config.data.root = str(tmp_path / "gone")
+    places.find(config, run)
+    assert config.data.root == str(elsewhere)
+
+    def full(path, values):
+        raise RunError(f"{path}: cannot be written: no space left")
+
+    monkeypatch.setattr(run_folder, "write_json", full)
+    config.data.root = str(tmp_path)
+    places.remember(run, config)
+    told = f"note: --data_root is not remembered: {run / 'data.json'}: cannot be written: no space left\n"
+    assert capsys.readouterr().out == told
+
+
+def test_what_is_ignored_of_an_image_is_recorded_and_a_change_is_told(parts, tmp_path):
+    """A changed, a lost and a new mask; of a record of before nothing is known."""
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:2] = 255
+    for name in ("train/good/1", "train/good/2", "train/cut/1", "test/good/0"):
+        path = parts / f"ignore/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(path)
+    before = listed(parts)
+    rows = record.rows_of(before, split(before, 0.2, 0))
+    files_csv.write(tmp_path / "files.csv", rows)
+    assert files_csv.read(tmp_path / "files.csv") == rows
+    first = next(row for row in rows if row.path == "train/good/1.png")
+    size = (parts / "ignore/train/good/1.png").stat().st_size
+    assert (first.ignore, first.ignore_size) == ("ignore/train/good/1.png", size)
+    assert len(first.ignore_sha256) == 64 and sum(bool(row.ignore) for row in rows) == 4
+    assert not record.compare(before, rows, "train") and not record.compare(before, rows, "test")
+
+    mask[5] = 255
+    Image.fromarray(mask).save(parts / "ignore/train/good/1.png")
+    (parts / "ignore/train/cut/1.png").unlink()
+    (parts / "ignore/test/good/0.png").rename(parts / "ignore/train/good/3.png")
+    now = listed(parts)
+    changes = record.compare(now, rows, "train")
+    assert changes.lines("training") == [
+        "3 training images of the run have changed, such as train/good/1.png (what is ignored of it)"
+    ]
+    assert {row.path for row, _ in changes.changed} == {
+        f"train/{n}.png" for n in ("good/1", "good/3", "cut/1")
+    }
+    assert record.compare(now, rows, "test").lines("test") == [
+        "1 test images of the run have changed, such as test/good/0.png (what is ignored of it)"
+    ]
+    # Where training images are looked for but not read, a mask of another size is noticed.
+    seen = record.compare(now, rows, "train", chosen=True, contents=False)
+    bigger = size != (parts / "ignore/train/good/1.png").stat().st_size
+    assert len(seen.changed) == 2 + bigger
+    # A renamed image keeps its name in the record if its mask went with it.
+    for name in ("", "ignore/"):
+        (parts / f"{name}train/good/2.png").rename(parts / f"{name}train/good/two.png")
+    moved = record.compare(listed(parts), rows, "train")
+    assert list(moved.renamed) == ["train/good/2.png"] and not moved.missing
+
+    lines = (tmp_path / "files.csv").read_text().splitlines()
+    (tmp_path / "files.csv").write_text("\n".join(line.rsplit(",", 3)[0] for line in lines))
+    old = files_csv.read(tmp_path / "files.csv")
+    assert {row.ignore_sha256 for row in old} == {record.NOT_RECORDED}
+    assert not record.compare(now, old, "train").changed and not record.compare(now, old, "test")
+    files_csv.write(tmp_path / "files.csv", old)
+    assert files_csv.read(tmp_path / "files.csv") == old
+
+
 def test_a_label_that_changes_and_an_image_that_moves_to_the_test(tmp_path):
     for i in range(8):
         image(tmp_path / f"{i}.png", i)

@@ -68,6 +68,34 @@ def copy(finished, tmp_path):
     return tuple(pathlib.Path(shutil.copytree(source, tmp_path / source.name)) for source in finished)
 
 
+@pytest.fixture
+def interrupted(finished, tmp_path, monkeypatch):
+    """As `copy`, of a training that was interrupted after 40 images."""
+    root = pathlib.Path(shutil.copytree(finished[0], tmp_path / "parts"))
+    step = Training.step
+
+    def stop(self, stage):
+        if self.progress["images_seen"] >= 40:
+            raise KeyboardInterrupt
+        return step(self, stage)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "step", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(config_of(root), tmp_path / "run")
+    return root, tmp_path / "run"
+
+
+def lose(root, run):
+    """As if the images had been where `root` is, and nowhere else."""
+    values = json.loads((run / "data.json").read_text())
+    values["places"] = {"root": dict.fromkeys(("given", "absolute", "from_run"), str(root))}
+    (run / "data.json").write_text(json.dumps(values))
+    settings = json.loads((run / "config.json").read_text())
+    settings["data"]["root"] = str(root)
+    (run / "config.json").write_text(json.dumps(settings))
+
+
 def test_the_run_keeps_its_files_and_the_same_command_says_what_is_new(finished, copy, capsys):
     root, run = copy
     kept = uses(run)
@@ -168,21 +196,9 @@ def test_a_replacement_removes_what_the_new_detector_has_not(tmp_path):
     }
 
 
-def test_an_interrupted_training_goes_on_with_its_own_files_to_the_same_bits(finished, tmp_path, monkeypatch):
+def test_an_interrupted_training_goes_on_with_its_own_files_to_the_same_bits(finished, interrupted):
     """New files are left out; the recorded ones decide, in their order."""
-    root = pathlib.Path(shutil.copytree(finished[0], tmp_path / "parts"))
-    run, config = tmp_path / "run", config_of(root)
-    step = Training.step
-
-    def stop(self, stage):
-        if self.progress["images_seen"] >= 40:
-            raise KeyboardInterrupt
-        return step(self, stage)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Training, "step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train.run(config, run)
+    root, run = interrupted
     draw(root, {"train/good": ["0a", "z"], "train/an_edge": ["0"]}, seed=2)  # the kinds take turns
     (root / "train/good/7.png").rename(root / "train/good/seven.png")
     with pytest.raises(RunError, match="its training has not finished; --refit is for afterwards"):
@@ -195,19 +211,8 @@ def test_an_interrupted_training_goes_on_with_its_own_files_to_the_same_bits(fin
             np.testing.assert_array_equal(array, once[name])
 
 
-def test_an_interrupted_training_refuses_files_that_are_gone_or_others(finished, tmp_path, monkeypatch):
-    root = pathlib.Path(shutil.copytree(finished[0], tmp_path / "parts"))
-    run = tmp_path / "run"
-    step = Training.step
-
-    def stop(self, stage):
-        if self.progress["images_seen"] >= 40:
-            raise KeyboardInterrupt
-        return step(self, stage)
-
-    monkeypatch.setattr(Training, "step", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train.run(config_of(root), run)
+def test_an_interrupted_training_refuses_files_that_are_gone_or_others(interrupted):
+    root, run = interrupted
     (root / "train/good/7.png").unlink()
     draw(root, {"train/cut": [1]}, seed=3)
     before = files_of(run)
@@ -253,12 +258,7 @@ def test_what_cannot_be_refitted_is_one_line(copy, tmp_path, smoke_run):
 def test_moved_images_are_found_by_data_root(copy, tmp_path):
     root, run = copy
     elsewhere = root.rename(tmp_path / "elsewhere")
-    values = json.loads((run / "data.json").read_text())
-    values["places"] = {"root": dict.fromkeys(("given", "absolute", "from_run"), str(root))}
-    (run / "data.json").write_text(json.dumps(values))
-    settings = json.loads((run / "config.json").read_text())
-    settings["data"]["root"] = str(root)
-    (run / "config.json").write_text(json.dumps(settings))
+    lose(root, run)
     before = json.loads((run / "metrics.json").read_text())
     done = command("evaluate", f"--workdir={run}")
     assert (done.returncode, done.stderr) == (
@@ -267,6 +267,9 @@ def test_moved_images_are_found_by_data_root(copy, tmp_path):
     )
     done = command("evaluate", f"--workdir={run}", f"--data_root={elsewhere}")
     assert done.returncode == 0, done.stderr
+    # From now on the run knows it, as after a refit.
+    assert f"note: {run}: its images are in {elsewhere} from now on" in done.stdout
+    assert command("evaluate", f"--workdir={run}").returncode == 0
     after = json.loads((run / "metrics.json").read_text())
     assert (
         after["image_auroc"] == pytest.approx(before["image_auroc"]) and after["counts"] == before["counts"]
@@ -279,12 +282,7 @@ def test_moved_images_are_found_by_data_root(copy, tmp_path):
 def test_export_without_the_data(copy, tmp_path):
     root, run = copy
     shutil.rmtree(root)
-    values = json.loads((run / "data.json").read_text())
-    values["places"] = {"root": dict.fromkeys(("given", "absolute", "from_run"), str(root))}
-    (run / "data.json").write_text(json.dumps(values))
-    settings = json.loads((run / "config.json").read_text())
-    settings["data"]["root"] = str(root)
-    (run / "config.json").write_text(json.dumps(settings))
+    lose(root, run)
     arguments = (f"--workdir={run}", f"--output={tmp_path}/bundle", "--formats=onnx", "--batch=2")
     done = command("export", *arguments)
     assert done.returncode == 0, done.stderr

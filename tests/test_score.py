@@ -22,6 +22,7 @@ from helpers import bad_files
 from helpers.processes import command
 from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import cli, score
+from semi_anogan.data import ignore_files
 from semi_anogan.data import images as image_io
 from semi_anogan.data.image_files import ImageError
 from semi_anogan.data.notes import Notes
@@ -530,6 +531,39 @@ def test_regions_of_two_images_in_all_files(tmp_path):
     assert first["polygon"] == [[0, 0], [8, 0], [8, 8], [0, 8]]
     assert second["box"] == [12, 8, 4, 8] and second["share"] == 0.125
     assert third["polygon"] == [[2, 0], [16, 0], [16, 16], [0, 16], [0, 2], [2, 2]] and third["area"] == 252
+    assert {(line["kind"], line["kind_likeness"]) for line in found} == {(None, None)}
+    assert {(row["kind"], row["kind_likeness"]) for row in table} == {("", "")}
+    check_coco(output / "coco.json", found)
+
+
+def test_regions_have_the_known_kind_that_they_are_most_alike_to(tmp_path):
+    """Of 4 x 4 places, "cut" is the image's left half, "dent" its lower quarter: 0.75 and 0.5 alike."""
+    paths, output = write_parts(tmp_path / "in"), tmp_path / "output"
+    alike = np.full((4, 4, 2), -0.5, np.float32)
+    alike[:, :2, 0], alike[3, :, 1] = 0.75, 0.5
+
+    class Knowing(StandInDetector):
+        kinds = ("cut", "dent")
+
+        def _measure_kinds(self, images):
+            components, layers, *pictures = self._measure_batch(images)
+            return components, layers, np.repeat(alike[None], len(images), axis=0), *pictures
+
+    outputs = Outputs(coco=True, root=str(tmp_path / "in"))
+    assert score.score(Knowing(calibration=LOCATING, resolution=16), paths, output, outputs) == 1
+    first, second, third = found = read_lines(output / "regions.jsonl")
+    assert (first["kind"], first["kind_likeness"]) == ("cut", 0.75)  # columns and rows 0 to 7
+    # Columns 12 to 15 and rows 8 to 15: of the places in rows 2 and 3 the lower is alike to a dent.
+    assert (second["kind"], second["kind_likeness"]) == ("dent", 0.0)
+    # All but 2 x 2 pixels in the upper left corner: 124 are alike to a cut, 128 are not.
+    assert third["kind"] == "cut" and third["kind_likeness"] == pytest.approx(
+        (124 * 0.75 - 128 * 0.5) / 252, rel=1e-5
+    )
+    with open(output / "regions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["kind"], row["kind_likeness"]) for row in rows] == [
+        (line["kind"], f"{line['kind_likeness']:.6g}") for line in found
+    ]
     check_coco(output / "coco.json", found)
 
 
@@ -550,6 +584,7 @@ def check_coco(path, regions):
         assert (annotation["bbox"], annotation["area"]) == (region["box"], region["area"])
         assert (annotation["category_id"], annotation["iscrowd"]) == (1, 0)
         assert annotation["score"] == region["peak"]
+        assert all(annotation[name] == region[name] for name in ("kind", "kind_likeness"))
         (corners,) = annotation["segmentation"]
         assert len(corners) >= 6 and [corners[::2], corners[1::2]] == np.transpose(region["polygon"]).tolist()
     try:
@@ -559,6 +594,27 @@ def check_coco(path, regions):
     loaded = COCO(str(path))
     masks = [loaded.annToMask(annotation) for annotation in loaded.loadAnns(loaded.getAnnIds())]
     assert [int(mask.sum()) for mask in masks] == [region["area"] for region in regions]
+
+
+def test_overlays_show_what_is_ignored(tmp_path):
+    """By the run's mask and by the image's own; the picture is 32 times as large."""
+    paths, output = write_parts(tmp_path / "in")[1:3], tmp_path / "output"
+    own = np.zeros((16, 16), np.uint8)
+    own[:4, :4] = 255
+    (tmp_path / "in/ignore").mkdir()
+    Image.fromarray(own).save(tmp_path / "in/ignore/b.png")
+    detector = StandInDetector(calibration=LOCATING, resolution=16)
+    detector.ignore = np.zeros((16, 16), bool)
+    detector.ignore[12:] = True
+    mask_of = ignore_files.of_input(str(tmp_path / "in"))
+    outputs = Outputs(overlays="all", root=str(tmp_path / "in"))
+    assert score.score(detector, paths, output, outputs, mask_of=mask_of) == 0
+    first, second = (
+        np.asarray(Image.open(output / f"overlays/{name}.png")) for name in ("b.png", "sub/c.png")
+    )
+    hatch = {72, 200}  # lines of what is ignored
+    assert all(hatch < set(np.unique(picture[400, 100:200])) for picture in (first, second))
+    assert hatch < set(np.unique(first[60, :120])) and not hatch & set(np.unique(second[60, :120]))
 
 
 def test_small_regions_are_left_out_and_counted(tmp_path):

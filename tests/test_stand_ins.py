@@ -34,9 +34,9 @@ def given(monkeypatch) -> list:
         waiting.append(list(abnormal))
         return bags(self, waiting[-1])
 
-    def note_normal(normal, abnormal):
+    def note_normal(normal, abnormal, kinds):
         given.append((len(normal), waiting.pop()))
-        return fit(normal, abnormal)
+        return fit(normal, abnormal, kinds)
 
     monkeypatch.setattr(FeatureReader, "bags", note_abnormal)
     monkeypatch.setattr(Likeness, "fit", note_normal)

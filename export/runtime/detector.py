@@ -73,6 +73,7 @@ class EdgeDetector(BaseDetector):
         self.scale = Scale(values["images"].get("white"), values["images"].get("black"))
         if mask := values["images"].get("ignore"):
             self.ignore = ignore.of_png(self.bundle.read(mask))
+        self.kinds = tuple(values.get("kinds", ()))  # a bundle of before has none
         self.budget_ms = budget_ms
         self.programs = load_programs(self.bundle, engine, precision, batch, threads, providers)
         self.search = None
@@ -106,6 +107,12 @@ class EdgeDetector(BaseDetector):
 
     def _measure_batch(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """Components [B, K], the map before its smoothing [B, h, w, 1] and, with search, reconstructions."""
+        return self._measured(images, [])
+
+    def _measure_kinds(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        return self._measured(images, ["kinds"])
+
+    def _measured(self, images: np.ndarray, more: list[str]) -> tuple[np.ndarray, ...]:
         begun, inputs = time.perf_counter(), {"images": images}
         self._steps = np.zeros(len(images), np.int64)
         if self.search is not None:
@@ -114,18 +121,18 @@ class EdgeDetector(BaseDetector):
         before = time.perf_counter()
         out = self.programs["score"](inputs)
         self._score_seconds = time.perf_counter() - before
-        pictures = [out["reconstruction"]] if self.search is not None else []
-        return out["components"], out["raw_map"][..., None], *pictures
+        more = [*more, *(["reconstruction"] if self.search is not None else [])]
+        return out["components"], out["raw_map"][..., None], *(out[name] for name in more)
 
     def _prepare(self, image):
         size, working_size, parts = super()._prepare(image)
         self._shares.extend([1 / len(parts)] * len(parts))
         return size, working_size, parts
 
-    def _run(self, images):
+    def _run(self, images, kinds=False):
         shares = sum(self._shares.popleft() for _ in images)
         self._budget = 0.0 if self.budget_ms is None else shares * self.budget_ms / 1000
-        rows = super()._run(images)
+        rows = super()._run(images, kinds)
         # Not strict: the steps are those of a whole batch, which the images may not fill.
         return [(*row, steps) for row, steps in zip(rows, self._steps, strict=False)]
 

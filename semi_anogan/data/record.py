@@ -15,6 +15,7 @@ from semi_anogan.data.splits import MAX_HELD_OUT_ABNORMAL, MIN_HELD_OUT_ABNORMAL
 from semi_anogan.errors import DataError
 
 TRAIN, HELD_OUT, TEST = USES = ("train", "held out", "test")
+NOT_RECORDED = "-"  # in place of a digest: as in runs of before, so nothing is known to have changed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Row:
       use: one of USES.
       size: bytes. sha256, mask_sha256: hex digests of the files; the latter is "" without a mask.
       hidden: whether the source hid an abnormal image among the normal ones.
+      ignore, ignore_size, ignore_sha256: the same of the file with what is ignored of it; the digest is
+        NOT_RECORDED in a record of before.
       gone: whether it was a training image once and is none any more: the networks know it all the same.
     """
 
@@ -38,6 +41,9 @@ class Row:
     mask_sha256: str = ""
     hidden: bool = False
     gone: bool = False
+    ignore: str = ""
+    ignore_size: int = 0
+    ignore_sha256: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +111,9 @@ def rows_of(dataset: Dataset, splits: Splits) -> list[Row]:
             e.mask or "",
             digests[e.mask] if e.mask else "",
             e.mislabelled,
+            ignore=e.ignore or "",
+            ignore_size=os.path.getsize(_file(dataset, e.ignore)) if e.ignore else 0,
+            ignore_sha256=digests[e.ignore] if e.ignore else "",
         )
         for use, examples in uses
         for e in examples
@@ -146,8 +155,10 @@ def compare(
             how = f"{row.label} before, now {example.label}"
         elif example is not None and example.label == ABNORMAL and _mask_differs(row, example, digests):
             how = "its mask"
+        elif example is not None and _ignore_differs(dataset, row, example, digests):
+            how = "what is ignored of it"
         changed += [(row, how)] if how else []
-    renamed = _renamed(missing, new, digests) if contents else {}
+    renamed = _renamed(dataset, missing, new, digests) if contents else {}
     taken = set(renamed.values())
     return Changes(
         [e for e in new if e not in taken],
@@ -167,7 +178,7 @@ def recorded(dataset: Dataset, rows: Sequence[Row], renamed: dict[str, Example] 
     for row in rows:
         if row.use != TEST and not row.gone:
             found = (renamed or {}).get(row.path)
-            example = found or training.get(row.path) or Example(row.path, "train", row.label)
+            example = found or training.get(row.path) or _example(row)
             mask = found.mask if found else row.mask or None
             parts[row.use, row.label].append(
                 dataclasses.replace(example, label=row.label, mask=mask, mislabelled=row.hidden)
@@ -199,7 +210,7 @@ def joined(
     for row in rows:
         example = changes.renamed.get(row.path) or training.get(row.path)
         if example is None and row.label == ABNORMAL and most_known is not None:
-            example = Example(row.path, "train", row.label, row.mask or None)
+            example = _example(row)
         if row.use != TEST and not row.gone and row.path not in lost and example is not None:
             parts[row.use, example.label].append(example)
     fresh = [e for e in changes.new if not e.abnormal]
@@ -260,13 +271,13 @@ def _splits(parts: dict, test: list[Example]) -> Splits:
 
 
 def _file(dataset: Dataset, name: str) -> str:
-    """The file of a path as examples have it, of an image or of a mask."""
+    """The file of a path as examples have it, of an image, a mask or what is ignored."""
     return dataset.files.path(Example(name, "train", NORMAL))
 
 
 def _digests(dataset: Dataset, examples: Iterable[Example]) -> dict[str, str]:
-    """{path of an image or a mask: SHA-256 of its file}; "" of one that cannot be read."""
-    names = list(dict.fromkeys(name for e in examples for name in (e.path, e.mask) if name))
+    """{path of an image, a mask or what is ignored: SHA-256 of its file}; "" of one that cannot be read."""
+    names = list(dict.fromkeys(name for e in examples for name in (e.path, e.mask, e.ignore) if name))
 
     def digest(name: str) -> str:
         try:
@@ -284,7 +295,23 @@ def _mask_differs(row: Row, example: Example, digests: dict[str, str]) -> bool:
     return bool(example.mask and digests) and digests[example.mask] != row.mask_sha256
 
 
-def _renamed(missing: Sequence[Row], new: Sequence[Example], digests) -> dict[str, Example]:
+def _ignore_differs(dataset: Dataset, row: Row, example: Example, digests: dict[str, str]) -> bool:
+    """By the file's content where that was read, else by its size."""
+    if row.ignore_sha256 == NOT_RECORDED:
+        return False
+    if not row.ignore or not example.ignore:
+        return bool(row.ignore) != bool(example.ignore)
+    if digests:
+        return digests[example.ignore] != row.ignore_sha256
+    return os.path.getsize(_file(dataset, example.ignore)) != row.ignore_size
+
+
+def _example(row: Row) -> Example:
+    """A training image by its record alone."""
+    return Example(row.path, "train", row.label, row.mask or None, ignore=row.ignore or None)
+
+
+def _renamed(dataset: Dataset, missing: Sequence[Row], new: Sequence[Example], digests) -> dict[str, Example]:
     """Missing rows whose file there is under another name: one each, of the same label."""
     by_content: dict[tuple, list[Example]] = {}
     for example in new:
@@ -292,6 +319,8 @@ def _renamed(missing: Sequence[Row], new: Sequence[Example], digests) -> dict[st
     found = {}
     for row in missing:
         alike = by_content.get((row.sha256, row.label))
-        if alike and not _mask_differs(row, alike[0], digests):
+        if not alike or _mask_differs(row, alike[0], digests):
+            continue
+        if not _ignore_differs(dataset, row, alike[0], digests):
             found[row.path] = alike.pop(0)
     return found

@@ -5,11 +5,13 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from semi_anogan.data.record import USES, Row
+from semi_anogan.data.record import NOT_RECORDED, USES, Row
 from semi_anogan.errors import RunError
 from semi_anogan.files import atomically
 
 _YES = {"yes": True, "": False}
+# What records of before do not have.
+_LATER = {"ignore": "", "ignore_size": "0", "ignore_sha256": NOT_RECORDED}
 COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 
 
@@ -34,10 +36,13 @@ def read(path) -> list[Row] | None:
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         for values in reader:
+            if not set(_LATER) & set(values):
+                values = {**values, **_LATER}
             try:
                 row = Row(**{name: values[name] for name in COLUMNS})
                 marks = {name: _YES[values[name]] for name in ("hidden", "gone")}
-                row = dataclasses.replace(row, size=int(row.size), **marks)
+                sizes = {name: int(values[name]) for name in ("size", "ignore_size")}
+                row = dataclasses.replace(row, **sizes, **marks)
             except (KeyError, ValueError, TypeError) as error:
                 raise RunError(f"{path}: row {reader.line_num}: cannot be read: {error}") from error
             if row.use not in USES or row.label not in ("normal", "abnormal") or len(row.sha256) != 64:

@@ -6,7 +6,7 @@ So the data are found from any working directory, and where run and data were mo
 import os
 import pathlib
 
-from semi_anogan.errors import DataError
+from semi_anogan.errors import DataError, RunError
 from semi_anogan.runs import folder as run_folder
 
 KEYS = ("root", "path", "reviewed")  # of the section `data`
@@ -58,6 +58,18 @@ def find(config, folder, data_root: str | None = None):
             raise DataError(f"data.reviewed: {tried[0]} is not there, which held labels of training images")
         else:
             raise DataError(f"data.path: {tried[0]} is not there; put it back, or into --data_root=DIR")
+
+
+def remember(folder, config):
+    """Keeps where the data are, now that --data_root has found them, and says so.
+
+    A run that cannot be written is used all the same.
+    """
+    try:
+        run_folder.keep_places(folder, kept(folder, config))
+        print(f"note: {folder}: its images are in {config.data.root} from now on")
+    except RunError as error:
+        print(f"note: --data_root is not remembered: {error}")
 
 
 def set_root(config, data_root: str):

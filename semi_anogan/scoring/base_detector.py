@@ -15,6 +15,7 @@ from semi_anogan.data import masks, tiles
 from semi_anogan.data.dataset import Masked
 from semi_anogan.data.look import Look, look
 from semi_anogan.scoring import regions
+from semi_anogan.scoring.kinds import KindMap
 from semi_anogan.whole_batches import filled
 
 
@@ -30,6 +31,7 @@ class Measurement:
       combined: whether the layers are combined to one already, the map before its smoothing.
       ignored: what of the image is ignored, bool of its own size, or None for nothing.
       look: how the image looks as a whole, painted over where it is ignored.
+      kinds: how alike it is to each known kind of defect, place by place; None where that was not asked for.
     """
 
     components: np.ndarray
@@ -40,6 +42,7 @@ class Measurement:
     combined: bool = False
     ignored: np.ndarray | None = None
     look: Look | None = None
+    kinds: KindMap | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +116,9 @@ class BaseDetector:
 
     A subclass gives `_measure_batch`: images [batch_size, *image_shape, channels] -> (components, layers [,
     reconstructions[, differences]]), as in Measurement with a batch axis; and `_combined`: the layers of
-    one image [h, w, S] -> its map [h, w] before smoothing. `at_once` batches are measured beside each other
-    where a caller lets them overlap, which needs a `_measure_batch` that several threads may call.
+    one image [h, w, S] -> its map [h, w] before smoothing. One that knows `kinds` of defects gives
+    `_measure_kinds` too: the same with [., h', w', K] after the layers. `at_once` batches are measured beside
+    each other where a caller lets them overlap, which needs functions that several threads may call.
 
     Args:
       preparation: of the images.
@@ -126,6 +130,7 @@ class BaseDetector:
     at_once = 1
     scale = image_io.Scale()  # of the image files that it was trained on
     ignore: np.ndarray | None = None  # what is ignored of every image: bool, of any size
+    kinds: tuple[str, ...] = ()  # of the known defects, where the likeness tells them apart
     _told_of_range = False
 
     def __init__(self, preparation: Preparation, batch_size: int, map_sigma_px: float, calibration=None):
@@ -188,7 +193,12 @@ class BaseDetector:
             )
 
     def measure(
-        self, images: Iterable, overlap: bool = False, combined: bool = False, pictures: bool = True
+        self,
+        images: Iterable,
+        overlap: bool = False,
+        combined: bool = False,
+        pictures: bool = True,
+        kinds: bool = False,
     ) -> Iterator[Measurement]:
         """Measures images in order; no more than `at_once` batches and an image are in memory.
 
@@ -199,7 +209,9 @@ class BaseDetector:
           combined: the layers as one, which is all that a calibrated detector judges by: of large images that
             are cut into tiles they would need many times the memory of the image.
           pictures: reconstruction and difference, where there are any.
+          kinds: how alike to each known kind of defect, where there are any.
         """
+        kinds = kinds and bool(self.kinds)
         waiting: collections.deque[_Assembly] = collections.deque()
         inputs: list[np.ndarray] = []
         running: collections.deque[concurrent.futures.Future] = collections.deque()  # at most `at_once`
@@ -216,8 +228,9 @@ class BaseDetector:
             for image in images:
                 image, ignored = self._painted(image)
                 size, working_size, parts = self._prepare(image)
-                seen = self._look(image)
-                waiting.append(_Assembly(size, working_size, len(parts), ignored, combine, pictures, seen))
+                tile_shape = self.shape if kinds else None
+                given = size, working_size, len(parts), ignored, combine, pictures, self._look(image)
+                waiting.append(_Assembly(*given, tile_shape))
                 for part in parts:
                     inputs.append(part)
                     if len(inputs) < self.batch_size:
@@ -226,14 +239,14 @@ class BaseDetector:
                     if overlap:
                         if len(running) == self.at_once:
                             yield from told(running.popleft().result())
-                        running.append(others.submit(self._run, batch))
+                        running.append(others.submit(self._run, batch, kinds))
                     else:
-                        yield from told(self._run(batch))
+                        yield from told(self._run(batch, kinds))
                 del image, parts
             while running:
                 yield from told(running.popleft().result())
             if inputs:
-                yield from told(self._run(inputs))
+                yield from told(self._run(inputs, kinds))
 
     def judge(self, measurement: Measurement) -> tuple[float, bool, np.ndarray]:
         """(score, label, anomaly map [H, W] at the image's own size) of one measured image.
@@ -290,8 +303,9 @@ class BaseDetector:
     def _prepare(self, image):
         return self.preparation(image)
 
-    def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
-        outputs = [np.asarray(o) for o in self._measure_batch(np.stack(filled(images, self.batch_size)))]
+    def _run(self, images: list[np.ndarray], kinds: bool = False) -> list[tuple[np.ndarray, ...]]:
+        measure = self._measure_kinds if kinds else self._measure_batch
+        outputs = [np.asarray(o) for o in measure(np.stack(filled(images, self.batch_size)))]
         return list(zip(*outputs, strict=True))[: len(images)]
 
     def _add(self, assembly: "_Assembly", row: Sequence[np.ndarray]):
@@ -305,14 +319,18 @@ class _Assembly:
     """An image whose parts are measured one by one.
 
     Args: size, working_size: the image's own and its map's; count: parts; ignored: as in Measurement;
-      combine: of layers, or None to keep them; pictures: keep these; look: as in Measurement.
+      combine: of layers, or None to keep them; pictures: keep these; look: as in Measurement; tile_shape: of
+      the parts where they come with the likeness to kinds, else None.
     """
 
-    def __init__(self, size, working_size, count: int, ignored, combine, pictures: bool, look: Look):
+    def __init__(
+        self, size, working_size, count: int, ignored, combine, pictures: bool, look: Look, tile_shape=None
+    ):
         self._size, self._working_size, self._left = size, working_size, count
         self._ignored, self._combine, self._with_pictures, self._look = ignored, combine, pictures, look
         self._components: np.ndarray | None = None
         self._pictures: list[tiles.Stitcher] = []
+        self._tile_shape, self._kinds = tile_shape, []
 
     @property
     def complete(self) -> bool:
@@ -321,6 +339,9 @@ class _Assembly:
     def add(self, row: Sequence[np.ndarray]):
         """Adds what was found in the next part: components, layers and pictures."""
         components, layers, *pictures = row
+        if self._tile_shape is not None:
+            found, *pictures = pictures
+            self._kinds.append(found)
         self._left -= 1
         if self._components is None:
             self._components = components
@@ -337,6 +358,7 @@ class _Assembly:
         layers, reconstruction, difference = [*(p.result() for p in self._pictures), None, None][:3]
         difference = None if difference is None else difference[..., 0]
         combined = self._combine is not None
+        kinds = KindMap(np.stack(self._kinds), self._working_size, self._tile_shape) if self._kinds else None
         return Measurement(
             np.array(self._components),
             layers,
@@ -346,4 +368,5 @@ class _Assembly:
             combined,
             self._ignored,
             self._look,
+            kinds,
         )

@@ -122,7 +122,9 @@ class Detector(BaseDetector):
     def _compile(self):
         parts = {name: getattr(self, name) for name in PARTS}
         self.graph = ScoreGraph(self.model, self.names, self.search, **parts)
+        self.kinds = self.graph.kinds
         self._measure_batch = compile_function(self._score_batch, self.model)
+        self._measure_kinds = compile_function(lambda x: self._score_batch(x, True), self.model)
         self._search_latents = None
 
     @classmethod
@@ -345,10 +347,13 @@ class Detector(BaseDetector):
         center, scale = np.float32(self.calibrated.map_center), np.float32(self.calibrated.map_scale)
         return (layers - center) @ (self._map_weights() / scale)
 
-    def _score_batch(self, images):
-        """[B, H, W, C] -> components [B, K], layers [B, h, w, L] and, with search, two pictures."""
+    def _score_batch(self, images, kinds: bool = False):
+        """[B, H, W, C] -> components [B, K], layers [B, h, w, L] and, with search, two pictures.
+
+        kinds: with the likeness to each known kind of defect after the layers.
+        """
         shape = (self.batch_size, *self.image_shape, self.channels)
-        return self.graph(ops.reshape(ops.convert_to_tensor(images, "float32"), shape))
+        return self.graph(ops.reshape(ops.convert_to_tensor(images, "float32"), shape), kinds)
 
     def _detect_symbolic(self, images) -> Detection:
         """The same in a graph."""

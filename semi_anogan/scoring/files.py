@@ -17,6 +17,7 @@ from semi_anogan.data.dataset import Masked
 from semi_anogan.data.look import Look
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
+from semi_anogan.scoring import kinds as known_kinds
 from semi_anogan.scoring.calibration import ABNORMAL, NORMAL
 from semi_anogan.scoring.drift import Drift
 from semi_anogan.scoring.outputs import (
@@ -58,8 +59,8 @@ class Scored(NamedTuple):
 
     label: "normal", "look" or "abnormal". seconds: from the start of reading until the map was known.
     regions: as Detector.regions gives them, also of an image to be looked at; None where the detector has no
-    pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value. look: as
-    in Measurement.
+    pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value. look,
+    ignored: as in Measurement.
     """
 
     path: str
@@ -72,6 +73,7 @@ class Scored(NamedTuple):
     image: np.ndarray | None = None
     p_value: float | None = None
     look: Look | None = None
+    ignored: np.ndarray | None = None
 
 
 def scored(
@@ -115,17 +117,18 @@ def scored(
             path, error, begun, _ = waiting.pop(0)
             yield Scored(path, None, None, None, error, time.perf_counter() - begun)
 
-    for measurement in detector.measure(readable(), overlap, combined=True, pictures=False):
+    locates = detector.pixel_threshold is not None
+    for measurement in detector.measure(readable(), overlap, combined=True, pictures=False, kinds=locates):
         yield from failures()
         path, _, begun, image = waiting.pop(0)
         score, _, anomaly_map = detector.judge(measurement)
         label, p_value = detector.calibrated.label(score), detector.calibrated.p_value(score)
         seconds, regions = time.perf_counter() - begun, None
-        if detector.pixel_threshold is not None:
+        if locates:
             (regions,) = detector.regions([label != NORMAL], [anomaly_map])
-        yield Scored(
-            path, score, label, anomaly_map, None, seconds, regions, image, p_value, measurement.look
-        )
+            regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
+        judged = path, score, label, anomaly_map, None, seconds, regions, image, p_value
+        yield Scored(*judged, measurement.look, measurement.ignored)
     yield from failures()
 
 
@@ -272,5 +275,5 @@ def write_overlay(path: pathlib.Path, outcome: Scored, pixel_threshold: float):
     """Writes the image of an outcome with its map and its regions, as PNG or JPEG by the path's suffix."""
     from PIL import Image
 
-    picture = overlay(outcome.image, outcome.anomaly_map, outcome.regions, pixel_threshold)
+    picture = overlay(outcome.image, outcome.anomaly_map, outcome.regions, pixel_threshold, outcome.ignored)
     Image.fromarray(picture).save(path, quality=90)  # of JPEG alone

@@ -58,16 +58,23 @@ class ScoreGraph:
         self.classifier, self.segmentation = classifier, segmentation
         self.shape = model.shape
         self.layer_counts = layer_counts(model, names, search)
+        named = "likeness" in self.names and likeness.kinds is not None
+        self.kinds = likeness.kinds.names if named else ()
         of_features = {"patches", *names_where(fitted=True)} & set(self.names)
         self.draws_features = search is not None and model.feature_generator is not None
         self.network = feature_network(model) if of_features or self.draws_features else None
 
-    def __call__(self, images):
-        """(components [N, K], layers [N, h, w, L]); with search also (reconstructions, differences)."""
+    def __call__(self, images, kinds: bool = False):
+        """(components [N, K], layers [N, h, w, L]); with search also (reconstructions, differences).
+
+        kinds: with what `kinds_of` gives after the layers.
+        """
         if self.search is None:
-            return self.score(images)
+            return self.score(images, kinds=kinds)
         pretrained = self._pretrained(images)
-        return self.score(images, self.search(self.small(images), self._drawn(pretrained))[0], pretrained)
+        return self.score(
+            images, self.search(self.small(images), self._drawn(pretrained))[0], pretrained, kinds
+        )
 
     def small(self, images):
         """The images at the shape that the generator works at."""
@@ -99,7 +106,7 @@ class ScoreGraph:
         """LatentSearch.search_step on images [N, H, W, C]; targets: as `start` gives them."""
         return self.search.search_step(self.small(images), targets, latents, moment, velocity, step)
 
-    def score(self, images, latents=None, pretrained=None):
+    def score(self, images, latents=None, pretrained=None, kinds: bool = False):
         """As __call__, with the latents [N, L] that a search found.
 
         pretrained: the images' features, as tuned_and_frozen gives them, where they are there already.
@@ -137,7 +144,12 @@ class ScoreGraph:
                 values["feature_residual"], layers["feature_residual"] = found
         layers = [maps.to_size(layer, self.shape) for name in self.layer_counts for layer in layers[name]]
         components = ops.stack([values[name] for name in self.names], axis=-1)
-        return components, ops.concatenate(layers, axis=-1), *pictures
+        alike = [self.kinds_of(images, pretrained)] if kinds else []
+        return components, ops.concatenate(layers, axis=-1), *alike, *pictures
+
+    def kinds_of(self, images, pretrained=None):
+        """How alike to each of `self.kinds` patches are: float32 [N, h', w', kinds], cosines."""
+        return self.likeness.kind_values((pretrained or self._pretrained(images))[0])
 
     def _of_features(self, images, pretrained, frozen):
         """(values, map layers) by name of the components that rest on pretrained features."""

@@ -6,6 +6,8 @@ import numpy as np
 from keras import ops
 
 from semi_anogan.networks.layers import resized
+from semi_anogan.scoring import kinds as known_kinds
+from semi_anogan.scoring.kinds import KnownKinds
 from semi_anogan.scoring.memory import neighbourhood_mean, whitening
 
 TOP_SHARE = 0.05  # of the places of an image that count, those most alike
@@ -30,12 +32,14 @@ class Likeness:
         their mean.
       left_out: float64 [K], of each known abnormal image what the discriminant of the others says; empty with
         one or more than MOST_LEFT_OUT.
+      kinds: the KnownKinds of the defects; None where they have none, and in runs of before.
     """
 
-    def __init__(self, weights: Sequence[np.ndarray], bias, left_out=()):
+    def __init__(self, weights: Sequence[np.ndarray], bias, left_out=(), kinds: KnownKinds | None = None):
         self.weights = [np.asarray(w, np.float32) for w in weights]
         self.bias = np.float32(bias)
         self.left_out = np.asarray(left_out, np.float64)
+        self.kinds = kinds
         if (
             not self.weights
             or any(w.ndim != 1 for w in self.weights)
@@ -46,9 +50,14 @@ class Likeness:
                 f"weights must be vectors, got shapes {[w.shape for w in self.weights]}, "
                 f"bias {self.bias.shape}"
             )
+        depth = sum(len(w) for w in self.weights)
+        if kinds is not None and len(kinds.projection) != depth:
+            raise ValueError(f"kinds are of {len(kinds.projection)} features, weights of {depth}")
 
     @classmethod
-    def fit(cls, normal: Sequence[np.ndarray], abnormal: Iterable) -> "Likeness":
+    def fit(
+        cls, normal: Sequence[np.ndarray], abnormal: Iterable, kinds: Sequence[str | None] = ()
+    ) -> "Likeness":
         """Finds the discriminant.
 
         Args:
@@ -57,6 +66,8 @@ class Likeness:
           abnormal: for each abnormal image a list of (features, where), one for each of its tiles: the
             network's features, list of [h, w, C], finest first, and `where`, bool [H, W], the pixels that are
             abnormal, or None where that is not known.
+          kinds: of each abnormal image, or of more, the kind of its defect, None where that is not known;
+            empty: of none.
 
         Raises: ValueError without normal or abnormal images.
         """
@@ -78,7 +89,13 @@ class Likeness:
                 _top(*bag, direction)[:, -1].mean() for bag, direction in zip(bags, others, strict=True)
             ]
         weights = projection @ direction
-        return cls(np.split(weights, np.cumsum(channels)[:-1]), -center @ weights, left_out)
+        told = None
+        if len(kinds):
+            # Principal components come in ascending order of their variance.
+            first = slice(-known_kinds.PRINCIPAL_COMPONENTS, None)
+            worst = [_top(*bag, direction)[:, :-1].mean(axis=0)[first] for bag in bags]
+            told = KnownKinds.fit(worst, list(kinds)[: len(bags)], center, projection[:, first])
+        return cls(np.split(weights, np.cumsum(channels)[:-1]), -center @ weights, left_out, told)
 
     def values(self, features):
         """Of each patch of the second finest scale, high = like the known defects: [N, h, w, 1]."""
@@ -89,20 +106,35 @@ class Likeness:
             total = total + resized(neighbourhood_mean(ops.matmul(x, weights[:, None])), shape)
         return total
 
+    def kind_values(self, features):
+        """Of each patch, as in `values`, its cosine with each known kind: [N, h, w, K], in [-1, 1]."""
+        used, white = _used(features), self.kinds.offset
+        shape = _grid(used).shape[1:3]
+        parts = np.split(self.kinds.projection, np.cumsum([len(w) for w in self.weights])[:-1])
+        for x, projection in zip(used, parts, strict=True):
+            white = white + resized(neighbourhood_mean(ops.matmul(x, projection)), shape)
+        length = ops.sqrt(ops.sum(ops.square(white), axis=-1, keepdims=True))
+        unit = white / ops.maximum(length, np.float32(known_kinds.LEAST_LENGTH))
+        return ops.matmul(unit, self.kinds.directions)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Named arrays, from which `of_arrays` makes the same likeness."""
         return {
             "bias": self.bias,
             "left_out": self.left_out,
             **{f"weights{i}": w for i, w in enumerate(self.weights)},
+            **({} if self.kinds is None else self.kinds.arrays()),
         }
 
     @classmethod
-    def of_arrays(cls, bias, left_out, **weights) -> "Likeness":
+    def of_arrays(cls, bias, left_out, **others) -> "Likeness":
         """The inverse of `arrays`."""
+        of_kinds = {name: array for name, array in others.items() if name.startswith("kind_")}
+        weights = {name: array for name, array in others.items() if name not in of_kinds}
         if set(weights) != {f"weights{i}" for i in range(len(weights))}:
             raise ValueError(f"has the arrays {', '.join(sorted(weights))}, expected weights0, weights1, ...")
-        return cls([weights[f"weights{i}"] for i in range(len(weights))], bias, left_out)
+        kinds = KnownKinds.of_arrays(**of_kinds) if of_kinds else None
+        return cls([weights[f"weights{i}"] for i in range(len(weights))], bias, left_out, kinds)
 
 
 def _used(features):

@@ -156,15 +156,16 @@ def region_row(path: str, number: int, region: Region) -> list[str]:
     values = region._asdict()
     del values["mask"]
     values["certain"] = "yes" if region.certain else "no"
-    texts = (f"{v:.6g}" if isinstance(v, float) else str(v) for v in values.values())
+    texts = (f"{v:.6g}" if isinstance(v, float) else "" if v is None else str(v) for v in values.values())
     return [path, str(number), *texts]
 
 
 def region_line(path: str, number: int, region: Region, shape: tuple[int, int]) -> dict:
     """The values of a region for regions.jsonl; shape: (height, width) of its image.
 
-    box: left, top, width, height in pixels. area: in pixels; share: of the image. polygon: its outer edge,
-    [[x, y], ...] along the edges of pixels; 0, 0 is the upper left corner of the image.
+    box: left, top, width, height in pixels. area: in pixels; share: of the image. kind, kind_likeness: None
+    without. polygon: its outer edge, [[x, y], ...] along the edges of pixels; 0, 0 is the upper left corner
+    of the image.
     """
     return {
         "path": path,
@@ -177,8 +178,14 @@ def region_line(path: str, number: int, region: Region, shape: tuple[int, int]) 
         "x": short(region.x),
         "y": short(region.y),
         "certain": region.certain,
+        **_kind(region),
         "polygon": polygon(region),
     }
+
+
+def _kind(region: Region) -> dict:
+    likeness = region.kind_likeness
+    return {"kind": region.kind or None, "kind_likeness": None if likeness is None else short(likeness)}
 
 
 def short(value: float) -> float:
@@ -203,6 +210,7 @@ class Coco:
             corners = [coordinate for point in polygon(region) for coordinate in point]
             values = {"image_id": image_id, "category_id": 1, "bbox": list(region[:4]), "area": region.area}
             values |= {"segmentation": [corners], "iscrowd": 0, "score": short(region.peak)}
+            values |= _kind(region)
             self._add(0, values)
 
     def _add(self, which: int, values: dict) -> int:

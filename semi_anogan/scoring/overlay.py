@@ -10,20 +10,27 @@ from semi_anogan.scoring.regions import LINE, Region, outline, union
 COLOUR = (255, 64, 0)  # of the map
 UNCERTAIN = (255, 255, 0)  # LINE of a region that is not certain
 OPACITY = 0.45  # of the map, at most: the defect itself must remain visible
+GREY = 128.0  # what is ignored is brought half way to it
+HATCH = (72.0, 200.0)  # grey of the lines there, a dark one beside a light one: one is seen on any image
 LONG_SIDE = 512  # of a picture, at least: smaller images are enlarged, by whole factors
 
 
 def overlay(
-    image: np.ndarray, anomaly_map: np.ndarray, regions: Sequence[Region], pixel_threshold: float
+    image: np.ndarray,
+    anomaly_map: np.ndarray,
+    regions: Sequence[Region],
+    pixel_threshold: float,
+    ignored: np.ndarray | None = None,
 ) -> np.ndarray:
     """uint8 [h, w, 3]: the image, the map as transparent colour, the outlines and numbers of the regions.
 
     Small images are enlarged by a whole factor. A number is that of the row in regions.csv. A region that is
-    not certain is yellow.
+    not certain is yellow. What is ignored is greyed and hatched, with a thin outline.
 
     Args:
       image: float [H, W, C] in [-1, 1].
       anomaly_map: float [H, W].
+      ignored: bool [H, W], or None for nothing.
       pixel_threshold: colour begins at half of it, and is full where the map is half as high again.
     """
     from PIL import Image, ImageDraw
@@ -36,8 +43,10 @@ def overlay(
     strength = np.clip(heat - 0.5, 0, 1)
     strength = OPACITY * strength[..., None]
     pixels = (1 - strength) * pixels + strength * np.float32(COLOUR)
-    inside = union(regions, (height, width)).repeat(times, axis=0).repeat(times, axis=1)
     line = max(1, round(max(shape) / LONG_SIDE))
+    if ignored is not None and ignored.any():
+        _hatch(pixels, ignored.repeat(times, axis=0).repeat(times, axis=1), line)
+    inside = union(regions, (height, width)).repeat(times, axis=0).repeat(times, axis=1)
     colour = LINE if all(region.certain for region in regions) else UNCERTAIN
     picture = Image.fromarray(np.where(outline(inside, line)[..., None], np.uint8(colour), np.uint8(pixels)))
     draw = ImageDraw.Draw(picture)
@@ -51,3 +60,15 @@ def overlay(
             (x, y), text, colour, font_size=size, stroke_width=max(1, size // 10), stroke_fill=(0, 0, 0)
         )
     return np.asarray(picture)
+
+
+def _hatch(pixels: np.ndarray, ignored: np.ndarray, line: int):
+    """Greys what is ignored in float32 pixels [h, w, 3], with diagonal lines and an outline inside it."""
+    pixels[ignored] = (pixels[ignored] + GREY) / 2
+    rows, columns = np.indices(ignored.shape, sparse=True)
+    along = (rows + columns) % (12 * line)
+    edge = outline(~ignored, line)
+    for number, grey in enumerate(HATCH):
+        here = (along >= number * line) & (along < (number + 1) * line)
+        pixels[ignored & here] = grey
+    pixels[edge] = HATCH[1]

@@ -30,6 +30,8 @@ class Region(NamedTuple):
       certain: whether the map exceeds the pixel threshold. Where it does so nowhere in an image labelled
         abnormal, the only region is the one of the highest value, and is not certain.
       mask: bool [height, width], its pixels within the box.
+      kind: the known kind of defect that it is most alike to, "" where none is known; `kinds.named` tells it.
+      kind_likeness: how alike, a cosine in [-1, 1]; None without a kind.
     """
 
     left: int
@@ -43,6 +45,8 @@ class Region(NamedTuple):
     y: float
     certain: bool
     mask: np.ndarray
+    kind: str = ""
+    kind_likeness: float | None = None
 
 
 def find(anomaly_map: np.ndarray, pixel_threshold: float) -> list[Region]:

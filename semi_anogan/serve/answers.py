@@ -11,6 +11,7 @@ from semi_anogan.data.ignore_files import MaskedReader
 from semi_anogan.data.images import Reader
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import UserError
+from semi_anogan.scoring import kinds as known_kinds
 from semi_anogan.scoring.calibration import NORMAL
 from semi_anogan.scoring.drift import Drift
 from semi_anogan.scoring.outputs import region_line, short
@@ -44,9 +45,9 @@ def answer(detector, jobs: Sequence[Job], max_pixels: int, drift: Drift | None =
     drift: takes in the images, with the label that the service itself would give.
     """
     read = [_read(job, detector, max_pixels) for job in jobs]
-    measured = detector.measure(
-        [image for image, _, error in read if error is None], combined=True, pictures=False
-    )
+    images = [image for image, _, error in read if error is None]
+    locates = detector.pixel_threshold is not None
+    measured = detector.measure(images, combined=True, pictures=False, kinds=locates)
     found = []
     for job, (image, notes, error) in zip(jobs, read, strict=True):
         if error is None:
@@ -96,11 +97,13 @@ def _judged(detector, job: Job, image, measurement, notes: list[str]) -> dict:
     if detector.pixel_threshold is None:
         return found
     (regions,) = detector.regions([label != NORMAL], [anomaly_map])
+    regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
     lines = (region_line("", number, r, anomaly_map.shape) for number, r in enumerate(regions, 1))
     found["regions"] = [{k: v for k, v in line.items() if k != "path"} for line in lines]
     if job.overlay:
         pixels = getattr(image, "image", image)
-        picture = overlay(pixels, anomaly_map, regions, detector.pixel_threshold)
+        threshold, ignored = detector.pixel_threshold, measurement.ignored
+        picture = overlay(pixels, anomaly_map, regions, threshold, ignored)
         found["overlay"] = base64.b64encode(_png(picture)).decode("ascii")
     return found
 

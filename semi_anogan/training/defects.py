@@ -105,7 +105,8 @@ def fit_likeness(config, dataset, reader, drawn, examples, most: int = 100) -> L
         return None
     left_out = set(examples)
     normal = [patches.likeness for e, patches in drawn.items() if e not in left_out]
-    return Likeness.fit(normal, reader.bags(abnormal))
+    kinds = [e.kind if e.abnormal else None for e in examples]
+    return Likeness.fit(normal, reader.bags(abnormal), kinds)
 
 
 def how_alike(config, model, read, held_out, likeness) -> float:
