@@ -1,5 +1,6 @@
 """Image files in folders whose names, as folder_names.py knows them, say split and label: two layouts."""
 
+import collections
 import hashlib
 import itertools
 import os
@@ -12,13 +13,15 @@ from semi_anogan.data import ignore_files
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import (
     images_below,
+    is_image_name,
+    listed,
+    note_left_out,
     subfolders,
     without_mask_ending,
 )
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_names
 from semi_anogan.data.sources.files import choose_training, file_dataset
-from semi_anogan.data.sources.folder_images import SHOWN, Folders, Images, counted, few
 from semi_anogan.data.sources.folder_masks import Places, masks_of
 from semi_anogan.data.sources.folder_names import GOOD, plain
 from semi_anogan.errors import DataError
@@ -35,6 +38,17 @@ LAYOUTS = """
   B  normal/*.png                  split by file name into training and test images
      abnormal/*.png                likewise; those that fall to training are the known abnormal ones"""
 HERE = "."  # in data.good: the images that lie directly in the folder of a split
+SHOWN = 5  # names in a line
+
+
+class _Images(NamedTuple):
+    """Images of a folder, relative to root -> their names below it, without suffix; and masks beside them."""
+
+    names: dict[str, str]
+    beside: dict[str, str]
+
+    def joined(self, other: "_Images") -> "_Images":
+        return _Images(self.names | other.names, self.beside | other.beside)
 
 
 class _Split(NamedTuple):
@@ -45,8 +59,8 @@ class _Split(NamedTuple):
     """
 
     folders: list[str]
-    good: dict[str, Images]
-    defects: dict[str, Images]
+    good: dict[str, _Images]
+    defects: dict[str, _Images]
     masks: list[str]
 
     @property
@@ -119,8 +133,17 @@ def load(
     return file_dataset("folder", root, examples, channels, notes)
 
 
-class _FolderReader(Folders):
-    """Finds the examples of a folder, by its layout."""
+class _FolderReader:
+    """Finds the images of a folder; good: as in `load`; notes: get what is left out or unusual."""
+
+    def __init__(self, root: str, good: str | None, notes: Notes):
+        self.root, self.notes = root, notes
+        self.asked = good is None
+        self.given = words(good or "")
+        self.good = GOOD if good is None else frozenset(plain(word) for word in self.given)
+
+    def is_good(self, name: str) -> bool:
+        return plain(name) in self.good
 
     def split_layout(self, tops: list[str], train: list[str], test_folder: str | None) -> list[Example]:
         """The examples of layout A."""
@@ -173,13 +196,13 @@ class _FolderReader(Folders):
         if [*good, *defects] not in ([NORMAL], [NORMAL, ABNORMAL], [ABNORMAL, NORMAL]):
             kinds = [f"{name} ({len(images.names)})" for name, images in defects.items() if images.names]
             self.notes.add(
-                f"{self.root}: {few(found)} taken as normal, as kinds of defects: {few(kinds) or 'none'}; "
+                f"{self.root}: {_few(found)} taken as normal, as kinds of defects: {_few(kinds) or 'none'}; "
                 "each is split into training and test images"
             )
         examples, parts = [], {"train": {}, "test": {}}
         for kind, images in defects.items():
             for split, part in parts.items():
-                part[kind] = Images(
+                part[kind] = _Images(
                     {path: name for path, name in images.names.items() if split_of(path) == split},
                     images.beside,
                 )
@@ -201,7 +224,7 @@ class _FolderReader(Folders):
             found = [name for name in tops if name == given] or [n for n in tops if plain(n) == plain(given)]
             if not found:
                 raise DataError(
-                    f"data.test_folder: {self.root} has no folder {given!r} (folders found: {few(tops)})"
+                    f"data.test_folder: {self.root} has no folder {given!r} (folders found: {_few(tops)})"
                 )
             return found
         test = [name for name in tops if plain(name) in folder_names.TEST]
@@ -211,7 +234,7 @@ class _FolderReader(Folders):
             return test
         flags = " or ".join(f"--config.data.test_folder={shlex.quote(name)}" for name, _ in perhaps[:SHOWN])
         raise DataError(
-            f"{self.root}: no folder test, but {counted(perhaps)}: are these the test images? {flags} takes "
+            f"{self.root}: no folder test, but {_counted(perhaps)}: are these the test images? {flags} takes "
             "them, --config.data.test_folder= trains without test images"
         )
 
@@ -236,7 +259,7 @@ class _FolderReader(Folders):
                     found.defects[kind] = known.joined(images) if known else images
             here = self.directly(folder)
             if here and HERE in self.given:
-                found.good[folder] = Images({f"{folder}/{n}": os.path.splitext(n)[0] for n in here}, {})
+                found.good[folder] = _Images({f"{folder}/{n}": os.path.splitext(n)[0] for n in here}, {})
             elif here and self.asked and not found.has_images:
                 raise DataError(
                     f"{os.path.join(self.root, folder)}: {len(here)} images lie directly in it: are they "
@@ -249,11 +272,60 @@ class _FolderReader(Folders):
         several = [(name, len(images.names)) for name, images in found.good.items()]
         if len(several) > 1:
             self.notes.add(
-                f"{self.root}: normal images are in several folders, read together: {counted(several)}"
+                f"{self.root}: normal images are in several folders, read together: {_counted(several)}"
             )
         if len(folders) > 1:
-            self.notes.add(f"{self.root}: folders of one split, read together: {few(folders)}")
+            self.notes.add(f"{self.root}: folders of one split, read together: {_few(folders)}")
         return found
+
+    def images(self, folder: str, normal: bool = False) -> _Images:
+        """The images below a folder, without the masks that lie beside them.
+
+        Raises: DataError where a folder within it is named as one of the other label.
+        """
+        paths = images_below(os.path.join(self.root, folder), self.notes, folder_names.is_no_kind)
+        stems = collections.defaultdict(list)
+        for path in paths:
+            stems[os.path.splitext(path)[0]].append(path)
+        names, beside = {}, {}
+        for path in paths:
+            stem = os.path.splitext(path)[0]
+            base = without_mask_ending(stem)
+            if base in stems:
+                beside |= {f"{folder}/{image}": f"{folder}/{path}" for image in stems[base]}
+            else:
+                names[f"{folder}/{path}"] = stem
+        what = "left out, as the images are normal" if normal else "taken as the masks of these"
+        first = next(iter(beside.values()), "")
+        self.notes.add(
+            f"{{n}} masks lie beside their images, such as {{first}}: {what}",
+            first,
+            len(set(beside.values())),
+        )
+        inner = [path for path in names if "/" in path[len(folder) + 1 :]]
+        if self.asked:
+            self.refuse_other_label(folder, inner, normal)
+        self.notes.add(
+            "{n} images in folders within those of a kind are read as of this kind, such as {first}",
+            (inner or [""])[0],
+            len(inner),
+        )
+        return _Images(names, beside)
+
+    def refuse_other_label(self, folder: str, inner: Sequence[str], normal: bool):
+        """DataError where a folder in one of normal images is named as one of defects, or the other way."""
+        for path in inner:
+            for name in path[len(folder) + 1 :].split("/")[:-1]:
+                defect = plain(name) in folder_names.BAD - {"1"}
+                good = plain(name) in GOOD or folder_names.is_perhaps_good(name)
+                if defect if normal else good:
+                    own, other = ("normal", "abnormal") if normal else ("abnormal", "normal")
+                    good = os.path.basename(folder) if normal else "good"
+                    raise DataError(
+                        f"{os.path.join(self.root, os.path.dirname(path))}: named as a folder of {other} "
+                        f"images, but within {folder}, whose images are {own}; move it out of there, or "
+                        f"--config.data.good={shlex.quote(good)} takes its images as {own}"
+                    )
 
     def masks(self, splits: Mapping[str, _Split], masks: list[str]) -> dict[str, str | None]:
         """image -> mask or None, of all abnormal images; masks: folders of masks in the root."""
@@ -280,7 +352,7 @@ class _FolderReader(Folders):
             return found
 
         for kind in kinds:
-            train, test = (splits[split].defects.get(kind, Images({}, {})) for split in ("train", "test"))
+            train, test = (splits[split].defects.get(kind, _Images({}, {})) for split in ("train", "test"))
             places = Places(*(of_kind(f, kind) for f in (masks, of_split["train"], of_split["test"])))
             mask_of |= masks_of(
                 self.root, kind, train.names, test.names, places, train.beside | test.beside, self.notes
@@ -344,7 +416,7 @@ class _FolderReader(Folders):
         meant = list(dict.fromkeys(os.path.basename(path) for path, _ in perhaps))
         yes, no = (shlex.quote(",".join(names)) for names in ([*known, *meant], known))
         raise DataError(
-            f"{self.root}: are the images in {counted(perhaps)} normal? --config.data.good={yes} takes them "
+            f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes them "
             f"as normal, --config.data.good={no} as abnormal"
         )
 
@@ -355,8 +427,45 @@ class _FolderReader(Folders):
             if name != HERE and plain(name) not in there:
                 raise DataError(
                     f"data.good: {name!r} is no folder in {' or '.join(filter(None, folders)) or self.root} "
-                    f"(folders found: {few(list(there.values()))})"
+                    f"(folders found: {_few(list(there.values()))})"
                 )
+
+    def directly(self, folder: str) -> list[str]:
+        """Names of the images that lie in a folder itself."""
+        full = os.path.join(self.root, folder)
+        return [n for n in listed(full) if is_image_name(n) and not os.path.isdir(os.path.join(full, n))]
+
+    def note_directly(self, folder: str, advice: str):
+        full = os.path.join(self.root, folder)
+        for name in listed(full):
+            if not os.path.isdir(os.path.join(full, name)):
+                note_left_out(self.notes, os.path.join(full, name))
+        here = self.directly(folder)
+        first = os.path.join(folder, here[0]) if here else ""
+        where = f"directly in {folder}/" if folder else "directly in the folder of the data"
+        self.notes.add(
+            f"{{n}} images lie {where} and are left out, such as {{first}}; {advice}", first, len(here)
+        )
+
+    def note_unused(self, folder: str):
+        self.notes.add(
+            f"{self.root}: {{n}} images in the folder {folder} are not used", folder, self.count(folder)
+        )
+
+    def note_replaced(self, folder: str):
+        """Tells where data.good makes a folder one of defects whose name says otherwise."""
+        name = os.path.basename(folder)
+        if not self.asked and (plain(name) in GOOD or folder_names.is_perhaps_good(name)):
+            self.notes.add(
+                f"{self.root}: {{n}} images in {folder} are taken as abnormal, as data.good is "
+                f"{','.join(self.given)!r}",
+                folder,
+                self.count(folder),
+            )
+
+    def count(self, folder: str) -> int:
+        """How many images are below a folder."""
+        return len(images_below(os.path.join(self.root, folder)))
 
 
 def _kinds(splits: Mapping[str, _Split]) -> dict[str, str]:
@@ -366,6 +475,16 @@ def _kinds(splits: Mapping[str, _Split]) -> dict[str, str]:
         for kind, images in split.defects.items():
             found |= dict.fromkeys(images.names, spelt.setdefault(plain(kind), kind))
     return found
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _counted(folders: Sequence[tuple[str, int]]) -> str:
+    return _few([f"{name} ({count} images)" for name, count in folders])
 
 
 def _hash_of(name: str, seed: int) -> float:
