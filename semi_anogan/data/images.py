@@ -232,6 +232,18 @@ def note(notes: Notes, path, found: Found, scale: Scale):
             "files of their own",
             path,
         )
+    if found.header is not None and found.header.orientation > 1:
+        notes.add(
+            "{n} images are turned or mirrored as their EXIF orientation says, such as {first}; a mask must "
+            "be of the image as it is shown",
+            path,
+        )
+    if found.header is not None and found.header.unread:
+        notes.add(
+            "{n} images have more channels than grey or red, green and blue, such as {first}: the others are "
+            "not used",
+            path,
+        )
     if found.header is not None and found.header.deep_colour and found.kind == EIGHT_BITS:
         notes.add(
             "{n} images have more than 8 bits a colour in a format of which 8 are read, such as {first}; "
