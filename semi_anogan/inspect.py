@@ -64,6 +64,7 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
     seen = aspect.features_side(config) or config.model.resolution
     for example, figures in usable:
         images.note_small(dataset.notes, example.path, figures.found.size, seen)
+    check_files.note_without_mask(dataset.notes, examples)
     check_files.note_equal(dataset, examples)
     _note_twice(dataset)
     uses, used = _uses(config, dataset)

@@ -4,10 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from semi_anogan.data.catalog import load
 from semi_anogan.data.check_files import read_all
+from semi_anogan.errors import DataError
 
 
 def write(path, seed=0, size=(16, 12), mode="L"):
@@ -50,6 +52,17 @@ def test_nothing_unusual_is_nothing_told(parts):
 def test_converted_images(parts, name, mode, words):
     write(parts / f"train/good/{name}", 9, mode=mode)
     assert any(line.startswith(words) for line in told(parts))
+
+
+def test_turned_images_and_channels_that_are_not_read(parts):
+    exif = Image.Exif()
+    exif[0x112] = 3  # a half turn: the size says nothing
+    Image.open(parts / "train/good/0.png").save(parts / "train/good/turned.jpg", exif=exif)
+    infrared = np.zeros((12, 16, 4), np.uint8)
+    tifffile.imwrite(parts / "train/good/4.tif", infrared, photometric="rgb", extrasamples=["unspecified"])
+    lines = told(parts)
+    assert any(line.startswith("1 images are turned or mirrored as their EXIF") for line in lines)
+    assert any(line.startswith("1 images have more channels than grey or red") for line in lines)
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
@@ -107,8 +120,8 @@ def test_files_of_one_size_that_differ_are_not_equal(parts):
         ("0.png", np.uint8([[255] * 16] * 12), "1 masks are of one value without black"),
         (
             "0.png",
-            np.uint8([[0] * 8 + [255] * 8] + [[255] * 16] * 11),
-            "1 masks mark 90% of their image or more",
+            np.uint8([[0] * 16] * 5 + [[0] * 8 + [255] * 8] + [[255] * 16] * 6),
+            "1 masks mark more than 50% of their image, such as ground_truth/cut/0.png",
         ),
         ("0.jpg", np.uint8([[0] * 8 + [255] * 8] * 12), "1 masks are JPEG files, whose values scatter"),
     ],
@@ -130,3 +143,23 @@ def test_the_same_of_a_manifest(parts):
     lines = dataset.notes.lines()
     assert any(line.startswith("1 images have a palette, such as p.png") for line in lines)
     assert any("such as twin.png = train/good/0.png" in line for line in lines)
+
+
+def test_masks_that_are_not_read_and_test_images_without_one(parts):
+    place = parts / "ground_truth/cut"
+    place.mkdir(parents=True)
+    (place / "0.json").write_text("{}")
+    assert told(parts) == [
+        "1 folders of masks have none that is read, such as ground_truth/cut: masks are image files"
+    ]
+    Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(place / "0.png")
+    assert told(parts) == []
+    write(parts / "test/hole/0.png", 7)
+    assert told(parts) == [
+        "1 of 2 abnormal test images have no mask, such as test/hole/0.png: figures of pixels and regions "
+        "are of the others"
+    ]
+    place.joinpath("0.png").unlink()
+    write(place / "0/000.png")
+    with pytest.raises(DataError, match="ground_truth/cut/0/000.png lies in a folder named as an image: sev"):
+        told(parts)

@@ -44,6 +44,7 @@ def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, reso
     _note_differences(dataset.notes, examples, looks)
     for example, look in zip(examples, looks, strict=True):
         images.note_small(dataset.notes, example.path, look.found.size, resolution)
+    note_without_mask(dataset.notes, examples)
     note_equal(dataset, examples)
 
 
@@ -92,6 +93,19 @@ def note_grey(notes: Notes, examples: Sequence[Example], looks: Sequence):
 def is_grey(mode: str) -> bool:
     """Whether files of a mode, as Pillow names it, hold grey values."""
     return mode in GREY_MODES or mode.startswith("I;")
+
+
+def note_without_mask(notes: Notes, examples: Sequence[Example]):
+    """Tells where some abnormal test images have masks, and others have none."""
+    abnormal = [e for e in examples if e.split == "test" and e.abnormal]
+    without = [e.path for e in abnormal if e.mask is None]
+    if len(without) < len(abnormal):
+        notes.add(
+            f"{{n}} of {len(abnormal)} abnormal test images have no mask, such as {{first}}: figures of "
+            "pixels and regions are of the others",
+            (without or [""])[0],
+            len(without),
+        )
 
 
 def note_equal(dataset: Dataset, examples: Sequence[Example]):

@@ -80,12 +80,7 @@ def look(task: Task) -> Figures | str:
         if task.mask is None:
             return figures
         mask, reading = masks.read(task.mask, task.max_pixels)
-        if mask.shape != found.size:
-            (height, width), (own_height, own_width) = mask.shape, found.size
-            return (
-                f"{task.mask}: the mask has {width} x {height} pixels, but its image {task.path} has "
-                f"{own_width} x {own_height}"
-            )
+        masks.check_size(task.mask, mask, task.path, found.size)
         form = images.file_format(task.mask, task.max_pixels)
         return dataclasses.replace(figures, defect=float(mask.mean()), mask_reading=reading, mask_format=form)
     except DataError as error:
