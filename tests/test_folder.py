@@ -1,6 +1,7 @@
 """What names of folders mean: labels, splits, masks; and what of a folder is left out or taken as unusual."""
 
 import itertools
+import shlex
 import shutil
 
 import numpy as np
@@ -49,13 +50,13 @@ PERHAPS = (
     "pass passed fine io gut healthy clean negative nodefect nodefects no_defects defectfree Defect-Free "
     "faultfree "
     "nondefective undamaged anomalyfree intact accepted 0 ok_front good_parts frontOK OK2 goood godo "
-    "noraml nomal"
+    "noraml nomal i.O. fehlerfrei ohne_Fehler 合格 images unlabeled"
 ).split()
 DEFECTS = (
     "not_good nok NOK abnormal no_good not_ok bad ng KO cut hole color broken_large crack faulty_imprint "
     "glue poke "
     "hook stroke thread logical_anomalies scratch metal_contamination 1 defective anomaly gray_stroke "
-    "unnormal"
+    "unnormal n.i.O."
 ).split()
 
 
@@ -66,7 +67,7 @@ def test_what_could_be_meant_as_good_is_asked_for(tmp_path, name):
         load(1, tmp_path)
     told = str(error.value)
     assert "\n" not in told and f"test/{name} (7 images)" in told
-    assert f"--config.data.good=good,{name} takes them as normal" in told
+    assert shlex.quote(f"good,{name}") + " takes them as normal" in told
     assert "--config.data.good=good as abnormal" in told
     assert labels(load(1, tmp_path, good=f"good,{name}"), "test")[f"test/{name}"] == "normal"
     as_abnormal = load(1, tmp_path, good="good")
@@ -79,6 +80,35 @@ def test_defects_are_not_asked_for(tmp_path, name):
     assert not folder_names.is_perhaps_good(name)
     tree(tmp_path, **{"train__good": 3, "test__good": 1, f"test__{name}": 1})
     assert labels(load(1, tmp_path), "test") == {"test/good": "normal", f"test/{name}": "abnormal"}
+
+
+def test_what_a_question_advises_is_taken(tmp_path):
+    tree(tmp_path, train__Passed=3, test__Passed=1, test__cut=1)
+    with pytest.raises(DataError, match="normal. --config.data.good=Passed takes them as normal, else it na"):
+        load(1, tmp_path)
+    assert labels(load(1, tmp_path, good="Passed"), "test") == {
+        "test/Passed": "normal",
+        "test/cut": "abnormal",
+    }
+
+
+@pytest.mark.parametrize("name, inside", [("public_test", "good"), ("unseen", "ok"), ("tst", "no_defect")])
+def test_a_folder_of_labels_could_be_the_test(tmp_path, name, inside):
+    tree(tmp_path, train__good=3, **{f"{name}__{inside}": 2, f"{name}__cut": 1, "masks__good": 1})
+    with pytest.raises(DataError, match=f"no folder test, but {name} .3 images.: are these the test images"):
+        load(1, tmp_path)
+    assert not load(1, tmp_path, test_folder="").select("test")
+
+
+def test_a_layout_one_folder_lower_is_named(tmp_path):
+    tree(tmp_path, Images__Normal=3, Images__Anomaly=2, Masks__Anomaly=2)
+    with pytest.raises(
+        DataError, match=f"one of them is in {tmp_path}/Images: --config.data.root={tmp_path}"
+    ):
+        load(1, tmp_path)
+    tree(tmp_path / "all", bottle__train__good=2)
+    with pytest.raises(DataError, match=f"one of them is in {tmp_path}/all/bottle: --config"):
+        load(1, tmp_path / "all")
 
 
 def test_the_same_for_training(tmp_path):

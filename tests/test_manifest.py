@@ -364,6 +364,7 @@ def test_masks_of_known_defects_are_counted(mvtec, capsys):
     train._tell(default_config(), dataset, splits)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "folder: masks of 1 of the 3 known abnormal training images found"
+    assert lines[2] == "folder: kinds of defects among the known images: cut (2), hole (1)"
     assert len(lines) == 2
 
 

@@ -14,7 +14,16 @@ PERHAPS_GOOD = frozenset(
         "accepted "
         "acceptable 0 class0 label0 goods oks normals okays perfect flawless faultless spotless correct "
         "conform conforming conformant compliant reference golden standard valid sound unbroken unharmed "
-        "inordnung bueno bon bien buono normale"
+        "inordnung bueno bon bien buono normale gutteil gutteile fehlerfrei fehlerlos einwandfrei "
+        "mangelfrei ohnefehler ohnedefekt sansdefaut sindefectos sano buena bonne buoni conforme correcto "
+        "正常 合格 良品 良 好 無欠陥 정상 양품 норма годен годные"
+    ).split()
+)
+# Names that say nothing of a defect: as such in a folder of a split, or of images of all kinds.
+SAY_NOTHING = frozenset(
+    (
+        "image images img imgs picture pictures photo photos data sample samples part parts all "
+        "unknown unlabeled unlabelled unsorted unclassified"
     ).split()
 )
 BAD = frozenset(
@@ -57,12 +66,20 @@ def is_no_kind(name: str) -> bool:
     return plain(name).strip("._") in MASKS | SMALL
 
 
+def says_nothing(name: str) -> bool:
+    """Whether a name within a split says neither good nor which defect, so that a person has to be asked."""
+    return plain(name) in SAY_NOTHING
+
+
 def is_perhaps_good(name: str) -> bool:
     """Whether a name that is none of GOOD could be meant as one, so that a person has to be asked."""
     short = plain(name)
     if short in BAD or short in GOOD:
         return False
-    if short in PERHAPS_GOOD or _denies_a_defect(name, short):
+    bare = re.sub(r"\W", "", short)  # i.O., (ok)
+    if bare in BAD:
+        return False
+    if bare in PERHAPS_GOOD | GOOD or _denies_a_defect(name, short):
         return True
     words = _words(name)
     if set(words) & set(_NEGATIONS) or set(words) & {"nok", "ng", "nogood", "ungood", "abnormal"}:
