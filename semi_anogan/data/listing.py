@@ -12,6 +12,11 @@ from semi_anogan.errors import DataError
 _MASK_ENDING = re.compile(r"[-_. ](?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)$", re.I)
 
 
+# Columns of a CSV file of images: what must be there, and what may.
+OPTIONAL = ("mask", "kind", "ignore")
+USED = ("path", "split", "label", *OPTIONAL)
+
+
 def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) -> list[str]:
     """The image files meant by one argument of the score command.
 
@@ -34,7 +39,7 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
         return files
     if path.lower().endswith(".csv"):
         root = os.path.dirname(path) if root is None else os.fspath(root)
-        return [os.path.join(root, row["path"]) for _, row in csv_rows(path, ("path",))]
+        return [os.path.join(root, row["path"]) for _, row in csv_rows(path, ("path",), notes=notes)]
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file or folder")
     return [path]
@@ -67,29 +72,39 @@ def image_names(folder: str) -> list[str]:
     return sorted((n for n in names if is_image_name(n)), key=_natural)
 
 
-def csv_rows(path: str, columns: tuple[str, ...], errors: str = "strict") -> list[tuple[int, dict[str, str]]]:
+def csv_rows(
+    path: str, columns: tuple[str, ...], errors: str = "strict", notes: Notes | None = None
+) -> list[tuple[int, dict[str, str]]]:
     """(line number, {column: stripped text}) of each row of a CSV file that is not blank.
 
     Args:
-      path: the file: UTF-8, commas, a header.
+      path: the file: UTF-8, commas, a header, whose names count without case.
       columns: must exist, the column path among them, which must be filled in every row.
       errors: what to do with bytes that are not UTF-8, as for open.
+      notes: get a line where there are columns that no one uses: a name of one may be misspelt.
 
     Raises:
-      DataError: unreadable, not CSV, a column or value missing, or no rows.
+      DataError: unreadable, not CSV, a column or value missing, a column twice, or no rows.
     """
     rows = []
     try:
         # -sig: Excel writes a byte order mark.
         with open(path, encoding="utf-8-sig", errors=errors, newline="") as file:
             reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            found = [name.strip() for name in next(reader, [])]
+            header = [name.casefold() for name in found]
             absent = [name for name in columns if name not in header]
             if absent:
                 raise DataError(
-                    f"{path}: row 1: no column {', '.join(absent)}; the columns are {header}, separated by "
+                    f"{path}: row 1: no column {', '.join(absent)}; the columns are {found}, separated by "
                     "commas"
                 )
+            twice = [name for name in columns + OPTIONAL if header.count(name) > 1]
+            if twice:
+                raise DataError(f"{path}: row 1: the column {twice[0]} is there twice")
+            unused = [name for name in found if name and name.casefold() not in USED]
+            if unused and notes is not None:
+                notes.add(f"{path}: columns that are not used: {', '.join(unused)} (used: {', '.join(USED)})")
             line = reader.line_num + 1
             for cells in reader:
                 # A row may be shorter or longer than the header.
