@@ -172,7 +172,10 @@ class Detector(BaseDetector):
             if ignore is not None:
                 raise ValueError("ignore: in a graph there is no mask of an image's own")
             return self._detect_symbolic(images)
-        images = np.asarray(images)
+        try:
+            images = np.asarray(images)
+        except ValueError:  # numpy's own words are of no help here
+            raise ValueError("images of a call must have one size; give those of each on their own") from None
         if images.ndim not in (3, 4) or not len(images):
             raise ValueError(f"images must be [N, H, W, C] or [N, H, W] with N > 0, got shape {images.shape}")
         if images.ndim == 3 and images.shape[-1] in (1, 3):
