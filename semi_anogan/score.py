@@ -102,7 +102,8 @@ def score(
                 begun = time.monotonic()
             yield outcome
 
-    reader = Reader(detector.scale, max_pixels or MAX_PIXELS, notes, min(detector.shape))
+    shape = None if detector.tile else detector.shape
+    reader = Reader(detector.scale, max_pixels or MAX_PIXELS, notes, min(detector.shape), shape)
     read = MaskedReader(reader, detector.ignore, mask_of)
     found = score_files.scored(
         detector,

@@ -65,6 +65,16 @@ def test_turned_images_and_channels_that_are_not_read(parts):
     assert any(line.startswith("1 images have more channels than grey or red") for line in lines)
 
 
+def test_images_that_are_not_named_as_such(parts):
+    content = (parts / "train/good/0.png").read_bytes()
+    for name in ("no_suffix", "copy.png.part", "1.png~"):
+        (parts / "train/good" / name).write_bytes(content)
+    (parts / "train/good/notes.txt").write_text("II, MM and BM are no images")
+    (parts / "train/good/empty").touch()
+    (line,) = told(parts)
+    assert line.startswith("3 files are images, but not by their names, and are left out, such as ")
+
+
 @pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
 def test_frames_after_the_first(parts, name):
     frames = [Image.fromarray(np.full((12, 16), 80 * i, np.uint8)) for i in range(3)]

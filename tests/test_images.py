@@ -82,6 +82,17 @@ def test_pixel_limit_is_checked_before_decoding(tmp_path):
         read_image(small, 1, max_pixels=99)
 
 
+def test_a_reader_tells_of_images_of_another_shape(tmp_path):
+    """20 x 40 pixels seen as 16 x 32 are not stretched; 30 x 20 are, by 3, and 29 x 40 by 1.45."""
+    read = images.Reader(resolution=0, shape=(32, 16))
+    for name, shape in (("same.png", (40, 20)), ("wide.png", (20, 30)), ("less.png", (40, 29))):
+        read(saved(tmp_path, np.zeros(shape, np.uint8), name), 1)
+    assert read.notes.lines() == [
+        "1 images are stretched by more than a factor of 1.5 to be 16 x 32 (width x height), as the model "
+        f"sees them, such as {tmp_path}/wide.png: they may look unlike those of the training"
+    ]
+
+
 def test_8_bit_values_round_trip_exactly(tmp_path):
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = read_image(saved(tmp_path, values), 1)

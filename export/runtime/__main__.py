@@ -48,7 +48,8 @@ def main(arguments=None) -> int:
         detector, lines = judging.applied(_detector(options))
         for line in lines:
             print(f"note: {line}")
-        reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape))
+        shape = None if detector.tile else detector.shape
+        reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape), shape)
         if detector.ignore is not None:
             print(ignore.told(detector.ignore, os.path.join(options.bundle, ignore.NAME)))
         with files.told_writing(options.output, RunError):

@@ -223,7 +223,7 @@ class Frame(NamedTuple):
     def image(self, channels: int, reader: image_io.Reader) -> np.ndarray:
         """float32 [H, W, channels] in [-1, 1], as a PGM or PPM file with these values is read."""
         image, found = image_io.of_values(self.pixels, self.most, channels, reader.scale)
-        image_io.note(reader.notes, self.name, found, reader.scale)
+        reader.note(self.name, found)
         return image
 
 

@@ -34,6 +34,11 @@ ORIENTATION = 0x0112  # the EXIF value
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 258, 262, 277
 MIN_IS_WHITE = 0  # of PHOTOMETRIC
 _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Those that no other kind of file begins with.
+_IMAGE_BEGINS = (
+    *_TIFF_BEGINS,
+    *(b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+)
 
 
 class Header(NamedTuple):
@@ -184,6 +189,18 @@ def _check_file(path: str) -> None:
         raise ImageError(f"{path}: is not a regular file")
     if status.st_size == 0:
         raise ImageError(f"{path}: empty file (0 bytes)")
+
+
+def begins_as_image(path: str | os.PathLike) -> bool:
+    """Whether a file is probably an image by its first bytes, whatever its name."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            beginning = file.read(12)
+    except OSError:
+        return False
+    return beginning.startswith(_IMAGE_BEGINS) or beginning[:4] + beginning[8:] == b"RIFFWEBP"
 
 
 def _unreadable(path: str) -> str:

@@ -28,6 +28,7 @@ from semi_anogan.data.image_files import (
     opened,
 )
 from semi_anogan.data.notes import Notes
+from semi_anogan.image_shape import MUCH, in_words, stretch
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values for images stored on their side
@@ -94,20 +95,33 @@ class Reader:
     """Reads image files one after the other by one scale and limit, and notes what is unusual.
 
     Args: scale, max_pixels: as in `read`; notes: get a line for each kind of what is unusual; resolution:
-      short side of what the model sees, to tell of images that are much smaller.
+      short side of what the model sees, to tell of images that are much smaller; shape: (height, width) that
+      images are brought to, to tell of those that this stretches; None where it does not.
     """
 
     scale: Scale = Scale()
     max_pixels: int = MAX_PIXELS
     notes: Notes = dataclasses.field(default_factory=Notes)
     resolution: int = 0
+    shape: tuple[int, int] | None = None
 
     def __call__(self, path: str | os.PathLike, channels: int) -> np.ndarray:
         """float32 [H, W, channels] in [-1, 1]; ImageError as in `read_image`."""
         image, found = read(path, channels, self.scale, self.max_pixels)
-        note(self.notes, path, found, self.scale)
-        note_small(self.notes, path, found.size, self.resolution)
+        self.note(path, found)
         return image
+
+    def note(self, name, found: Found):
+        """Notes what is unusual in an image of a file or a stream."""
+        note(self.notes, name, found, self.scale)
+        note_small(self.notes, name, found.size, self.resolution)
+        if self.shape is not None and stretch(found.size, self.shape) > MUCH:
+            self.notes.add(
+                f"{{n}} images are stretched by more than a factor of {MUCH} to be {in_words(self.shape)} "
+                "(width x height), as the model sees them, such as {first}: they may look unlike those of "
+                "the training",
+                name,
+            )
 
 
 def read_image(

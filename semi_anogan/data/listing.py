@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
-from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES
+from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES, begins_as_image
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
@@ -147,7 +147,8 @@ def images_below(
         inside = "" if place == "." else f"{place}/"
         found += [inside + name for name in names if is_image_name(name)]
         for name in names:
-            note_left_out(notes, os.path.join(folder, inside, name))
+            if not is_image_name(name):
+                note_left_out(notes, os.path.join(folder, inside, name))
         for name in folders:
             count = len(_images_under(os.path.join(folder, inside, name)))
             kind = (
@@ -162,7 +163,7 @@ def images_below(
 
 
 def note_left_out(notes: Notes, path: str):
-    """Adds a line where a file that is no image to read could be one all the same."""
+    """Adds a line where a file that is none to read, by its name, could be an image all the same."""
     name = os.path.basename(path).lower()
     if name.startswith("."):
         if name.endswith(SUFFIXES):
@@ -171,6 +172,12 @@ def note_left_out(notes: Notes, path: str):
         notes.add(
             f"{{n}} files of formats that are not read are left out, such as {{first}}; read are "
             f"{' '.join(SUFFIXES)}",
+            path,
+        )
+    elif begins_as_image(path):
+        notes.add(
+            "{n} files are images, but not by their names, and are left out, such as {first}; images are "
+            f"named {' '.join(SUFFIXES)}",
             path,
         )
 

@@ -464,7 +464,7 @@ class _FolderReader:
     def note_directly(self, folder: str, advice: str):
         full = os.path.join(self.root, folder)
         for name in listed(full):
-            if not os.path.isdir(os.path.join(full, name)):
+            if not is_image_name(name) and not os.path.isdir(os.path.join(full, name)):
                 note_left_out(self.notes, os.path.join(full, name))
         here = self.directly(folder)
         first = os.path.join(folder, here[0]) if here else ""
