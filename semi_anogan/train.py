@@ -111,9 +111,9 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
                 run_folder.data_notes(new, dataset.notes.lines())
                 run_folder.keep_places(new, places.kept(folder, config))
                 known_files.keep(new, dataset, found)
-                detector = fit_detector(config, new, model, dataset, splits)
+                detector = fit_detector(config, new, model, dataset, splits, training.progress["step"])
         else:
-            detector = fit_detector(config, folder, model, dataset, splits)
+            detector = fit_detector(config, folder, model, dataset, splits, training.progress["step"])
         return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)
 
 

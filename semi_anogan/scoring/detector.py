@@ -407,12 +407,13 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
             f"{path}: missing, so the training has not finished; run train with --workdir={folder}"
         )
     state = run_folder.read_json(path)
-    model = build.load_model(folder, config)
+    model = build.load_model(folder, config, state.get("step"))
     detector = cls.of_config(config, model, **{**read_parts(folder), **overrides})
     if "calibration" in overrides:
         return detector
     try:
         calibration = _calibration_of(state)
+        calibrating.check_threshold(calibration.threshold)
         # The map of a run of before was made otherwise: its pixel threshold does not fit this one.
         if tuple(state.get("map_components", ())) != detector._map_components():
             calibration = dataclasses.replace(calibration, pixel_threshold=None, normal_highest=())
