@@ -142,8 +142,9 @@ def test_an_output_inside_is_left_out(tmp_path, clock):
     (folder / ".hidden").mkdir(parents=True)
     (folder / "sub").mkdir()
     (folder / "link").symlink_to(folder)  # a circle
-    for name in ("a.png", "sub/b.png", ".hidden/c.png", ".d.png", "e.txt"):
+    for name in ("a.png", "sub/b.png", ".hidden/c.png", ".d.png"):
         (folder / name).write_bytes(picture())
+    (folder / "e.txt").write_text("no image")
     output = folder / "out"
     (output / "overlays" / "sub").mkdir(parents=True)
     (output / "scores.csv").write_text("path,score,label,status\n")
@@ -263,7 +264,13 @@ def test_frames_have_rows_of_their_own_after_a_restart(command, tmp_path, monkey
     assert len(pictures) == 4 and {"frame_000001.png", "frame_000002.png"} < pictures
 
 
-@pytest.mark.parametrize("option", ["--settle=-1", "--settle=nan", "--min_area=-1", "--overlays=some"])
+OUT_OF_RANGE = (
+    "--settle=-1 --settle=nan --min_area=-1 --overlays=some --batch=0 --threads=0 --limit=0 --limit=-2 "
+    "--max_pixels=0 --budget_ms=nan --output="
+).split()
+
+
+@pytest.mark.parametrize("option", OUT_OF_RANGE)
 def test_options_out_of_range(command, tmp_path, option):
     with pytest.raises(SystemExit) as ended:
         command(tmp_path, "--watch", option)

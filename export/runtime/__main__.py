@@ -262,6 +262,12 @@ def _options(arguments):
     options = parser.parse_args(arguments)
     if options.watch and options.input != "-" and not os.path.isdir(options.input):
         parser.error(f"--watch needs a folder or - for --input, got {options.input!r}")
+    if not options.output:
+        parser.error("--output names no folder")
+    for name, least in (("batch", 1), ("threads", 1), ("limit", 1), ("max_pixels", 16), ("budget_ms", 0)):
+        value = getattr(options, name)
+        if value is not None and not value >= least:  # written so that NaN fails too
+            parser.error(f"--{name} must be at least {least}, got {value}")
     if not options.settle >= 0 or options.min_area < 0:
         parser.error(
             f"--settle and --min_area must be at least 0, got {options.settle} and {options.min_area}"
