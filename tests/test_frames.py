@@ -221,6 +221,21 @@ def test_any_name_passes(command, tmp_path, monkeypatch, clock):
         assert len(list((tmp_path / "out").glob(kind))) == 4
 
 
+def test_an_error_is_told_before_the_next_image_comes(tmp_path):
+    """Of a line that stands still, or ends with it, it would never be."""
+    (tmp_path / "bad.png").write_bytes(b"none")
+    (tmp_path / "good.png").write_bytes(picture())
+    come = []
+
+    def items():
+        for name in ("good.png", "bad.png", "bad.png", "good.png"):
+            come.append(name)
+            yield tmp_path / name
+
+    told = [(found.error is None, len(come)) for found in score_files.scored(Edge(), items())]
+    assert told == [(True, 1), (False, 2), (False, 3), (True, 4)]
+
+
 def test_watching_twice_continues_the_tables(command, tmp_path, clock, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
