@@ -199,6 +199,26 @@ def rows_of(output) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+def test_what_is_left_out_is_told_when_it_is_found(tmp_path, clock, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture())
+    (folder / "first.heic").write_bytes(b"1")
+    watching = watched(folder, tmp_path / "out")
+
+    def come(*names):
+        for name in names:
+            (folder / name).write_bytes(picture())
+
+    clock.at[2.0] = lambda: come("b", "c", "d.heic", "e.dcm")
+    taken(watching, clock, 4)
+    notes = [line.split(" are ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert notes == ["note: 1 files of formats that"] + ["note: 1 files", "note: 1 files of formats that"]
+    first, second = watching._notes.lines()
+    assert first.startswith("2 files of formats") and first.count("first.heic") == 1
+    assert second.startswith("1 files are images, but not by their names")
+
+
 def test_any_name_passes(command, tmp_path, monkeypatch, clock):
     """Bytes that are no text, and names as long as a file system takes, printed where only ASCII can be."""
     folder = tmp_path / "in"
