@@ -223,14 +223,23 @@ def test_a_folder_of_masks_beside_images_that_lie_directly(tmp_path):
 
 
 def test_folders_within_a_kind_are_read_and_told(tmp_path):
-    tree(tmp_path, train__good__lot1=3, train__good=2, train__good__thumbnails=2, train__good__masks=1)
+    tree(
+        tmp_path,
+        train__good__lot1=3,
+        train__good=2,
+        train__good__thumbnails=2,
+        train__good__masks=1,
+        train__good__ignore=1,
+    )
     tree(tmp_path, test__cut__a=1, test__cut__b=1, ground_truth__cut__a=1, ground_truth__cut__b=1)
     dataset = load(1, tmp_path)
     assert len(dataset.select("train")) == 5
     masks = {e.path: e.mask for e in dataset.select("test")}
     assert masks == {f"test/cut/{x}/0.png": f"ground_truth/cut/{x}/0.png" for x in "ab"}
     told = dataset.notes.lines()
-    assert told[0].startswith("3 images in folders whose name is that of masks or thumbnails are left out")
+    assert told[0].startswith(
+        "4 images in folders named as those of masks, ignored regions or thumbnails are"
+    )
     assert told[1].startswith("5 images in folders within those of a kind are read as of this kind")
 
 

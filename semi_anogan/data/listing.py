@@ -154,7 +154,7 @@ def images_below(
             kind = (
                 "hidden folders"
                 if name.startswith(".")
-                else "folders whose name is that of masks or thumbnails"
+                else "folders named as those of masks, ignored regions or thumbnails"
             )
             notes.add(
                 f"{{n}} images in {kind} are left out, such as those in {{first}}", inside + name, count

@@ -39,8 +39,8 @@ TRAIN = frozenset("train training".split())
 TEST = frozenset("test testing".split())
 PERHAPS_TEST = frozenset("validation val valid validate eval evaluation dev holdout heldout".split())
 MASKS = frozenset("groundtruth groundtruths gt mask masks label labels".split())
-# Folders beside images that hold no images of their own.
-SMALL = frozenset("thumb thumbs thumbnail thumbnails preview previews cache macosx".split())
+# Folders beside images that hold no images of their own; masks of what is ignored belong elsewhere.
+SMALL = frozenset("thumb thumbs thumbnail thumbnails preview previews cache macosx ignore ignored".split())
 
 _NEGATIONS = ("not", "no", "non", "un", "ab", "sub", "in", "dis", "without", "never")
 _LIKENESS = 0.75  # above it a name is taken for a misspelt one
