@@ -113,10 +113,41 @@ def test_equal_files(parts):
 
 
 def test_files_of_one_size_that_differ_are_not_equal(parts):
+    ramp = np.indices((12, 16)).sum(0).astype(np.uint8)
     for i in range(2):
-        Image.fromarray(np.full((12, 16), 100 + i, np.uint8)).save(parts / f"train/good/b{i}.bmp")
-        Image.fromarray(np.full((12, 16), 110 + i, np.uint8)).save(parts / f"test/cut/b{i}.bmp")
+        Image.fromarray(ramp + np.uint8(i)).save(parts / f"train/good/b{i}.bmp")
+        Image.fromarray(ramp + np.uint8(10 + i)).save(parts / f"test/cut/b{i}.bmp")
     assert told(parts) == []
+
+
+def test_files_that_are_there_twice(parts):
+    for copy in ("8.png", "9.png"):
+        shutil.copy(parts / "train/good/0.png", parts / "train/good" / copy)
+    shutil.copy(parts / "test/cut/0.png", parts / "test/cut/9.png")
+    assert told(parts) == [
+        "2 training images are there more than once, byte for byte, such as train/good/8.png = "
+        "train/good/0.png; where one of them is held out, the threshold is too low for others",
+        "1 test images are there more than once, byte for byte, such as test/cut/9.png = test/cut/0.png",
+    ]
+
+
+def test_images_that_show_nothing_or_may_be_masks(parts):
+    Image.new("L", (16, 12), 9).save(parts / "train/good/flat.png")
+    Image.fromarray(np.eye(12, 16, dtype=np.uint8) * 255).save(parts / "train/good/0_anno.png")
+    assert told(parts) == [
+        "1 images have one value all over, such as train/good/flat.png: they show nothing",
+        "1 images have two values alone, as masks have, such as train/good/0_anno.png: taken as images; "
+        "masks belong into a folder of their own",
+    ]
+
+
+def test_masks_beside_images_where_a_folder_has_others(parts):
+    for name in ("test/cut/0_GT.png", "ground_truth/cut/0.png"):
+        (parts / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(parts / name)
+    assert told(parts)[1] == (
+        "1 masks beside their images are not used, such as test/cut/0_GT.png: a folder of masks has others"
+    )
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,40 @@ def test_what_a_question_advises_is_taken(tmp_path):
     }
 
 
+def test_a_folder_without_images_that_are_read_says_what_there_is(tmp_path):
+    tree(tmp_path, test__good=1)
+    (tmp_path / "train/good").mkdir(parents=True)
+    (tmp_path / "train/good/0.heic").touch()
+    with pytest.raises(
+        DataError, match="train/good: no normal training images, none that is read; 1 files of"
+    ):
+        load(1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, bad", [("old_rejects", True), ("bad 2", True), ("lot1", False), ("hole_1", False)]
+)
+def test_folders_named_as_defects_within_good(tmp_path, name, bad):
+    tree(tmp_path, **{"train__good": 2, f"train__good__{name}": 1})
+    if bad:
+        with pytest.raises(DataError, match=f"{name}: named as a folder of abnormal images, but within"):
+            load(1, tmp_path)
+    else:
+        assert len(load(1, tmp_path).select("train", "normal")) == 3
+
+
+def test_a_kind_spelt_otherwise_in_the_test_has_its_masks(tmp_path):
+    tree(tmp_path, train__good=2, train__hole=1, ground_truth__hole=2)
+    write(tmp_path / "test/Hole/1.png")
+    dataset = load(1, tmp_path)
+    found = {e.path: e.mask for e in dataset.examples if e.abnormal}
+    assert found == {
+        "train/hole/0.png": "ground_truth/hole/0.png",
+        "test/Hole/1.png": "ground_truth/hole/1.png",
+    }
+    assert dataset.notes.lines() == []
+
+
 @pytest.mark.parametrize("name, inside", [("public_test", "good"), ("unseen", "ok"), ("tst", "no_defect")])
 def test_a_folder_of_labels_could_be_the_test(tmp_path, name, inside):
     tree(tmp_path, train__good=3, **{f"{name}__{inside}": 2, f"{name}__cut": 1, "masks__good": 1})

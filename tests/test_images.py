@@ -86,7 +86,7 @@ def test_a_reader_tells_of_images_of_another_shape(tmp_path):
     """20 x 40 pixels seen as 16 x 32 are not stretched; 30 x 20 are, by 3, and 29 x 40 by 1.45."""
     read = images.Reader(resolution=0, shape=(32, 16))
     for name, shape in (("same.png", (40, 20)), ("wide.png", (20, 30)), ("less.png", (40, 29))):
-        read(saved(tmp_path, np.zeros(shape, np.uint8), name), 1)
+        read(saved(tmp_path, np.indices(shape).sum(0).astype(np.uint8), name), 1)
     assert read.notes.lines() == [
         "1 images are stretched by more than a factor of 1.5 to be 16 x 32 (width x height), as the model "
         f"sees them, such as {tmp_path}/wide.png: they may look unlike those of the training"

@@ -79,6 +79,7 @@ class Found:
       clipped: whether values lie beyond white or black.
       other_scale: whether it is of another depth than the scale's, and was read at its own full scale.
       transparent: whether it has transparent pixels, or could have.
+      levels: how many values its pixels have: 1, 2, or 3 for more.
     """
 
     header: Header | None
@@ -88,6 +89,7 @@ class Found:
     clipped: bool = False
     other_scale: bool = False
     transparent: bool = False
+    levels: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,10 +211,20 @@ def _in_range(
         clipped,
         other_scale,
         transparent,
+        levels_of(pixels),
     )
     pixels = to_channels(pixels, channels)
     # Rounding may have left the range.
     return np.clip(pixels, -1.0, 1.0, out=pixels), found
+
+
+def levels_of(pixels: np.ndarray) -> int:
+    """1 where all pixels have one value, 2 where they have two, 3 for more; some rows tell of most images."""
+    for part in (pixels[:: max(1, len(pixels) // 16)], pixels):
+        low, high = part.min(), part.max()
+        if not ((part == low) | (part == high)).all():
+            return 3
+    return 1 if low == high else 2
 
 
 def depth_of(
@@ -240,6 +252,8 @@ def depth_of(
 
 def note(notes: Notes, path, found: Found, scale: Scale):
     """Adds a line for each kind of what is unusual in a file."""
+    if found.levels == 1:
+        notes.add("{n} images have one value all over, such as {first}: they show nothing", path)
     if found.header is not None and found.header.frames > 1:
         notes.add(
             "{n} images have several frames or pages, such as {first}: the first is used; save the others as "

@@ -103,7 +103,8 @@ def _of_eight_bits(task: Task) -> Figures | None:
             high = np.maximum(np.maximum(red, green), blue)
             low = np.minimum(np.minimum(red, green), blue)
             colour = float((high - low).mean()) > COLOUR * 255
-        found = Found(header, EIGHT_BITS, 255.0, (height, width))
+        levels = images.levels_of(values)
+        found = Found(header, EIGHT_BITS, 255.0, (height, width), levels=levels)
     sampled, middle = values[::step, ::step] / np.float32(255), _middle(values).astype(np.int16)
     return _figures(found, colour, sampled, middle, 255 / 2)
 

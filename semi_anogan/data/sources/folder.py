@@ -171,6 +171,9 @@ class _FolderReader:
                 f"{' or '.join(self.given or sorted(GOOD))} (folders found: {kinds}); "
                 "--config.data.good=NAME says which holds them"
             )
+        if not splits["train"].normal:
+            why = "; ".join(["no normal training images, none that is read", *self.notes.lines()])
+            raise DataError(f"{os.path.join(self.root, next(iter(splits['train'].good)))}: {why}")
         mask_of = self.masks(splits, masks)
         for name in tops:
             if name not in (*train, *test, *masks):
@@ -337,7 +340,7 @@ class _FolderReader:
         """DataError where a folder in one of normal images is named as one of defects, or the other way."""
         for path in inner:
             for name in path[len(folder) + 1 :].split("/")[:-1]:
-                defect = plain(name) in folder_names.BAD - {"1"}
+                defect = folder_names.is_bad(name)
                 good = plain(name) in GOOD or folder_names.is_perhaps_good(name)
                 if defect if normal else good:
                     own, other = ("normal", "abnormal") if normal else ("abnormal", "normal")
@@ -357,7 +360,9 @@ class _FolderReader:
                 for split, known in (("train", folder_names.TRAIN), ("test", folder_names.TEST)):
                     if plain(name) in known or name in splits[split].folders:
                         of_split[split].append(f"{folder}/{name}")
+        of = {split: {plain(k): i for k, i in found.defects.items()} for split, found in splits.items()}
         kinds = sorted({*splits["train"].defects, *splits["test"].defects})
+        kinds = list({plain(kind): kind for kind in kinds}.values())  # of two spellings one
         mask_of, used = {}, set()
 
         def of_kind(folders: list[str], kind: str) -> list[str]:
@@ -373,7 +378,7 @@ class _FolderReader:
             return found
 
         for kind in kinds:
-            train, test = (splits[split].defects.get(kind, _Images({}, {})) for split in ("train", "test"))
+            train, test = (of[split].get(plain(kind), _Images({}, {})) for split in ("train", "test"))
             places = Places(*(of_kind(f, kind) for f in (masks, of_split["train"], of_split["test"])))
             mask_of |= masks_of(
                 self.root, kind, train.names, test.names, places, train.beside | test.beside, self.notes

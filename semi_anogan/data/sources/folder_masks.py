@@ -68,6 +68,12 @@ def masks_of(
     others = set() if own_test else set(train.values())  # whose masks may stand in the same folder
     masks |= _of_test(root, kind, test, of_test, others, beside)
     used = set(masks.values())
+    unused = [mask for image, mask in beside.items() if image in masks and mask not in used]
+    notes.add(
+        "{n} masks beside their images are not used, such as {first}: a folder of masks has others",
+        (unused or [""])[0],
+        len(unused),
+    )
     for found in (shared, own_train, own_test):
         if found is shared and own_train and own_test:
             continue  # told above

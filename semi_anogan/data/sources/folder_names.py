@@ -26,13 +26,18 @@ SAY_NOTHING = frozenset(
         "unknown unlabeled unlabelled unsorted unclassified"
     ).split()
 )
-BAD = frozenset(
+BAD_LABELS = frozenset(
     (
         "abnormal abnormals bad defect defects defective defected nok ng ko nogood notgood notok nio anomaly "
         "anomalies anomalous faulty fault faults fail failed fails failure broken damage damaged reject "
         "rejected "
-        "rejects scrap error errors flaw flaws nonconforming unhealthy dirty crack cracks cracked scratch "
-        "scratches scratched dent dents hole holes stain stains contamination contaminated 1"
+        "rejects scrap error errors flaw flaws nonconforming unhealthy"
+    ).split()
+)
+BAD = BAD_LABELS | frozenset(
+    (
+        "dirty crack cracks cracked scratch scratches scratched dent dents hole holes stain stains "
+        "contamination contaminated 1"
     ).split()
 )
 TRAIN = frozenset("train training".split())
@@ -69,6 +74,14 @@ def is_no_kind(name: str) -> bool:
 def says_nothing(name: str) -> bool:
     """Whether a name within a split says neither good nor which defect, so that a person has to be asked."""
     return plain(name) in SAY_NOTHING
+
+
+def is_bad(name: str) -> bool:
+    """Whether a folder in one of normal images is named as one of defects: bad, crack, old_rejects."""
+    short = plain(name)
+    if short in BAD:
+        return short != "1"
+    return bool(set(_words(name)) & BAD_LABELS) and not _denies_a_defect(name, short)
 
 
 def is_perhaps_good(name: str) -> bool:
