@@ -174,8 +174,7 @@ def detect(detector):
     shape = (None, *_picture(detector))
 
     def call(images):
-        images = tf.ensure_shape(images, shape)
-        found = detector(images)
+        found = detector(tf.ensure_shape(graph_images.checked(images), shape))
         return {"score": found.scores, "label": tf.cast(found.labels, tf.int32), "anomaly_map": found.maps}
 
     spec = tf.TensorSpec(shape, tf.float32, "images")

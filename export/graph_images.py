@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from semi_anogan.data import ignore
+from semi_anogan.data.image_files import MIN_SIDE
 from semi_anogan.data.images import DEEP, EIGHT_BITS, FULL_SCALE, LUMA
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -62,19 +63,41 @@ def to_channels(image, channels: int):
         )
 
 
+def checked(images):
+    """Float images in [-1, 1] as they are; an error of the graph for any other, as of Detector."""
+    fits = tf.reduce_all(tf.abs(images) <= 1.01)  # NaN is not
+    told = ["images must be float in [-1, 1], got", tf.reduce_min(images), "to", tf.reduce_max(images)]
+    with tf.control_dependencies([tf.debugging.Assert(fits, told)]):
+        return tf.identity(images)
+
+
 def of_uint8(image, channels: int):
     """uint8 [H, W] or [H, W, 1 or 3] -> float32 [H, W, channels] in [-1, 1]."""
     image = tf.cond(tf.rank(image) == 2, lambda: image[..., None], lambda: image)
-    image = tf.ensure_shape(image, (None, None, None))
+    image = _large_enough(tf.ensure_shape(image, (None, None, None)), 1)
     return to_channels(tf.cast(image, tf.float32) / np.float32(127.5) - 1.0, channels)
 
 
+def _large_enough(image, least: int):
+    """An image [H, W, C] with sides of at least so many pixels; an error of the graph for smaller ones."""
+    size = tf.shape(image)[:2]
+    fits = tf.debugging.Assert(tf.reduce_all(size >= least), [f"sides must have {least} pixels, got", size])
+    with tf.control_dependencies([fits]):
+        return tf.identity(image)
+
+
 def of_bytes(data, channels: int, scale):
-    """An encoded PNG or JPEG file, a string, as images.read_image reads it; scale: the run's Scale."""
+    """An encoded PNG or JPEG file, a string, as images.read_image reads it; scale: the run's Scale.
+
+    A PNG file with a chunk tRNS, one colour of which is transparent, is refused: TensorFlow passes it over.
+    """
     png = tf.strings.substr(data, 0, len(PNG)) == PNG
     jpeg = tf.strings.substr(data, 0, len(JPEG)) == JPEG
     known = tf.debugging.Assert(png | jpeg, ["image_bytes: neither a PNG nor a JPEG file"])
-    with tf.control_dependencies([known]):
+    beginning = tf.strings.substr(data, 0, EXIF_BYTES)
+    see_through = png & tf.strings.regex_full_match(beginning, r"(?s)\C*tRNS\C*")
+    told = ["image_bytes: a PNG file with transparent colours (tRNS) is not read here; send RGB or RGBA"]
+    with tf.control_dependencies([known, tf.debugging.Assert(~see_through, told)]):
         # Of a PNG file byte 24 is its bits a channel.
         bits = tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8, fixed_length=1)[0]
     image = tf.case(
@@ -87,7 +110,7 @@ def of_bytes(data, channels: int, scale):
             tf.cast(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), tf.float32), EIGHT_BITS, scale
         ),
     )
-    image = tf.ensure_shape(image, (None, None, None))
+    image = _large_enough(tf.ensure_shape(image, (None, None, None)), MIN_SIDE)
     return to_channels(_upright(image, data), channels)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from semi_anogan.errors import ConfigError
 
 MOST = 8  # times the short side, the longest that the long one may be
+MUCH = 1.5  # stretched by more than this an image may no longer look like the others
 COARSEST_STRIDE = 32  # of the pretrained features
 # Short sides of the images that the memory compares. Which one sees a defect depends on the defect.
 SIZES = (64, 96, 128, 256, 384)

@@ -60,12 +60,13 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
     max_pixels, examples = config.data.max_pixels or MAX_PIXELS, dataset.examples
     looks = survey.survey(dataset, max_pixels)
     usable = [(e, look) for e, look in zip(examples, looks, strict=True) if not isinstance(look, str)]
-    check_files.note_grey(dataset.notes, *([pair[i] for pair in usable] for i in (0, 1)))
+    for note in (check_files.note_grey, check_files.note_two_valued):
+        note(dataset.notes, *([pair[i] for pair in usable] for i in (0, 1)))
     seen = aspect.features_side(config) or config.model.resolution
     for example, figures in usable:
         images.note_small(dataset.notes, example.path, figures.found.size, seen)
+    check_files.note_without_mask(dataset.notes, examples)
     check_files.note_equal(dataset, examples)
-    _note_twice(dataset)
     uses, used = _uses(config, dataset)
     far = survey.outliers(examples, looks)
     bad = [look for look in looks if isinstance(look, str)]
@@ -150,21 +151,6 @@ def _sizes(looks) -> list[str]:
             "the median"
         )
     return lines
-
-
-def _note_twice(dataset):
-    """Notes images of one split that are there more than once."""
-    from semi_anogan.data.check_files import equal_files
-
-    for split, what in (("train", "training"), ("test", "test")):
-        groups = equal_files(dataset, dataset.select(split))
-        if groups:
-            first, second, *_ = groups[0]
-            dataset.notes.add(
-                f"{{n}} {what} images are there more than once, byte for byte, such as {{first}}",
-                f"{second.path} = {first.path}",
-                sum(len(group) - 1 for group in groups),
-            )
 
 
 def _far(far) -> list[str]:

@@ -26,9 +26,12 @@ def main(argv) -> int:
     from semi_anogan.data.image_files import MAX_PIXELS
     from semi_anogan.data.listing import list_inputs
     from semi_anogan.data.notes import Notes
+    from semi_anogan.errors import RunError
     from semi_anogan.runs import folder as run_folder
 
     values = flags.FLAGS
+    if not values.output:
+        raise RunError("--output names no folder")
     output_files.print_any_name()
     judging = Judging.of_options(values.threshold, values.false_alarm_rate, values.review_band)
     outputs = Outputs(
@@ -102,7 +105,8 @@ def score(
                 begun = time.monotonic()
             yield outcome
 
-    reader = Reader(detector.scale, max_pixels or MAX_PIXELS, notes, min(detector.shape))
+    shape = None if detector.tile else detector.shape
+    reader = Reader(detector.scale, max_pixels or MAX_PIXELS, notes, min(detector.shape), shape)
     read = MaskedReader(reader, detector.ignore, mask_of)
     found = score_files.scored(
         detector,

@@ -1,5 +1,6 @@
 """python -m semi_anogan.train: trains, calibrates, evaluates and writes the report of one run folder."""
 
+import collections
 import contextlib
 import pathlib
 
@@ -110,9 +111,9 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
                 run_folder.data_notes(new, dataset.notes.lines())
                 run_folder.keep_places(new, places.kept(folder, config))
                 known_files.keep(new, dataset, found)
-                detector = fit_detector(config, new, model, dataset, splits)
+                detector = fit_detector(config, new, model, dataset, splits, training.progress["step"])
         else:
-            detector = fit_detector(config, folder, model, dataset, splits)
+            detector = fit_detector(config, folder, model, dataset, splits, training.progress["step"])
         return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)
 
 
@@ -131,6 +132,11 @@ def _tell(config, dataset, splits):
     if dataset.files is not None and known:
         masks = sum(e.mask is not None for e in known)
         print(f"{dataset.name}: masks of {masks} of the {len(known)} known abnormal training images found")
+    for what, examples in (("known", known), ("test", [e for e in splits.test if e.abnormal])):
+        kinds = collections.Counter(e.kind for e in examples if e.kind)
+        if kinds:
+            counts = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
+            print(f"{dataset.name}: kinds of defects among the {what} images: {counts}")
     reviewed = [e for e in splits.training if e.reviewed]
     if reviewed:
         abnormal = sum(e.abnormal for e in reviewed)

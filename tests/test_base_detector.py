@@ -132,15 +132,21 @@ def test_without_a_calibration_it_measures_but_does_not_judge():
             use()
 
 
-def test_images_from_0_to_1_are_told_once(capsys):
+@pytest.mark.parametrize("count", [1, 9])
+def test_images_from_0_to_1_are_told_once(capsys, count):
     detector = StandInDetector()
-    images = np.random.default_rng(0).random((9, 8, 8, 1))
-    detector.tell_of_range(images[:8])  # few may be bright
-    detector.tell_of_range(2 * images - 1)
+    images = np.random.default_rng(0).random((count, 8, 8, 1))
     detector.tell_of_range((255 * images).astype(np.uint8))
-    detector.tell_of_range([*images[:8], -images[8]])
     assert capsys.readouterr().err == ""
     detector.tell_of_range(list(images))
     detector.tell_of_range(images)
     told = capsys.readouterr().err
-    assert told.startswith("warning: 9 float images have no negative value") and told.count("\n") == 1
+    assert told.startswith(f"warning: {count} float images have no negative value") and told.count("\n") == 1
+
+
+def test_where_some_are_negative_bright_images_are_not_doubted(capsys):
+    detector = StandInDetector()
+    images = np.random.default_rng(0).random((3, 8, 8, 1))
+    detector.tell_of_range([*images, -images[0]])
+    detector.tell_of_range(images)
+    assert capsys.readouterr().err == ""

@@ -4,10 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from semi_anogan.data.catalog import load
 from semi_anogan.data.check_files import read_all
+from semi_anogan.errors import DataError
 
 
 def write(path, seed=0, size=(16, 12), mode="L"):
@@ -52,6 +54,27 @@ def test_converted_images(parts, name, mode, words):
     assert any(line.startswith(words) for line in told(parts))
 
 
+def test_turned_images_and_channels_that_are_not_read(parts):
+    exif = Image.Exif()
+    exif[0x112] = 3  # a half turn: the size says nothing
+    Image.open(parts / "train/good/0.png").save(parts / "train/good/turned.jpg", exif=exif)
+    infrared = np.zeros((12, 16, 4), np.uint8)
+    tifffile.imwrite(parts / "train/good/4.tif", infrared, photometric="rgb", extrasamples=["unspecified"])
+    lines = told(parts)
+    assert any(line.startswith("1 images are turned or mirrored as their EXIF") for line in lines)
+    assert any(line.startswith("1 images have more channels than grey or red") for line in lines)
+
+
+def test_images_that_are_not_named_as_such(parts):
+    content = (parts / "train/good/0.png").read_bytes()
+    for name in ("no_suffix", "copy.png.part", "1.png~"):
+        (parts / "train/good" / name).write_bytes(content)
+    (parts / "train/good/notes.txt").write_text("II, MM and BM are no images")
+    (parts / "train/good/empty").touch()
+    (line,) = told(parts)
+    assert line.startswith("3 files are images, but not by their names, and are left out, such as ")
+
+
 @pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
 def test_frames_after_the_first(parts, name):
     frames = [Image.fromarray(np.full((12, 16), 80 * i, np.uint8)) for i in range(3)]
@@ -90,10 +113,41 @@ def test_equal_files(parts):
 
 
 def test_files_of_one_size_that_differ_are_not_equal(parts):
+    ramp = np.indices((12, 16)).sum(0).astype(np.uint8)
     for i in range(2):
-        Image.fromarray(np.full((12, 16), 100 + i, np.uint8)).save(parts / f"train/good/b{i}.bmp")
-        Image.fromarray(np.full((12, 16), 110 + i, np.uint8)).save(parts / f"test/cut/b{i}.bmp")
+        Image.fromarray(ramp + np.uint8(i)).save(parts / f"train/good/b{i}.bmp")
+        Image.fromarray(ramp + np.uint8(10 + i)).save(parts / f"test/cut/b{i}.bmp")
     assert told(parts) == []
+
+
+def test_files_that_are_there_twice(parts):
+    for copy in ("8.png", "9.png"):
+        shutil.copy(parts / "train/good/0.png", parts / "train/good" / copy)
+    shutil.copy(parts / "test/cut/0.png", parts / "test/cut/9.png")
+    assert told(parts) == [
+        "2 training images are there more than once, byte for byte, such as train/good/8.png = "
+        "train/good/0.png; where one of them is held out, the threshold is too low for others",
+        "1 test images are there more than once, byte for byte, such as test/cut/9.png = test/cut/0.png",
+    ]
+
+
+def test_images_that_show_nothing_or_may_be_masks(parts):
+    Image.new("L", (16, 12), 9).save(parts / "train/good/flat.png")
+    Image.fromarray(np.eye(12, 16, dtype=np.uint8) * 255).save(parts / "train/good/0_anno.png")
+    assert told(parts) == [
+        "1 images have one value all over, such as train/good/flat.png: they show nothing",
+        "1 images have two values alone, as masks have, such as train/good/0_anno.png: taken as images; "
+        "masks belong into a folder of their own",
+    ]
+
+
+def test_masks_beside_images_where_a_folder_has_others(parts):
+    for name in ("test/cut/0_GT.png", "ground_truth/cut/0.png"):
+        (parts / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(parts / name)
+    assert told(parts)[1] == (
+        "1 masks beside their images are not used, such as test/cut/0_GT.png: a folder of masks has others"
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,8 +161,8 @@ def test_files_of_one_size_that_differ_are_not_equal(parts):
         ("0.png", np.uint8([[255] * 16] * 12), "1 masks are of one value without black"),
         (
             "0.png",
-            np.uint8([[0] * 8 + [255] * 8] + [[255] * 16] * 11),
-            "1 masks mark 90% of their image or more",
+            np.uint8([[0] * 16] * 5 + [[0] * 8 + [255] * 8] + [[255] * 16] * 6),
+            "1 masks mark more than 50% of their image, such as ground_truth/cut/0.png",
         ),
         ("0.jpg", np.uint8([[0] * 8 + [255] * 8] * 12), "1 masks are JPEG files, whose values scatter"),
     ],
@@ -130,3 +184,23 @@ def test_the_same_of_a_manifest(parts):
     lines = dataset.notes.lines()
     assert any(line.startswith("1 images have a palette, such as p.png") for line in lines)
     assert any("such as twin.png = train/good/0.png" in line for line in lines)
+
+
+def test_masks_that_are_not_read_and_test_images_without_one(parts):
+    place = parts / "ground_truth/cut"
+    place.mkdir(parents=True)
+    (place / "0.json").write_text("{}")
+    assert told(parts) == [
+        "1 folders of masks have none that is read, such as ground_truth/cut: masks are image files"
+    ]
+    Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(place / "0.png")
+    assert told(parts) == []
+    write(parts / "test/hole/0.png", 7)
+    assert told(parts) == [
+        "1 of 2 abnormal test images have no mask, such as test/hole/0.png: figures of pixels and regions "
+        "are of the others"
+    ]
+    place.joinpath("0.png").unlink()
+    write(place / "0/000.png")
+    with pytest.raises(DataError, match="ground_truth/cut/0/000.png lies in a folder named as an image: sev"):
+        told(parts)

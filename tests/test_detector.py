@@ -143,6 +143,8 @@ BAD_IMAGES = {
     "one image in colour": (np.zeros((8, 8, 3), np.uint8), ["(8, 8, 3)"]),
     "video": (np.zeros((1, 2, 8, 8, 1), np.float32), ["(1, 2, 8, 8, 1)"]),
     "none": (np.zeros((0, 8, 8, 1), np.float32), ["(0, 8, 8, 1)"]),
+    "no pixels": (np.zeros((2, 0, 8, 1), np.float32), ["(0, 8, 1)"]),
+    "two sizes": ([np.zeros((8, 8)), np.zeros((8, 9))], ["must have one size"]),
 }
 
 

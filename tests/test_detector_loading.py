@@ -28,13 +28,14 @@ def copied(smoke_run, tmp_path_factory):
 @pytest.fixture
 def same_model(monkeypatch, smoke_detector):
     """A run is loaded with the model of the smoke run: building one is not what is tested here."""
-    monkeypatch.setattr(build, "load_model", lambda folder, config: smoke_detector.model)
+    monkeypatch.setattr(build, "load_model", lambda folder, config, step: smoke_detector.model)
 
 
 def test_state_goes_through_json_bit_by_bit(smoke_run, smoke_detector, test_images):
-    assert json.loads(json.dumps(smoke_detector.state())) == json.loads(
-        (smoke_run / "detector.json").read_text()
-    )
+    saved = json.loads((smoke_run / "detector.json").read_text())
+    newest = max(path.stem for path in (smoke_run / "checkpoints").glob("step_*.npz"))
+    assert saved.pop("step") == int(newest.removeprefix("step_"))
+    assert json.loads(json.dumps(smoke_detector.state())) == saved
     search = {"iterations": 1, "candidates": 4}
     other = Detector(smoke_detector.model, search, calibration=smoke_detector.calibration)
     assert other.state() == smoke_detector.state()
@@ -122,6 +123,19 @@ def test_damaged_checkpoints_are_named(copied):
         Detector.load(folder)
 
 
+def test_another_checkpoint_than_the_detectors_own_is_refused(copied):
+    """Weights and threshold rest on what the networks of one step say: of others the scores are wrong."""
+    folder = copied()
+    former, newest = sorted((folder / "checkpoints").glob("step_*.npz"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=f"{newest}: damaged: .*; the train command of the run makes"):
+        Detector.load(folder)
+    newest.unlink()
+    with pytest.raises(CheckpointError, match=f"{newest}: missing; the train command of the run makes it"):
+        Detector.load(folder)
+    former.unlink()
+
+
 def changed(state, **values):
     return {**state, **values}
 
@@ -141,6 +155,9 @@ DAMAGES = {
     ),
     "other components": lambda text, state: changed(
         state, calibration=changed(state["calibration"], names=["a", "b", "c"])
+    ),
+    "a threshold that is none": lambda text, state: changed(
+        state, calibration=changed(state["calibration"], threshold=float("nan"))
     ),
     "a layer missing": lambda text, state: changed(state, map_center=state["map_center"][:-1]),
     "a column of layers": lambda text, state: changed(state, map_center=[[c] for c in state["map_center"]]),

@@ -120,6 +120,10 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
     assert not failed.exists()
     edge = EdgeDetector(tmp_path / "b", "onnx")
     assert list(edge.programs) == ["score"]
+    for single in (images[0], images[0, ..., 0]):  # whose rows are no images
+        with pytest.raises(ValueError, match="images must be several, got one of shape"):
+            edge(single)
+    np.testing.assert_allclose(edge(iter(images)).scores, edge(images).scores)
     np.testing.assert_allclose(edge(images).scores, detector(images).scores, rtol=1e-4, atol=1e-5)
 
 

@@ -131,6 +131,34 @@ def test_png_files_are_read_as_the_package_does(graphs, tmp_path, mode, scale):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_files_that_would_be_read_otherwise_are_refused(graphs, tmp_path):
+    tf, graph_images = graphs
+    read = tf.function(lambda d: graph_images.of_bytes(d, 1, Scale()))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 11)).astype(np.uint8))
+    for shown in (image, image.convert("RGB"), image.convert("P")):
+        shown.save(tmp_path / "a.png", transparency=(3, 3, 3) if shown.mode == "RGB" else 3)
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="transparent colours .tRNS. is not read here"
+        ):
+            read(tf.constant((tmp_path / "a.png").read_bytes()))
+    (small,) = files([np.zeros((3, 9), np.uint8)])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="sides must have 4 pixels"):
+        read(tf.constant(small))
+
+
+def test_images_out_of_range_are_refused(served):
+    import tensorflow as tf
+
+    detector, model = served["plain"]
+    for value in (255.0, np.nan, -1.5):
+        images = np.zeros((2, *detector.image_shape, 3), np.float32)
+        images[1, 2, 3, 1] = value
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"images must be float in \[-1, 1\], got"):
+            model.signatures["detect"](images=tf.constant(images))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="sides must have 1 pixels"):
+        model.signatures["detect_uint8"](images=tf.constant(np.zeros((2, 0, 9, 3), np.uint8)))
+
+
 def test_jpeg_files_are_turned_upright(graphs, tmp_path):
     tf, graph_images = graphs
     values = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)

@@ -1,6 +1,7 @@
 """What names of folders mean: labels, splits, masks; and what of a folder is left out or taken as unusual."""
 
 import itertools
+import shlex
 import shutil
 
 import numpy as np
@@ -49,13 +50,13 @@ PERHAPS = (
     "pass passed fine io gut healthy clean negative nodefect nodefects no_defects defectfree Defect-Free "
     "faultfree "
     "nondefective undamaged anomalyfree intact accepted 0 ok_front good_parts frontOK OK2 goood godo "
-    "noraml nomal"
+    "noraml nomal i.O. fehlerfrei ohne_Fehler 合格 images unlabeled"
 ).split()
 DEFECTS = (
     "not_good nok NOK abnormal no_good not_ok bad ng KO cut hole color broken_large crack faulty_imprint "
     "glue poke "
     "hook stroke thread logical_anomalies scratch metal_contamination 1 defective anomaly gray_stroke "
-    "unnormal"
+    "unnormal n.i.O."
 ).split()
 
 
@@ -66,7 +67,7 @@ def test_what_could_be_meant_as_good_is_asked_for(tmp_path, name):
         load(1, tmp_path)
     told = str(error.value)
     assert "\n" not in told and f"test/{name} (7 images)" in told
-    assert f"--config.data.good=good,{name} takes them as normal" in told
+    assert shlex.quote(f"good,{name}") + " takes them as normal" in told
     assert "--config.data.good=good as abnormal" in told
     assert labels(load(1, tmp_path, good=f"good,{name}"), "test")[f"test/{name}"] == "normal"
     as_abnormal = load(1, tmp_path, good="good")
@@ -79,6 +80,69 @@ def test_defects_are_not_asked_for(tmp_path, name):
     assert not folder_names.is_perhaps_good(name)
     tree(tmp_path, **{"train__good": 3, "test__good": 1, f"test__{name}": 1})
     assert labels(load(1, tmp_path), "test") == {"test/good": "normal", f"test/{name}": "abnormal"}
+
+
+def test_what_a_question_advises_is_taken(tmp_path):
+    tree(tmp_path, train__Passed=3, test__Passed=1, test__cut=1)
+    with pytest.raises(DataError, match="normal. --config.data.good=Passed takes them as normal, else it na"):
+        load(1, tmp_path)
+    assert labels(load(1, tmp_path, good="Passed"), "test") == {
+        "test/Passed": "normal",
+        "test/cut": "abnormal",
+    }
+
+
+def test_a_folder_without_images_that_are_read_says_what_there_is(tmp_path):
+    tree(tmp_path, test__good=1)
+    (tmp_path / "train/good").mkdir(parents=True)
+    (tmp_path / "train/good/0.heic").touch()
+    with pytest.raises(
+        DataError, match="train/good: no normal training images, none that is read; 1 files of"
+    ):
+        load(1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, bad", [("old_rejects", True), ("bad 2", True), ("lot1", False), ("hole_1", False)]
+)
+def test_folders_named_as_defects_within_good(tmp_path, name, bad):
+    tree(tmp_path, **{"train__good": 2, f"train__good__{name}": 1})
+    if bad:
+        with pytest.raises(DataError, match=f"{name}: named as a folder of abnormal images, but within"):
+            load(1, tmp_path)
+    else:
+        assert len(load(1, tmp_path).select("train", "normal")) == 3
+
+
+def test_a_kind_spelt_otherwise_in_the_test_has_its_masks(tmp_path):
+    tree(tmp_path, train__good=2, train__hole=1, ground_truth__hole=2)
+    write(tmp_path / "test/Hole/1.png")
+    dataset = load(1, tmp_path)
+    found = {e.path: e.mask for e in dataset.examples if e.abnormal}
+    assert found == {
+        "train/hole/0.png": "ground_truth/hole/0.png",
+        "test/Hole/1.png": "ground_truth/hole/1.png",
+    }
+    assert dataset.notes.lines() == []
+
+
+@pytest.mark.parametrize("name, inside", [("public_test", "good"), ("unseen", "ok"), ("tst", "no_defect")])
+def test_a_folder_of_labels_could_be_the_test(tmp_path, name, inside):
+    tree(tmp_path, train__good=3, **{f"{name}__{inside}": 2, f"{name}__cut": 1, "masks__good": 1})
+    with pytest.raises(DataError, match=f"no folder test, but {name} .3 images.: are these the test images"):
+        load(1, tmp_path)
+    assert not load(1, tmp_path, test_folder="").select("test")
+
+
+def test_a_layout_one_folder_lower_is_named(tmp_path):
+    tree(tmp_path, Images__Normal=3, Images__Anomaly=2, Masks__Anomaly=2)
+    with pytest.raises(
+        DataError, match=f"one of them is in {tmp_path}/Images: --config.data.root={tmp_path}"
+    ):
+        load(1, tmp_path)
+    tree(tmp_path / "all", bottle__train__good=2)
+    with pytest.raises(DataError, match=f"one of them is in {tmp_path}/all/bottle: --config"):
+        load(1, tmp_path / "all")
 
 
 def test_the_same_for_training(tmp_path):
@@ -193,14 +257,23 @@ def test_a_folder_of_masks_beside_images_that_lie_directly(tmp_path):
 
 
 def test_folders_within_a_kind_are_read_and_told(tmp_path):
-    tree(tmp_path, train__good__lot1=3, train__good=2, train__good__thumbnails=2, train__good__masks=1)
+    tree(
+        tmp_path,
+        train__good__lot1=3,
+        train__good=2,
+        train__good__thumbnails=2,
+        train__good__masks=1,
+        train__good__ignore=1,
+    )
     tree(tmp_path, test__cut__a=1, test__cut__b=1, ground_truth__cut__a=1, ground_truth__cut__b=1)
     dataset = load(1, tmp_path)
     assert len(dataset.select("train")) == 5
     masks = {e.path: e.mask for e in dataset.select("test")}
     assert masks == {f"test/cut/{x}/0.png": f"ground_truth/cut/{x}/0.png" for x in "ab"}
     told = dataset.notes.lines()
-    assert told[0].startswith("3 images in folders whose name is that of masks or thumbnails are left out")
+    assert told[0].startswith(
+        "4 images in folders named as those of masks, ignored regions or thumbnails are"
+    )
     assert told[1].startswith("5 images in folders within those of a kind are read as of this kind")
 
 

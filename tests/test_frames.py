@@ -142,8 +142,9 @@ def test_an_output_inside_is_left_out(tmp_path, clock):
     (folder / ".hidden").mkdir(parents=True)
     (folder / "sub").mkdir()
     (folder / "link").symlink_to(folder)  # a circle
-    for name in ("a.png", "sub/b.png", ".hidden/c.png", ".d.png", "e.txt"):
+    for name in ("a.png", "sub/b.png", ".hidden/c.png", ".d.png"):
         (folder / name).write_bytes(picture())
+    (folder / "e.txt").write_text("no image")
     output = folder / "out"
     (output / "overlays" / "sub").mkdir(parents=True)
     (output / "scores.csv").write_text("path,score,label,status\n")
@@ -198,6 +199,26 @@ def rows_of(output) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+def test_what_is_left_out_is_told_when_it_is_found(tmp_path, clock, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture())
+    (folder / "first.heic").write_bytes(b"1")
+    watching = watched(folder, tmp_path / "out")
+
+    def come(*names):
+        for name in names:
+            (folder / name).write_bytes(picture())
+
+    clock.at[2.0] = lambda: come("b", "c", "d.heic", "e.dcm")
+    taken(watching, clock, 4)
+    notes = [line.split(" are ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert notes == ["note: 1 files of formats that"] + ["note: 1 files", "note: 1 files of formats that"]
+    first, second = watching._notes.lines()
+    assert first.startswith("2 files of formats") and first.count("first.heic") == 1
+    assert second.startswith("1 files are images, but not by their names")
+
+
 def test_any_name_passes(command, tmp_path, monkeypatch, clock):
     """Bytes that are no text, and names as long as a file system takes, printed where only ASCII can be."""
     folder = tmp_path / "in"
@@ -218,6 +239,21 @@ def test_any_name_passes(command, tmp_path, monkeypatch, clock):
     assert sorted(os.path.basename(row["path"]) for row in rows_of(tmp_path / "out")) == sorted(names)
     for kind in ("maps/*.npy", "maps/*.png", "overlays/*.jpg"):
         assert len(list((tmp_path / "out").glob(kind))) == 4
+
+
+def test_an_error_is_told_before_the_next_image_comes(tmp_path):
+    """Of a line that stands still, or ends with it, it would never be."""
+    (tmp_path / "bad.png").write_bytes(b"none")
+    (tmp_path / "good.png").write_bytes(picture())
+    come = []
+
+    def items():
+        for name in ("good.png", "bad.png", "bad.png", "good.png"):
+            come.append(name)
+            yield tmp_path / name
+
+    told = [(found.error is None, len(come)) for found in score_files.scored(Edge(), items())]
+    assert told == [(True, 1), (False, 2), (False, 3), (True, 4)]
 
 
 def test_watching_twice_continues_the_tables(command, tmp_path, clock, capsys):
@@ -263,7 +299,13 @@ def test_frames_have_rows_of_their_own_after_a_restart(command, tmp_path, monkey
     assert len(pictures) == 4 and {"frame_000001.png", "frame_000002.png"} < pictures
 
 
-@pytest.mark.parametrize("option", ["--settle=-1", "--settle=nan", "--min_area=-1", "--overlays=some"])
+OUT_OF_RANGE = (
+    "--settle=-1 --settle=nan --min_area=-1 --overlays=some --batch=0 --threads=0 --limit=0 --limit=-2 "
+    "--max_pixels=0 --budget_ms=nan --output="
+).split()
+
+
+@pytest.mark.parametrize("option", OUT_OF_RANGE)
 def test_options_out_of_range(command, tmp_path, option):
     with pytest.raises(SystemExit) as ended:
         command(tmp_path, "--watch", option)

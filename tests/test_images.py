@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from helpers import bad_files
@@ -81,6 +82,17 @@ def test_pixel_limit_is_checked_before_decoding(tmp_path):
         read_image(small, 1, max_pixels=99)
 
 
+def test_a_reader_tells_of_images_of_another_shape(tmp_path):
+    """20 x 40 pixels seen as 16 x 32 are not stretched; 30 x 20 are, by 3, and 29 x 40 by 1.45."""
+    read = images.Reader(resolution=0, shape=(32, 16))
+    for name, shape in (("same.png", (40, 20)), ("wide.png", (20, 30)), ("less.png", (40, 29))):
+        read(saved(tmp_path, np.indices(shape).sum(0).astype(np.uint8), name), 1)
+    assert read.notes.lines() == [
+        "1 images are stretched by more than a factor of 1.5 to be 16 x 32 (width x height), as the model "
+        f"sees them, such as {tmp_path}/wide.png: they may look unlike those of the training"
+    ]
+
+
 def test_8_bit_values_round_trip_exactly(tmp_path):
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = read_image(saved(tmp_path, values), 1)
@@ -107,6 +119,34 @@ def test_16_bit_uses_the_full_scale(tmp_path, odd):
         read_image(saved(tmp_path, np.array([[0, 70000]] * 4).repeat(4, 1).astype(np.int32), "wide.tif"), 1)
     expected = read_image(odd["good"][0], 3)[..., 0]  # its red channel is the same ramp at 8 bits
     np.testing.assert_allclose(read_image(odd["16_bit"][0], 1)[..., 0], expected, atol=1e-6)
+
+
+def test_white_as_0_is_white_at_any_depth(tmp_path):
+    for values, top in (
+        (np.arange(48, dtype=np.uint8) * 5, 255),
+        (np.arange(48, dtype=np.uint16) * 9, 65535),
+    ):
+        path, values = tmp_path / f"{top}.tif", values.reshape(6, 8)
+        upright = [(274, 3, 1, 6, True)]  # on its side
+        tifffile.imwrite(path, top - values, photometric="miniswhite", extratags=upright)
+        found = np.rot90(read_image(path, 1)[..., 0])
+        np.testing.assert_allclose(found, values / top * 2 - 1, atol=1e-5)
+        np.testing.assert_array_equal(np.rot90(read_values(path)), values)
+    tifffile.imwrite(path, np.zeros((6, 8), np.float32), photometric="miniswhite")
+    with pytest.raises(ImageError, match="0 is white in it"):
+        read_image(path, 1)
+
+
+def test_kinds_of_tiff_that_are_not_read_and_channels_that_are_left_out(tmp_path):
+    path = tmp_path / "a.tif"
+    for values, how in ((np.zeros((6, 8)), {}), (np.zeros((6, 8, 5), np.uint16), {"planarconfig": "contig"})):
+        tifffile.imwrite(path, values, photometric="minisblack", **how)
+        with pytest.raises(ImageError, match="a.tif: a TIFF file of a kind that is not read; save it"):
+            read_image(path, 1)
+    values = np.full((6, 8, 4), 3000, np.uint16)
+    values[..., 3] = 0  # infrared, and not transparency
+    tifffile.imwrite(path, values, photometric="rgb", extrasamples=["unspecified"])
+    assert read_image(path, 1) == pytest.approx(3000 / 32767.5 - 1)
 
 
 def test_float_tiff_must_lie_in_0_to_1(tmp_path):

@@ -74,6 +74,21 @@ def test_manifest_of_a_spreadsheet(folder):
         Example("img/0.png", "train", "normal"),
         Example("img/1.png", "test", "abnormal"),
     )
+    assert dataset.notes.lines() == [
+        f"{folder}/list.csv: columns that are not used: note (used: path, split, label, mask, kind, ignore)"
+    ]
+
+
+def test_names_of_columns_count_without_case_and_others_are_told(folder):
+    text = "Path,Split,LABEL,Mask,masks\nimg/0.png,train,normal,,\nimg/1.png,test,abnormal,img/mask.png,x\n"
+    dataset = load_manifest(1, manifest(folder, text))
+    assert dataset.examples[1].mask == "img/mask.png"
+    assert "columns that are not used: masks (used: path" in dataset.notes.lines()[0]
+    notes = Notes()
+    list_inputs(str(manifest(folder, "path,ignored\nimg/0.png,mask.png\n")), notes=notes)
+    assert "columns that are not used: ignored (used: path" in notes.lines()[0]
+    with pytest.raises(DataError, match="row 1: the column mask is there twice"):
+        load_manifest(1, manifest(folder, text.replace("masks", "mask")))
 
 
 def test_root_and_absolute_paths(folder, tmp_path_factory):
@@ -364,7 +379,8 @@ def test_masks_of_known_defects_are_counted(mvtec, capsys):
     train._tell(default_config(), dataset, splits)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "folder: masks of 1 of the 3 known abnormal training images found"
-    assert len(lines) == 2
+    assert lines[2] == "folder: kinds of defects among the known images: cut (2), hole (1)"
+    assert len(lines) == 4
 
 
 def test_plain_layout_splits_by_name(tmp_path):

@@ -116,11 +116,21 @@ def test_every_kind_of_defect_counts():
         assert reading == LABELS and found.sum() == 6 + 8 + 5
     found, reading = masks.of_values(colours[values].max(axis=-1))
     assert reading == LABELS and found.sum() == 19
-    # Up to 31 kinds in numbers; of more, those below half would be a border's grey.
-    rows = np.repeat(np.arange(0, 32, dtype=np.uint8)[:, None], 4, axis=0) * np.ones((1, 6), np.uint8)
-    rows[::4] = 0
-    assert masks.of_values(rows)[0].sum() == 31 * 3 * 6
+    # Up to 31 kinds in numbers, however thin; of more, those below half would be a border's grey.
+    rows = np.repeat(np.arange(0, 32, dtype=np.uint8)[:, None], 3, axis=0) * np.ones((1, 6), np.uint8)
+    rows[::3] = 0
+    assert masks.of_values(rows)[0].sum() == 31 * 2 * 6
     assert masks.of_values(np.minimum(rows + rows // 31, 32))[1] == GREY
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3, 255), (1, 128, 255), (1, 2, 3, 4, 40), (1, 7, 700)])
+def test_numbers_of_any_size_count_where_they_fill_areas(numbers):
+    """Numbers of single defects, or 255 for what nobody was sure of, beside numbers of kinds."""
+    values = np.zeros((10 * len(numbers), 20), np.uint16)
+    for i, number in enumerate(numbers):
+        values[10 * i : 10 * i + 6, 3:9] = number
+    found, reading = masks.of_values(values)
+    assert reading == LABELS and found.sum() == 36 * len(numbers)
 
 
 def test_without_black_grey_counts_from_half_on():

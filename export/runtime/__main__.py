@@ -52,7 +52,8 @@ def main(arguments=None) -> int:
         detector, lines = judging.applied(_detector(options))
         for line in lines:
             print(f"note: {line}")
-        reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape))
+        shape = None if detector.tile else detector.shape
+        reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape), shape)
         if detector.ignore is not None:
             print(ignore.told(detector.ignore, os.path.join(options.bundle, ignore.NAME)))
         with files.told_writing(options.output, RunError):
@@ -303,6 +304,12 @@ def _options(arguments):
     options = parser.parse_args(arguments)
     if options.watch and options.input != "-" and not os.path.isdir(options.input):
         parser.error(f"--watch needs a folder or - for --input, got {options.input!r}")
+    if not options.output:
+        parser.error("--output names no folder")
+    for name, least in (("batch", 1), ("threads", 1), ("limit", 1), ("max_pixels", 16), ("budget_ms", 0)):
+        value = getattr(options, name)
+        if value is not None and not value >= least:  # written so that NaN fails too
+            parser.error(f"--{name} must be at least {least}, got {value}")
     if not options.settle >= 0 or options.min_area < 0:
         parser.error(
             f"--settle and --min_area must be at least 0, got {options.settle} and {options.min_area}"

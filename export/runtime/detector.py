@@ -96,11 +96,22 @@ class EdgeDetector(BaseDetector):
 
     def __call__(self, images: Iterable[np.ndarray]) -> EdgeDetection:
         """Scores images, each [H, W, C] or [H, W], uint8 or float in [-1, 1], of any size."""
-        self.tell_of_range(images)
+        images = self._several(images)
         results = [self.judge(m) for m in self.measure(images, combined=True, pictures=False)]
         self.search_steps.clear()
         values, labels, maps = zip(*results, strict=True) if results else ((), (), ())
         return EdgeDetection(np.array(values, np.float32), np.array(labels, bool), list(maps))
+
+    def _several(self, images) -> list[np.ndarray]:
+        """The images of a call; ValueError for a single one, whose rows would be taken as images."""
+        shape = getattr(images, "shape", ())
+        if len(shape) == 2 or len(shape) == 3 and shape[-1] in (1, 3):
+            raise ValueError(
+                f"images must be several, got one of shape {tuple(shape)}; of a single image give image[None]"
+            )
+        images = list(images)
+        self.tell_of_range(images)
+        return images
 
     def _combined(self, layers: np.ndarray) -> np.ndarray:
         return layers[..., 0]  # the exported graph has combined them

@@ -94,7 +94,7 @@ class WatchedFolder:
     out. Iterating gives paths; each is to be read with `read`, and its outcome told with `done`, in order.
 
     Args: seen: files that are not to be scored again; notes: get a line for each kind of what is left out at
-      the beginning, and for files that are gone before they are read.
+      the beginning, which is told then too, and for files that are gone before they are read.
     """
 
     def __init__(self, folder: str, seen: Seen, settle: float = 1.0, notes: Notes | None = None):
@@ -103,6 +103,7 @@ class WatchedFolder:
         self._taken: collections.deque[str] = collections.deque()  # read, and not yet done
         self._notes, self._told = Notes() if notes is None else notes, set()
         self._first = True  # look
+        self._suffixes: set[str] = set()  # of files that are left out
 
     def __iter__(self) -> Iterator[str]:
         self._seen.open()
@@ -112,6 +113,9 @@ class WatchedFolder:
             if self._first and known:
                 told = f"note: {known} images in {self._folder} have been scored before, and are not again"
                 print(f"{told}; --no-append begins anew", flush=True)
+            if self._first:
+                for line in self._notes.lines():  # the end may be far
+                    print(f"note: {line}", flush=True)
             self._first = False
             ready = [
                 path
@@ -165,6 +169,23 @@ class WatchedFolder:
             self._notes.add("{n} files were gone before they could be read, such as {first}", path)
         return known
 
+    def _note_left_out(self, path: str):
+        """Notes a file that is no image to read: of those that come later the first of each suffix, at once.
+
+        More would need memory for each of them.
+        """
+        suffix = os.path.splitext(path)[1].lower()
+        if self._first:
+            self._suffixes.add(suffix)
+            note_left_out(self._notes, path)
+        elif suffix not in self._suffixes:
+            self._suffixes.add(suffix)
+            note_left_out(self._notes, path)
+            found = Notes()
+            note_left_out(found, path)
+            for line in found.lines():
+                print(f"note: {line}", flush=True)
+
     def _image_files(self) -> Iterator[tuple[str, str, tuple[int, int]]]:
         """(path, path without links, (size, time in ns)) of the image files, in any order.
 
@@ -209,8 +230,8 @@ class WatchedFolder:
                             found = entry.stat()
                             key = os.path.join(real, entry.name)
                             yield entry.path, key, (found.st_size, found.st_mtime_ns)
-                        elif self._first:
-                            note_left_out(self._notes, entry.path)
+                        else:
+                            self._note_left_out(entry.path)
 
 
 class Frame(NamedTuple):
@@ -223,7 +244,7 @@ class Frame(NamedTuple):
     def image(self, channels: int, reader: image_io.Reader) -> np.ndarray:
         """float32 [H, W, channels] in [-1, 1], as a PGM or PPM file with these values is read."""
         image, found = image_io.of_values(self.pixels, self.most, channels, reader.scale)
-        image_io.note(reader.notes, self.name, found, reader.scale)
+        reader.note(self.name, found)
         return image
 
 

@@ -44,6 +44,7 @@ def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, reso
     _note_differences(dataset.notes, examples, looks)
     for example, look in zip(examples, looks, strict=True):
         images.note_small(dataset.notes, example.path, look.found.size, resolution)
+    note_without_mask(dataset.notes, examples)
     note_equal(dataset, examples)
 
 
@@ -75,6 +76,19 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
             f"height), {count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"
         )
     note_grey(notes, examples, looks)
+    note_two_valued(notes, examples, looks)
+
+
+def note_two_valued(notes: Notes, examples: Sequence[Example], looks: Sequence):
+    """Tells of images that have two values among those that have more: they may be masks; looks: as below."""
+    two = [e.path for e, look in zip(examples, looks, strict=True) if look.found.levels == 2]
+    if len(two) < len(looks):
+        notes.add(
+            "{n} images have two values alone, as masks have, such as {first}: taken as images; masks belong "
+            "into a folder of their own",
+            (two or [""])[0],
+            len(two),
+        )
 
 
 def note_grey(notes: Notes, examples: Sequence[Example], looks: Sequence):
@@ -94,15 +108,29 @@ def is_grey(mode: str) -> bool:
     return mode in GREY_MODES or mode.startswith("I;")
 
 
+def note_without_mask(notes: Notes, examples: Sequence[Example]):
+    """Tells where some abnormal test images have masks, and others have none."""
+    abnormal = [e for e in examples if e.split == "test" and e.abnormal]
+    without = [e.path for e in abnormal if e.mask is None]
+    if len(without) < len(abnormal):
+        notes.add(
+            f"{{n}} of {len(abnormal)} abnormal test images have no mask, such as {{first}}: figures of "
+            "pixels and regions are of the others",
+            (without or [""])[0],
+            len(without),
+        )
+
+
 def note_equal(dataset: Dataset, examples: Sequence[Example]):
-    """Tells of files that are equal byte for byte, in training and test or with two labels."""
-    both, labels, test_labels = [], [], []
+    """Tells of files that are equal byte for byte: in training and test, with two labels, or twice."""
+    both, labels, test_labels, again, test_again = [], [], [], [], []
     for group in equal_files(dataset, examples):
         train, test = ([e for e in group if e.split == split] for split in ("train", "test"))
         if train and test:
             both += [(test_one, train[0]) for test_one in test]
-        for part, found in ((train, labels), (test, test_labels)):
+        for part, found, twice in ((train, labels, again), (test, test_labels, test_again)):
             by_label = {e.label: e for e in reversed(part)}
+            twice += [(e, by_label[e.label]) for e in part if e is not by_label[e.label]]
             if len(by_label) > 1:
                 found.append((by_label["normal"], by_label["abnormal"]))
     if both:
@@ -126,6 +154,12 @@ def note_equal(dataset: Dataset, examples: Sequence[Example]):
                 f"{normal.path} = {abnormal.path}",
                 len(found),
             )
+    so = "; where one of them is held out, the threshold is too low for others"
+    for found, what in ((again, f"training images{{}}{so}"), (test_again, "test images{}")):
+        if found:
+            second, first = found[0]
+            told = " are there more than once, byte for byte, such as {first}"
+            dataset.notes.add("{n} " + what.format(told), f"{second.path} = {first.path}", len(found))
 
 
 def equal_files(dataset: Dataset, examples: Sequence[Example]) -> list[list[Example]]:

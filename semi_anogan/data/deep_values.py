@@ -48,12 +48,14 @@ def _tiff_values(path) -> np.ndarray:
             page = file.pages[0]
             values = page.asarray()
             planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3
+            transparency = any(int(extra) > 0 for extra in page.extrasamples)  # 0: of unknown meaning
     except KeyError as error:  # of a compression that needs another package
         raise ImageError(
             f"{os.fspath(path)}: {' '.join(str(error.args[0]).split())}: pip install imagecodecs, or save it "
             "with another compression"
         ) from None
-    return np.moveaxis(values, 0, -1) if planar else values
+    values = np.moveaxis(values, 0, -1) if planar else values
+    return values if transparency else values[..., :3]
 
 
 def _package(module: str, name: str, path):

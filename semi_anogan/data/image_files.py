@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from semi_anogan.errors import DataError
@@ -29,7 +30,15 @@ OTHER_SUFFIXES = tuple(
     ).split()
 )
 ORIENTATION = 0x0112  # the EXIF value
-BITS_PER_SAMPLE = 258  # the TIFF value
+# Values of TIFF.
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 258, 262, 277
+MIN_IS_WHITE = 0  # of PHOTOMETRIC
+_TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Those that no other kind of file begins with.
+_IMAGE_BEGINS = (
+    *_TIFF_BEGINS,
+    *(b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+)
 
 
 class Header(NamedTuple):
@@ -41,6 +50,7 @@ class Header(NamedTuple):
       frames: pages or frames in the file.
       deep_colour: whether its colours or its transparency have 16 bits, of which Pillow keeps 8.
       most: the value that is white in a PGM or PPM file; 0 in others.
+      unread: channels of a pixel that are not read.
       orientation: EXIF, 1 for upright; found on decoding.
     """
 
@@ -49,6 +59,7 @@ class Header(NamedTuple):
     frames: int
     deep_colour: bool
     most: int
+    unread: int = 0
     orientation: int = 1
 
 
@@ -89,9 +100,7 @@ def opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
     except PermissionError:
         raise ImageError(f"{path}: permission denied") from None
     except Image.UnidentifiedImageError:
-        raise ImageError(
-            f"{path}: not a readable {', '.join(FORMATS)} image, it {_beginning(path)}"
-        ) from None
+        raise ImageError(f"{path}: {_unreadable(path)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{path}: too many pixels, the limit is {max_pixels}: {error}{_RAISE}") from None
     except Exception as error:  # Pillow's decoders raise almost anything on broken files
@@ -104,8 +113,25 @@ def decoded(path: str | os.PathLike, max_pixels: int) -> Iterator[tuple[Image.Im
     with opened(path, max_pixels) as image:
         # Of a PNG file Pillow decodes all to know the orientation, of a TIFF file it forgets it on decoding.
         header = header_of(image)._replace(orientation=image.getexif().get(ORIENTATION, 1))
+        inverted = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE
         image.load()
+        if inverted and image.mode[0] in "IF":  # Pillow itself turns those of 8 bits and less only
+            image = _black_and_white_exchanged(image, path)
         yield ImageOps.exif_transpose(image), header
+
+
+def _black_and_white_exchanged(image: Image.Image, path) -> Image.Image:
+    """A TIFF of 16 bits whose 0 is white as one whose 0 is black; ImageError of other depths."""
+    values = np.asarray(image)
+    if not image.mode.startswith("I;16"):
+        raise ImageError(
+            f"{os.fspath(path)}: 0 is white in it (MinIsWhite), which is read of up to 16 bits; save it with "
+            "0 as black"
+        )
+    other = Image.fromarray(np.uint16(65535) - values.astype(np.uint16))
+    other.info = image.info
+    other.getexif().update(image.getexif())
+    return other
 
 
 def header_of(image: Image.Image) -> Header:
@@ -120,12 +146,20 @@ def header_of(image: Image.Image) -> Header:
         frames=getattr(image, "n_frames", 1),
         deep_colour=deep and image.mode[0] not in "IF",
         most=most,
+        unread=_tiff_unread(image),
     )
 
 
 def _tiff_bits(image: Image.Image) -> int:
     """Bits of a colour of a TIFF file, 0 of others."""
     return max(image.tag_v2.get(BITS_PER_SAMPLE, (0,))) if image.format == "TIFF" else 0
+
+
+def _tiff_unread(image: Image.Image) -> int:
+    """Channels of a TIFF file that Pillow leaves out, such as near infrared beside colours."""
+    if image.format != "TIFF":
+        return 0
+    return max(0, image.tag_v2.get(SAMPLES_PER_PIXEL, 1) - len(image.getbands()))
 
 
 def _jpeg2000_bits(image: Image.Image) -> int:
@@ -157,9 +191,28 @@ def _check_file(path: str) -> None:
         raise ImageError(f"{path}: empty file (0 bytes)")
 
 
-def _beginning(path: str) -> str:
+def begins_as_image(path: str | os.PathLike) -> bool:
+    """Whether a file is probably an image by its first bytes, whatever its name."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            beginning = file.read(12)
+    except OSError:
+        return False
+    return beginning.startswith(_IMAGE_BEGINS) or beginning[:4] + beginning[8:] == b"RIFFWEBP"
+
+
+def _unreadable(path: str) -> str:
+    """What is wrong with a file that no decoder takes."""
     try:
         with open(path, "rb") as file:
-            return f"begins with {file.read(12)!r}"
+            beginning = file.read(12)
     except OSError as error:
         return f"cannot be read: {error}"
+    if beginning.startswith(_TIFF_BEGINS):
+        return (
+            "a TIFF file of a kind that is not read; save it in grey or RGB of 8 or 16 bits, or in grey of "
+            "32-bit float"
+        )
+    return f"not a readable {', '.join(FORMATS)} image, it begins with {beginning!r}"

@@ -28,6 +28,7 @@ from semi_anogan.data.image_files import (
     opened,
 )
 from semi_anogan.data.notes import Notes
+from semi_anogan.image_shape import MUCH, in_words, stretch
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values for images stored on their side
@@ -78,6 +79,7 @@ class Found:
       clipped: whether values lie beyond white or black.
       other_scale: whether it is of another depth than the scale's, and was read at its own full scale.
       transparent: whether it has transparent pixels, or could have.
+      levels: how many values its pixels have: 1, 2, or 3 for more.
     """
 
     header: Header | None
@@ -87,6 +89,7 @@ class Found:
     clipped: bool = False
     other_scale: bool = False
     transparent: bool = False
+    levels: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,20 +97,33 @@ class Reader:
     """Reads image files one after the other by one scale and limit, and notes what is unusual.
 
     Args: scale, max_pixels: as in `read`; notes: get a line for each kind of what is unusual; resolution:
-      short side of what the model sees, to tell of images that are much smaller.
+      short side of what the model sees, to tell of images that are much smaller; shape: (height, width) that
+      images are brought to, to tell of those that this stretches; None where it does not.
     """
 
     scale: Scale = Scale()
     max_pixels: int = MAX_PIXELS
     notes: Notes = dataclasses.field(default_factory=Notes)
     resolution: int = 0
+    shape: tuple[int, int] | None = None
 
     def __call__(self, path: str | os.PathLike, channels: int) -> np.ndarray:
         """float32 [H, W, channels] in [-1, 1]; ImageError as in `read_image`."""
         image, found = read(path, channels, self.scale, self.max_pixels)
-        note(self.notes, path, found, self.scale)
-        note_small(self.notes, path, found.size, self.resolution)
+        self.note(path, found)
         return image
+
+    def note(self, name, found: Found):
+        """Notes what is unusual in an image of a file or a stream."""
+        note(self.notes, name, found, self.scale)
+        note_small(self.notes, name, found.size, self.resolution)
+        if self.shape is not None and stretch(found.size, self.shape) > MUCH:
+            self.notes.add(
+                f"{{n}} images are stretched by more than a factor of {MUCH} to be {in_words(self.shape)} "
+                "(width x height), as the model sees them, such as {first}: they may look unlike those of "
+                "the training",
+                name,
+            )
 
 
 def read_image(
@@ -195,10 +211,20 @@ def _in_range(
         clipped,
         other_scale,
         transparent,
+        levels_of(pixels),
     )
     pixels = to_channels(pixels, channels)
     # Rounding may have left the range.
     return np.clip(pixels, -1.0, 1.0, out=pixels), found
+
+
+def levels_of(pixels: np.ndarray) -> int:
+    """1 where all pixels have one value, 2 where they have two, 3 for more; some rows tell of most images."""
+    for part in (pixels[:: max(1, len(pixels) // 16)], pixels):
+        low, high = part.min(), part.max()
+        if not ((part == low) | (part == high)).all():
+            return 3
+    return 1 if low == high else 2
 
 
 def depth_of(
@@ -226,10 +252,24 @@ def depth_of(
 
 def note(notes: Notes, path, found: Found, scale: Scale):
     """Adds a line for each kind of what is unusual in a file."""
+    if found.levels == 1:
+        notes.add("{n} images have one value all over, such as {first}: they show nothing", path)
     if found.header is not None and found.header.frames > 1:
         notes.add(
             "{n} images have several frames or pages, such as {first}: the first is used; save the others as "
             "files of their own",
+            path,
+        )
+    if found.header is not None and found.header.orientation > 1:
+        notes.add(
+            "{n} images are turned or mirrored as their EXIF orientation says, such as {first}; a mask must "
+            "be of the image as it is shown",
+            path,
+        )
+    if found.header is not None and found.header.unread:
+        notes.add(
+            "{n} images have more channels than grey or red, green and blue, such as {first}: the others are "
+            "not used",
             path,
         )
     if found.header is not None and found.header.deep_colour and found.kind == EIGHT_BITS:

@@ -5,11 +5,16 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
-from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES
+from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES, begins_as_image
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
 _MASK_ENDING = re.compile(r"[-_. ](?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)$", re.I)
+
+
+# Columns of a CSV file of images: what must be there, and what may.
+OPTIONAL = ("mask", "kind", "ignore")
+USED = ("path", "split", "label", *OPTIONAL)
 
 
 def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) -> list[str]:
@@ -34,7 +39,7 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
         return files
     if path.lower().endswith(".csv"):
         root = os.path.dirname(path) if root is None else os.fspath(root)
-        return [os.path.join(root, row["path"]) for _, row in csv_rows(path, ("path",))]
+        return [os.path.join(root, row["path"]) for _, row in csv_rows(path, ("path",), notes=notes)]
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file or folder")
     return [path]
@@ -67,29 +72,39 @@ def image_names(folder: str) -> list[str]:
     return sorted((n for n in names if is_image_name(n)), key=_natural)
 
 
-def csv_rows(path: str, columns: tuple[str, ...], errors: str = "strict") -> list[tuple[int, dict[str, str]]]:
+def csv_rows(
+    path: str, columns: tuple[str, ...], errors: str = "strict", notes: Notes | None = None
+) -> list[tuple[int, dict[str, str]]]:
     """(line number, {column: stripped text}) of each row of a CSV file that is not blank.
 
     Args:
-      path: the file: UTF-8, commas, a header.
+      path: the file: UTF-8, commas, a header, whose names count without case.
       columns: must exist, the column path among them, which must be filled in every row.
       errors: what to do with bytes that are not UTF-8, as for open.
+      notes: get a line where there are columns that no one uses: a name of one may be misspelt.
 
     Raises:
-      DataError: unreadable, not CSV, a column or value missing, or no rows.
+      DataError: unreadable, not CSV, a column or value missing, a column twice, or no rows.
     """
     rows = []
     try:
         # -sig: Excel writes a byte order mark.
         with open(path, encoding="utf-8-sig", errors=errors, newline="") as file:
             reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            found = [name.strip() for name in next(reader, [])]
+            header = [name.casefold() for name in found]
             absent = [name for name in columns if name not in header]
             if absent:
                 raise DataError(
-                    f"{path}: row 1: no column {', '.join(absent)}; the columns are {header}, separated by "
+                    f"{path}: row 1: no column {', '.join(absent)}; the columns are {found}, separated by "
                     "commas"
                 )
+            twice = [name for name in columns + OPTIONAL if header.count(name) > 1]
+            if twice:
+                raise DataError(f"{path}: row 1: the column {twice[0]} is there twice")
+            unused = [name for name in found if name and name.casefold() not in USED]
+            if unused and notes is not None:
+                notes.add(f"{path}: columns that are not used: {', '.join(unused)} (used: {', '.join(USED)})")
             line = reader.line_num + 1
             for cells in reader:
                 # A row may be shorter or longer than the header.
@@ -132,13 +147,14 @@ def images_below(
         inside = "" if place == "." else f"{place}/"
         found += [inside + name for name in names if is_image_name(name)]
         for name in names:
-            note_left_out(notes, os.path.join(folder, inside, name))
+            if not is_image_name(name):
+                note_left_out(notes, os.path.join(folder, inside, name))
         for name in folders:
             count = len(_images_under(os.path.join(folder, inside, name)))
             kind = (
                 "hidden folders"
                 if name.startswith(".")
-                else "folders whose name is that of masks or thumbnails"
+                else "folders named as those of masks, ignored regions or thumbnails"
             )
             notes.add(
                 f"{{n}} images in {kind} are left out, such as those in {{first}}", inside + name, count
@@ -147,7 +163,7 @@ def images_below(
 
 
 def note_left_out(notes: Notes, path: str):
-    """Adds a line where a file that is no image to read could be one all the same."""
+    """Adds a line where a file that is none to read, by its name, could be an image all the same."""
     name = os.path.basename(path).lower()
     if name.startswith("."):
         if name.endswith(SUFFIXES):
@@ -156,6 +172,12 @@ def note_left_out(notes: Notes, path: str):
         notes.add(
             f"{{n}} files of formats that are not read are left out, such as {{first}}; read are "
             f"{' '.join(SUFFIXES)}",
+            path,
+        )
+    elif begins_as_image(path):
+        notes.add(
+            "{n} files are images, but not by their names, and are left out, such as {first}; images are "
+            f"named {' '.join(SUFFIXES)}",
             path,
         )
 

@@ -7,8 +7,9 @@ of defect. One rule reads all of these:
 - Values between count as abnormal from half of the brightest on: the border of a drawn shape is then where
   it was drawn, and what JPEG scatters around it is left out.
 - Values below half count too if they are labels. These fill areas: at most half of their pixels lie between
-  a darker and a brighter neighbour, as those of a grey border do. And they are few: all values are whole
-  numbers up to 31, or at least a sixteenth of the brightest apart.
+  a darker and a brighter neighbour, as those of a grey border do. And they are few, all values being whole
+  numbers up to 31, or at least a sixteenth of the brightest apart; or a quarter of their pixels and more lie
+  among pixels of the same value alone, which is so of hardly any pixel of a border.
 """
 
 import os
@@ -19,9 +20,11 @@ from PIL import Image
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import read_values
 from semi_anogan.data.notes import Notes
+from semi_anogan.errors import DataError
 
 MOST_LABELS = 31  # highest number of a kind of defect, where values are numbers
 LEAST_STEP = 1 / 16  # between labels that are no such numbers, as a share of the brightest
+LEAST_FLAT = 1 / 4  # of the pixels of other labels
 
 PLAIN, EMPTY, FULL, GREY, LABELS = "plain", "empty", "full", "grey", "labels"
 _TOLD = {
@@ -31,7 +34,7 @@ _TOLD = {
     "abnormal",
     LABELS: "of several values, taken as kinds of defects, such as {first}: all but black counts as abnormal",
 }
-ALMOST_ALL = 0.9  # share of an image from which on a mask may be inverted
+MOST_SHARE = 0.5  # of an image: a mask that marks more may be inverted
 
 
 def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str]:
@@ -65,6 +68,18 @@ def of_values(values: np.ndarray) -> tuple[np.ndarray, str]:
     return mask, GREY
 
 
+def check_size(path: str, mask: np.ndarray, image: str, size: tuple[int, int]):
+    """DataError where a mask has not the size, (height, width), of its image."""
+    if mask.shape == size:
+        return
+    turned = mask.shape == size[::-1]
+    raise DataError(
+        f"{path}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, but its image {image} has "
+        f"{size[1]} x {size[0]}"
+        + ("; is it on its side, or the image turned by its EXIF orientation?" if turned else "")
+    )
+
+
 def resized(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """A mask [H, W] as bool [height, width].
 
@@ -84,9 +99,9 @@ def note(notes: Notes, path: str, reading: str, share: float, form: str):
     """
     if reading in _TOLD:
         notes.add(f"{{n}} masks are {_TOLD[reading]}", path)
-    if share >= ALMOST_ALL and reading != FULL:
+    if share > MOST_SHARE and reading != FULL:
         notes.add(
-            f"{{n}} masks mark {ALMOST_ALL:.0%} of their image or more, such as {{first}}: taken as they "
+            f"{{n}} masks mark more than {MOST_SHARE:.0%} of their image, such as {{first}}: taken as they "
             "are; if they are inverted, write them with black as normal",
             path,
         )
@@ -100,13 +115,17 @@ def note(notes: Notes, path: str, reading: str, share: float, form: str):
 
 def _are_labels(values: np.ndarray, below: np.ndarray) -> bool:
     """Whether the values where `below` is True are labels, and not the grey of a border."""
-    levels = np.unique(values)
-    numbers = levels[-1] <= MOST_LABELS and (levels == np.rint(levels)).all()
-    if not numbers and np.diff(levels.astype(np.float64)).min() < LEAST_STEP * levels[-1]:
-        return False
     darkest, brightest = (_of_neighbours(values, choose) for choose in (np.minimum, np.maximum))
+    count = np.count_nonzero(below)
     between = (darkest < values) & (values < brightest)
-    return 2 * np.count_nonzero(between & below) <= np.count_nonzero(below)
+    if 2 * np.count_nonzero(between & below) > count:
+        return False
+    levels = np.unique(values)
+    if levels[-1] <= MOST_LABELS and (levels == np.rint(levels)).all():
+        return True
+    if np.diff(levels.astype(np.float64)).min() >= LEAST_STEP * levels[-1]:
+        return True
+    return np.count_nonzero((darkest == brightest) & below) >= LEAST_FLAT * count
 
 
 def _of_neighbours(values: np.ndarray, choose: np.ufunc) -> np.ndarray:

@@ -78,12 +78,7 @@ def look(task: Task) -> Figures | str:
         if task.mask is None:
             return figures
         mask, reading = masks.read(task.mask, task.max_pixels)
-        if mask.shape != found.size:
-            (height, width), (own_height, own_width) = mask.shape, found.size
-            return (
-                f"{task.mask}: the mask has {width} x {height} pixels, but its image {task.path} has "
-                f"{own_width} x {own_height}"
-            )
+        masks.check_size(task.mask, mask, task.path, found.size)
         form = images.file_format(task.mask, task.max_pixels)
         return dataclasses.replace(figures, defect=float(mask.mean()), mask_reading=reading, mask_format=form)
     except DataError as error:
@@ -106,7 +101,8 @@ def _of_eight_bits(task: Task) -> Figures | None:
             high = np.maximum(np.maximum(red, green), blue)
             low = np.minimum(np.minimum(red, green), blue)
             colour = float((high - low).mean()) > COLOUR * 255
-        found = Found(header, EIGHT_BITS, 255.0, (height, width))
+        levels = images.levels_of(values)
+        found = Found(header, EIGHT_BITS, 255.0, (height, width), levels=levels)
     sampled = values[::step, ::step] / np.float32(255)
     return _figures(found, colour, sampled, middle(values).astype(np.int16), 255 / 2)
 

@@ -8,6 +8,7 @@ from semi_anogan.data.dataset import NORMAL
 from semi_anogan.errors import DataError
 from semi_anogan.image_shape import (
     MOST,
+    MUCH,
     aspect_of,
     enlarged,
     in_words,
@@ -18,7 +19,6 @@ from semi_anogan.image_shape import (
 )
 
 LOOKED_AT = 200  # images, evenly spread
-MUCH = 1.5  # stretched by more than this an image may no longer look like the others
 
 
 def resolve(config, dataset):

@@ -101,9 +101,16 @@ def build_model(config):
         raise RunError(f"bad setting: {error}") from error
 
 
-def load_model(folder, config):
-    """The SemiAnoGAN of a run folder's newest checkpoint; RunError where there is none."""
+def load_model(folder, config, step: int | None = None):
+    """The SemiAnoGAN of a run folder's checkpoint of a step, or of its newest.
+
+    Raises: RunError where there is none; CheckpointError where that of the step is missing or damaged: what
+      was fitted to it would be wrong for another.
+    """
     model = build_model(config)
+    if step is not None and checkpoint.steps(pathlib.Path(folder) / CHECKPOINTS):
+        checkpoint.restore_step(pathlib.Path(folder) / CHECKPOINTS, step, model)
+        return model
     if checkpoint.restore_latest(pathlib.Path(folder) / CHECKPOINTS, model) is None:
         raise RunError(f"{pathlib.Path(folder) / CHECKPOINTS}: holds no checkpoint")
     return model

@@ -14,6 +14,8 @@ from semi_anogan.files import atomically, told_writing
 
 KEEP = 2
 _NAME = re.compile(r"^step_(\d{8})\.npz$")
+_AGAIN = "the train command of the run makes it again"
+_DAMAGES = (OSError, zipfile.BadZipFile, EOFError, ValueError, KeyError)
 
 
 def save(folder, model, progress: dict) -> pathlib.Path:
@@ -26,7 +28,7 @@ def save(folder, model, progress: dict) -> pathlib.Path:
     nothing is lost then.
     """
     folder = pathlib.Path(folder)
-    path = folder / f"step_{progress['step']:08d}.npz"
+    path = _path(folder, progress["step"])
     arrays = {name: np.asarray(v) for name, v in _named_variables(model).items()}
     arrays["progress"] = np.frombuffer(json.dumps(progress).encode(), np.uint8)
     with told_writing(folder, CheckpointError):
@@ -38,6 +40,10 @@ def save(folder, model, progress: dict) -> pathlib.Path:
     for left in folder.glob("*.tmp"):
         left.unlink(missing_ok=True)
     return path
+
+
+def _path(folder, step: int) -> pathlib.Path:
+    return pathlib.Path(folder) / f"step_{step:08d}.npz"
 
 
 def steps(folder) -> list[pathlib.Path]:
@@ -54,6 +60,17 @@ def restore_latest(folder, model) -> dict | None:
     return _newest(folder, lambda path: restore(path, model))
 
 
+def restore_step(folder, step: int, model):
+    """Restores the checkpoint of a step; CheckpointError where it is missing or damaged."""
+    path = _path(folder, step)
+    try:
+        restore(path, model)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; {_AGAIN}") from None
+    except _DAMAGES as error:
+        raise CheckpointError(f"{path}: damaged: {error}; {_AGAIN}") from error
+
+
 def latest_progress(folder) -> dict | None:
     """Only the progress of the newest readable checkpoint; None where there is no checkpoint."""
     return _newest(folder, lambda path: _read(path)[1])
@@ -67,7 +84,7 @@ def _newest(folder, read):
     for path in reversed(files):
         try:
             return read(path)
-        except (OSError, zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
+        except _DAMAGES as error:
             if path not in _told:  # it is read again for the weights
                 _told.add(path)
                 logging.warning("%s: damaged checkpoint passed over: %s", path, error)

@@ -80,7 +80,7 @@ class Preparation:
         """
         image = np.asarray(image)
         image = image[..., None] if image.ndim == 2 else image
-        if image.ndim != 3 or image.dtype != np.uint8 and image.dtype.kind != "f":
+        if image.ndim != 3 or not image.size or image.dtype != np.uint8 and image.dtype.kind != "f":
             raise ValueError(f"an image must be uint8 or float [H, W, C], got {image.dtype} {image.shape}")
         image = image_io.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
         low, high = image.min(), image.max()
@@ -131,7 +131,7 @@ class BaseDetector:
     scale = image_io.Scale()  # of the image files that it was trained on
     ignore: np.ndarray | None = None  # what is ignored of every image: bool, of any size
     kinds: tuple[str, ...] = ()  # of the known defects, where the likeness tells them apart
-    _told_of_range = False
+    _range_is_known = False
 
     def __init__(self, preparation: Preparation, batch_size: int, map_sigma_px: float, calibration=None):
         self.preparation = preparation
@@ -177,15 +177,18 @@ class BaseDetector:
         return other
 
     def tell_of_range(self, images):
-        """Says once on stderr where images, given to a call, are probably in [0, 1] instead of [-1, 1].
+        """Says once on stderr where images, given to a call, may be in [0, 1] instead of [-1, 1].
 
-        images: sequence of arrays; only more than 8 float ones without a negative value are doubted.
+        images: sequence of arrays. Float ones are doubted if none has a negative value, unless others had one
+        in an earlier call.
         """
-        if self._told_of_range or not isinstance(images, (np.ndarray, list, tuple)) or len(images) <= 8:
+        if self._range_is_known:
             return
-        arrays = [np.asarray(image) for image in images]
-        if all(a.dtype.kind == "f" and a.size and a.min() >= 0 for a in arrays):
-            self._told_of_range = True
+        arrays = [a for a in map(np.asarray, images) if a.dtype.kind == "f" and a.size]
+        if not arrays:
+            return
+        self._range_is_known = True
+        if all(a.min() >= 0 for a in arrays):
             print(
                 f"warning: {len(arrays)} float images have no negative value: float images are taken in [-1, "
                 "1]; of ones in [0, 1] give 2 * x - 1, of uint8 ones x itself",

@@ -175,7 +175,10 @@ class Detector(BaseDetector):
             if ignore is not None:
                 raise ValueError("ignore: in a graph there is no mask of an image's own")
             return self._detect_symbolic(images)
-        images = np.asarray(images)
+        try:
+            images = np.asarray(images)
+        except ValueError:  # numpy's own words are of no help here
+            raise ValueError("images of a call must have one size; give those of each on their own") from None
         if images.ndim not in (3, 4) or not len(images):
             raise ValueError(f"images must be [N, H, W, C] or [N, H, W] with N > 0, got shape {images.shape}")
         if images.ndim == 3 and images.shape[-1] in (1, 3):
@@ -412,12 +415,13 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
             f"{path}: missing, so the training has not finished; run train with --workdir={folder}"
         )
     state = run_folder.read_json(path)
-    model = build.load_model(folder, config)
+    model = build.load_model(folder, config, state.get("step"))
     detector = cls.of_config(config, model, **{**read_parts(folder), **overrides})
     if "calibration" in overrides:
         return detector
     try:
         calibration = _calibration_of(state)
+        calibrating.check_threshold(calibration.threshold)
         # The map of a run of before was made otherwise: its pixel threshold does not fit this one.
         if tuple(state.get("map_components", ())) != detector._map_components():
             calibration = dataclasses.replace(calibration, pixel_threshold=None, normal_highest=())

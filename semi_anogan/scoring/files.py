@@ -87,7 +87,8 @@ def scored(
     """Scores images one batch after the other; memory does not grow with their number.
 
     Args:
-      detector: has `channels`, `scale`, `measure`, `judge`, `regions` and `pixel_threshold` as Detector has.
+      detector: has `channels`, `scale`, `batch_size`, `measure`, `judge`, `regions` and `pixel_threshold` as
+        Detector has.
       items: what `read(item, channels)` makes a float32 [H, W, C] image of, or Masked, or raises DataError,
         or NotYet for one that is left out; None: they are paths.
       name: item -> path for the outcome.
@@ -97,9 +98,13 @@ def scored(
     read = read or image_io.Reader(detector.scale)
     # Read and not yet told: path, error, when, and the image if it is kept.
     waiting: list[tuple[str, str | None, float, np.ndarray | None]] = []
+    left, whole = iter(items), False
+    # An error is told at once where images are: the next one may be long in coming.
+    one_by_one = not overlap and detector.batch_size == 1
 
     def readable():
-        for item in items:
+        nonlocal whole
+        for item in left:
             begun = time.perf_counter()
             try:
                 image = read(item, detector.channels)
@@ -107,10 +112,13 @@ def scored(
                 continue
             except DataError as error:
                 waiting.append((name(item), str(error), begun, None))
+                if one_by_one:
+                    return
                 continue
             kept = image.image if isinstance(image, Masked) else image
             waiting.append((name(item), None, begun, kept if kept.nbytes <= keep_images else None))
             yield image
+        whole = True
 
     def failures():
         while waiting and waiting[0][1] is not None:
@@ -118,18 +126,20 @@ def scored(
             yield Scored(path, None, None, None, error, time.perf_counter() - begun)
 
     locates = detector.pixel_threshold is not None
-    for measurement in detector.measure(readable(), overlap, combined=True, pictures=False, kinds=locates):
+    while not whole:
+        measured = detector.measure(readable(), overlap, combined=True, pictures=False, kinds=locates)
+        for measurement in measured:
+            yield from failures()
+            path, _, begun, image = waiting.pop(0)
+            score, _, anomaly_map = detector.judge(measurement)
+            label, p_value = detector.calibrated.label(score), detector.calibrated.p_value(score)
+            seconds, regions = time.perf_counter() - begun, None
+            if locates:
+                (regions,) = detector.regions([label != NORMAL], [anomaly_map])
+                regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
+            judged = path, score, label, anomaly_map, None, seconds, regions, image, p_value
+            yield Scored(*judged, measurement.look, measurement.ignored)
         yield from failures()
-        path, _, begun, image = waiting.pop(0)
-        score, _, anomaly_map = detector.judge(measurement)
-        label, p_value = detector.calibrated.label(score), detector.calibrated.p_value(score)
-        seconds, regions = time.perf_counter() - begun, None
-        if locates:
-            (regions,) = detector.regions([label != NORMAL], [anomaly_map])
-            regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
-        judged = path, score, label, anomaly_map, None, seconds, regions, image, p_value
-        yield Scored(*judged, measurement.look, measurement.ignored)
-    yield from failures()
 
 
 def write(

@@ -32,8 +32,10 @@ from semi_anogan.training.segmentation import fit_segmentation
 from semi_anogan.training.suspicion import Samples
 
 
-def fit_detector(config, folder, model, dataset, splits) -> Detector:
+def fit_detector(config, folder, model, dataset, splits, step: int | None = None) -> Detector:
     """The detector of a trained model, fitted on normal training images, calibrated on held-out ones.
+
+    step: of the checkpoint that the model has.
 
     Writes detector.json, a file for each part, evidence.npz and suspicious.csv, in which the "normal"
     training images stand that look most abnormal.
@@ -56,7 +58,7 @@ def fit_detector(config, folder, model, dataset, splits) -> Detector:
         config.calibration.false_alarm_rate,
         base_components(config),
     )
-    save(folder, detector, defects)
+    save(folder, detector, defects, step)
     if detector.search is not None:
         examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
         write_reconstructions(folder, detector, [dataset.read_image(e) for e in examples])
@@ -165,13 +167,13 @@ def base_components(config) -> tuple[str, ...]:
     return names_where(unlabelled=True) + (("patches", "likeness") if named else ())
 
 
-def save(folder: pathlib.Path, detector: Detector, defects: Defects):
+def save(folder: pathlib.Path, detector: Detector, defects: Defects, step: int | None):
     """Writes what was fitted; detector.json, without which a run is not finished, comes last."""
     (folder / run_folder.DETECTOR).unlink(missing_ok=True)
     write_parts(folder, {name: getattr(detector, name) for name in PARTS})
     run_folder.write_arrays(folder / run_folder.EVIDENCE, detector.rests_on.arrays())
     suspicious_csv.write(folder / run_folder.SUSPICIOUS, defects.ranked, defects.found)
-    run_folder.write_json(folder / run_folder.DETECTOR, detector.state())
+    run_folder.write_json(folder / run_folder.DETECTOR, {**detector.state(), "step": step})
 
 
 def write_reconstructions(folder, detector, images):

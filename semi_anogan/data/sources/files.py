@@ -41,11 +41,7 @@ def file_dataset(
         """(mask, how it was read)."""
         file = os.path.join(root, example.mask)
         mask, reading = masks.read(file, max_pixels)
-        if mask.shape != size:
-            raise DataError(
-                f"{file}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, but its image "
-                f"{path(example)} has {size[1]} x {size[0]}"
-            )
+        masks.check_size(file, mask, path(example), size)
         return mask, reading
 
     def look(example: Example) -> Look:

@@ -124,8 +124,10 @@ def load(
         found = ", ".join(tops[: 4 * SHOWN]) or "none"
         here = len(reader.directly(""))
         lying = f"; {here} images lie directly in it: put them into {root}/train/good" if here else ""
+        deeper = reader.with_layout(tops)
+        lower = f"; one of them is in {deeper}: --config.data.root={shlex.quote(deeper)}" if deeper else ""
         raise DataError(
-            f"{root}: neither of the known layouts (folders found: {found}{lying}). They are:{LAYOUTS}"
+            f"{root}: neither of the known layouts (folders found: {found}{lying}){lower}. They are:{LAYOUTS}"
         )
     reader.note_directly("", "put them into a folder of their kind")
     examples = ignore_files.with_masks(root, examples, notes)
@@ -145,6 +147,16 @@ class _FolderReader:
     def is_good(self, name: str) -> bool:
         return plain(name) in self.good
 
+    def with_layout(self, tops: list[str]) -> str:
+        """The first folder in the root that has one of the layouts itself, where the root has none; or ""."""
+        for name in tops:
+            inside = subfolders(os.path.join(self.root, name))
+            if any(plain(n) in folder_names.TRAIN for n in inside):
+                return os.path.join(self.root, name)
+            if any(map(self.is_good, inside)) and not any(plain(n) in folder_names.TEST for n in tops):
+                return os.path.join(self.root, name)
+        return ""
+
     def split_layout(self, tops: list[str], train: list[str], test_folder: str | None) -> list[Example]:
         """The examples of layout A."""
         test = self.test_folders(tops, test_folder)
@@ -159,6 +171,9 @@ class _FolderReader:
                 f"{' or '.join(self.given or sorted(GOOD))} (folders found: {kinds}); "
                 "--config.data.good=NAME says which holds them"
             )
+        if not splits["train"].normal:
+            why = "; ".join(["no normal training images, none that is read", *self.notes.lines()])
+            raise DataError(f"{os.path.join(self.root, next(iter(splits['train'].good)))}: {why}")
         mask_of = self.masks(splits, masks)
         for name in tops:
             if name not in (*train, *test, *masks):
@@ -228,7 +243,7 @@ class _FolderReader:
                 )
             return found
         test = [name for name in tops if plain(name) in folder_names.TEST]
-        perhaps = [(name, self.count(name)) for name in tops if folder_names.is_perhaps_test(name)]
+        perhaps = [(name, self.count(name)) for name in tops if self.is_perhaps_test(name)]
         perhaps = [(name, count) for name, count in perhaps if count]
         if test or not perhaps:
             return test
@@ -237,6 +252,15 @@ class _FolderReader:
             f"{self.root}: no folder test, but {_counted(perhaps)}: are these the test images? {flags} takes "
             "them, --config.data.test_folder= trains without test images"
         )
+
+    def is_perhaps_test(self, name: str) -> bool:
+        """Whether a folder could be meant as that of the test images, by its name or by what is in it."""
+        if folder_names.is_perhaps_test(name):
+            return True
+        if plain(name) in folder_names.TRAIN or folder_names.is_no_kind(name):
+            return False
+        inside = subfolders(os.path.join(self.root, name))
+        return any(self.is_good(n) or folder_names.is_perhaps_good(n) for n in inside)
 
     def split(self, folders: Sequence[str]) -> _Split:
         """What the folders of one split hold."""
@@ -316,7 +340,7 @@ class _FolderReader:
         """DataError where a folder in one of normal images is named as one of defects, or the other way."""
         for path in inner:
             for name in path[len(folder) + 1 :].split("/")[:-1]:
-                defect = plain(name) in folder_names.BAD - {"1"}
+                defect = folder_names.is_bad(name)
                 good = plain(name) in GOOD or folder_names.is_perhaps_good(name)
                 if defect if normal else good:
                     own, other = ("normal", "abnormal") if normal else ("abnormal", "normal")
@@ -336,7 +360,9 @@ class _FolderReader:
                 for split, known in (("train", folder_names.TRAIN), ("test", folder_names.TEST)):
                     if plain(name) in known or name in splits[split].folders:
                         of_split[split].append(f"{folder}/{name}")
+        of = {split: {plain(k): i for k, i in found.defects.items()} for split, found in splits.items()}
         kinds = sorted({*splits["train"].defects, *splits["test"].defects})
+        kinds = list({plain(kind): kind for kind in kinds}.values())  # of two spellings one
         mask_of, used = {}, set()
 
         def of_kind(folders: list[str], kind: str) -> list[str]:
@@ -352,7 +378,7 @@ class _FolderReader:
             return found
 
         for kind in kinds:
-            train, test = (splits[split].defects.get(kind, _Images({}, {})) for split in ("train", "test"))
+            train, test = (of[split].get(plain(kind), _Images({}, {})) for split in ("train", "test"))
             places = Places(*(of_kind(f, kind) for f in (masks, of_split["train"], of_split["test"])))
             mask_of |= masks_of(
                 self.root, kind, train.names, test.names, places, train.beside | test.beside, self.notes
@@ -402,7 +428,11 @@ class _FolderReader:
             return []
         inside = f"{folder}/" if folder else ""
         names = subfolders(os.path.join(self.root, folder)) if names is None else names
-        found = [(inside + n, self.count(inside + n)) for n in names if folder_names.is_perhaps_good(n)]
+        found = [
+            (inside + n, self.count(inside + n))
+            for n in names
+            if folder_names.is_perhaps_good(n) or folder and folder_names.says_nothing(n)
+        ]
         return [(name, count) for name, count in found if count]
 
     def ask(self, perhaps: list[tuple[str, int]]):
@@ -412,12 +442,13 @@ class _FolderReader:
         parents = {os.path.dirname(path) for path, _ in perhaps}
         parents |= {n for n in subfolders(self.root) if plain(n) in folder_names.TRAIN | folder_names.TEST}
         known = [n for p in parents for n in subfolders(os.path.join(self.root, p)) if plain(n) in GOOD]
-        known = sorted({plain(name) for name in known}) or ["good"]
+        known = sorted({plain(name) for name in known})
         meant = list(dict.fromkeys(os.path.basename(path) for path, _ in perhaps))
         yes, no = (shlex.quote(",".join(names)) for names in ([*known, *meant], known))
+        other = f"--config.data.good={no} as abnormal" if known else "else it names those that are"
         raise DataError(
             f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes them "
-            f"as normal, --config.data.good={no} as abnormal"
+            f"as normal, {other}"
         )
 
     def check_given(self, folders: Sequence[str]):
@@ -438,7 +469,7 @@ class _FolderReader:
     def note_directly(self, folder: str, advice: str):
         full = os.path.join(self.root, folder)
         for name in listed(full):
-            if not os.path.isdir(os.path.join(full, name)):
+            if not is_image_name(name) and not os.path.isdir(os.path.join(full, name)):
                 note_left_out(self.notes, os.path.join(full, name))
         here = self.directly(folder)
         first = os.path.join(folder, here[0]) if here else ""
@@ -455,7 +486,8 @@ class _FolderReader:
     def note_replaced(self, folder: str):
         """Tells where data.good makes a folder one of defects whose name says otherwise."""
         name = os.path.basename(folder)
-        if not self.asked and (plain(name) in GOOD or folder_names.is_perhaps_good(name)):
+        says_good = plain(name) in GOOD or folder_names.is_perhaps_good(name)
+        if not self.asked and (says_good or folder_names.says_nothing(name)):
             self.notes.add(
                 f"{self.root}: {{n}} images in {folder} are taken as abnormal, as data.good is "
                 f"{','.join(self.given)!r}",

@@ -43,11 +43,11 @@ def masks_of(
     Returns: image -> mask or None.
 
     Raises:
-      DataError: two masks of one name, or masks for some of the test images only: half of them would silently
-        give half of the pixel metrics.
+      DataError: several masks of one image, two of one name, or masks for some of the test images only: half
+        of them would silently give half of the pixel metrics.
     """
     names = {*train.values(), *test.values()}
-    shared, own_train, own_test = (_by_name(root, folders, names) for folders in places)
+    shared, own_train, own_test = (_by_name(root, folders, names, notes) for folders in places)
     if shared and own_train and own_test:
         notes.add(
             f"{root}: {places.shared[0]} is not used, as {places.train[0]} and {places.test[0]} are there"
@@ -68,6 +68,12 @@ def masks_of(
     others = set() if own_test else set(train.values())  # whose masks may stand in the same folder
     masks |= _of_test(root, kind, test, of_test, others, beside)
     used = set(masks.values())
+    unused = [mask for image, mask in beside.items() if image in masks and mask not in used]
+    notes.add(
+        "{n} masks beside their images are not used, such as {first}: a folder of masks has others",
+        (unused or [""])[0],
+        len(unused),
+    )
     for found in (shared, own_train, own_test):
         if found is shared and own_train and own_test:
             continue  # told above
@@ -87,6 +93,13 @@ def _of_test(
     """{test image: mask}, or None for all where the data has none; others: names of training images."""
     masks = {path: by_name.get(name, beside.get(path)) for path, name in test.items()}
     without = [path for path, mask in masks.items() if mask is None]
+    names = set(test.values())
+    parts = [mask for name, mask in by_name.items() if name.rpartition("/")[0] in names]
+    if without and parts:
+        raise DataError(
+            f"{root}: {parts[0]} lies in a folder named as an image: several masks of one image are not "
+            "read; join them to one, white where any of them is"
+        )
     if without and (len(without) < len(masks) or set(by_name) - others):
         place = os.path.dirname(next(iter([*by_name.values(), *filter(None, masks.values())])))
         hint = f" (masks of train/{kind} belong in ground_truth/train/{kind})" if others else ""
@@ -96,14 +109,21 @@ def _of_test(
     return masks
 
 
-def _by_name(root: str, folders: Iterable[str], names: set[str]) -> dict[str, str]:
+def _by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -> dict[str, str]:
     """{name of the image: path relative to root} of the masks in some folders.
 
-    Args: names: of the images; a mask has the name of one, or that and an ending such as _mask.
+    Args: names: of the images; a mask has the name of one, or that and an ending such as _mask; notes: get a
+      line about what is left out.
     """
     found: dict[str, str] = {}
     for folder in folders:
-        for path in images_below(os.path.join(root, folder)):
+        paths = images_below(os.path.join(root, folder), notes)
+        notes.add(
+            "{n} folders of masks have none that is read, such as {first}: masks are image files",
+            folder,
+            not paths,
+        )
+        for path in paths:
             name = os.path.splitext(path)[0]
             if name not in names:
                 name = without_mask_ending(name) or name

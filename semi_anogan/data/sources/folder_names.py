@@ -14,24 +14,38 @@ PERHAPS_GOOD = frozenset(
         "accepted "
         "acceptable 0 class0 label0 goods oks normals okays perfect flawless faultless spotless correct "
         "conform conforming conformant compliant reference golden standard valid sound unbroken unharmed "
-        "inordnung bueno bon bien buono normale"
+        "inordnung bueno bon bien buono normale gutteil gutteile fehlerfrei fehlerlos einwandfrei "
+        "mangelfrei ohnefehler ohnedefekt sansdefaut sindefectos sano buena bonne buoni conforme correcto "
+        "正常 合格 良品 良 好 無欠陥 정상 양품 норма годен годные"
     ).split()
 )
-BAD = frozenset(
+# Names that say nothing of a defect: as such in a folder of a split, or of images of all kinds.
+SAY_NOTHING = frozenset(
+    (
+        "image images img imgs picture pictures photo photos data sample samples part parts all "
+        "unknown unlabeled unlabelled unsorted unclassified"
+    ).split()
+)
+BAD_LABELS = frozenset(
     (
         "abnormal abnormals bad defect defects defective defected nok ng ko nogood notgood notok nio anomaly "
         "anomalies anomalous faulty fault faults fail failed fails failure broken damage damaged reject "
         "rejected "
-        "rejects scrap error errors flaw flaws nonconforming unhealthy dirty crack cracks cracked scratch "
-        "scratches scratched dent dents hole holes stain stains contamination contaminated 1"
+        "rejects scrap error errors flaw flaws nonconforming unhealthy"
+    ).split()
+)
+BAD = BAD_LABELS | frozenset(
+    (
+        "dirty crack cracks cracked scratch scratches scratched dent dents hole holes stain stains "
+        "contamination contaminated 1"
     ).split()
 )
 TRAIN = frozenset("train training".split())
 TEST = frozenset("test testing".split())
 PERHAPS_TEST = frozenset("validation val valid validate eval evaluation dev holdout heldout".split())
 MASKS = frozenset("groundtruth groundtruths gt mask masks label labels".split())
-# Folders beside images that hold no images of their own.
-SMALL = frozenset("thumb thumbs thumbnail thumbnails preview previews cache macosx".split())
+# Folders beside images that hold no images of their own; masks of what is ignored belong elsewhere.
+SMALL = frozenset("thumb thumbs thumbnail thumbnails preview previews cache macosx ignore ignored".split())
 
 _NEGATIONS = ("not", "no", "non", "un", "ab", "sub", "in", "dis", "without", "never")
 _LIKENESS = 0.75  # above it a name is taken for a misspelt one
@@ -57,12 +71,28 @@ def is_no_kind(name: str) -> bool:
     return plain(name).strip("._") in MASKS | SMALL
 
 
+def says_nothing(name: str) -> bool:
+    """Whether a name within a split says neither good nor which defect, so that a person has to be asked."""
+    return plain(name) in SAY_NOTHING
+
+
+def is_bad(name: str) -> bool:
+    """Whether a folder in one of normal images is named as one of defects: bad, crack, old_rejects."""
+    short = plain(name)
+    if short in BAD:
+        return short != "1"
+    return bool(set(_words(name)) & BAD_LABELS) and not _denies_a_defect(name, short)
+
+
 def is_perhaps_good(name: str) -> bool:
     """Whether a name that is none of GOOD could be meant as one, so that a person has to be asked."""
     short = plain(name)
     if short in BAD or short in GOOD:
         return False
-    if short in PERHAPS_GOOD or _denies_a_defect(name, short):
+    bare = re.sub(r"\W", "", short)  # i.O., (ok)
+    if bare in BAD:
+        return False
+    if bare in PERHAPS_GOOD | GOOD or _denies_a_defect(name, short):
         return True
     words = _words(name)
     if set(words) & set(_NEGATIONS) or set(words) & {"nok", "ng", "nogood", "ungood", "abnormal"}:

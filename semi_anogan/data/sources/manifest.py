@@ -4,6 +4,7 @@ import os
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import csv_rows
+from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources.files import choose_training, file_dataset
 from semi_anogan.data.sources.folder_names import GOOD, plain
 from semi_anogan.errors import DataError
@@ -37,7 +38,8 @@ def load(
     root = os.path.dirname(path) if root is None else os.fspath(root)
     if root and not os.path.isdir(root):
         raise DataError(f"data.root: {root!r} is not a folder")
-    examples, rows, first_row, missing = [], csv_rows(path, COLUMNS), {}, []
+    notes = Notes()
+    examples, rows, first_row, missing = [], csv_rows(path, COLUMNS, notes=notes), {}, []
     for line, row in rows:
         example = _example(f"{path}: row {line}", row)
         file = os.path.normpath(os.path.join(root, example.path))
@@ -55,7 +57,7 @@ def load(
         hint = " (folders are separated by /)" if "\\" in shown and os.sep == "/" else ""
         raise DataError(f"{path}: {len(missing)} files do not exist under {root or '.'!r}{hint}:\n  {shown}")
     examples = choose_training(examples, abnormal_count, contamination, path)
-    return file_dataset("manifest", root, examples, channels)
+    return file_dataset("manifest", root, examples, channels, notes)
 
 
 def _example(where: str, row: dict[str, str]) -> Example:
