@@ -66,7 +66,7 @@ def test_an_answer_says_what_scores_and_regions_say():
         "label": "abnormal",
         "p_value": 0.4,  # of four normal scores one is as high
         "threshold": CALIBRATION.threshold,
-        "notes": [],
+        "notes": ["1 images have one value all over, such as image: they show nothing"],
     }
 
 
