@@ -457,9 +457,8 @@ def test_memory_does_not_grow_with_the_number_of_images(generated, tmp_path, cap
             tracemalloc.stop()
 
     peak(30)  # what is imported and cached on first use
-    assert (
-        peak(300) - peak(60) < 100_000
-    )  # 160 images more would be 650 kB, and several times that with their maps
+    # 160 images more would be 650 kB, and several times that with their maps. How threads meet is some.
+    assert peak(300) - peak(60) < 300_000
 
 
 @pytest.mark.parametrize("count, told", [(16, True), (15, False)])
@@ -658,9 +657,8 @@ def test_a_large_image_is_read_again_for_its_overlay(tmp_path, monkeypatch):
     monkeypatch.setattr(image_io, "read_image", gone)
     score.score(detector, paths, output, Outputs(root=str(tmp_path / "in")), notes)
     assert [row["status"] for row in rows_of(output)] == ["ok", "ok", "ok", "error"]
-    assert notes.lines() == [
-        f"2 overlays are missing, since the image could not be read again, such as {paths[1]}: no such file"
-    ]
+    missing = "2 overlays are missing, since the image could not be read again, such as"
+    assert f"{missing} {paths[1]}: no such file" in notes.lines()
     assert list((output / "overlays").rglob("*.png")) == []
 
 
