@@ -17,6 +17,8 @@
   --suite=serve         the service under load (--bundle) for --seconds, with --clients, beside the runtime
   --suite=reconstructions  a page of finished runs' reconstructions (--runs=A,B,...), written to --output
   --suite=picture       a picture of a finished run's report (--runs=RUN), written to --output
+  --suite=overlays      a picture of what `score` found: of --folder=SCORED, its --output; to --output
+  --suite=example       no benchmark: a folder of rendered surfaces to try the commands on; to --output, parts
   --suite=alpha         alpha = 1 against alpha < 1 over the contamination of the training data (--train)
 
 The protocols run our variants and all baselines, and write into docs/results/NAME.md:
@@ -65,7 +67,12 @@ _RUNS = flags.DEFINE_string(
     "with commas between",
 )
 flags.DEFINE_alias("folder", "runs")
-_OUTPUT = flags.DEFINE_string("output", "docs/report.png", "file of the picture (picture, reconstructions)")
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "file of the picture (picture: docs/report.png, overlays: docs/overlays.png, reconstructions), or folder "
+    "of the images (example: parts)",
+)
 _RECORD = flags.DEFINE_string("record", None, "folder for what was measured in the runs (evidence)")
 _RATES = flags.DEFINE_list("rates", ["0.01", "0.05"], "false-alarm rates to ask for (false_alarms)")
 _COUNT = flags.DEFINE_integer("count", 20, "suspicious images looked at in a round (review)", lower_bound=1)
@@ -203,7 +210,19 @@ def _serve() -> str:
 def _picture() -> str:
     from semi_anogan.benchmarks import picture
 
-    return picture.run(_RUNS.value, _OUTPUT.value)
+    return picture.run(_RUNS.value, _OUTPUT.value or "docs/report.png")
+
+
+def _overlays() -> str:
+    from semi_anogan.benchmarks import picture
+
+    return picture.of_overlays(_RUNS.value, _OUTPUT.value or "docs/overlays.png")
+
+
+def _example() -> str:
+    from semi_anogan.benchmarks import example
+
+    return example.run(_OUTPUT.value or "parts")
 
 
 def _reconstructions() -> str:
@@ -256,7 +275,9 @@ _SUITES = {
     "reconstructions": _Suite(
         _reconstructions, ("runs", "output"), "--runs=A,B,..., finished runs, and --output=FILE"
     ),
-    "picture": _Suite(_picture, ("runs", "output"), "--runs=RUN, a finished run, and --output=FILE", False),
+    "picture": _Suite(_picture, ("runs",), "--runs=RUN, a finished run", False),
+    "overlays": _Suite(_overlays, ("runs",), "--folder=SCORED, what score wrote with --overlays", False),
+    "example": _Suite(_example, framework=False),
     "alpha": _Suite(_alpha),
 }
 _SUITE = flags.DEFINE_enum("suite", "speed", [*_SUITES, *protocols.NAMES], "what is benchmarked")

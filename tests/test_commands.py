@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
-from helpers.documented import COMMANDS, IN_GUIDE, IN_README, README, said, shell
+from helpers.documented import COMMANDS, IN_GUIDE, IN_README, README, TOUR, said, shell
 from helpers.processes import ENVIRONMENT, ROOT
+from helpers.tiny_runs import TINY
 
 TESTED = IN_README + IN_GUIDE
 
@@ -55,10 +57,31 @@ def test_the_guides_commands_run(folder):
     done = {line: shell(line, path) for line in commands}
     for line, result in done.items():
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
-    printed = next(result.stdout for line, result in done.items() if "jsonl" in line)
-    assert re.search(r"^tests/images/\w+\.png \[\d+, \d+, \d+, \d+\] ", printed)
     rows = (path / "runs/found/scores.csv").read_text().splitlines()
     assert rows[0].endswith(",threshold,p_value,time,look_threshold") and len(rows) == 7
+
+
+def test_the_guide_leads_from_a_folder_to_regions(tmp_path):
+    """Command by command, but with smaller networks, and a threshold by which they find something."""
+    commands = TOUR.replace("\\\n", " ").strip().splitlines()
+    assert len(commands) == 6
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    changes = {"features.name": "", "score.components": "discriminator", "schedule.total_kimages": 0.05}
+    small = " ".join(f"--config.{key}={value}" for key, value in {**TINY, **changes}.items())
+    added, printed = {2: small, 3: "--false_alarm_rate=0.6"}, []
+    for number, command in enumerate(commands):
+        done = shell(f"{command} {added.get(number, '')}", tmp_path)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        printed.append(done.stdout)
+    assert re.search(r"^parts/test/\w+/\d+\.png \[\d+, \d+, \d+, \d+\] None$", printed[4], re.M)
+    for folder in ("parts/test", "scored/overlays"):
+        assert len(list((tmp_path / folder).rglob("*.png"))) == 28
+    assert (tmp_path / "inspected/inspect.html").exists()
+    with Image.open(tmp_path / "overlays.png") as picture:
+        assert picture.width == 900 and (tmp_path / "overlays.png").stat().st_size <= 150_000
+    # What is there already is not written over.
+    done = shell(commands[0], tmp_path)
+    assert done.returncode == 1 and done.stderr == "error: parts: exists already; give another --output\n"
 
 
 def test_python_of_readme_and_guide_runs(folder):

@@ -1,6 +1,7 @@
 """The picture of a report: of plots drawn by hand, each part is where it belongs; and of a real run."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -117,3 +118,51 @@ def test_a_finished_runs_picture(smoke_run, tmp_path):
     size = 900, round(gallery.height * 900 / gallery.width)
     expected = np.asarray(gallery.resize(size, Image.Resampling.LANCZOS), int)[:160]
     assert abs(found[600:760] - expected).mean() < 3 < abs(found[605:765] - expected).mean()
+
+
+def scored(folder, monkeypatch):
+    """What `score` would have written of four images of 20 x 10, whose overlays are 25 times as large."""
+    monkeypatch.chdir(folder)
+    lines, rows = [], ["path,score,label"]
+    for number, kind in enumerate(("cut", "cut", "dent", None)):
+        path = pathlib.Path(f"in/{kind or 'good'}/{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (20, 10), 60 * number).save(path)
+        overlay = pathlib.Path(f"scored/overlays/{path.parent.name}/{number}.png.png")
+        overlay.parent.mkdir(parents=True, exist_ok=True)
+        found = Image.new("RGB", (500, 250), ORANGE)
+        found.paste(GREEN, (400, 0, 500, 250))
+        found.save(overlay)
+        rows.append(f"{path},1,abnormal")
+        region = {"path": str(path), "number": 1, "box": [16, 2, 4, 4], "area": 9, "kind": kind}
+        lines.append({**region, "kind_likeness": None if kind is None else 0.5})
+    pathlib.Path("scored/scores.csv").write_text("\n".join(rows))
+    pathlib.Path("scored/regions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+
+def test_overlays_stand_below_their_images(tmp_path, monkeypatch):
+    """The first image of two kinds, 0 and 2, each 444 wide; the right fifth of an overlay is green."""
+    scored(tmp_path, monkeypatch)
+    text = picture.of_overlays("scored", "docs/overlays.png")
+    assert text.startswith("docs/overlays.png: 900 x 496 pixels, ")
+    found = np.asarray(Image.open("docs/overlays.png").convert("RGB"), int)
+    for column, grey in enumerate((0, 120)):
+        left = column * 456
+        assert abs(found[40:262, left : left + 444] - grey).max() <= 2
+        below = found[274:496, left : left + 444]
+        assert abs(below[:, :350] - ORANGE).max() <= 2 and abs(below[:, 360:] - GREEN).max() <= 2
+        for line in (found[:17], found[17:36]):
+            assert (line[:, left : left + 444] < 128).any()
+    assert (found[262:274] == 255).all() and (found[40:, 444:456] == 255).all()
+
+
+def test_what_is_no_scored_folder_is_told(tmp_path, monkeypatch):
+    with pytest.raises(RunError, match=r"regions.jsonl: no such file; is .* what score wrote\?"):
+        picture.of_overlays(str(tmp_path), str(tmp_path / "x.png"))
+    scored(tmp_path, monkeypatch)
+    pathlib.Path("scored/overlays/dent/2.png.png").unlink()
+    with pytest.raises(RunError, match="has no picture of in/dent/2.png; score it with --overlays=all"):
+        picture.of_overlays("scored", "x.png")
+    pathlib.Path("scored/regions.jsonl").write_text("")
+    with pytest.raises(RunError, match="no image has a region"):
+        picture.of_overlays("scored", "x.png")

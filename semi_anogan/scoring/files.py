@@ -87,8 +87,8 @@ def scored(
     """Scores images one batch after the other; memory does not grow with their number.
 
     Args:
-      detector: has `channels`, `scale`, `batch_size`, `measure`, `judge`, `regions` and `pixel_threshold` as
-        Detector has.
+      detector: has `channels`, `scale`, `batch_size`, `measure`, `judge`, `regions`, `pixel_threshold` and
+        `kinds` as Detector has.
       items: what `read(item, channels)` makes a float32 [H, W, C] image of, or Masked, or raises DataError,
         or NotYet for one that is left out; None: they are paths.
       name: item -> path for the outcome.

@@ -12,6 +12,8 @@ GUIDE = (ROOT / "docs/guide.md").read_text()
 IN_README, IN_GUIDE = (
     re.findall(r"<!-- tested -->\n```(\w+)\n(.*?)```", document, re.S) for document in (README, GUIDE)
 )
+# The guide's commands from a folder to regions.
+((_, TOUR),) = re.findall(r"<!-- tested with smaller networks -->\n```(\w+)\n(.*?)```", GUIDE, re.S)
 COMMANDS = [line for kind, text in IN_README if kind == "bash" for line in text.strip().splitlines()]
 
 
