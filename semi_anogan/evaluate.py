@@ -6,6 +6,7 @@ Writes metrics.json, scores.csv, report.html and plots/.
 import csv
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -29,23 +30,31 @@ def main(argv):
     config = run_folder.load_config(folder)
     places.find(config, folder, flags.FLAGS.data_root)
     cli.load_framework()
-    from semi_anogan.runs import build
+    from semi_anogan.data.check_files import read_all
+    from semi_anogan.runs import aspect, build
     from semi_anogan.scoring.detector import Detector
 
     detector = Detector.load(folder)
     dataset, splits, _ = build.load_data(config, folder)
-    evaluate(config, folder, detector, dataset, splits, run_folder.read_progress(folder))
+    notes = []
+    if dataset.files is not None:  # they need not be those that the training has read
+        read_all(dataset, splits.test, resolution=aspect.features_side(config) or config.model.resolution)
+        notes = dataset.notes.lines()
+        for line in notes:
+            print(f"note: {line}")
+    evaluate(config, folder, detector, dataset, splits, run_folder.read_progress(folder), notes)
     if flags.FLAGS.data_root is not None:
         places.remember(folder, config)
 
 
-def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
+def evaluate(config, folder, detector, dataset, splits, progress, notes: Sequence[str] = ()) -> dict:
     """Scores the test images and writes what a run folder holds of them; returns the metrics.
 
     Without test images the report shows the held-out training images instead, without figures of them.
 
     Args: config; folder: the run folder; detector: calibrated; dataset, splits: as build.load_data gives;
-      progress: the checkpoint's, for training time and loss history.
+      progress: the checkpoint's, for training time and loss history; notes: on the test images, for the
+      report where they are others than those of the training.
     """
     from semi_anogan.evaluation.report.gather import report_of_run
     from semi_anogan.runs import folder as run_folder
@@ -71,11 +80,12 @@ def evaluate(config, folder, detector, dataset, splits, progress) -> dict:
     with told_writing(folder, RunError):
         _write_scores(folder / run_folder.SCORES, splits.test, results, detector)
     differing = known_files.evaluated(folder, dataset, splits)
+    told = [*differing, *(f"of the test images of now: {line}" for line in notes if differing)]
     report = report_of_run(config, folder, detector, dataset, splits, progress["history"], results, metrics)
     report = dataclasses.replace(
         report,
         held_out=held_out and (held_out.abnormal, held_out.scores),
-        data_notes=run_folder.data_notes(folder, dataset.notes.lines(), go_on=True) + differing,
+        data_notes=run_folder.data_notes(folder, dataset.notes.lines(), go_on=True) + told,
     )
     with told_writing(folder, RunError):
         path = page.write_report(folder, report)

@@ -94,6 +94,13 @@ def test_given_white_and_black_are_used_as_they_are(tmp_path):
     config.data.black = 2000
     with pytest.raises(DataError, match="data.black: 2000.0 is not below data.white 2000.0"):
         build.load_data(config)
+    for white, black, words in (
+        (None, 4095, "data.black: 4095 is not below data.white, which is 4095"),  # as it is found
+        (float("inf"), 0, "data.black: 0 is not below data.white, which is inf"),
+    ):
+        config.data.white, config.data.black = white, black
+        with pytest.raises(DataError, match=words):
+            build.load_data(config)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -148,6 +148,15 @@ def test_refit_takes_new_files_in_and_leaves_the_networks(copy, capsys):
     assert not any(p.is_dir() and p.name.startswith("replacement") for p in run.iterdir())
     # And now nothing is new.
     assert train.run(config_of(root), run)["counts"] == counts
+    # A test image that the training has not read is looked at before it is scored.
+    Image.new("L", (16, 16), 9).save(root / "test/good/flat.png")
+    done = command("evaluate", f"--workdir={run}")
+    told = "1 images have one value all over, such as test/good/flat.png: they show nothing"
+    assert f"note: {told}\n" in done.stdout
+    assert f"of the test images of now: {told}" in (run / "report.html").read_text()
+    (root / "test/good/flat.png").write_bytes(b"none")
+    done = command("evaluate", f"--workdir={run}")
+    assert done.returncode == 1 and "test/good/flat.png: not a readable" in done.stderr
 
 
 def test_a_refit_that_is_cut_off_leaves_the_former_detector(copy, monkeypatch):

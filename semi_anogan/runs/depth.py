@@ -1,6 +1,7 @@
 """Which values of a configuration's image files are black and white: found in its training images."""
 
 import dataclasses
+import math
 
 from semi_anogan.data.check_files import in_threads
 from semi_anogan.data.image_files import MAX_PIXELS
@@ -15,6 +16,8 @@ def resolve(config, dataset):
 
     White is the smallest of USUAL that holds all training images of more than 8 bits, 1 of float files, and
     255 where all have 8 bits.
+
+    Raises: DataError where black is not below white, both finite.
     """
     if dataset.files is None:
         return dataset
@@ -22,6 +25,10 @@ def resolve(config, dataset):
         config.data.white = _white(dataset)
     if config.data.black is None:
         config.data.black = 0.0
+    if not -math.inf < config.data.black < config.data.white < math.inf:
+        raise DataError(
+            f"data.black: {config.data.black:g} is not below data.white, which is {config.data.white:g}"
+        )
     scale = Scale(config.data.white, config.data.black)
     read = dataset.files.at(scale, config.data.max_pixels or MAX_PIXELS)
     return dataclasses.replace(read, labels=dataset.labels, labels_file=dataset.labels_file)
