@@ -59,14 +59,31 @@ def test_a_low_peak_beside_a_high_one_is_a_region_of_its_own():
     assert [(r.left, r.width, r.peak) for r in find(drawn("8883666"), 4.0)] == [(0, 3, 8.0), (4, 3, 6.0)]
 
 
-def test_all_above_the_threshold_is_in_a_region():
-    """Half of 9 is above the threshold, 3: the 4 counts all the same."""
-    values = drawn("9902400")
-    assert [(r.left, r.area) for r in find(values, 3.0)] == [(0, 2), (4, 1)]
+def test_what_a_plain_defect_spreads_is_no_part_of_it():
+    """Half of 9 is above the threshold, 3: the region ends there, but the 4 that stands alone counts."""
+    assert [(r.left, r.area) for r in find(drawn("9975420"), 3.0)] == [(0, 4)]
+    assert [(r.left, r.area) for r in find(drawn("9902400"), 3.0)] == [(0, 2), (4, 1)]
+    assert [(r.left, r.area) for r in find(drawn("3579753468643"), 3.0)] == [(1, 5), (8, 3)]
+
+
+def test_regions_that_grow_together_end_there():
+    """Levels are 20 times 0.8, 0.64, ...: at 6.55 the second peak stands alone, at 5.24 it does not."""
+    values = np.array([[0, 12, 20, 12, 6, 7, 9, 7, 1]], np.float32)
+    assert [(r.left, r.area) for r in find(values, 3.0)] == [(1, 3), (5, 3)]
+    values[0, 6] = 8.0  # no more than 1.25 times 6.55: less may be chance
+    assert [(r.left, r.area) for r in find(values, 3.0)] == [(1, 3)]
+
+
+def test_each_region_is_connected_and_has_its_peak():
     rng = np.random.default_rng(1)
     for threshold in (0.5, 1.0, 3.0):
         noise = ndimage.gaussian_filter(rng.standard_normal((60, 70)), 2) * 10
-        assert (union(find(noise, threshold), noise.shape) | (noise <= threshold)).all()
+        found = find(noise, threshold)
+        assert sum(r.area for r in found) == union(found, noise.shape).sum()  # none overlap
+        for r in found:
+            values = noise[r.top : r.top + r.height, r.left : r.left + r.width]
+            assert connected(r.mask)[1] == 1 and values[r.mask].max() == r.peak > threshold
+            assert values[r.mask].min() > threshold / 2
 
 
 def test_where_nothing_is_above_the_threshold_the_highest_place_is_it_and_is_not_certain():

@@ -31,9 +31,12 @@ from semi_anogan.scoring.evidence import Evidence, read_evidence
 from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.map_peaks import highest_places
+from semi_anogan.scoring.maps import combined
 from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.parts import PARTS, read_parts
 from semi_anogan.scoring.segmentation import Segmentation
+
+EDGES = "segmentation"  # the component whose map says where a defect ends
 
 
 class Detection(NamedTuple):
@@ -306,7 +309,8 @@ class Detector(BaseDetector):
         """What `calibrate` fitted, as the JSON values of detector.json."""
         c = self.calibrated
         maps = {"map_center": list(c.map_center), "map_scale": list(c.map_scale)}
-        return {"calibration": c.to_dict(), **maps, "map_components": list(self._map_components())}
+        maps |= {"map_components": list(self._map_components()), "map_edges": self._map_edges() is not None}
+        return {"calibration": c.to_dict(), **maps}
 
     def _calibrated_as(self, calibration: Calibration, rests_on: Evidence | None = None) -> "Detector":
         """This detector with a calibration, which must be one of its components."""
@@ -346,9 +350,17 @@ class Detector(BaseDetector):
             shares = np.ones_like(shares)
         return (shares / shares.sum()).astype(np.float32)
 
+    def _map_edges(self) -> np.ndarray | None:
+        """The layers that say where a defect ends, as in maps.combined; None where none does."""
+        counts = self.graph.layer_counts
+        if EDGES not in counts or self._map_components() == (EDGES,):
+            return None
+        shares = [np.full(n, float(name == EDGES) / n) for name, n in counts.items()]
+        return np.concatenate(shares).astype(np.float32)
+
     def _combined(self, layers: np.ndarray) -> np.ndarray:
         center, scale = np.float32(self.calibrated.map_center), np.float32(self.calibrated.map_scale)
-        return (layers - center) @ (self._map_weights() / scale)
+        return combined(layers, center, scale, self._map_weights(), self._map_edges(), np)
 
     def _score_batch(self, images, kinds: bool = False):
         """[B, H, W, C] -> components [B, K], layers [B, h, w, L] and, with search, two pictures.
@@ -403,7 +415,7 @@ class Detector(BaseDetector):
 
     def verdict(self) -> Verdict:
         """What makes score, label and map of components and layers, in keras.ops."""
-        return Verdict(self.calibrated, self._map_weights(), self.map_sigma_px)
+        return Verdict(self.calibrated, self._map_weights(), self.map_sigma_px, self._map_edges())
 
 
 def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
@@ -423,7 +435,8 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
         calibration = _calibration_of(state)
         calibrating.check_threshold(calibration.threshold)
         # The map of a run of before was made otherwise: its pixel threshold does not fit this one.
-        if tuple(state.get("map_components", ())) != detector._map_components():
+        made = tuple(state.get("map_components", ())), state.get("map_edges", False)
+        if made != (detector._map_components(), detector._map_edges() is not None):
             calibration = dataclasses.replace(calibration, pixel_threshold=None, normal_highest=())
         if not calibration.normal_scores and (folder / run_folder.EVIDENCE).exists():  # of a run of before
             calibration = calibrating.with_normal_scores(calibration, read_evidence(folder).held_out)

@@ -175,12 +175,12 @@ class ScoreGraph:
 class Verdict:
     """Components and map layers -> (score [N], label [N], anomaly map [N, h, w], the same not smoothed).
 
-    Args: calibration: a Calibration; weights: float32 [L] of the map layers; sigma_px: of the smoothing.
+    Args: calibration: a Calibration; weights, edges: as in maps.combined; sigma_px: of the smoothing.
     """
 
-    def __init__(self, calibration, weights, sigma_px: float):
+    def __init__(self, calibration, weights, sigma_px: float, edges=None):
         self.calibration = calibration
-        self.weights = weights
+        self.weights, self.edges = weights, edges
         self.sigma_px = sigma_px
 
     def __call__(self, components, layers):
@@ -189,5 +189,6 @@ class Verdict:
         standardised = ops.minimum(ops.maximum(standardised, c.clip_low), c.clip_high)
         score = c.bias + ops.sum(standardised * np.float32(c.weights), axis=-1)
         center, scale = np.float32(c.map_center), np.float32(c.map_scale)
-        combined = maps.combined(layers, center, scale, self.weights)
-        return score, score > c.threshold, maps.smooth(combined, self.sigma_px)[..., 0], combined[..., 0]
+        combined = maps.combined(layers, center, scale, self.weights, self.edges)
+        smoothed = maps.smooth(combined[..., None], self.sigma_px)[..., 0]
+        return score, score > c.threshold, smoothed, combined

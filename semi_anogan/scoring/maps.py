@@ -11,6 +11,10 @@ from semi_anogan.networks.layers import reduced
 # alone says little (docs/experiments.md, "The feature residual of the worst places").
 FEATURE_SHARE = 0.15
 
+# Of the map: what is left of it where the segmentation finds nothing, and from how many standard deviations
+# of a normal place on it finds something (docs/experiments.md, "The segmentation as the edge of the map").
+FAINT, EDGE = 0.25, 2.0
+
 
 def of_search(images, reconstructions, features, reconstruction_features):
     """The components of the search by name, each [N], and their map layers, lists of [N, h, w, 1].
@@ -46,9 +50,23 @@ def to_size(layer, shape: tuple[int, int]):
     return ops.image.resize(layer, shape, interpolation="bilinear", data_format="channels_last")
 
 
-def combined(layers, center, scale, weights):
-    """The weighted mean of a map's standardised layers: [N, H, W, S] -> [N, H, W, 1]."""
-    return ops.sum((layers - center) / scale * weights, axis=-1, keepdims=True)
+def combined(layers, center, scale, weights, edges=None, xp=ops):
+    """The map of its layers: [..., S] -> [...].
+
+        map = mean * (FAINT + (1 - FAINT) * sigmoid(segmentation - EDGE))
+
+    The mean is that of the standardised layers, weighted. What looks at wide patches says how abnormal a
+    place is, the segmentation where the defect ends: it has the finest features.
+
+    Args: weights: float32 [S], of the mean; edges: likewise, of the segmentation; None: the mean alone.
+      xp: keras.ops or numpy.
+    """
+    standardised = (layers - center) / scale
+    mean = xp.sum(standardised * weights, axis=-1)
+    if edges is None:
+        return mean
+    beyond = xp.sum(standardised * edges, axis=-1) - EDGE
+    return mean * (FAINT + (1.0 - FAINT) / (1.0 + xp.exp(-xp.clip(beyond, -30.0, 30.0))))
 
 
 def smooth(maps, sigma_px: float):

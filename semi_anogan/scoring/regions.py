@@ -3,6 +3,7 @@
 scipy labels such parts too, but would add half again to what a device needs.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,10 @@ MISSING = (
     "its folder and give its train command again, which fits the detector anew; then export it again, if it "
     "is exported"
 )
+
+# Levels at which regions are looked for, each so many times the one before. One that grows together with
+# another is one of its own if its peak is so many times as high as where they meet: less may be chance.
+STEP, PLAIN = 0.8, 1.25
 
 # Colour of the line around regions in pictures: rare in real parts, and unlike the warm colours of maps.
 LINE = (0, 255, 255)
@@ -52,9 +57,10 @@ class Region(NamedTuple):
 def find(anomaly_map: np.ndarray, pixel_threshold: float) -> list[Region]:
     """The regions of an abnormal image, at least one, the highest peak first.
 
-    All above the pixel threshold belongs to a region. Around its peak a region reaches down to half of that,
-    where that is lower: there is the edge of what smoothing has spread (docs/experiments.md, "Regions down to
-    half of their peak"). Where nothing is above the threshold, the highest value is the only peak.
+    A region has a pixel above the pixel threshold, and reaches down to half of its peak: there is the edge of
+    what smoothing and wide features have spread (docs/experiments.md, "Regions down to half of their peak").
+    Where it would grow together with another one before that, both end there. Where nothing is above the
+    threshold, the highest value is the only peak.
 
     Args: anomaly_map: float [H, W], finite.
     """
@@ -62,18 +68,68 @@ def find(anomaly_map: np.ndarray, pixel_threshold: float) -> list[Region]:
     highest = anomaly_map.max()
     certain = bool(highest > pixel_threshold)
     least = pixel_threshold if certain else np.nextafter(highest, -np.inf)
-    # What is above half of the lowest peak that counts; of each part of it what is above half of its own.
-    lowest = least / 2 if least > 0 else least
+    lowest = least / 2 if least > 0 else least  # no region reaches below
     labels, count = connected(anomaly_map > lowest)
-    peaks = np.full(count + 1, lowest)
-    np.maximum.at(peaks, labels[labels > 0], anomaly_map[labels > 0])
-    labels, count = connected(anomaly_map > np.clip(peaks / 2, lowest, least)[labels])
+    found = []
+    for rows, columns in _pixels_of(labels, count):
+        top, left = rows.min(), columns.min()
+        part = np.full((rows.max() - top + 1, columns.max() - left + 1), -np.inf)
+        part[rows - top, columns - left] = anomaly_map[rows, columns]
+        for inside in _mountains(part, least, lowest):
+            inner = np.nonzero(inside)
+            found.append(_region(anomaly_map, inner[0] + top, inner[1] + left, certain))
+    return sorted(found, key=lambda r: -r.peak)
+
+
+def _pixels_of(labels: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rows, columns) of each label from 1 to count."""
     rows, columns = np.nonzero(labels)
     label = labels[rows, columns]
     order = np.argsort(label, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(label, minlength=count + 1)[1:])[:-1])
-    found = [_region(anomaly_map, rows[part], columns[part], certain) for part in parts]
-    return sorted((r for r in found if r.peak > least), key=lambda r: -r.peak)
+    return [(rows[part], columns[part]) for part in parts]
+
+
+def _mountains(values: np.ndarray, least: float, lowest: float) -> list[np.ndarray]:
+    """The regions of a connected part of a map, bool [h, w] each.
+
+    The level falls step by step. What stands alone becomes a region when the level has come to half of its
+    peak, or before it grows together with one that is a region already.
+
+    Args: values: [h, w], -inf outside of the part; least: of a peak; lowest: of a level.
+    """
+    highest = values.max()
+    if highest <= least:
+        return []
+    count = math.floor(math.log(lowest / highest) / math.log(STEP)) if lowest > 0 else 0
+    levels = [*(highest * STEP**i for i in range(1, count + 1)), lowest]
+    found, taken = [], np.zeros(values.shape, bool)
+    above, above_level = np.zeros(values.shape, np.int32), highest  # the labels of the level before
+
+    def add(inside):
+        found.append(inside)
+        taken[inside] = True
+
+    for level in levels:
+        labels, count = connected(values > level)
+        for label in range(1, count + 1):
+            inside = labels == label
+            peak = values[inside].max()
+            if peak <= least:
+                continue
+            if taken[inside].any():
+                for other in set(above[inside].tolist()) - {0}:
+                    part = above == other
+                    if not taken[part].any() and values[part].max() > max(least, PLAIN * above_level):
+                        add(part)
+            elif level <= peak / 2 or level == lowest:
+                inside &= values > max(peak / 2, lowest) if lowest > 0 else inside
+                parts, number = connected(inside)
+                for i in range(1, number + 1):
+                    if values[parts == i].max() > least:
+                        add(parts == i)
+        above, above_level = labels, level
+    return found
 
 
 def connected(inside: np.ndarray) -> tuple[np.ndarray, int]:
