@@ -351,3 +351,26 @@ def test_links_to_folders_are_followed_once(tmp_path):
     (tmp_path / "train/good/link").symlink_to(tmp_path.parent / f"{tmp_path.name}_elsewhere")
     (tmp_path / "train/good/loop").symlink_to(tmp_path / "train/good")
     assert len(load(1, tmp_path).select("train")) == 5
+
+
+def test_what_commands_have_written_among_the_images_is_left_out(tmp_path):
+    """A run, a bundle and scores of these very images: their pictures are no kind of defect."""
+    tree(
+        tmp_path,
+        normal=9,
+        abnormal=3,
+        run__plots=1,
+        bundle__x=1,
+        normal__overlays=2,
+        scored__overlays__deep=2,
+    )
+    (tmp_path / "run/config.json").touch()
+    (tmp_path / "run/checkpoints").mkdir()
+    (tmp_path / "bundle/bundle.json").touch()
+    for folder in ("normal", "scored"):
+        (tmp_path / folder / "scores.csv").write_text("path,score,label,status\n")
+    dataset = load(1, tmp_path)
+    assert len(dataset.examples) == 12 and {e.kind for e in dataset.examples} == {None, "abnormal"}
+    assert [line.split(", such")[0] for line in dataset.notes.lines()] == [
+        "6 images in folders that a command here has written are left out"
+    ]

@@ -729,7 +729,7 @@ def test_pictures_of_an_output_inside_the_input_are_left_out(main, odd_folder, t
     for output in (*outputs, outputs[0]):
         assert main(input=folder, output=output, maps=True, overlays="all") == 0
         assert [os.path.basename(row["path"]) for row in rows_of(output)] == ["part2.png", "part10.png"]
-    told = "note: 8 images are left out, since they are maps and overlays that were written here, such as "
+    told = "note: 8 images in folders that a command here has written are left out, such as those in "
     assert capsys.readouterr().out.count(told) == 1
     # Folders of these names that nothing has written are images as others.
     shutil.copytree(odd_folder[0] / "sub", folder / "maps")

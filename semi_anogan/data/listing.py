@@ -1,5 +1,6 @@
 """Lists image files: those in a folder, those a CSV file names, and those one argument of a command means."""
 
+import contextlib
 import csv
 import os
 import re
@@ -9,6 +10,7 @@ from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES, begins_as_ima
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
+OUTPUTS = "folders that a command here has written"
 _MASK_ENDING = re.compile(r"[-_. ](?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)$", re.I)
 
 
@@ -43,6 +45,24 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file or folder")
     return [path]
+
+
+def is_output(folder: str) -> bool:
+    """Whether a folder is what a command here has written: a run, a bundle, or pictures of one or of scores.
+
+    Such a folder may lie among the images, and its pictures are none to learn from.
+    """
+    parent, name = os.path.split(os.path.abspath(folder))
+    if name in ("maps", "overlays"):
+        with contextlib.suppress(OSError), open(os.path.join(parent, "scores.csv"), "rb") as file:
+            return file.read(17) == b"path,score,label,"
+    if name == "plots" and _is_run(parent):
+        return True
+    return _is_run(folder) or os.path.isfile(os.path.join(folder, "bundle.json"))
+
+
+def _is_run(folder: str) -> bool:
+    return all(os.path.exists(os.path.join(folder, name)) for name in ("config.json", "checkpoints"))
 
 
 def is_ignore(name: str) -> bool:
@@ -151,11 +171,12 @@ def images_below(
                 note_left_out(notes, os.path.join(folder, inside, name))
         for name in folders:
             count = len(_images_under(os.path.join(folder, inside, name)))
-            kind = (
-                "hidden folders"
-                if name.startswith(".")
-                else "folders named as those of masks, ignored regions or thumbnails"
-            )
+            if name.startswith("."):
+                kind = "hidden folders"
+            elif is_output(os.path.join(folder, inside, name)):
+                kind = OUTPUTS
+            else:
+                kind = "folders named as those of masks, ignored regions or thumbnails"
             notes.add(
                 f"{{n}} images in {kind} are left out, such as those in {{first}}", inside + name, count
             )
@@ -196,7 +217,11 @@ def _places(folder: str, leave_out: Callable[[str], bool]) -> Iterator[tuple[str
         seen.add(os.path.realpath(full))
         names = listed(full)
         folders = [name for name in names if os.path.isdir(os.path.join(full, name))]
-        out = [name for name in folders if name.startswith(".") or leave_out(name)]
+        out = [
+            name
+            for name in folders
+            if name.startswith(".") or leave_out(name) or is_output(os.path.join(full, name))
+        ]
         inside = "" if place == "." else f"{place}/"
         waiting += [inside + name for name in folders if name not in out]
         yield place, out, [name for name in names if name not in set(folders)]
@@ -214,10 +239,22 @@ def listed(folder: str) -> list[str]:
         raise DataError(f"{folder}: cannot be listed: {error.strerror}") from None
 
 
-def subfolders(folder: str) -> list[str]:
-    """Names of the folders directly in a folder, in natural order; none if the folder does not exist."""
+def subfolders(folder: str, outputs: bool = False) -> list[str]:
+    """Names of the folders directly in a folder, in natural order; none if the folder does not exist.
+
+    Without hidden ones, and without what a command here has written; outputs: these alone.
+    """
     names = listed(folder) if os.path.isdir(folder) else []
-    return [n for n in names if not n.startswith(".") and os.path.isdir(os.path.join(folder, n))]
+    names = [n for n in names if not n.startswith(".") and os.path.isdir(os.path.join(folder, n))]
+    return [name for name in names if is_output(os.path.join(folder, name)) == outputs]
+
+
+def note_outputs(notes: Notes, folder: str):
+    """Adds a line on the folders directly in a folder that a command here has written."""
+    for name in subfolders(folder, outputs=True):
+        path = os.path.join(folder, name)
+        told = f"{{n}} images in {OUTPUTS} are left out, such as those in {{first}}"
+        notes.add(told, path, len(_images_under(path)))
 
 
 def is_image_name(name: str) -> bool:

@@ -16,6 +16,7 @@ from semi_anogan.data.listing import (
     is_image_name,
     listed,
     note_left_out,
+    note_outputs,
     subfolders,
     without_mask_ending,
 )
@@ -112,6 +113,7 @@ def load(
     if not 0.0 <= test_share < 1.0:
         raise DataError(f"data.test_share: {test_share!r} is not in [0, 1)")
     reader = _FolderReader(root, good, notes)
+    note_outputs(notes, root)
     tops = [name for name in subfolders(root) if name != ignore_files.FOLDER]
     train = [name for name in tops if plain(name) in folder_names.TRAIN]
     if train:
@@ -208,7 +210,8 @@ class _FolderReader:
                 kind = self.kind_of(name, defects)
                 defects[kind] = defects[kind].joined(images) if kind in defects else images
         found = [f"{name} ({len(images.names)} images)" for name, images in good.items()]
-        if [*good, *defects] not in ([NORMAL], [NORMAL, ABNORMAL], [ABNORMAL, NORMAL]):
+        present = [*good, *(kind for kind, images in defects.items() if images.names)]
+        if present not in ([NORMAL], [NORMAL, ABNORMAL], [ABNORMAL, NORMAL]):
             kinds = [f"{name} ({len(images.names)})" for name, images in defects.items() if images.names]
             self.notes.add(
                 f"{self.root}: {_few(found)} taken as normal, as kinds of defects: {_few(kinds) or 'none'}; "
@@ -266,6 +269,7 @@ class _FolderReader:
         """What the folders of one split hold."""
         found = _Split(list(folders), {}, {}, [])
         for folder in folders:
+            note_outputs(self.notes, os.path.join(self.root, folder))
             kinds = subfolders(os.path.join(self.root, folder))
             for name in kinds:
                 path = f"{folder}/{name}"
