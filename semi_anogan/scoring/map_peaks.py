@@ -10,9 +10,9 @@ PLACES = 4096  # at most, of an image: all of 64 x 64. With 20 layers that is a 
 def highest_places(layers: np.ndarray, sigma_px: float, ignored: np.ndarray | None = None) -> np.ndarray:
     """The smoothed layers, float32 [P, S], at the P <= PLACES places of an image that count.
 
-    A weighted mean of the layers may be smoothed before or after; with the edges of maps.combined the highest
-    value is about the same, too (docs/experiments.md, "The segmentation as the edge of the map"). Of a map with
-    more places those stay at which a layer, or the mean of all, is highest.
+    A weighted mean of the layers may be smoothed before or after; with the edges of maps.combined the
+    highest value is about the same (docs/experiments.md, "The segmentation as the edge of the map"). Of a map
+    with more places those stay at which a layer, or the mean of all, is highest.
 
     Args: layers: float32 [h, w, S], as in Measurement; sigma_px: of the smoothing; ignored: bool [h, w],
       places that do not count, not all of them.
