@@ -66,7 +66,8 @@ def combined(layers, center, scale, weights, edges=None, xp=ops):
     if edges is None:
         return mean
     beyond = xp.sum(standardised * edges, axis=-1) - EDGE
-    return mean * (FAINT + (1.0 - FAINT) / (1.0 + xp.exp(-xp.clip(beyond, -30.0, 30.0))))
+    sure = 0.5 + 0.5 * xp.tanh(0.5 * beyond)  # the sigmoid, which no value is too large for
+    return mean * (FAINT + (1.0 - FAINT) * sure)
 
 
 def smooth(maps, sigma_px: float):
