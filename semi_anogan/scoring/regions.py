@@ -75,9 +75,8 @@ def find(anomaly_map: np.ndarray, pixel_threshold: float) -> list[Region]:
         top, left = rows.min(), columns.min()
         part = np.full((rows.max() - top + 1, columns.max() - left + 1), -np.inf)
         part[rows - top, columns - left] = anomaly_map[rows, columns]
-        for inside in _mountains(part, least, lowest):
-            inner = np.nonzero(inside)
-            found.append(_region(anomaly_map, inner[0] + top, inner[1] + left, certain))
+        for inner_rows, inner_columns in _mountains(part, least, lowest):
+            found.append(_region(anomaly_map, inner_rows + top, inner_columns + left, certain))
     return sorted(found, key=lambda r: -r.peak)
 
 
@@ -90,8 +89,8 @@ def _pixels_of(labels: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndar
     return [(rows[part], columns[part]) for part in parts]
 
 
-def _mountains(values: np.ndarray, least: float, lowest: float) -> list[np.ndarray]:
-    """The regions of a connected part of a map, bool [h, w] each.
+def _mountains(values: np.ndarray, least: float, lowest: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The regions of a connected part of a map, (rows, columns) of each one's pixels.
 
     The level falls step by step. What stands alone becomes a region when the level has come to half of its
     peak, or before it grows together with one that is a region already.
@@ -104,32 +103,40 @@ def _mountains(values: np.ndarray, least: float, lowest: float) -> list[np.ndarr
     count = math.floor(math.log(lowest / highest) / math.log(STEP)) if lowest > 0 else 0
     levels = [*(highest * STEP**i for i in range(1, count + 1)), lowest]
     found, taken = [], np.zeros(values.shape, bool)
-    above, above_level = np.zeros(values.shape, np.int32), highest  # the labels of the level before
+    # Of the level before: labels, pixels of each, and itself.
+    above, parts_above, above_level = np.zeros(values.shape, np.int32), [], highest
 
-    def add(inside):
-        found.append(inside)
-        taken[inside] = True
+    def add(pixels):
+        found.append(pixels)
+        taken[pixels] = True
 
     for level in levels:
         labels, count = connected(values > level)
-        for label in range(1, count + 1):
-            inside = labels == label
-            peak = values[inside].max()
+        parts = _pixels_of(labels, count)
+        for pixels in parts:
+            peak = values[pixels].max()
             if peak <= least:
                 continue
-            if taken[inside].any():
-                for other in set(above[inside].tolist()) - {0}:
-                    part = above == other
+            if taken[pixels].any():
+                for other in set(above[pixels].tolist()) - {0}:
+                    part = parts_above[other - 1]
                     if not taken[part].any() and values[part].max() > max(least, PLAIN * above_level):
                         add(part)
             elif level <= peak / 2 or level == lowest:
-                inside &= values > max(peak / 2, lowest) if lowest > 0 else inside
-                parts, number = connected(inside)
-                for i in range(1, number + 1):
-                    if values[parts == i].max() > least:
-                        add(parts == i)
-        above, above_level = labels, level
+                high = values[pixels] > (max(peak / 2, lowest) if lowest > 0 else level)
+                for part in _connected_pixels(pixels[0][high], pixels[1][high]):
+                    if values[part].max() > least:
+                        add(part)
+        above, parts_above, above_level = labels, parts, level
     return found
+
+
+def _connected_pixels(rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The connected parts of some pixels, (rows, columns) of each."""
+    top, left = rows.min(), columns.min()
+    inside = np.zeros((rows.max() - top + 1, columns.max() - left + 1), bool)
+    inside[rows - top, columns - left] = True
+    return [(r + top, c + left) for r, c in _pixels_of(*connected(inside))]
 
 
 def connected(inside: np.ndarray) -> tuple[np.ndarray, int]:
