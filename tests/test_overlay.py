@@ -53,3 +53,12 @@ def test_without_regions_it_is_the_image_with_its_faint_map():
     image = np.random.default_rng(0).uniform(-1, 1, (600, 300, 3)).astype(np.float32)
     picture = overlay(image, np.full((600, 300), 1.0, np.float32), [], 3.0)
     np.testing.assert_array_equal(picture, np.uint8(np.clip(np.rint((image + 1) * 127.5), 0, 255)))
+
+
+def test_where_peaks_are_high_colour_ends_where_regions_do():
+    """A peak of 20 at a threshold of 4: half of it is the unit. 2 units are full colour, 0.6 a tenth."""
+    values = np.zeros((512, 512))
+    values[:, :100], values[:, 100:200] = 20.0, 6.0
+    found = overlay(np.zeros((512, 512, 1), np.float32), values, find(values, 4.0), 4.0)[256, [50, 150, 300]]
+    full, tenth = (0.45 * share * np.array([255, 64, 0]) + (1 - 0.45 * share) * 128 for share in (1, 0.1))
+    np.testing.assert_allclose(found, [full, tenth, [128] * 3], atol=1)

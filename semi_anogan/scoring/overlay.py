@@ -31,7 +31,8 @@ def overlay(
       image: float [H, W, C] in [-1, 1].
       anomaly_map: float [H, W].
       ignored: bool [H, W], or None for nothing.
-      pixel_threshold: colour begins at half of it, and is full where the map is half as high again.
+      pixel_threshold: colour begins at half of it, and is full where the map is half as high again; where
+        peaks are more than twice as high, half of the highest counts in its place, as regions end there.
     """
     from PIL import Image, ImageDraw
 
@@ -39,7 +40,8 @@ def overlay(
     times = max(1, LONG_SIDE // max(height, width))
     shape = height * times, width * times
     pixels = image_io.to_uint8(image_io.resize(image_io.to_channels(image, 3), *shape)).astype(np.float32)
-    heat = image_io.resize_map(anomaly_map, *shape) / max(pixel_threshold, 1e-6)
+    unit = max(pixel_threshold, max((r.peak for r in regions), default=0.0) / 2, 1e-6)
+    heat = image_io.resize_map(anomaly_map, *shape) / unit
     strength = np.clip(heat - 0.5, 0, 1)
     strength = OPACITY * strength[..., None]
     pixels = (1 - strength) * pixels + strength * np.float32(COLOUR)
