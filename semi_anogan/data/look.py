@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semi_anogan.data import images
-
 SAMPLED = 256  # about so many rows and columns give brightness and contrast
 CROP = 512  # side of the middle part that gives the sharpness
 SIDE = 16  # of the small picture
@@ -28,6 +26,8 @@ class Look(NamedTuple):
 
 def look(image: np.ndarray) -> Look:
     """The look of an image, float [H, W, C] in [-1, 1]."""
+    from semi_anogan.data import images  # Pillow, which who only reads a calibration does without
+
     step = max(1, min(image.shape[:2]) // SAMPLED)
     values = (images.to_channels(image[::step, ::step], 1)[..., 0] + 1) / 2
     brightness, contrast = light(values)

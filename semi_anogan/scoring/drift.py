@@ -74,7 +74,8 @@ class Usual:
 
     def to_dict(self) -> dict:
         """Plain JSON values."""
-        return {**dataclasses.asdict(self), "ranges": {k: list(v) for k, v in self.ranges.items()}}
+        ranges = {name: list(triple) for name, triple in self.ranges.items()}
+        return {"count": self.count, "ranges": ranges, "mean": list(self.mean), "spread": list(self.spread)}
 
     @classmethod
     def from_dict(cls, values: dict) -> "Usual":
