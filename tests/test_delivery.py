@@ -30,11 +30,11 @@ class Receiver:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 refused = body["number"] in receiver.refuses
-                self.send_response(503 if receiver.away else 422 if refused else 204)
-                self.end_headers()
-                if not receiver.away and not refused:
+                if not receiver.away and not refused:  # before the answer, after which the next one comes
                     receiver.bodies.append(body)
                     receiver.tokens.append(self.headers["Authorization"])
+                self.send_response(503 if receiver.away else 422 if refused else 204)
+                self.end_headers()
 
             def log_message(self, *arguments):
                 pass
@@ -164,6 +164,7 @@ def test_any_trouble_is_tried_again_and_a_refusal_is_not(tmp_path):
         ("host:80", "expected http://HOST/PATH or mqtt"),
         ("http:///x", "expected http://HOST/PATH or mqtt"),
         ("http://host:port/x", "--notify=http://host:port/x: "),
+        ("http://user:word@host:port/x", "--notify=host:port/x: "),
         ("mqtt://host", "expected a topic after the host, without # and +"),
         ("mqtt://user:word@host/a/#", "--notify=mqtt://host/a/: expected a topic"),
     ],

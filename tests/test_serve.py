@@ -193,6 +193,19 @@ def test_the_end_waits_for_what_was_taken():
     assert [f.result(0) for f in futures] == [{"label": "normal"}] * 5
 
 
+def test_the_end_passes_over_those_who_have_given_up():
+    worker = Slowly()
+    queue = ScoringQueue(lambda: worker, most=9, seconds=1)
+    queue.add([Job(b"")])
+    while not worker.batches:
+        time.sleep(0.01)
+    gone, waiting = queue.add([Job(b"")] * 2)
+    assert gone.cancel()
+    queue.close(0.05)
+    assert isinstance(waiting.exception(1), Closed)
+    worker.go.set()
+
+
 # Limits
 
 

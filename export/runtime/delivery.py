@@ -170,7 +170,8 @@ def sender(address: str):
         parts = urllib.parse.urlsplit(address)
         parts.port  # noqa: B018 - raises for what is no number
     except ValueError as error:
-        raise ConfigError(f"--notify={address}: {error}") from error
+        told = address.rpartition("@")[2]  # without the password
+        raise ConfigError(f"--notify={told}: {error}") from error
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ConfigError(
             f"--notify={shown(address)}: expected http://HOST/PATH or mqtt://HOST/TOPIC, or https or mqtts"

@@ -52,10 +52,10 @@ def answer(detector, jobs: Sequence[Job], max_pixels: int, drift: Drift | None =
     for job, (image, notes, error) in zip(jobs, read, strict=True):
         if error is None:
             measurement = next(measured)
-            found.append(_judged(detector, job, image, measurement, notes))
+            judged = detector.judge(measurement)
+            found.append(_answer(detector, job, image, measurement, judged, notes))
             if drift is not None:
-                score = float(detector.calibrated.score(measurement.components[None])[0])
-                drift.add(measurement.look, score > detector.threshold)
+                drift.add(measurement.look, judged[1])
         else:
             found.append({"error": error})
     return found
@@ -78,13 +78,14 @@ def _read(job: Job, detector, max_pixels: int):
     return image, [line.replace(path, IMAGE) for line in notes.lines()], None
 
 
-def _judged(detector, job: Job, image, measurement, notes: list[str]) -> dict:
+def _answer(detector, job: Job, image, measurement, judged, notes: list[str]) -> dict:
+    """Args: judged: score, label and map, of which no other threshold changes the score and the map."""
     try:
         if job.threshold is not None or job.false_alarm_rate is not None:
             detector = detector.at(job.threshold, job.false_alarm_rate)
     except UserError as error:
         return {"error": str(error)}
-    score, _, anomaly_map = detector.judge(measurement)
+    score, _, anomaly_map = judged
     label, p_value = detector.calibrated.label(score), detector.calibrated.p_value(score)
     found = {
         "score": short(score),

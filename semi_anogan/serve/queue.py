@@ -51,7 +51,7 @@ class ScoringQueue:
     @property
     def healthy(self) -> bool:
         """Whether images are taken."""
-        return not self._closing and self._worker is not None and self._worker.alive
+        return not self._closing and self._worker.alive
 
     @property
     def drift(self) -> tuple[dict, dict[str, str]]:
@@ -59,7 +59,7 @@ class ScoringQueue:
         return self._worker.drift
 
     @property
-    def worker(self) -> Worker | None:
+    def worker(self) -> Worker:
         return self._worker
 
     def add(self, jobs: Sequence[Job]) -> list[Future]:
@@ -81,11 +81,8 @@ class ScoringQueue:
             self._changed.notify()
         self._thread.join(seconds)
         with self._changed:
-            for _, future in self._waiting:
-                future.set_exception(Closed("the service ended before it was scored"))
-            self._waiting.clear()
-        if self._worker is not None:
-            self._worker.end()
+            self._refuse(Closed("the service ended before it was scored"))
+        self._worker.end()
 
     def _run(self):
         while batch := self._next():
@@ -140,6 +137,11 @@ class ScoringQueue:
             # What it was made of is gone: the bundle, say. Nothing can be scored any more.
             with self._changed:
                 self._closing = True
-                for _, future in self._waiting:
-                    future.set_exception(Closed(str(error)))
-                self._waiting.clear()
+                self._refuse(Closed(str(error)))
+
+    def _refuse(self, error: Closed):
+        """Tells all who wait for an image, but for those who have given up."""
+        for _, future in self._waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        self._waiting.clear()
