@@ -80,6 +80,8 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
         if found.nothing_to_do(config, folder):
             print(f"{folder}: finished, and left as it is; {found.what_takes_them_in}")
             return run_folder.read_metrics(folder)
+        if first and found.training.new and not refit and found.trained:
+            print(f"{folder}: the new training images are left out; {found.what_takes_them_in}")
         if first:
             claim = run_folder.differing_lines if refit else run_folder.claim
             for change in claim(folder, config):

@@ -8,6 +8,7 @@ import pytest
 
 from helpers import strange as made_up
 from helpers.strange import example
+from semi_anogan.data.review import Review
 from semi_anogan.data.splits import Splits, apply_labels
 from semi_anogan.scoring.feature_reader import FeatureReader
 from semi_anogan.scoring.likeness import Likeness
@@ -73,7 +74,7 @@ def test_what_a_person_found_stands_in_first_and_what_is_normal_neither_stands_i
     splits = strange[-1]
     hidden = hidden_in(splits)
     normal = dataclasses.replace(hidden[2], reviewed=True)
-    reviewed = apply_labels(splits, {e.path: "abnormal" for e in hidden[:2]}, "s.csv")
+    reviewed = apply_labels(splits, {e.path: Review("abnormal") for e in hidden[:2]}, "s.csv")
     reviewed = dataclasses.replace(
         reviewed, normal=[normal if e == hidden[2] else e for e in reviewed.normal]
     )

@@ -13,7 +13,7 @@ from helpers.processes import command
 from helpers.tiny_runs import newest_checkpoint, tiny_config
 from semi_anogan import train
 from semi_anogan.errors import DataError, RunError
-from semi_anogan.runs import files_csv, replacement
+from semi_anogan.runs import build, files_csv, replacement
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.training.loop import Training
 
@@ -157,6 +157,53 @@ def test_refit_takes_new_files_in_and_leaves_the_networks(copy, capsys):
     (root / "test/good/flat.png").write_bytes(b"none")
     done = command("evaluate", f"--workdir={run}")
     assert done.returncode == 1 and "test/good/flat.png: not a readable" in done.stderr
+
+
+def test_what_a_person_found_in_scored_images_joins_by_a_refit(copy, tmp_path, capsys):
+    """With kind and mask, whatever data.abnormal_count says. Of test images nothing is learned."""
+    root, run = copy
+    kept, incoming = uses(run), tmp_path / "incoming"
+    draw(incoming, {".": ["bad", "fine"]}, seed=2)
+    (run / "masks").mkdir()
+    Image.new("L", (16, 16), 255).save(run / "masks/bad.png")
+    file = run / "reviewed.csv"
+    file.write_text(
+        "path,label,kind,mask,origin,who,when\n"
+        f"{incoming}/bad.png,abnormal,scratch,masks/bad.png,scored,Kim,2026-01-01\n"
+        f"{incoming}/fine.png,normal,,,scored,Kim,2026-01-01\n"
+        f"{incoming}/none.png,,,,scored,Kim,2026-01-01\n"
+        "test/good/1.png,abnormal,,,test,Kim,2026-01-01\n"
+        "train/good/5.png,abnormal,dent,,training,Kim,2026-01-01\n"
+    )
+    config = config_of(root, data__reviewed=str(file), data__abnormal_count=3)
+    (run / "config.json").write_text(
+        (run / "config.json").read_text().replace('"abnormal_count": null', '"abnormal_count": 3')
+    )
+    capsys.readouterr()
+    train.run(config, run)
+    told = capsys.readouterr().out
+    assert f"2 training images are new (1 normal, 1 abnormal), such as {incoming}/bad.png" in told
+    assert f"{run}: the new training images are left out; --refit fits its detector to the files" in told
+    counts = train.run(config, run, refit=True)["counts"]
+    told = capsys.readouterr().out
+    assert "1 test images were reviewed, such as test/good/1.png: nothing is learned of them" in told
+    assert counts["train_normal"] + counts["held_out_normal"] == 20 and counts["train_abnormal"] == 5
+    assert counts["test_normal"] == counts["test_abnormal"] == 4
+    assert uses(run) == {**kept, f"{incoming}/bad.png": "train", f"{incoming}/fine.png": "train"}
+    row = next(row for row in files_csv.read(run / "files.csv") if row.path == f"{incoming}/bad.png")
+    assert (row.label, row.mask) == ("abnormal", str(run / "masks/bad.png"))
+    _, splits, _ = build.load_data(config, run)
+    assert {(e.path, e.kind, e.mask) for e in splits.abnormal if e.reviewed} == {
+        (f"{incoming}/bad.png", "scratch", str(run / "masks/bad.png")),
+        ("train/good/5.png", "dent", None),
+    }
+    # And again, with what was found later.
+    file.write_text(file.read_text().replace("/none.png,,", "/none.png,normal,"))
+    with pytest.raises(DataError, match=f"row 4: {incoming}/none.png is not there; put it back, or empty"):
+        train.run(config, run, refit=True)
+    draw(incoming, {".": ["none"]}, seed=3)
+    assert train.run(config, run, refit=True)["counts"]["train_abnormal"] == 5
+    assert len(uses(run)) == len(kept) + 3
 
 
 def test_a_refit_that_is_cut_off_leaves_the_former_detector(copy, monkeypatch):

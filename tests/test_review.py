@@ -5,12 +5,15 @@ import dataclasses
 import json
 import os
 
+import numpy as np
 import pytest
 
 from semi_anogan.benchmarks import review as reviewing
-from semi_anogan.data import review
+from semi_anogan.data import catalog, review
+from semi_anogan.data import splits as splitting
 from semi_anogan.data.dataset import Dataset, Example
-from semi_anogan.data.splits import apply_labels, split
+from semi_anogan.data.review import Review
+from semi_anogan.data.splits import split
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.runs import build, suspicious_csv
 
@@ -20,6 +23,14 @@ def splits(normal=30, abnormal=0, hidden=(), share=0.2):
     examples += [Example(f"a{i}", "train", "abnormal", mask=f"m{i}") for i in range(abnormal)]
     examples += [Example("t0", "test", "normal"), Example("t1", "test", "abnormal")]
     return split(Dataset("made up", tuple(examples), lambda example: None), share, seed=0)
+
+
+def apply_labels(before, labels, path):
+    return splitting.apply_labels(before, {name: Review(label) for name, label in labels.items()}, path)
+
+
+def labels_of(file):
+    return {name: found.label for name, found in review.read(file).items()}
 
 
 def names(examples):
@@ -36,13 +47,13 @@ def test_only_rows_with_a_label_count(tmp_path):
         tmp_path / "suspicious.csv",
         "path,suspicion,label\na.png,3,normal\nb.png,2,\nc.png,,abnormal\na.png,1,normal\n",
     )
-    assert review.read(file) == {"a.png": "normal", "c.png": "abnormal"}
+    assert labels_of(file) == {"a.png": "normal", "c.png": "abnormal"}
 
 
 def test_a_name_that_is_not_utf8_is_read_as_suspicious_csv_writes_it(tmp_path):
     name = b"m\xfcnze.png".decode("utf-8", "surrogateescape")
     written(tmp_path / "s.csv", f"path,label\n{name},abnormal\n", encoding="utf-8", errors="surrogateescape")
-    assert review.read(tmp_path / "s.csv") == {name: "abnormal"}
+    assert labels_of(tmp_path / "s.csv") == {name: "abnormal"}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +63,14 @@ def test_a_name_that_is_not_utf8_is_read_as_suspicious_csv_writes_it(tmp_path):
         ("path,label\na,good\n", "row 2: label 'good' is not normal or abnormal"),
         ("path,label\na,normal\nb,\na,abnormal\n", "row 4: 'a' is abnormal, but normal in row 2"),
         ("", "no column path, label"),
+        ("path,label,kind\na,normal,cut\n", "row 2: kind 'cut' on a normal image"),
+        ("path,label,mask\na,normal,m.png\n", "row 2: mask 'm.png' on a normal image"),
+        ("path,label,mask\na,abnormal,m.png\n", "row 2: the mask .*m.png is not there"),
+        ("path,label,origin\na,abnormal,line\n", "row 2: origin 'line' is not one of training, test, scored"),
+        (
+            "path,label,kind\na,abnormal,cut\na,abnormal,\n",
+            "row 3: 'a' has another kind or mask than in row 2",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_the_row(tmp_path, text, message):
@@ -127,7 +146,7 @@ def test_suspicious_csv_keeps_the_labels_and_lists_what_has_none(tmp_path):
     )
     assert rows[-1] == ["n1", "", "abnormal"] and len(rows) == 31
     assert suspicious_csv.read_highest(tmp_path / "suspicious.csv", 2) == [("n2", 8.0), ("n3", 7.0)]
-    assert review.read(tmp_path / "suspicious.csv") == {
+    assert labels_of(tmp_path / "suspicious.csv") == {
         "n0": "normal",
         "n1": "abnormal",
     }  # so the same file can be filled in further
@@ -140,7 +159,7 @@ def test_what_was_filled_in_outlives_a_fit_that_did_not_use_it_and_a_full_disk(t
     text = file.read_text().replace(f"{names[1]},1,", f"{names[1]},1,abnormal")
     file.write_text("\ufeff" + text, encoding="utf-8")  # as Excel saves it
     suspicious_csv.write(file, [(e, 2.0) for e, _ in ranked])
-    assert review.read(file) == {names[1]: "abnormal"} and suspicious_csv.read_highest(file, 3) == [
+    assert labels_of(file) == {names[1]: "abnormal"} and suspicious_csv.read_highest(file, 3) == [
         (names[0], 2.0),
         (names[2], 2.0),
     ]
@@ -208,3 +227,74 @@ def test_labels_reach_the_splits_of_image_files_too(tmp_path):
     config.data.reviewed = str(tmp_path / "reviewed.csv")
     _, splits, _ = build.load_data(config)
     assert [(e.path, e.reviewed) for e in splits.abnormal] == [("train/good/3.png", True)]
+
+
+def test_kind_mask_and_origin_are_read_and_change_an_example(tmp_path):
+    (tmp_path / "masks").mkdir()
+    mask = tmp_path / "masks/a.png"
+    mask.touch()
+    file = written(
+        tmp_path / "reviewed.csv",
+        "path,label,kind,mask,origin,who,when\na,abnormal,cut,masks/a.png,training,Kim,\nb,abnormal,,,,,\n",
+    )
+    found = review.read(file)
+    assert found == {
+        "a": Review("abnormal", "cut", str(mask), "training", 2),
+        "b": Review("abnormal", row=3),
+    }
+    known = Example("b", "train", "abnormal", mask="m", kind="dent")
+    assert review.reviewed(known, found["b"]) == dataclasses.replace(known, reviewed=True)
+    assert review.reviewed(known, found["a"]) == dataclasses.replace(
+        known, reviewed=True, mask=str(mask), kind="cut"
+    )
+    assert review.reviewed(known, Review("normal")) == Example("b", "train", "normal", reviewed=True)
+
+
+def parts(folder):
+    """Loads a folder of image files with what was reviewed of it."""
+    from PIL import Image
+
+    for name in ("train/good/1", "train/good/2", "test/good/3"):
+        path = folder / f"parts/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 10).save(path)
+    Image.new("L", (8, 8), 20).save(folder / "new.png")
+    return lambda: catalog.load("folder", 1, str(folder / "reviewed.csv"), root=str(folder / "parts"))
+
+
+def test_absolute_paths_are_images_of_the_data_or_join_them(tmp_path):
+    load = parts(tmp_path)
+    one, three, new = (
+        tmp_path / f"{name}.png" for name in ("parts/train/good/1", "parts/test/good/3", "new")
+    )
+    written(tmp_path / "reviewed.csv", f"path,label\n{one},abnormal\n{three},normal\n{new},abnormal\n")
+    dataset = load()
+    assert dataset.labels == {"train/good/1.png": Review("abnormal", row=2)}
+    assert dataset.examples[-1] == Example(str(new), "train", "abnormal", reviewed=True)
+    assert len(dataset.examples) == 4 and dataset.read_image(dataset.examples[-1]).shape == (8, 8, 1)
+    assert dataset.notes.lines()[-1].startswith(
+        "1 test images were reviewed, such as test/good/3.png: nothing"
+    )
+    written(tmp_path / "reviewed.csv", f"path,label\n{one},abnormal\ntrain/good/1.png,abnormal\n")
+    with pytest.raises(DataError, match="row 3: 'train/good/1.png' is in row 2 too"):
+        load()
+    written(tmp_path / "reviewed.csv", f"path,label,origin\n{new},normal,scored\n")
+    with pytest.raises(DataError, match="is no image of this data, and as its images are no files, none can"):
+        catalog.load("surface", 1, str(tmp_path / "reviewed.csv"))
+
+
+def test_a_mask_drawn_for_an_image_that_is_no_file_is_its_mask(tmp_path):
+    from PIL import Image
+
+    options = {"size": 16, "train_normal": 2, "train_abnormal": 2, "test_normal": 1, "test_abnormal": 1}
+    name = next(e.path for e in catalog.load("surface", 1, **options).examples if e.split == "train")
+    Image.fromarray(255 * (np.arange(256).reshape(16, 16) < 40).astype(np.uint8)).save(tmp_path / "m.png")
+    file = written(tmp_path / "r.csv", f"path,label,mask,origin\n{name},abnormal,m.png,training\n")
+    dataset = catalog.load("surface", 1, str(file), **options)
+    example = next(e for e in dataset.examples if e.path == name)
+    assert dataset.read_mask(review.reviewed(example, dataset.labels[name])).sum() == 40
+    Image.new("L", (8, 8), 255).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match="the mask has 8 x 8 pixels, but its image"):
+        catalog.load("surface", 1, str(file), **options).read_mask(
+            review.reviewed(example, dataset.labels[name])
+        )

@@ -45,6 +45,7 @@ def run(folders: list[str], rounds: int, count: int) -> str:
 
 def reviewed(folder, rounds: int, count: int):
     """Yields (images looked at, abnormal ones among them, metrics on the test images), at first with none."""
+    from semi_anogan.data.review import Review
     from semi_anogan.data.splits import apply_labels
     from semi_anogan.evaluation.results import metrics_of, score_test_images
     from semi_anogan.runs import suspicious_csv
@@ -65,7 +66,8 @@ def reviewed(folder, rounds: int, count: int):
             now = apply_labels(splits, labels, run_folder.SUSPICIOUS)
             detector = fit_detector(config, temporary, model, dataset, now)
             values = metrics_of(detector, score_test_images(detector, dataset, now.test), now, progress)
-            yield len(labels), sum(label == "abnormal" for label in labels.values()), values
+            yield len(labels), sum(each.label == "abnormal" for each in labels.values()), values
             if done < rounds:
                 file = pathlib.Path(temporary) / run_folder.SUSPICIOUS
-                labels |= {path: truth[path] for path, _ in suspicious_csv.read_highest(file, count)}
+                found = suspicious_csv.read_highest(file, count)
+                labels |= {path: Review(truth[path]) for path, _ in found}

@@ -43,8 +43,8 @@ def load(
     Args:
       name: a key of `SOURCES`.
       channels: channels of the images that `Dataset.read_image` returns, 1 or 3.
-      reviewed: CSV file of labels that a person gave training images; they replace the source's when the
-        images are split.
+      reviewed: CSV file of what a person said of images (data/review.py). Labels of training images replace
+        the source's when the images are split; images that are no part of the data join them.
       white, black, max_pixels: of image files: their Scale, and the most pixels of one.
       ignore: file of the mask of what is ignored in every image; ignore_digest: what it must be.
       **options: the source's own options, documented at its function; None means "not given".
@@ -79,14 +79,19 @@ def load(
         raise DataError(f"data.white, data.black: the source {name!r} reads no image files")
     if white is not None and (black or 0) >= white:
         raise DataError(f"data.black: {black!r} is not below data.white {white!r}")
+    labels, added = {}, []
+    if reviewed:
+        added, labels = review.examples_added(dataset, review.read(reviewed), os.fspath(reviewed))
     if dataset.files is not None:
-        dataset = dataset.files.at(scale, max_pixels or MAX_PIXELS)
+        dataset = dataset.files.at(scale, max_pixels or MAX_PIXELS, added)
     fixed = None if not ignore else ignoring.read_fixed(ignore, ignore_digest, max_pixels or MAX_PIXELS)
     if fixed is not None or any(e.ignore is not None for e in dataset.examples):
         dataset = ignoring.ignoring(dataset, fixed, os.fspath(ignore or ""))
     if not reviewed:
         return dataset
-    return dataclasses.replace(dataset, labels=review.read(reviewed), labels_file=os.fspath(reviewed))
+    dataset = review.with_masks(dataset, labels)
+    # Without a label of an image of the data there is nothing to change afterwards.
+    return dataclasses.replace(dataset, labels=labels, labels_file=os.fspath(reviewed) if labels else "")
 
 
 def _suggestion(word: str, known) -> str:

@@ -86,7 +86,8 @@ class Files:
       look: Example -> what is found on reading image and mask in full; DataError where they cannot be used.
       depth: (Example, what of it is ignored: bool [H, W] or None) -> as `images.depth_of`.
       scale: how they are read.
-      at: (Scale, most pixels) -> the Dataset whose files are read so.
+      at: (Scale, most pixels, more examples) -> the Dataset whose files are read so, with these examples too;
+        their paths are absolute.
     """
 
     path: Callable[[Example], str]
@@ -112,7 +113,8 @@ class Dataset:
         way to know.
       files: the Files of a source of image files, None of others.
       notes: how the data were found and read, for a person.
-      labels, labels_file: what a person said of training images, by path, and in which file; "" without.
+      labels, labels_file: what a person said of training images, a review.Review by path, and in which file;
+        "" without.
       ignore: what is ignored of every image: bool, of any size, or None.
       ignored: Example -> what of its image is ignored in all: bool [H, W], or None for nothing.
       hidden: Example -> whether its mask marks something, but nothing that is not ignored.
@@ -126,7 +128,7 @@ class Dataset:
     image_size: Callable[[Example], tuple[int, int]] | None = None
     files: Files | None = None
     notes: Notes = dataclasses.field(default_factory=Notes)
-    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    labels: Mapping = dataclasses.field(default_factory=dict)
     labels_file: str = ""
     ignore: np.ndarray | None = None
     ignored: Callable[[Example], np.ndarray | None] = lambda example: None

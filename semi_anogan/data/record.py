@@ -221,7 +221,9 @@ def joined(
     known, held = parts[TRAIN, ABNORMAL], parts[HELD_OUT, ABNORMAL]
     new = [e for e in changes.new if e.abnormal]
     if most_known is not None:
-        new = new[: max(0, most_known - len(known) - len(held))]
+        # What a person has found beside the data is not chosen among the data's, and does not count there.
+        room = max(0, most_known - sum(not e.reviewed for e in known + held))
+        new = [e for e in new if not e.reviewed][:room] + [e for e in new if e.reviewed]
     wanted = min(round((len(known) + len(held) + len(new)) * share), MAX_HELD_OUT_ABNORMAL)
     unseen = sorted((e for e in new if e.path not in before), key=lambda e: hash_of(e.path, seed))
     more = set(unseen[: max(0, wanted - len(held))])

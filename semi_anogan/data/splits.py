@@ -1,10 +1,12 @@
 """Holds out training images for score statistics and threshold, so that test images decide nothing."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
 from semi_anogan.config import check_ranges
+from semi_anogan.data import review
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.errors import DataError
 
@@ -63,8 +65,8 @@ def _part(examples: list[Example], count: int, seed: list[int]) -> tuple[list[Ex
     )
 
 
-def apply_labels(splits: Splits, labels: dict[str, str], path) -> Splits:
-    """The splits with labels that a person gave; labelled images are `reviewed`.
+def apply_labels(splits: Splits, labels: Mapping[str, review.Review], path) -> Splits:
+    """The splits with what a person said of images, by their paths; these are `reviewed`.
 
     What was held out stays held out, so that a finished training still fits. Abnormal images are the
     exception: of those held out, the ones beyond what `split` would hold out train as known ones, and all of
@@ -72,7 +74,7 @@ def apply_labels(splits: Splits, labels: dict[str, str], path) -> Splits:
 
     Args:
       splits: with the labels of the source.
-      labels: of some of the training images.
+      labels: of some of the training images; what they leave out stays as it was.
       path: the file that errors name.
 
     Raises:
@@ -88,7 +90,7 @@ def apply_labels(splits: Splits, labels: dict[str, str], path) -> Splits:
         )
 
     def labelled(examples: list[Example]) -> list[Example]:
-        return [_reviewed(e, labels[e.path]) if e.path in labels else e for e in examples]
+        return [review.reviewed(e, labels[e.path]) if e.path in labels else e for e in examples]
 
     trained, held_out = labelled(trained), labelled(held_out)
     normal, held_out_normal = ([e for e in part if not e.abnormal] for part in (trained, held_out))
@@ -102,15 +104,4 @@ def apply_labels(splits: Splits, labels: dict[str, str], path) -> Splits:
     count = count if count >= MIN_HELD_OUT_ABNORMAL else 0
     return Splits(
         normal, abnormal + held_out_abnormal[count:], held_out_normal, held_out_abnormal[:count], splits.test
-    )
-
-
-def _reviewed(example: Example, label: str) -> Example:
-    return dataclasses.replace(
-        example,
-        label=label,
-        mask=example.mask if label == ABNORMAL else None,
-        kind=example.kind if label == ABNORMAL else None,
-        mislabelled=False,
-        reviewed=True,
     )

@@ -28,6 +28,7 @@ class Found:
       training, test: how the files differ from it.
       told: lines for a person.
       refit: whether the splits are those of the files of now.
+      trained: whether the training has finished.
     """
 
     splits: Splits
@@ -36,6 +37,7 @@ class Found:
     test: Changes = Changes()
     told: Sequence[str] = ()
     refit: bool = False
+    trained: bool = False
 
     @property
     def what_takes_them_in(self) -> str:
@@ -102,7 +104,7 @@ def found(config, folder, dataset: Dataset, total_images: int, refit: bool = Fal
     if refit:
         share, most = config.calibration.hold_out_share, config.data.abnormal_count
         splits = record.joined(dataset, rows, training, share, config.seed, most)
-        return Found(splits, rows, training, test, told, refit)
+        return Found(splits, rows, training, test, told, refit, trained)
     lost = _lost(training)
     if lost and not trained:
         raise RunError(
@@ -111,7 +113,8 @@ def found(config, folder, dataset: Dataset, total_images: int, refit: bool = Fal
         )
     if training.new and not trained:
         told.append("new training images are left out until the training has finished; --refit takes them in")
-    return Found(record.recorded(dataset, rows, training.renamed), rows, training, test, told)
+    splits = record.recorded(dataset, rows, training.renamed)
+    return Found(splits, rows, training, test, told, trained=trained)
 
 
 def keep(folder, dataset: Dataset, found: Found):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 from semi_anogan.data import ignore, images, masks
 from semi_anogan.data.dataset import NORMAL, Dataset, Example, Files, Look
@@ -68,8 +69,8 @@ def file_dataset(
         mask = ignore.read(file, max_pixels, example.path)
         return ignore.fitted(mask, image_size(example), file, path(example))
 
-    def at(scale: Scale, max_pixels: int) -> Dataset:
-        return file_dataset(name, root, examples, channels, notes, scale, max_pixels)
+    def at(scale: Scale, max_pixels: int, more: Sequence[Example] = ()) -> Dataset:
+        return file_dataset(name, root, [*examples, *more], channels, notes, scale, max_pixels)
 
     return Dataset(
         name,
