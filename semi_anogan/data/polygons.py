@@ -1,5 +1,6 @@
 """Masks from polygons in a JSON file, as labelme and COCO write them."""
 
+import contextlib
 import json
 import os
 
@@ -19,6 +20,16 @@ def read(path: str | os.PathLike, max_pixels: int, image: str = "") -> np.ndarra
     Raises: DataError for anything else; it names the file and what it has.
     """
     path = os.fspath(path)
+    values = load(path)
+    with _told(path):
+        if "shapes" in values:
+            return of_labelme(path, values, max_pixels)
+        return _of_coco(path, values, max_pixels, image)
+
+
+def load(path: str | os.PathLike) -> dict:
+    """What a JSON file of labelme (key shapes) or COCO (images, annotations) holds; DataError of others."""
+    path = os.fspath(path)
     try:
         with open(path, encoding="utf-8-sig") as file:
             values = json.load(file)
@@ -26,19 +37,53 @@ def read(path: str | os.PathLike, max_pixels: int, image: str = "") -> np.ndarra
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise DataError(f"{path}: is no JSON: {error}") from None
-    try:
-        if isinstance(values, dict) and "shapes" in values:
-            size = _size(path, values, "imageHeight", "imageWidth", max_pixels)
-            return _drawn(path, size, [_of_labelme(path, i, s) for i, s in enumerate(values["shapes"], 1)])
-        if isinstance(values, dict) and "annotations" in values and "images" in values:
-            return _of_coco(path, values, max_pixels, image)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not as labelme or COCO write it: {type(error).__name__}: {error}") from None
+    if isinstance(values, dict) and ("shapes" in values or {"images", "annotations"} <= values.keys()):
+        return values
     raise DataError(
         f"{path}: neither polygons of labelme (key shapes) nor of COCO (keys images and annotations)"
     )
+
+
+@contextlib.contextmanager
+def _told(path: str):
+    """DataError where a file has not what it should."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"{path}: not as labelme or COCO write it: {type(error).__name__}: {error}") from None
+
+
+def of_labelme(path: str, values: dict, max_pixels: int, touched: bool = True) -> np.ndarray:
+    """As `read`, of what a file of labelme holds.
+
+    touched: whether pixels that an outline touches count too, or those alone whose middle is inside.
+    """
+    with _told(path):
+        size = _size(path, values, "imageHeight", "imageWidth", max_pixels)
+        shapes = [_of_labelme(path, i, s) for i, s in enumerate(values["shapes"], 1)]
+        return _drawn(path, size, shapes, touched)
+
+
+def of_annotations(
+    path: str, image: dict, annotations: list[dict], max_pixels: int, touched: bool = True
+) -> np.ndarray:
+    """As `of_labelme`, of an image of COCO and those of the annotations that are its own."""
+    with _told(path):
+        size, drawn = _size(path, image, "height", "width", max_pixels), []
+        mask = np.zeros(size, bool)
+        for annotation in annotations:
+            found = annotation.get("segmentation")
+            if isinstance(found, dict):
+                mask |= _of_runs(path, found, size)
+            elif found:
+                drawn += [list(zip(part[::2], part[1::2], strict=True)) for part in found]
+            else:
+                left, top, width, height = map(float, annotation["bbox"])
+                right, bottom = left + width, top + height
+                drawn.append([(left, top), (right, top), (right, bottom), (left, bottom)])
+        return mask | _drawn(path, size, drawn, touched)
 
 
 def _of_labelme(path: str, number: int, shape: dict) -> list[tuple]:
@@ -70,21 +115,8 @@ def _of_coco(path: str, values: dict, max_pixels: int, image: str) -> np.ndarray
     if len(images) != 1:
         what = f"none of them, or several, is {os.path.basename(image)!r}" if image else "a mask is of one"
         raise DataError(f"{path}: has {len(values['images'])} images; {what}")
-    size, drawn = _size(path, images[0], "height", "width", max_pixels), []
-    mask = np.zeros(size, bool)
-    for annotation in values["annotations"]:
-        if annotation["image_id"] != images[0]["id"]:
-            continue
-        found = annotation.get("segmentation")
-        if isinstance(found, dict):
-            mask |= _of_runs(path, found, size)
-        elif found:
-            drawn += [list(zip(part[::2], part[1::2], strict=True)) for part in found]
-        else:
-            left, top, width, height = map(float, annotation["bbox"])
-            right, bottom = left + width, top + height
-            drawn.append([(left, top), (right, top), (right, bottom), (left, bottom)])
-    return mask | _drawn(path, size, drawn)
+    own = [a for a in values["annotations"] if a["image_id"] == images[0]["id"]]
+    return of_annotations(path, images[0], own, max_pixels)
 
 
 def _of_runs(path: str, found: dict, size: tuple[int, int]) -> np.ndarray:
@@ -107,12 +139,36 @@ def _size(path: str, values: dict, height: str, width: str, max_pixels: int) -> 
     return found
 
 
-def _drawn(path: str, size: tuple[int, int], shapes: list[list[tuple]]) -> np.ndarray:
+def _drawn(path: str, size: tuple[int, int], shapes: list[list[tuple]], touched: bool) -> np.ndarray:
     """bool [H, W] of closed outlines (x, y), 0 being the left or upper edge of the first pixel."""
-    canvas = Image.new("1", size[::-1])
+    mask = np.zeros(size, bool)
     for points in shapes:
         if not np.isfinite(points).all():
             raise DataError(f"{path}: a polygon has a point that is no number")
-        # A pixel's middle lies half a pixel from its edge.
-        ImageDraw.Draw(canvas).polygon([(x - 0.5, y - 0.5) for x, y in points], fill=1, outline=1)
+        inside = None if touched else _middles_inside(points, size)
+        # A shape that is thinner than a pixel may hold no middle; it is marked all the same.
+        mask |= inside if inside is not None and inside.any() else _touched(points, size)
+    return mask
+
+
+def _touched(points: list[tuple], size: tuple[int, int]) -> np.ndarray:
+    canvas = Image.new("1", size[::-1])
+    # A pixel's middle lies half a pixel from its edge.
+    ImageDraw.Draw(canvas).polygon([(x - 0.5, y - 0.5) for x, y in points], fill=1, outline=1)
     return np.array(canvas, bool)
+
+
+def _middles_inside(points: list[tuple], size: tuple[int, int]) -> np.ndarray:
+    """bool [H, W], True where a ray from the pixel's middle to the right crosses the outline an odd number of
+    times.
+    """
+    (height, width), crossings = size, np.zeros((size[0], size[1] + 1), np.int64)
+    for (x, y), (other_x, other_y) in zip(points, points[1:] + points[:1], strict=True):
+        low, high = sorted((y, other_y))
+        rows = np.arange(max(0, np.ceil(low - 0.5)), min(height, np.ceil(high - 0.5)), dtype=np.int64)
+        if not rows.size:
+            continue
+        at = x + (rows + 0.5 - y) * (other_x - x) / (other_y - y)
+        # The first column whose middle is not left of the crossing.
+        np.add.at(crossings, (rows, np.clip(np.ceil(at - 0.5), 0, width).astype(np.int64)), 1)
+    return np.cumsum(crossings, axis=1)[:, :width] % 2 == 1

@@ -1,0 +1,198 @@
+"""Labels from other programs and for them: what is read by hand-made files, and what comes back."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semi_anogan.data import catalog, review
+from semi_anogan.errors import DataError, RunError
+from semi_anogan.review import labels
+from semi_anogan.review.labels import Labelled
+
+SQUARE = np.zeros((6, 8), bool)
+SQUARE[1:4, 2:7] = True
+RING = SQUARE.copy()
+RING[2, 4] = False
+
+
+def said(found):
+    return [
+        (one.name, one.label, one.kind, None if one.mask is None else one.mask().tolist()) for one in found
+    ]
+
+
+def write(path, values):
+    path.write_text(json.dumps(values))
+    return path
+
+
+def coco(**changes):
+    values = {
+        "images": [
+            {"id": 3, "file_name": "a/1.png", "width": 8, "height": 6},
+            {"id": 5, "file_name": "2.png", "width": 8, "height": 6},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 3, "category_id": 1, "bbox": [0, 0, 1, 1]},
+            {"id": 2, "image_id": 3, "category_id": 2, "segmentation": [[2, 1, 7, 1, 7, 4, 2, 4]]},
+        ],
+        "categories": [{"id": 1, "name": "dirt"}, {"id": 2, "name": "scratch"}],
+    }
+    return values | changes
+
+
+def labelme(name, shapes):
+    return {"imagePath": name, "imageHeight": 6, "imageWidth": 8, "shapes": shapes}
+
+
+def shape(label, points):
+    return {"label": label, "points": points, "shape_type": "polygon"}
+
+
+def test_coco_is_read_with_the_kind_that_covers_most(tmp_path):
+    mask = SQUARE.copy()
+    mask[0, 0] = True
+    found = labels.read(write(tmp_path / "c.json", coco()))
+    assert said(found) == [("a/1.png", "abnormal", "scratch", mask.tolist()), ("2.png", "normal", "", None)]
+
+
+def test_labelme_is_read_from_a_folder(tmp_path):
+    outline = [[2, 1], [7, 1], [7, 4], [2, 4]]
+    write(tmp_path / "1.json", labelme("1.png", [shape("Defect", outline)]))
+    write(tmp_path / "2.json", labelme("2.png", []))
+    assert said(labels.read(tmp_path)) == [
+        ("1.png", "abnormal", "", SQUARE.tolist()),
+        ("2.png", "normal", "", None),
+    ]
+
+
+def test_folders_are_read_by_their_names(tmp_path):
+    for name in ("OK/1.png", "scratch/x/2.png", "NG/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (2, 2)).save(tmp_path / name)
+    assert said(labels.read(tmp_path)) == [
+        ("NG/3.png", "abnormal", "", None),
+        ("OK/1.png", "normal", "", None),
+        ("scratch/x/2.png", "abnormal", "scratch", None),
+    ]
+    Image.new("L", (2, 2)).save(tmp_path / "4.png")
+    with pytest.raises(DataError, match="1 images lie in no folder that says what they are: 4.png"):
+        labels.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([], "neither polygons of labelme"),
+        (coco(annotations=[{"image_id": 9}]), "an annotation is of image 9, which is not there"),
+        (coco(annotations=[{"image_id": 3, "bbox": [0, 0]}]), "not as labelme or COCO write it"),
+        (coco(annotations=[], images=[]), "has no labels"),
+        (labelme("1.png", [shape("x", [[0, 0]])]), "shape 1 is a polygon of 1 points"),
+        ({"shapes": []}, "not as labelme or COCO write it: KeyError: 'imagePath'"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, values, message):
+    with pytest.raises(DataError, match=message) as error:
+        labels.read(write(tmp_path / "c.json", values))
+    assert str(tmp_path / "c.json") in str(error.value)
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "labels.txt").touch()
+    with pytest.raises(DataError, match="labels.txt: labels are read from a JSON file"):
+        labels.read(tmp_path / "labels.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: has no labels"):
+        labels.read(tmp_path / "empty")
+
+
+def test_names_are_matched_by_as_many_last_parts_as_fit():
+    one = Labelled("a/1.png", "normal", where="c.json")
+    assert labels.matched([one], ["x/b/1.png", "x/a/1.png", "2.png"]) == [(one, "x/a/1.png")]
+    windows = Labelled("C:\\parts\\a\\1.png", "normal", where="c.json")
+    assert labels.matched([windows], ["x/b/1.png", "x/a/1.png"])[0][1] == "x/a/1.png"
+    with pytest.raises(DataError, match="c.json: 'a/1.png' could be x/1.png or y/1.png; name its folder too"):
+        labels.matched([one], ["x/1.png", "y/1.png"])
+    with pytest.raises(DataError, match=r"c.json: 'a/1.png' is none of the images here \(1 of 2 are not\)"):
+        labels.matched([one, Labelled("2.png", "normal")], ["2.png"])
+    with pytest.raises(DataError, match="'1.png' and 'a/1.png' are both x/a/1.png"):
+        labels.matched([one, Labelled("1.png", "normal", where="c.json")], ["x/a/1.png"])
+
+
+@pytest.fixture
+def items(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    found = [("1", "normal", "", None), ("2", "abnormal", "scratch", SQUARE), ("3", "abnormal", "", RING)]
+    found.append(("4", "abnormal", "spots", rng.random((6, 8)) < 0.4))
+    found.append(("5", "abnormal", "scratch", None))
+    out = []
+    for name, label, kind, mask in found:
+        file = tmp_path / f"images/{name}.png"
+        Image.fromarray(rng.integers(0, 256, (6, 8)).astype(np.uint8)).save(file)
+        out.append(Labelled(f"x/{name}.png", label, kind, None if mask is None else mask.copy, str(file)))
+    return out
+
+
+@pytest.mark.parametrize("form", ["coco", "labelme", "csv"])
+def test_what_is_written_comes_back(items, tmp_path, form):
+    path = tmp_path / {"coco": "out/l.json", "labelme": "out", "csv": "out/l.csv"}[form]
+    assert labels.write(path, form, items) == 5
+    expected = {name: (label, kind, mask) for name, label, kind, mask in said(items)}
+    # Without a mask all of an image is marked, since an image without a shape would be normal.
+    if form != "csv":
+        expected["x/5.png"] = ("abnormal", "scratch", np.ones((6, 8), bool).tolist())
+    if form == "labelme":  # it has no holes
+        expected["x/3.png"] = ("abnormal", "", SQUARE.tolist())
+        del expected["x/4.png"]
+    found = {name: (label, kind, mask) for name, label, kind, mask in said(labels.read(path))}
+    assert {name: found[name] for name in expected} == expected and len(found) == 5
+    with pytest.raises(RunError, match="is there already"):
+        labels.write(path, form, items)
+
+
+def test_coco_has_outlines_where_they_say_all_and_run_lengths_elsewhere(items, tmp_path):
+    labels.write(tmp_path / "l.json", "coco", items[:3])
+    values = json.loads((tmp_path / "l.json").read_text())
+    square, ring = values["annotations"]
+    assert square["segmentation"] == [[2, 1, 7, 1, 7, 4, 2, 4]] and square["bbox"] == [2, 1, 5, 3]
+    assert square["area"] == 15 and square["iscrowd"] == 0
+    # Column by column: 2 columns of 6 outside, and the first pixel of the third; then 3 inside, 3 outside.
+    assert ring["segmentation"]["counts"] == [13, 3, 3, 3, 3, 1, 1, 1, 3, 3, 3, 3, 8] and ring["iscrowd"] == 1
+    assert [c["name"] for c in values["categories"]] == ["abnormal", "scratch"]
+
+
+def test_folders_that_are_written_are_data(items, tmp_path):
+    labels.write(tmp_path / "parts", "folder", items)
+    dataset = catalog.load("folder", 1, root=str(tmp_path / "parts"))
+    found = {e.path: (e.label, e.kind, bool(e.mask)) for e in dataset.examples}
+    assert found["train/good/x__1.png"] == ("normal", None, False)
+    assert found["train/scratch/x__2.png"] == ("abnormal", "scratch", True)
+    assert found["train/scratch/x__5.png"] == ("abnormal", "scratch", False) and len(found) == 5
+    example = next(e for e in dataset.examples if e.path == "train/scratch/x__2.png")
+    np.testing.assert_array_equal(dataset.read_mask(example), SQUARE)
+    # And the CSV file is what data.reviewed reads.
+    labels.write(tmp_path / "r.csv", "csv", items)
+    assert review.read(tmp_path / "r.csv")["x/2.png"].mask == str(tmp_path / "r/x__2.png")
+
+
+def test_what_cannot_be_written_is_named(items, tmp_path):
+    with pytest.raises(DataError, match="format 'yolo' is not one of coco, labelme, folder, csv"):
+        labels.write(tmp_path / "out", "yolo", items)
+    with pytest.raises(RunError, match="surface/train/1: is no image file"):
+        labels.write(tmp_path / "out", "coco", [Labelled("surface/train/1", "normal")])
+    wrong = Labelled(
+        "1.png", "abnormal", "", lambda: np.ones((2, 2), bool), items[0].file, "reviewed.csv: row 2"
+    )
+    with pytest.raises(DataError, match="reviewed.csv: row 2: the mask has 2 x 2 pixels"):
+        labels.write(tmp_path / "out.json", "coco", [wrong])
+
+
+def test_names_of_images_elsewhere_are_cut_to_what_differs():
+    assert labels.names({"train/a.png": "", "/in/x/1.png": "", "/in/y/2.png": ""}) == {
+        "train/a.png": "train/a.png",
+        "/in/x/1.png": "x/1.png",
+        "/in/y/2.png": "y/2.png",
+    }
