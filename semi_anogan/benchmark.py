@@ -10,6 +10,8 @@
                         small file of what was measured in each, which the tests read
   --suite=review        what a look at the --count most suspicious training images is worth, in --rounds, of
                         --runs=A,B,...
+  --suite=labels        what --labels=10,20,40 of newly scored images are worth, doubtful ones beside others
+                        at random, and how long a refit takes, of --runs=A,B,...
   --suite=search        AUROC of the search loss after few and many --iterations, from the encoder's start and
                         without it (--runs=RUN)
   --suite=export        speed of a bundle's formats (--bundle) beside the run it was exported from (--runs)
@@ -77,6 +79,7 @@ _RECORD = flags.DEFINE_string("record", None, "folder for what was measured in t
 _RATES = flags.DEFINE_list("rates", ["0.01", "0.05"], "false-alarm rates to ask for (false_alarms)")
 _COUNT = flags.DEFINE_integer("count", 20, "suspicious images looked at in a round (review)", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 2, "times that is done (review)", lower_bound=1)
+_LABELS = flags.DEFINE_list("labels", ["10", "20", "40"], "numbers of labels (labels)")
 _BUNDLE = flags.DEFINE_string("bundle", None, "what python -m semi_anogan.export wrote (export)")
 _TRAIN = flags.DEFINE_multi_string(
     "train", [], "flag for the train command, as --train=--config=configs/mnist.py (alpha)"
@@ -183,6 +186,12 @@ def _review() -> str:
     return review.run(_runs(), _ROUNDS.value, _COUNT.value)
 
 
+def _labels() -> str:
+    from semi_anogan.benchmarks import labels
+
+    return labels.run(_runs(), _numbers(_LABELS))
+
+
 def _search() -> str:
     from semi_anogan.benchmarks import search
 
@@ -264,6 +273,7 @@ _SUITES = {
     "false_alarms": _Suite(_false_alarms, ("runs",), "--runs=A,B,... and rates between 0 and 1"),
     "evidence": _Suite(_evidence, ("runs",), "--runs=A,B,..., finished runs"),
     "review": _Suite(_review, ("runs",), "--runs=A,B,..., finished runs"),
+    "labels": _Suite(_labels, ("runs",), "--runs=A,B,..., finished runs"),
     "search": _Suite(_search, ("runs",), "--runs=RUN, a finished run"),
     "export": _Suite(
         _export,
