@@ -55,19 +55,22 @@ def test_an_image_is_judged_by_the_patches_of_others():
     size = SizeMemory([[0], [2], [5]], [0, 0, 0], [0], [[1]], owner=[0, 1, 2])
     x = np.float32([[[[2]]]])
     np.testing.assert_allclose(size.distances(x), [[[[0]]]], atol=1e-3)
-    np.testing.assert_allclose(size.distances(x, left_out=1), [[[[2]]]], rtol=1e-5)
-    np.testing.assert_allclose(size.distances(x, left_out=2), [[[[0]]]], atol=1e-3)
+    np.testing.assert_allclose(size.distances(x, left_out=[1]), [[[[2]]]], rtol=1e-5)
+    np.testing.assert_allclose(size.distances(x, left_out=[2]), [[[[0]]]], atol=1e-3)
+    # Each of several images by its own.
+    both = size.distances(np.repeat(x, 2, axis=0), left_out=[2, 1])
+    np.testing.assert_allclose(np.ravel(both), [0, 2], rtol=1e-5, atol=1e-3)
     memory = Memory({32: size}).judged_by(np.arange(11.0)[:, None])  # median 5, 80 % quantile 8
-    np.testing.assert_allclose(memory.measured([x], left_out=1)[0], [(2 - 8) / 3], rtol=1e-5)
+    np.testing.assert_allclose(memory.measured([x], left_out=[1])[0], [(2 - 8) / 3], rtol=1e-5)
     # Of a single image there is nothing else to be judged by, and its own patches count.
     alone = SizeMemory([[0], [2]], [0, 0], [0], [[1]], owner=[4, 4])
-    np.testing.assert_allclose(alone.distances(x, left_out=4), [[[[0]]]], atol=1e-3)
+    np.testing.assert_allclose(alone.distances(x, left_out=[4]), [[[[0]]]], atol=1e-3)
     # Whose its patches are is saved; runs of before do not know it.
     arrays = memory.owned_by([7, 8, 9]).arrays()
-    np.testing.assert_allclose(Memory.of_arrays(**arrays).measured([x], left_out=8)[0], [-2], rtol=1e-5)
+    np.testing.assert_allclose(Memory.of_arrays(**arrays).measured([x], left_out=[8])[0], [-2], rtol=1e-5)
     del arrays["owner_32"]
     with pytest.raises(ValueError, match="does not know whose its patches are"):
-        Memory.of_arrays(**arrays).measured([x], left_out=8)
+        Memory.of_arrays(**arrays).measured([x], left_out=[8])
 
 
 def test_what_one_image_says_alone_counts_half():
@@ -77,7 +80,7 @@ def test_what_one_image_says_alone_counts_half():
     # From 2: 1 and 0. From 0: 0 and 4. From 5: 1 and 4.
     np.testing.assert_allclose(np.asarray(size.distances(x)).ravel(), [0.5**0.5, 2**0.5, 2.5**0.5], rtol=1e-5)
     # Without image 4. From 2: 1 and 16. From 0: 0 and 36. From 5: 4 and 1.
-    found = np.asarray(size.distances(x, left_out=4)).ravel()
+    found = np.asarray(size.distances(x, left_out=[4])).ravel()
     np.testing.assert_allclose(found, [8.5**0.5, 18**0.5, 2.5**0.5], rtol=1e-5)
     # A single image has no second one.
     alone = SizeMemory([[3], [0]], [0, 0], [0], [[1]], owner=[5, 5], support=2)

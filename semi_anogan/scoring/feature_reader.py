@@ -35,6 +35,7 @@ class FeatureReader:
     def __init__(self, model, tile: bool, batch_size: int):
         self.preparation = Preparation.of_model(model, tile)
         self.batch_size = batch_size
+        self._model = model
         network, shape = feature_network(model), model.image_shape
         self._shape, self._sizes = shape, len(model.memory_sizes)
 
@@ -70,26 +71,20 @@ class FeatureReader:
 
     def memory_values(self, memory: Memory, images: Iterable) -> np.ndarray:
         """Of each image the memory's value at each size, that of its farthest tile: float64 [N, S]."""
-        return np.array(
-            [
-                np.max([memory.values([v[None] for v in views])[0] for views in tiles], axis=0)
-                for tiles in self.views(images)
-            ],
-            np.float64,
-        ).reshape(-1, self._sizes)
+        values = compile_function(lambda *views: [memory.values(views)], self._model)
+        found = self._of_tiles(images, lambda x: values(*self._extract_views(x)))
+        return np.array([np.max([v for (v,) in tiles], axis=0) for tiles in found], np.float64).reshape(
+            -1, self._sizes
+        )
 
     def memory_left_out(self, memory: Memory, images: Iterable, own: Iterable[int]) -> np.ndarray:
         """The component `memory` of images that it was fitted to, without the patches of each: float64 [N].
 
         own: of each image its number among the owners of patches.
         """
-        return np.array(
-            [
-                max(float(memory.measured([v[None] for v in views], left_out)[0][0]) for views in tiles)
-                for left_out, tiles in zip(own, self.views(images), strict=True)
-            ],
-            np.float64,
-        )
+        values = compile_function(lambda own, *views: [memory.measured(views, own)[0]], self._model)
+        found = self._of_tiles(images, lambda x, own: values(own, *self._extract_views(x)), own)
+        return np.array([max(float(v) for (v,) in tiles) for tiles in found], np.float64)
 
     def bags(self, abnormal: Iterable, most_images: int = 500) -> Iterator[list]:
         """Of each abnormal image its tiles' (features, where it is abnormal): what Likeness.fit takes.
@@ -115,22 +110,28 @@ class FeatureReader:
         """Of each image its tiles' pooled frozen features, float32 [tiles, D]: what Classifier.fit takes."""
         return [np.concatenate(tiles) for tiles in self._of_tiles(images, self._pool)]
 
-    def _of_tiles(self, images: Iterable, extract) -> Iterator[list[list[np.ndarray]]]:
+    def _of_tiles(
+        self, images: Iterable, extract, numbers: Iterable[int] | None = None
+    ) -> Iterator[list[list[np.ndarray]]]:
         """Of each image, for each of its tiles, what `extract` makes of it.
 
-        extract: a batch of tiles -> arrays [N, ...].
+        extract: a batch of tiles -> arrays [N, ...]; numbers: of each image one, of which `extract` takes
+          those of the tiles, int32 [N], after them.
         """
         counts = []  # tiles of the images read and not yet given back
 
         def parts():
-            for image in images:
+            numbered = ((i, 0) for i in images) if numbers is None else zip(images, numbers, strict=True)
+            for image, number in numbered:
                 found = self.preparation.cut(image)
                 counts.append(len(found))
-                yield from found
+                yield from ((tile, number) for tile in found)
 
         tiles, waiting = [], parts()
         while batch := list(itertools.islice(waiting, self.batch_size)):
-            outputs = [ops.convert_to_numpy(o) for o in extract(np.stack(filled(batch, self.batch_size)))]
+            of_tiles, of_numbers = zip(*filled(batch, self.batch_size), strict=True)
+            given = [np.stack(of_tiles)] + ([] if numbers is None else [np.array(of_numbers, np.int32)])
+            outputs = [ops.convert_to_numpy(o) for o in extract(*given)]
             for found in itertools.islice(zip(*outputs, strict=True), len(batch)):
                 tiles.append(list(found))
                 if len(tiles) == counts[0]:

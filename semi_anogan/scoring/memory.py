@@ -120,23 +120,26 @@ class SizeMemory:
         doubts = np.asarray(doubts, np.float32)[owner] if len(doubts) else None
         return cls(whitened, radii, center, projection, owner=owner, doubts=doubts, support=SUPPORT)
 
-    def distances(self, embedded, left_out: int | None = None):
+    def distances(self, embedded, left_out=None):
         """Of each patch, of `embed`: [N, h, w, D] -> [N, h, w, 1].
 
-        left_out: an image that it was fitted to, whose own patches are not compared with; None: all are.
+        left_out: of each of the N images the one that it was fitted to, by its number among the owners, whose
+          patches are not compared with: int [N]; None: all are. Of a memory of one image all are, too.
         """
         whitened = ops.matmul(embedded - self.center, self.projection)
         _, height, width, depth = whitened.shape
         x = ops.reshape(whitened, (-1, depth))
-        patches, offsets, owners = self._by_image  # [n, m, P], [n, m], [n, m]
+        patches, offsets, owners = self._by_image  # [n, m, P], [n, m], [n]
+        found = offsets.reshape(-1) - 2.0 * ops.matmul(x, patches.reshape(-1, depth).T)
+        nearest = ops.min(ops.reshape(found, (-1, *offsets.shape)), axis=2)
+        images = len(owners)
         if left_out is not None:
             if self.owner is None:
                 raise ValueError("this memory does not know whose its patches are: fit it again")
-            own = owners == left_out
-            offsets = offsets if (self.owner == left_out).all() else np.where(own, np.float32(FAR), offsets)
-        found = offsets.reshape(-1) - 2.0 * ops.matmul(x, patches.reshape(-1, depth).T)
-        nearest = ops.min(ops.reshape(found, (-1, *offsets.shape)), axis=2)
-        images = np.count_nonzero((offsets < FAR).any(axis=1))
+            if images > 1:
+                own = ops.repeat(ops.convert_to_tensor(left_out, "int32"), height * width)[:, None] == owners
+                nearest = ops.where(own, np.float32(FAR), nearest)
+                images -= 1
         squared = _mean_of_smallest(nearest, min(self.support, images))
         squared = (squared + ops.sum(ops.square(x), axis=1)) / depth
         signed = ops.sign(squared) * ops.sqrt(ops.abs(squared))
@@ -144,25 +147,22 @@ class SizeMemory:
 
     @functools.cached_property
     def _by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Patches image by image, [n, m, P], what is added to -2 x m of each, [n, m], and owners, int [n, m].
+        """Patches image by image, [n, m, P], what is added to -2 x m of each, [n, m], and owners, int [n].
 
-        Images of fewer patches are filled with some that are FAR, which nobody owns. Where only the nearest
-        patch counts, all are one row.
+        Images of fewer patches are filled with some that are FAR. Where owners are not known, all are one
+        row.
         """
         depth = self.patches.shape[1]
         offsets = np.sum(np.square(self.patches), axis=1) + depth * (self.doubts - np.square(self.radii))
-        owner = np.full(len(offsets), -1, np.int32) if self.owner is None else self.owner
-        if self.support == 1:
-            return self.patches[None], offsets[None], owner[None]
-        order = np.argsort(owner, kind="stable")
-        _, row, counts = np.unique(owner[order], return_inverse=True, return_counts=True)
+        if self.owner is None:
+            return self.patches[None], offsets[None], np.array([-1], np.int32)
+        order = np.argsort(self.owner, kind="stable")
+        owners, row, counts = np.unique(self.owner[order], return_inverse=True, return_counts=True)
         column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
         patches = np.zeros((len(counts), counts.max(), depth), np.float32)
         filled = np.full(patches.shape[:2], FAR, np.float32)
-        owners = np.full(patches.shape[:2], -1, np.int32)
         patches[row, column], filled[row, column] = self.patches[order], offsets[order]
-        owners[row, column] = owner[order]
-        return patches, filled, owners
+        return patches, filled, owners.astype(np.int32)
 
     def changed(self, **changes) -> "SizeMemory":
         """The same with other values of some of its arguments."""
@@ -227,7 +227,7 @@ class Memory:
         """Of each size the mean of the farthest places: views (`embed` of each size) -> [N, S]."""
         return ops.stack([top_mean(m, TOP_SHARE) for m in self._maps(views).values()], axis=-1)
 
-    def measured(self, views, left_out: int | None = None):
+    def measured(self, views, left_out=None):
         """(the component [N], its map [N, h, w, 1]) of views: `embed` of each size, the smallest first.
 
         left_out: as in SizeMemory.distances.
