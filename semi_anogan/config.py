@@ -247,7 +247,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
     # scoring.detector.Detector
     "score": {
         "components": Key("", 'such as "discriminator,patches,memory"; "" for all there are'),
-        "batch_size": Key(32, "images scored at once", *_at_least(1)),
+        "batch_size": Key(
+            32, "images scored at once, at most; fewer where the model is large", *_at_least(1)
+        ),
     },
     # networks.latent_search.LatentSearch.of_model
     "search": {

@@ -12,6 +12,8 @@ from semi_anogan.scoring.judging import Judging
 from semi_anogan.scoring.outputs import Outputs
 from semi_anogan.scoring.regions import MISSING
 
+MANY_TILES = 100  # of an image, so that it is shown how far it has come with them
+
 
 def main(argv) -> int:
     """Scores new images: python -m semi_anogan.score --workdir=DIR --input=FILE|FOLDER|CSV --output=DIR
@@ -108,9 +110,12 @@ def score(
     shape = None if detector.tile else detector.shape
     reader = Reader(detector.scale, max_pixels or MAX_PIXELS, notes, min(detector.shape), shape)
     read = MaskedReader(reader, detector.ignore, mask_of)
+    detector.show_parts = lambda parts: (
+        shown(parts, len(parts), "tiles of an image", "tile") if len(parts) >= MANY_TILES else parts
+    )
     found = score_files.scored(
         detector,
-        shown(paths, len(paths), "score"),
+        paths,
         read,
         overlap=True,
         keep_images=0 if outputs.overlays == output_files.NONE else score_files.SMALL,
@@ -120,7 +125,9 @@ def score(
         return read_image(path, detector.channels, max_pixels or MAX_PIXELS, detector.scale)
 
     with told_writing(output, RunError):
-        failed = score_files.write(timed(found), output, detector, outputs, notes=notes, read=again)
+        failed = score_files.write(
+            timed(shown(found, len(paths), "score")), output, detector, outputs, notes=notes, read=again
+        )
     if count >= 4 * first:
         print(f"{(count - first) / (time.monotonic() - begun):.1f} images/s after the first {first}")
     return failed

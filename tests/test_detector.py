@@ -14,7 +14,7 @@ from semi_anogan.data.tiles import corners
 from semi_anogan.scoring import calibration
 from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.classifier import Classifier
-from semi_anogan.scoring.detector import Detection, Detector
+from semi_anogan.scoring.detector import Detection, Detector, fitting_batch
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory, SizeMemory
 from semi_anogan.scoring.threshold import tail_threshold
@@ -398,3 +398,11 @@ def test_a_graph_takes_only_images_of_the_models_size(tiny, shape, dtype):
     detector = tiny.calibrate(HeldOut(noise))
     with pytest.raises(ValueError, match="images in a graph must be float"):
         tf.function(detector.__call__).get_concrete_function(tf.TensorSpec(shape, dtype))
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((64, 64), 32), ((128, 128), 32), ((128, 256), 16), ((256, 256), 8), ((1024, 1024), 1)],
+)
+def test_of_large_models_fewer_images_are_scored_at_once(shape, count):
+    assert fitting_batch(32, shape) == count and fitting_batch(4, shape) == min(4, count)

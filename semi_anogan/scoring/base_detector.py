@@ -5,7 +5,7 @@ import concurrent.futures
 import copy
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -132,6 +132,8 @@ class BaseDetector:
     ignore: np.ndarray | None = None  # what is ignored of every image: bool, of any size
     kinds: tuple[str, ...] = ()  # of the known defects, where the likeness tells them apart
     _range_is_known = False
+    # What shows how far it has come with the parts of a large image: parts -> the same.
+    show_parts: Callable[[Sequence], Iterable] = staticmethod(lambda parts: parts)
 
     def __init__(self, preparation: Preparation, batch_size: int, map_sigma_px: float, calibration=None):
         self.preparation = preparation
@@ -234,7 +236,7 @@ class BaseDetector:
                 tile_shape = self.shape if kinds else None
                 given = size, working_size, len(parts), ignored, combine, pictures, self._look(image)
                 waiting.append(_Assembly(*given, tile_shape))
-                for part in parts:
+                for part in self.show_parts(parts):
                     inputs.append(part)
                     if len(inputs) < self.batch_size:
                         continue

@@ -37,6 +37,9 @@ from semi_anogan.scoring.parts import PARTS, read_parts
 from semi_anogan.scoring.segmentation import Segmentation
 
 EDGES = "segmentation"  # the component whose map says where a defect ends
+# Pixels of a batch at the size that the generator draws, at most: the search keeps all between latents and
+# pixels, of each image of a batch.
+BATCH_PIXELS = 32 * 128 * 128
 
 
 class Detection(NamedTuple):
@@ -142,7 +145,7 @@ class Detector(BaseDetector):
             "search": build.search_settings(config, **(parts.pop("search", None) or {})),
             "tile": config.images.tile,
             "map_sigma_px": config.map.sigma_px,
-            "batch_size": config.score.batch_size,
+            "batch_size": fitting_batch(config.score.batch_size, model.shape),
             "components": words(config.score.components),
         }
         try:
@@ -416,6 +419,11 @@ class Detector(BaseDetector):
     def verdict(self) -> Verdict:
         """What makes score, label and map of components and layers, in keras.ops."""
         return Verdict(self.calibrated, self._map_weights(), self.map_sigma_px, self._map_edges())
+
+
+def fitting_batch(batch_size: int, shape: tuple[int, int]) -> int:
+    """How many images of a shape (height, width) are scored at once: `batch_size`, or fewer of large ones."""
+    return max(1, min(batch_size, BATCH_PIXELS // (shape[0] * shape[1])))
 
 
 def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:

@@ -12,6 +12,7 @@ UNCERTAIN = (255, 255, 0)  # LINE of a region that is not certain
 OPACITY = 0.45  # of the map, at most: the defect itself must remain visible
 GREY = 128.0  # what is ignored is brought half way to it
 HATCH = (72.0, 200.0)  # grey of the lines there, a dark one beside a light one: one is seen on any image
+BAND = 256  # rows that are drawn at once, so that a large picture needs no more memory than it has to
 LONG_SIDE = 512  # of a picture, at least: smaller images are enlarged, by whole factors
 
 
@@ -39,18 +40,26 @@ def overlay(
     height, width = anomaly_map.shape
     times = max(1, LONG_SIDE // max(height, width))
     shape = height * times, width * times
-    pixels = image_io.to_uint8(image_io.resize(image_io.to_channels(image, 3), *shape)).astype(np.float32)
+    image, anomaly_map = image_io.resize(image, *shape), image_io.resize_map(anomaly_map, *shape)
     unit = max(pixel_threshold, max((r.peak for r in regions), default=0.0) / 2, 1e-6)
-    heat = image_io.resize_map(anomaly_map, *shape) / unit
-    strength = np.clip(heat - 0.5, 0, 1)
-    strength = OPACITY * strength[..., None]
-    pixels = (1 - strength) * pixels + strength * np.float32(COLOUR)
     line = max(1, round(max(shape) / LONG_SIDE))
+    hatched, edge = None, None
     if ignored is not None and ignored.any():
-        _hatch(pixels, ignored.repeat(times, axis=0).repeat(times, axis=1), line)
+        hatched = ignored.repeat(times, axis=0).repeat(times, axis=1)
+        edge = outline(~hatched, line)
+    pixels = np.empty((*shape, 3), np.uint8)
+    for start in range(0, shape[0], BAND):
+        rows = slice(start, start + BAND)
+        strength = OPACITY * np.clip(anomaly_map[rows] / unit - 0.5, 0, 1)[..., None]
+        band = image_io.to_uint8(image_io.to_channels(image[rows], 3)).astype(np.float32)
+        band = (1 - strength) * band + strength * np.float32(COLOUR)
+        if hatched is not None:
+            _hatch(band, hatched[rows], edge[rows], line, start)
+        pixels[rows] = np.uint8(band)
     inside = union(regions, (height, width)).repeat(times, axis=0).repeat(times, axis=1)
     colour = LINE if all(region.certain for region in regions) else UNCERTAIN
-    picture = Image.fromarray(np.where(outline(inside, line)[..., None], np.uint8(colour), np.uint8(pixels)))
+    pixels[outline(inside, line)] = colour
+    picture = Image.fromarray(pixels)
     draw = ImageDraw.Draw(picture)
     size = max(11, max(shape) // 40)
     for number, region in enumerate(regions, 1):
@@ -64,12 +73,14 @@ def overlay(
     return np.asarray(picture)
 
 
-def _hatch(pixels: np.ndarray, ignored: np.ndarray, line: int):
-    """Greys what is ignored in float32 pixels [h, w, 3], with diagonal lines and an outline inside it."""
+def _hatch(pixels: np.ndarray, ignored: np.ndarray, edge: np.ndarray, line: int, start: int):
+    """Greys what is ignored in float32 pixels [h, w, 3], with diagonal lines and its edge, bool [h, w].
+
+    start: of the picture's rows the first one here.
+    """
     pixels[ignored] = (pixels[ignored] + GREY) / 2
     rows, columns = np.indices(ignored.shape, sparse=True)
-    along = (rows + columns) % (12 * line)
-    edge = outline(~ignored, line)
+    along = (rows + start + columns) % (12 * line)
     for number, grey in enumerate(HATCH):
         here = (along >= number * line) & (along < (number + 1) * line)
         pixels[ignored & here] = grey
