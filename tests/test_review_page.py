@@ -238,6 +238,32 @@ def test_rows_of_other_images_stay(base):
     review.close()
 
 
+def test_a_test_image_that_was_scored_again_stays_one(base):
+    """Else a label would bring it among the training images."""
+    files = [base / "parts/test/cut/0.png", base / "link/good/0.png", base / "parts/train/good/3.png"]
+    (base / "link").symlink_to(base / "parts/test")
+    rows = [(str(path), score, "", "ok", "", 0.5) for path, score in zip(files, (3.0, 2.0, 1.0), strict=True)]
+    table(base / "scored/scores.csv", ["path", "score", "label", "status", "error", "threshold"], rows)
+    picture(base / "scored/overlays/test/cut/0.png.png", 1)
+    review = Review(base / "run", base / "scored")
+    assert review.notes == [
+        "2 of the newly scored images are test images of the run, and count so",
+        "1 of the newly scored images are training images of the run, and count so",
+    ]
+    client = client_of(review)
+    for item, origin in zip(listed(client, "scored")["items"], ("test", "test", "training"), strict=True):
+        assert say(client, item, "abnormal").json()["origin"] == origin
+    assert [(row["path"], row["origin"]) for row in rows_of(base / "run")] == [
+        ("test/cut/0.png", "test"),
+        ("test/good/0.png", "test"),
+        ("train/good/3.png", "training"),
+    ]
+    twin = listed(client, "near")["items"][0]
+    assert (twin["path"], twin["label"]) == ("test/cut/0.png", "abnormal")
+    assert client.get(f"/api/image/{twin['id']}").json()["overlay"]
+    review.close()
+
+
 def test_labels_of_suspicious_csv_are_taken_over(base):
     rows = [
         ("train/good/0.png", 3, "abnormal"),

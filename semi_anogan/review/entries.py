@@ -28,6 +28,8 @@ class Entry:
       named: of scored images the path as their table has it, by which their regions and pictures are found.
       score, suspicion: NaN where there is none. truth: of test images, else "".
       listed: whether the tables of now have it.
+      same: of a scored image that is an image file of the run's data, the entry of that: what is said of it
+        is said of that, so that no detector is trained on a test image.
     """
 
     index: int
@@ -38,6 +40,12 @@ class Entry:
     suspicion: float = math.nan
     truth: str = ""
     listed: bool = False
+    same: "Entry | None" = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(origin, path) that a label is kept under."""
+        return (self.same or self).origin, (self.same or self).path
 
 
 class Entries:
@@ -149,7 +157,7 @@ def _worth_a_label(entries: Entries, threshold: float, labelled) -> list[Entry]:
 
 
 def _labelled(entries: Entries, threshold: float, labelled) -> list[Entry]:
-    return [e for e in entries.all if labelled(e)]
+    return [e for e in entries.all if e.same is None and labelled(e)]
 
 
 # Name of a list -> (what it says to a person, (Entries, threshold, whether an entry has a label) -> entries).

@@ -75,8 +75,9 @@ class Reviewed:
     def row(self, entry: Entry) -> Row:
         """What was said of an image."""
         with self._lock:
-            found = self._rows.get((entry.origin, entry.path)) or self._rows.get(("", entry.path))
-            return found or Row(entry.path, origin=entry.origin)
+            origin, path = entry.key
+            found = self._rows.get((origin, path)) or self._rows.get(("", path))
+            return found or Row(path, origin=origin)
 
     def kinds(self) -> list[str]:
         """The kinds of defects that were named."""
@@ -136,9 +137,10 @@ class Reviewed:
             if label != ABNORMAL:
                 kind = mask = ""
             when = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-            row = Row(entry.path, label, kind, mask, entry.origin, who, when.replace("+00:00", "Z"))
-            rows = {**self._rows, (entry.origin, entry.path): row}
-            rows.pop(("", entry.path), None)
+            origin, path = entry.key
+            row = Row(path, label, kind, mask, origin, who, when.replace("+00:00", "Z"))
+            rows = {**self._rows, (origin, path): row}
+            rows.pop(("", path), None)
             self._write(rows)
             return row
 
@@ -215,7 +217,7 @@ class Reviewed:
 def _stem(entry: Entry) -> str:
     """How the names of an image's masks begin: its own name, and a hash, as others may have that too."""
     name = re.sub(r"[^\w.-]", "_", os.path.splitext(os.path.basename(entry.path))[0], flags=re.ASCII)[:60]
-    whole = f"{entry.origin}\0{entry.path}".encode("utf-8", "surrogateescape")
+    whole = "\0".join(entry.key).encode("utf-8", "surrogateescape")
     return f"{name}.{hashlib.blake2b(whole, digest_size=8).hexdigest()}"
 
 

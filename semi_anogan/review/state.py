@@ -1,7 +1,9 @@
 """What the page shows and changes, of one run: its images, labels, threshold and refit."""
 
+import collections
 import contextlib
 import csv
+import functools
 import json
 import os
 import pathlib
@@ -13,9 +15,9 @@ from semi_anogan.data.review import read as read_labels
 from semi_anogan.errors import RunError, UserError
 from semi_anogan.files import atomically, told_writing
 from semi_anogan.review import figures, reviewed_csv
-from semi_anogan.review.entries import LISTS, SCORED, TRAINING, Entries, Entry
+from semi_anogan.review.entries import LISTS, SCORED, TEST, TRAINING, Entries, Entry
 from semi_anogan.review.pictures import Pictures, ScoredPictures, data_set_of
-from semi_anogan.review.refit import Refit, score_command, train_command
+from semi_anogan.review.refit import LOG, Refit, score_command, train_command
 from semi_anogan.review.reviewed_csv import Reviewed, Row
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs import known_files, places, replacement
@@ -58,9 +60,13 @@ class Review:
         self._lock = threading.RLock()
         self.entries = Entries()
         self.generation = 0
-        self.reviewed = Reviewed(self.folder)
-        self.refit = Refit(self.folder / "refit.log", self._read)
-        self._read()
+        self.refit = Refit(self.folder / LOG, self._read)
+        try:
+            self.reviewed = Reviewed(self.folder)
+            self._read()
+        except BaseException:
+            self._page.release()
+            raise
 
     def close(self):
         """Ends a refit that is running, and lets another page have the run."""
@@ -87,7 +93,7 @@ class Review:
             named = [e.named for e in self.entries.of(SCORED)]
             named = named[:: max(1, len(named) // 64)][:64]
             self._scored_pictures = None if self.scored is None else ScoredPictures(self.scored, named)
-            self._by_file = {e.path: e for e in self.entries.of(SCORED)}
+            self._match_files()
             suspicious = self.folder / run_folder.SUSPICIOUS
             if suspicious.exists() and self.entries.of(TRAINING):
                 labels = read_labels(suspicious)
@@ -100,6 +106,33 @@ class Review:
                         "which count"
                     )
             self.generation += 1
+
+    def _match_files(self):
+        """Finds the scored images that are image files of the run's data."""
+        self._scored_of: dict[int, Entry] = {}
+        scored = self.entries.of(SCORED)
+        if not scored:
+            return
+        folder_of, files = functools.lru_cache(os.path.realpath), {}
+
+        def real(path: str) -> str:  # a folder is looked up once
+            folder, name = os.path.split(os.path.abspath(path))
+            return os.path.join(folder_of(folder), name)
+
+        for entry in [*self.entries.of(TRAINING), *self.entries.of(TEST)]:
+            path = self.pictures.file(entry)
+            if path is None:
+                return
+            files[real(path)] = entry
+        for entry in scored:
+            entry.same = files.get(real(entry.path))
+            if entry.same is not None:
+                self._scored_of[entry.same.index] = entry
+        counts = collections.Counter(e.same.origin for e in scored if e.same is not None)
+        for origin, count in counts.items():
+            self.notes.append(
+                f"{count} of the newly scored images are {origin} images of the run, and count so"
+            )
 
     def _rescored(self) -> bool:
         """Whether the given scored images were scored again after a refit."""
@@ -156,7 +189,7 @@ class Review:
         return {
             "id": entry.index,
             "path": entry.path,
-            "origin": entry.origin,
+            "origin": entry.key[0],
             "score": entry.score,
             "suspicion": entry.suspicion,
             "truth": entry.truth,
@@ -202,10 +235,7 @@ class Review:
         """The same image file among the newly scored ones."""
         if entry.origin == SCORED:
             return entry if entry.listed else None
-        if not self._by_file:
-            return None
-        path = self.pictures.file(entry)
-        return None if path is None else self._by_file.get(os.path.abspath(path))
+        return self._scored_of.get(entry.index)
 
     def kinds(self) -> list[str]:
         """The kinds of defects that the run knows, and those that a person named."""

@@ -45,4 +45,9 @@ export function toast(text, error = false) {
 
 export const number = (value, digits = 4) => (value === null || value === undefined ? "none" : String(Number(value.toPrecision(digits))));
 export const percent = (value) => (value === null || value === undefined ? "none" : `${(100 * value).toFixed(1)} %`);
+// The end of a path, that tells most of it.
+export function tail(path, parts = 3) {
+  const all = path.split("/");
+  return all.length > parts ? `…/${all.slice(-parts).join("/")}` : path;
+}
 export const who = () => element("who").value.trim();

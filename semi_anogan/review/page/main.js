@@ -1,6 +1,6 @@
 // Puts the parts together: tabs, keys, and the state of the run.
 
-import { ask, element, make, toast } from "/page/ask.js";
+import { ask, element, make, tail, toast } from "/page/ask.js";
 import { Refit } from "/page/refit.js";
 import { Sort } from "/page/sort.js";
 import { Threshold } from "/page/threshold.js";
@@ -9,7 +9,8 @@ const TABS = ["sort", "threshold", "refit"];
 let telling;
 
 async function tell(state) {
-  element("run").textContent = `\u2066${state.run}\u2069`;
+  element("run").textContent = tail(state.run, 2);
+  element("run").title = state.run;
   element("notes").hidden = !state.notes.length;
   element("notes").replaceChildren(...state.notes.map((line) => make("p", {}, line)));
   threshold.told(state);

@@ -1,6 +1,6 @@
 // Sorting: the image that is looked at, its label, and what is undone.
 
-import { ask, element, make, number, toast, who } from "/page/ask.js";
+import { ask, element, make, number, tail, toast, who } from "/page/ask.js";
 import { Picture } from "/page/picture.js";
 import { Strip } from "/page/strip.js";
 
@@ -145,7 +145,8 @@ export class Sort {
       `${details.size[1]} x ${details.size[0]} pixels`,
       found ? "" : "no map (--scored shows those that score wrote)",
     ];
-    element("path").textContent = [details.path, ...figures.filter(Boolean)].join("  ·  ");
+    element("path").title = details.path;
+    element("path").textContent = [tail(details.path), ...figures.filter(Boolean)].join("  ·  ");
     element("regions").textContent = details.regions
       .map((region) => `Region ${region.number}: ${region.kind ? `most like ${region.kind} (${number(region.kind_likeness, 2)})` : `peak ${number(region.peak, 3)}`}`)
       .join("  ·  ");
