@@ -5,13 +5,13 @@ state of the image it is meant for, so that two browsers do not overwrite each o
 """
 
 import csv
-import dataclasses
 import datetime
 import hashlib
 import os
 import pathlib
 import re
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,8 @@ LABELS = ("", NORMAL, ABNORMAL)
 LONGEST = 80  # characters of a kind or a name of a person
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What was said of an image; "" where nothing was.
+class Row(NamedTuple):
+    """What was said of an image, in the order of COLUMNS; "" where nothing was.
 
     Attributes: label: one of LABELS; kind: of defect; mask: path of its PNG from the CSV's folder on; origin:
       one of review.entries.ORIGINS; who; when: UTC, ISO 8601.
@@ -46,7 +45,7 @@ class Row:
     @property
     def revision(self) -> str:
         """Another one for each state of the image."""
-        values = "\0".join(dataclasses.astuple(self)[1:])
+        values = "\0".join(self[1:])
         return hashlib.blake2b(values.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
@@ -78,6 +77,12 @@ class Reviewed:
             origin, path = entry.key
             found = self._rows.get((origin, path)) or self._rows.get(("", path))
             return found or Row(path, origin=origin)
+
+    def has_label(self, entry: Entry) -> bool:
+        """Whether an image has a label."""
+        origin, path = entry.key
+        found = self._rows.get((origin, path)) or self._rows.get(("", path))
+        return found is not None and found.label != ""
 
     def kinds(self) -> list[str]:
         """The kinds of defects that were named."""
@@ -183,7 +188,7 @@ class Reviewed:
         ):
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            writer.writerows(dataclasses.astuple(row) for row in rows.values())
+            writer.writerows(rows.values())
         self._rows, self._seen = rows, self._state()
 
     def _read(self):

@@ -181,7 +181,7 @@ class Review:
 
     def _found(self, name: str) -> list[Entry]:
         _, find = LISTS[name]
-        return find(self.entries, self.threshold, lambda entry: self.reviewed.row(entry).label)
+        return find(self.entries, self.threshold, self.reviewed.has_label)
 
     def item(self, entry: Entry) -> dict:
         """What the page's lists show of an image."""
