@@ -99,6 +99,7 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
         if found.nothing_to_do(config, folder):
             print(f"{folder}: finished, and left as it is; {found.what_takes_them_in}")
             return run_folder.read_metrics(folder)
+        chosen = chosen_threshold.read(folder) if first else None
         if first:
             claim = run_folder.differing_lines if refit else run_folder.claim
             for change in claim(folder, config):
@@ -125,7 +126,6 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
         if refit:
             for line in dataset.notes.lines():
                 print(f"note: {line}")
-            chosen = chosen_threshold.read(folder)
             with replacement.replacing(folder) as new:
                 run_folder.write_settings(new, config)
                 run_folder.data_notes(new, dataset.notes.lines())
@@ -133,13 +133,13 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
                 known_files.keep(new, dataset, found)
                 detector = fit_detector(config, new, model, dataset, splits, training.progress["step"])
                 replacement.keep(folder)
-            if chosen is not None:
-                print(
-                    f"note: the threshold {chosen.threshold:.6g} was chosen for the former detector; of this "
-                    f"one, whose scores are others, it is {detector.threshold:.6g}, as calibrated"
-                )
         else:
             detector = fit_detector(config, folder, model, dataset, splits, training.progress["step"])
+        if chosen is not None:
+            print(
+                f"note: the threshold {chosen.threshold:.6g} was chosen for the former detector; that of this "
+                f"one is {detector.threshold:.6g}, as calibrated"
+            )
         return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)
 
 

@@ -422,6 +422,17 @@ def test_overlays_and_regions_are_those_that_score_wrote(base, client):
     assert client.get(f"/api/overlay/{other['id']}").status_code == 404
 
 
+def test_known_defects_of_a_kind_are_shown(base, client):
+    """They are in no list, but can be looked at."""
+    for i in range(9):
+        picture(base / f"parts/train/dent/{i}.png", 60)
+    items = client.get("/api/known?kind=dent").json()["items"]
+    assert [item["path"] for item in items] == [f"train/dent/{i}.png" for i in range(8)]
+    assert client.get(f"/api/thumb/{items[7]['id']}").status_code == 200
+    assert client.get("/api/known?kind=pit").json()["items"] == []
+    assert client.get("/api/state").json()["lists"][0]["count"] == 6
+
+
 def test_the_root_of_overlays_is_the_one_most_are_found_by(tmp_path):
     for name in ("a/0.png", "b/0.png", "b/1.png"):
         picture(tmp_path / "out/overlays" / f"{name}.png", 0)

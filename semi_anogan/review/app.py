@@ -137,6 +137,10 @@ def _images(app: FastAPI, review: Review):
     def details(index: int):
         return Json(review.details(entry_of(index)))
 
+    @app.get("/api/known")
+    def known(kind: str):
+        return Json({"items": [{"id": e.index, "path": e.path} for e in review.known(kind)]})
+
     @app.get("/api/picture/{index}")
     def picture(index: int):
         return Response(review.pictures.large(entry_of(index)), media_type="image/png")

@@ -108,12 +108,16 @@ class Entries:
                 "folder where score was called: call the page there too"
             )
 
-    def _add(self, origin: str, path: str, **values):
+    def unlisted(self, origin: str, path: str) -> Entry:
+        """An image that no table has, such as a known defect."""
         entry = self._places.get((origin, path))
         if entry is None:
-            entry = Entry(len(self.all), origin, path)
+            entry = self._places[origin, path] = Entry(len(self.all), origin, path)
             self.all.append(entry)
-            self._places[origin, path] = entry
+        return entry
+
+    def _add(self, origin: str, path: str, **values):
+        entry = self.unlisted(origin, path)
         if not entry.listed:  # a table that was continued may hold an image twice: the last row counts
             self._order[origin].append(entry)
         entry.listed = True
@@ -168,7 +172,7 @@ LISTS: dict[str, tuple[str, Callable[..., list[Entry]]]] = {
     "near": ("Test images near the threshold", _near_threshold),
     "scored": ("Newly scored images", _scored),
     "worth": ("Worth a label", _worth_a_label),
-    "labelled": ("Labelled by you", _labelled),
+    "labelled": ("Labelled images", _labelled),
 }
 
 

@@ -5,7 +5,7 @@ import http.cookies
 import json
 import urllib.parse
 
-COOKIE = "semi_anogan_review"
+COOKIE = "semi_anogan_review"  # with the port: a browser has one for all ports of a machine
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 HEADERS = (
     (
@@ -45,10 +45,10 @@ class Guard:
             query = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"))
             given = query.get("token", [""])[0]
             if scope["path"] == "/" and given and self._is_token(given):
-                cookie = f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+                cookie = f"{_name_of_cookie(host)}={self._token}; HttpOnly; SameSite=Strict; Path=/"
                 more = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
                 return await _answer(send, 303, "the token is kept", more)
-            if not self._is_token(_cookie(headers.get(b"cookie", ""))):
+            if not self._is_token(_cookie(headers.get(b"cookie", ""), _name_of_cookie(host))):
                 return await _answer(send, 401, "open the address with ?token=TOKEN that the command printed")
         length = headers.get(b"content-length", "0")
         if not length.isdigit() or int(length) > self._max_bytes or b"transfer-encoding" in headers:
@@ -72,9 +72,14 @@ def _name_of(host: str) -> str:
         return ""
 
 
-def _cookie(text: str) -> str:
+def _name_of_cookie(host: str) -> str:
+    port = host.rpartition(":")[2]
+    return f"{COOKIE}_{port}" if port.isascii() and port.isdigit() else COOKIE
+
+
+def _cookie(text: str, name: str) -> str:
     try:
-        found = http.cookies.SimpleCookie(text).get(COOKIE)
+        found = http.cookies.SimpleCookie(text).get(name)
     except http.cookies.CookieError:
         return ""
     return found.value if found else ""

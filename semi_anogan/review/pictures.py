@@ -2,6 +2,7 @@
 
 import collections
 import io
+import itertools
 import os
 import pathlib
 import threading
@@ -57,6 +58,12 @@ class Pictures:
         self._data_set, self._examples = data_set, None
         self._cache, self._lock = Cache(), threading.Lock()
         self._decoding = threading.Semaphore(min(4, os.cpu_count() or 1))  # each may hold a large image
+
+    def known(self, kind: str, most: int) -> list[str]:
+        """Paths of the known defects of a kind among the training images, at most so many."""
+        self._load()
+        found = (e for e in self._found.examples if e.split == "train" and e.abnormal and e.kind == kind)
+        return [e.path for e in itertools.islice(found, most)]
 
     def size(self, entry: Entry) -> tuple[int, int]:
         """(height, width) of an image; DataError where it cannot be read."""
@@ -141,11 +148,14 @@ class Pictures:
                 picture = picture.resize((width, height), Image.Resampling.BOX, reducing_gap=None)
             return _encoded(picture, form)
 
-    def _example(self, entry: Entry) -> tuple[object, Example]:
+    def _load(self):
         with self._lock:
             if self._examples is None:
                 self._found = self._data_set()
                 self._examples = {e.path: e for e in self._found.examples}
+
+    def _example(self, entry: Entry) -> tuple[object, Example]:
+        self._load()
         if entry.path not in self._examples:
             raise DataError(f"{entry.path}: is no image of the run's data any more")
         return self._found, self._examples[entry.path]

@@ -28,6 +28,7 @@ RESCORED = "rescored"  # folder in the run: the newly scored images, scored agai
 RESCORED_OF = "rescored.json"  # which images these are
 LOCK = "review.lock"
 MOST_ROWS = 500  # of a list at once
+MOST_KNOWN = 8  # known defects of a kind that are shown
 
 
 class Review:
@@ -236,6 +237,12 @@ class Review:
         if entry.origin == SCORED:
             return entry if entry.listed else None
         return self._scored_of.get(entry.index)
+
+    def known(self, kind: str) -> list[Entry]:
+        """Some known defects of a kind, to compare an image with."""
+        paths = self.pictures.known(kind, MOST_KNOWN)
+        with self._lock:
+            return [self.entries.unlisted(TRAINING, path) for path in paths]
 
     def kinds(self) -> list[str]:
         """The kinds of defects that the run knows, and those that a person named."""

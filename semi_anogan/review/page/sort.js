@@ -102,6 +102,7 @@ export class Sort {
     } catch (error) {
       if (wanted === this.place) {
         this.show(null);
+        element("path").textContent = this.item?.path ?? "";
         this.tell(error.message);
       }
     }
@@ -130,6 +131,7 @@ export class Sort {
       element("path").textContent = "There is no image in this list.";
       element("list-told").textContent = "";
       element("regions").textContent = "";
+      element("known").hidden = true;
       this.showLabel();
       return;
     }
@@ -151,8 +153,28 @@ export class Sort {
       .map((region) => `Region ${region.number}: ${region.kind ? `most like ${region.kind} (${number(region.kind_likeness, 2)})` : `peak ${number(region.peak, 3)}`}`)
       .join("  ·  ");
     this.showLabel();
+    this.showKnown(details);
     await this.picture.show(details, `/api/picture/${details.id}`, details.mask ? `/api/mask/${details.id}?of=${details.revision}` : "");
     this.use(this.picture.tool);
+  }
+
+  // Known defects of the kind that the first region is most like, to compare.
+  async showKnown(details) {
+    const kind = details.regions.find((region) => region.kind)?.kind;
+    element("known").hidden = !kind || !this.shownKinds?.get(kind)?.length;
+    if (!kind) return;
+    this.shownKinds ??= new Map();
+    if (!this.shownKinds.has(kind)) {
+      const found = await ask(`/api/known?kind=${encodeURIComponent(kind)}`).catch(() => ({ items: [] }));
+      this.shownKinds.set(kind, found.items);
+    }
+    if (this.item?.id !== details.id) return;
+    const items = this.shownKinds.get(kind);
+    element("known").hidden = !items.length;
+    element("known-words").textContent = `Known defects of the kind ${kind}, to compare:`;
+    if (element("known-images").dataset.kind === kind) return;
+    element("known-images").dataset.kind = kind;
+    element("known-images").replaceChildren(...items.map((item) => make("img", { src: `/api/thumb/${item.id}`, alt: item.path, title: item.path })));
   }
 
   showLabel() {

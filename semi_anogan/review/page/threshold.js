@@ -127,8 +127,10 @@ export class Threshold {
     const misses = this.all("test_abnormal") - this.above("test_abnormal");
     const looks = this.all("scored") ? this.above("scored") : falseAlarms + this.above("test_abnormal");
     const of = this.all("scored") ? "newly scored" : "test";
-    const cost = falseAlarms * price("price-false") + misses * price("price-miss") + looks * price("price-look");
-    element("cost").textContent = `${number(cost, 6)} = ${falseAlarms} false alarms and ${misses} misses of the test, and ${looks} ${of} images to look at, each by its price`;
+    const prices = ["price-false", "price-miss", "price-look"].map(price);
+    const cost = falseAlarms * prices[0] + misses * prices[1] + looks * prices[2];
+    element("cost").textContent =
+      `Cost ${number(cost, 6)}: ${falseAlarms} false alarms x ${prices[0]} + ${misses} misses x ${prices[1]} + ${looks} ${of} images to look at x ${prices[2]}`;
   }
 
   async expect(value) {
