@@ -137,8 +137,8 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
             detector = fit_detector(config, folder, model, dataset, splits, training.progress["step"])
         if chosen is not None:
             print(
-                f"note: the threshold {chosen.threshold:.6g} was chosen for the former detector; that of this "
-                f"one is {detector.threshold:.6g}, as calibrated"
+                f"note: the threshold {chosen.threshold:.6g} was chosen for the former detector; of this "
+                f"one it is {detector.threshold:.6g}, as calibrated"
             )
         return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)
 

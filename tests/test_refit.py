@@ -300,7 +300,7 @@ def test_a_refit_takes_the_settings_of_the_run(copy):
     done = command("train", f"--workdir={run}", *arguments)
     assert done.returncode == 0, done.stderr
     assert f"{run}: its own settings are taken, as --config names no others" in done.stdout
-    assert "note: the threshold 0.25 was chosen for the former detector; that of this one is " in done.stdout
+    assert "note: the threshold 0.25 was chosen for the former detector; of this one it is " in done.stdout
     settings["data"]["reviewed"] = str(run / "reviewed.csv")
     assert json.loads((run / "config.json").read_text()) == settings
     assert chosen.read(run) is None
