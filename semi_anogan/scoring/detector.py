@@ -102,7 +102,6 @@ class Detector(BaseDetector):
         self.memory, self.likeness = memory, likeness
         self.classifier, self.segmentation = classifier, segmentation
         self.rests_on: Evidence | None = None
-        self.chosen: chosen_threshold.Chosen | None = None
         on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())
         self.at_once = 2 if on_cores else 1  # two fill the cores better; a GPU is full with one
         if memory is not None and tuple(memory.sizes) != model.memory_sizes:
