@@ -40,6 +40,8 @@ def _export() -> int:
 
     _needs_tensorflow()
     detector = Detector.load(flags.FLAGS.workdir, batch_size=min(batches))
+    if detector.chosen is not None:
+        print(f"note: {detector.chosen.told()}")
     if flags.FLAGS.prune:
         detector = detector.pruned()
     config = run_folder.load_config(flags.FLAGS.workdir)

@@ -67,6 +67,8 @@ def evaluate(config, folder, detector, dataset, splits, progress, notes: Sequenc
         results = no_results(detector)
         held_out = score_test_images(detector, dataset, splits.held_out_normal + splits.held_out_abnormal)
     metrics = metrics_of(detector, results, splits, progress)
+    if detector.chosen is not None:  # no rate was asked of it
+        metrics |= {"false_alarm_rate_asked": None, "threshold_chosen": detector.chosen._asdict()}
     nearest = nearest_kind.of_run(config, detector, dataset, splits)
     if nearest:
         metrics["nearest_known_kinds"] = nearest
@@ -85,6 +87,7 @@ def evaluate(config, folder, detector, dataset, splits, progress, notes: Sequenc
     report = dataclasses.replace(
         report,
         held_out=held_out and (held_out.abnormal, held_out.scores),
+        warnings=[*([detector.chosen.told()] if detector.chosen else []), *report.warnings],
         data_notes=run_folder.data_notes(folder, dataset.notes.lines(), go_on=True) + told,
     )
     with told_writing(folder, RunError):

@@ -52,7 +52,10 @@ def main(argv) -> int:
     cli.load_framework()
     from semi_anogan.scoring.detector import Detector
 
-    detector, lines = judging.applied(Detector.load(values.workdir).pruned())
+    detector = Detector.load(values.workdir).pruned()
+    if detector.chosen is not None:
+        print(f"note: {detector.chosen.told()}")
+    detector, lines = judging.applied(detector)
     for line in lines:
         print(f"note: {line}")
     most = values.max_pixels or MAX_PIXELS

@@ -25,7 +25,7 @@ def main(argv):
     A run that was interrupted goes on when the same command is given again. Settings of the detector (the
     false-alarm rate, the score's components, the search, the reviewed images: runs/folder.py, DETECTOR_KEYS)
     may change then: it is fitted again, without training again. --refit does so with the images that have
-    been added since.
+    been added since; without --config it takes the run's own settings.
     """
     del argv
     from semi_anogan.runs import folder as run_folder
@@ -34,6 +34,8 @@ def main(argv):
 
     config = cli.config_of(_CONFIG)
     folder = pathlib.Path(_WORKDIR.value or f"runs/{config.name}")
+    if _REFIT.value and _WORKDIR.value and not flags.FLAGS["config"].present:
+        config = _own_config(folder)
     # As `run` does; but here it is told before Keras is loaded, which takes seconds.
     check(config)
     run_folder.check_format(folder, run_folder.ANOTHER)
@@ -41,6 +43,22 @@ def main(argv):
         known_files.check_refit(folder)
     cli.load_framework()
     run(config, folder, _REFIT.value, _DATA_ROOT.value)
+
+
+def _own_config(folder: pathlib.Path):
+    """The settings of a run, with those given on the command line in their place."""
+    from ml_collections import config_flags
+
+    from semi_anogan.runs import folder as run_folder
+    from semi_anogan.runs import known_files, places
+
+    known_files.check_refit(folder)
+    config, given = run_folder.load_config(folder), config_flags.get_override_values(flags.FLAGS["config"])
+    config.update_from_flattened_dict(given)
+    # Labels of before that are replaced need not be there any more.
+    places.find(config, folder, _DATA_ROOT.value, without=("reviewed",) if "data.reviewed" in given else ())
+    print(f"{folder}: its own settings are taken, as --config names no others")
+    return config
 
 
 def run(config, folder, refit: bool = False, data_root: str | None = None):
@@ -56,6 +74,7 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
     from semi_anogan.runs import aspect, build, known_files, places, replacement
     from semi_anogan.runs import folder as run_folder
     from semi_anogan.runs.check_config import check
+    from semi_anogan.scoring import chosen as chosen_threshold
     from semi_anogan.training.fit_detector import fit_detector
     from semi_anogan.training.loop import Training, make_schedule
 
@@ -82,6 +101,7 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
             return run_folder.read_metrics(folder)
         if first and found.training.new and not refit and found.trained:
             print(f"{folder}: the new training images are left out; {found.what_takes_them_in}")
+        chosen = chosen_threshold.read(folder) if first else None
         if first:
             claim = run_folder.differing_lines if refit else run_folder.claim
             for change in claim(folder, config):
@@ -114,8 +134,14 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
                 run_folder.keep_places(new, places.kept(folder, config))
                 known_files.keep(new, dataset, found)
                 detector = fit_detector(config, new, model, dataset, splits, training.progress["step"])
+                replacement.keep(folder)
         else:
             detector = fit_detector(config, folder, model, dataset, splits, training.progress["step"])
+        if chosen is not None:
+            print(
+                f"note: the threshold {chosen.threshold:.6g} was chosen for the former detector; of this "
+                f"one it is {detector.threshold:.6g}, as calibrated"
+            )
         return evaluate.evaluate(config, folder, detector, dataset, splits, training.progress)
 
 

@@ -92,6 +92,23 @@ def test_a_calibration_that_was_saved_is_loaded_exactly(
     assert loaded.calibration == calibrated.calibration and loaded.state() == calibrated.state()
 
 
+def test_a_chosen_threshold_is_used_and_given_back(copied, same_model, smoke_detector):
+    from semi_anogan.scoring import chosen
+
+    folder, own = copied(), smoke_detector.threshold
+    assert Detector.load(folder).chosen is None
+    chosen.write(folder, 0.25, "ann")
+    loaded = Detector.load(folder)
+    assert (loaded.threshold, loaded.pixel_threshold) == (0.25, smoke_detector.pixel_threshold)
+    assert (loaded.chosen.who, loaded.chosen.former, loaded.chosen.calibrated) == ("ann", own, own)
+    assert loaded.pruned().chosen == loaded.chosen
+    # What is exported judges by it.
+    assert loaded.state()["calibration"]["threshold"] == 0.25
+    assert loaded.calibrated.false_alarm_rate == smoke_detector.calibrated.rate(0.25)
+    chosen.write(folder, None)
+    assert Detector.load(folder).threshold == own
+
+
 def test_a_loaded_run_scores_as_the_training_did(smoke_run, smoke_detector, test_images):
     """scores.csv was written by the process that trained."""
     rows = (smoke_run / "scores.csv").read_text().splitlines()[1:]

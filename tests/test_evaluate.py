@@ -18,6 +18,7 @@ from semi_anogan import evaluate
 from semi_anogan.data.splits import Splits
 from semi_anogan.errors import RunError
 from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring.chosen import Chosen
 
 COMPONENTS = ("residual", "feature_distance", "discriminator")  # of a run without pretrained features
 
@@ -242,6 +243,18 @@ def test_what_the_calibration_warns_of_is_printed_and_reported(tmp_path, smoke_d
     evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.9}), calibration=warned)
     assert "note: 9 held-out images are few\n" in capsys.readouterr().out
     assert "9 held-out images are few" in (tmp_path / "report.html").read_text()
+
+
+def test_a_threshold_that_a_person_chose_is_told(tmp_path, smoke_data, capsys, monkeypatch):
+    chosen = Chosen(0.7, "ann", "2026-01-31T12:00:00Z", 0.6, 0.5)
+    monkeypatch.setattr(StandInDetector, "chosen", chosen)
+    judged = dataclasses.replace(CALIBRATION, threshold=0.7)
+    found = evaluated(tmp_path, smoke_data, dataset_of({"n1": 0.1, "abnormal1": 0.9}), calibration=judged)
+    assert (found["threshold"], found["false_alarm_rate_asked"]) == (0.7, None)
+    assert found["threshold_chosen"] == chosen._asdict()
+    told = "threshold 0.7, chosen by ann on 2026-01-31T12:00:00Z, is used; calibrated is 0.5 (before: 0.6)"
+    assert f"note: {told}\n" in capsys.readouterr().out
+    assert told in (tmp_path / "report.html").read_text()
 
 
 def test_normal_images_only(tmp_path, smoke_data, capsys):

@@ -23,9 +23,12 @@ LEVELS = (
     ("scoring",),
     ("training", "evaluation"),
     ("export",),
-    ("serve",),
+    ("serve", "review"),
     ("benchmarks",),
-    ("cli train evaluate score benchmark inspect export.__main__ export.runtime.__main__ serve.__main__",),
+    (
+        "cli train evaluate score benchmark inspect export.__main__ export.runtime.__main__ serve.__main__ "
+        "review.__main__",
+    ),
 )
 
 # Imports that break these rules and are still to go: (importer, imported).
@@ -304,6 +307,7 @@ def test_public_names_are_listed_before_they_are_loaded(tmp_path):
         ("benchmark", ["config"]),
         ("export", ["workdir", "formats", "output", "check"]),
         ("export.runtime", ["bundle", "engine", "input", "output"]),
+        ("review", ["workdir", "scored", "port"]),
     ],
 )
 def test_help_is_light(command, flags, tmp_path):

@@ -14,6 +14,7 @@ from helpers.tiny_runs import newest_checkpoint, tiny_config
 from semi_anogan import train
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.runs import build, files_csv, replacement
+from semi_anogan.scoring import chosen
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.training.loop import Training
 
@@ -333,6 +334,34 @@ def test_moved_images_are_found_by_data_root(copy, tmp_path):
     train.run(config_of(root), run, refit=True, data_root=str(elsewhere))
     assert json.loads((run / "config.json").read_text())["data"]["root"] == str(elsewhere)
     assert command("evaluate", f"--workdir={run}").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_refit_takes_the_settings_of_the_run(copy):
+    """Without --config; the former detector stays, and a threshold that was chosen is of that alone."""
+    root, run = copy
+    (run / "reviewed.csv").write_text("path,label\ntrain/good/1.png,abnormal\n")
+    before, settings = files_of(run), json.loads((run / "config.json").read_text())
+    chosen.write(run, 0.25, "ann")
+    arguments = ("--refit", f"--config.data.reviewed={run / 'reviewed.csv'}")
+    done = command("train", f"--workdir={run}", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert f"{run}: its own settings are taken, as --config names no others" in done.stdout
+    assert "note: the threshold 0.25 was chosen for the former detector; of this one it is " in done.stdout
+    settings["data"]["reviewed"] = str(run / "reviewed.csv")
+    assert json.loads((run / "config.json").read_text()) == settings
+    assert chosen.read(run) is None
+    kept = json.loads((run / "before_refit/detector.json").read_text())
+    assert kept.pop("chosen_threshold")["threshold"] == 0.25
+    assert kept == json.loads(before["detector.json"])
+    replacement.undo(run)
+    chosen.write(run, None)
+    after = files_of(run)
+    assert json.loads(after.pop("detector.json")) == json.loads(before.pop("detector.json"))
+    assert after == before
+    # What --config.KEY says else may not differ, as ever.
+    done = command("train", f"--workdir={run}", *arguments, "--config.seed=7")
+    assert done.returncode == 1 and "seed was 0, now 7" in done.stderr
 
 
 def test_export_without_the_data(copy, tmp_path):

@@ -28,6 +28,7 @@ from semi_anogan.data.image_files import ImageError
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import RunError
 from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring.chosen import Chosen
 from semi_anogan.scoring.outputs import COLUMNS, Outputs, claimed, picture_name
 
 
@@ -735,6 +736,14 @@ def test_pictures_of_an_output_inside_the_input_are_left_out(main, odd_folder, t
     shutil.copytree(odd_folder[0] / "sub", folder / "maps")
     assert main(input=folder, output=tmp_path / "output") == 0
     assert len(rows_of(tmp_path / "output")) == 4
+
+
+def test_a_threshold_that_a_person_chose_is_told(main, odd_folder, capsys, smoke_detector, monkeypatch):
+    chosen = Chosen(0.25, "ann", "2026-01-31T12:00:00Z", 0.5, smoke_detector.threshold)
+    monkeypatch.setattr(smoke_detector, "chosen", chosen)
+    assert main(input=odd_folder[0] / "sub") == 0
+    told = "note: threshold 0.25, chosen by ann on 2026-01-31T12:00:00Z, is used; calibrated is "
+    assert f"{told}{smoke_detector.threshold:.6g} (before: 0.5)" in capsys.readouterr().out
 
 
 def test_thresholds_of_the_command_are_told(main, odd_folder, tmp_path, capsys, smoke_detector):

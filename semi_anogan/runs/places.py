@@ -29,10 +29,11 @@ def kept(folder, config) -> dict:
     return found
 
 
-def find(config, folder, data_root: str | None = None):
+def find(config, folder, data_root: str | None = None, without=()):
     """Sets where the data of a run's configuration are now.
 
-    Args: config: the run's, which changes; data_root: folder of the images, where they were moved.
+    Args: config: the run's, which changes; data_root: folder of the images, where they were moved; without:
+      of KEYS, those that are not looked for.
 
     Raises: DataError where they are in none of the places that the run knows.
     """
@@ -42,7 +43,7 @@ def find(config, folder, data_root: str | None = None):
         set_root(config, data_root)
     for key in KEYS:
         given = config.data[key]
-        if not given or key == "root" and data_root is not None:
+        if not given or key in without or key == "root" and data_root is not None:
             continue
         place = places.get(key, {})
         tried = [place["absolute"], os.path.join(folder, place["from_run"])] if place else []

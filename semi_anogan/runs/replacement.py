@@ -17,6 +17,8 @@ from semi_anogan.files import told_writing
 from semi_anogan.runs import folder as run_folder
 
 BEGUN, WHOLE = "replacement.begun", "replacement"
+BEFORE = "before_refit"  # the former detector, for `undo`
+PLOTS = "plots"
 _LIST = "replacement.json"  # names of its files
 # What belongs to a detector: where the new one has no such file, that of the former one goes. detector.json,
 # without which a run is not finished, comes last.
@@ -33,6 +35,8 @@ _FILES = (
     run_folder.SUSPICIOUS,
     run_folder.DETECTOR,
 )
+# What was made with it besides: kept, and brought back with it.
+_MADE = (run_folder.SCORES, run_folder.REPORT)
 
 
 @contextlib.contextmanager
@@ -68,6 +72,10 @@ def finish(folder):
     except (FileNotFoundError, NotADirectoryError):
         return
     with told_writing(folder, RunError):
+        for name in _MADE:
+            if name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(whole / name, folder / name)
         for name in _FILES:
             if name in names:
                 with contextlib.suppress(FileNotFoundError):  # moved already
@@ -80,3 +88,44 @@ def finish(folder):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, events / path.name)
         shutil.rmtree(whole, ignore_errors=True)
+
+
+def keep(folder):
+    """Copies the detector of a run, and what was made with it, to BEFORE; one of before is replaced.
+
+    RunError when that fails; what was kept is then as it was.
+    """
+    folder = pathlib.Path(folder)
+    new = folder / f"{BEFORE}.begun"
+    with told_writing(folder / BEFORE, RunError):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        for name in (*_MADE, *_FILES):
+            if (folder / name).exists():
+                shutil.copy2(folder / name, new)
+        if (folder / PLOTS).is_dir():
+            shutil.copytree(folder / PLOTS, new / PLOTS)
+        shutil.rmtree(folder / BEFORE, ignore_errors=True)
+        os.replace(new, folder / BEFORE)
+
+
+def undo(folder):
+    """Brings the detector of BEFORE back as a whole, with its figures; BEFORE is gone then.
+
+    The labels in suspicious.csv are those of then. RunError where there is none, or it cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    before, new = folder / BEFORE, folder / BEGUN
+    if not (before / run_folder.DETECTOR).exists():
+        raise RunError(f"{before}: holds no detector, so there is nothing to go back to")
+    with told_writing(folder, RunError):
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.copytree(before, new, ignore=shutil.ignore_patterns(PLOTS))
+        if (before / PLOTS).is_dir():
+            shutil.rmtree(folder / PLOTS, ignore_errors=True)
+            shutil.copytree(before / PLOTS, folder / PLOTS)
+        names = sorted(path.name for path in new.iterdir() if path.is_file())
+        (new / _LIST).write_text(json.dumps(names))
+        os.replace(new, folder / WHOLE)
+    finish(folder)
+    shutil.rmtree(before, ignore_errors=True)

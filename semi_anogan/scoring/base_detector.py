@@ -131,6 +131,7 @@ class BaseDetector:
     scale = image_io.Scale()  # of the image files that it was trained on
     ignore: np.ndarray | None = None  # what is ignored of every image: bool, of any size
     kinds: tuple[str, ...] = ()  # of the known defects, where the likeness tells them apart
+    chosen = None  # of a run that was loaded: the threshold that a person chose for it (scoring/chosen.py)
     _range_is_known = False
     # What shows how far it has come with the parts of a large image: parts -> the same.
     show_parts: Callable[[Sequence], Iterable] = staticmethod(lambda parts: parts)

@@ -23,6 +23,7 @@ from semi_anogan.networks.latent_search import LatentSearch
 from semi_anogan.runs import build, replacement
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring import calibration as calibrating
+from semi_anogan.scoring import chosen as chosen_threshold
 from semi_anogan.scoring.base_detector import BaseDetector, Preparation
 from semi_anogan.scoring.calibration import Calibration, HeldOut
 from semi_anogan.scoring.classifier import Classifier
@@ -77,6 +78,8 @@ class Detector(BaseDetector):
     Attributes:
       names: the components, in order.
       rests_on: the Evidence that `calibrate` made its calibration of; None where it was loaded or given.
+      chosen: the threshold that a person chose for its run (scoring/chosen.py), by which it judges; None for
+        the calibrated one.
       shape: (height, width) of the model's maps. image_shape: of the images that it takes, the model's
         view_shape.
 
@@ -319,7 +322,7 @@ class Detector(BaseDetector):
         """This detector with a calibration, which must be one of its components."""
         self._check_fits(calibration)
         calibrated = copy.copy(self)  # shares what is compiled
-        calibrated.calibration, calibrated.rests_on = calibration, rests_on
+        calibrated.calibration, calibrated.rests_on, calibrated.chosen = calibration, rests_on, None
         return calibrated
 
     def _check_fits(self, calibration: Calibration):
@@ -448,7 +451,12 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
             calibration = dataclasses.replace(calibration, pixel_threshold=None, normal_highest=())
         if not calibration.normal_scores and (folder / run_folder.EVIDENCE).exists():  # of a run of before
             calibration = calibrating.with_normal_scores(calibration, read_evidence(folder).held_out)
-        return detector._calibrated_as(calibration)
+        detector = detector._calibrated_as(calibration)
+        chosen = chosen_threshold.of_state(state, path)
+        if chosen is not None:
+            detector = detector.at(threshold=chosen.threshold)
+            detector.chosen = chosen
+        return detector
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: {error}") from error
 

@@ -1,0 +1,99 @@
+"""python -m semi_anogan.review: a page to sort images of a run, move its threshold and fit its detector anew.
+
+  python -m semi_anogan.review --workdir=RUN
+  python -m semi_anogan.review --workdir=RUN --scored=DIR
+
+Open the address that it prints. What you say is kept in RUN/reviewed.csv and RUN/masks/. DIR is an --output
+of `score`. The page is for this machine alone, unless --host says otherwise; then the address has a token.
+"""
+
+import argparse
+import getpass
+import os
+import secrets
+import signal
+import sys
+
+from semi_anogan.errors import RunError, UserError
+
+TOKEN = "SEMI_ANOGAN_TOKEN"
+MAX_BYTES = 64 << 20  # of a request: a mask
+
+
+def main(arguments=None) -> int:
+    """Serves the page until it is asked to end; returns the exit code."""
+    options = _options(arguments)
+    try:
+        try:
+            import uvicorn
+
+            from semi_anogan.review.app import make_app
+        except ImportError as error:
+            raise RunError(f"the review page is not installed ({error}): install the extra review") from error
+        from semi_anogan.review.guard import LOOPBACK, Guard
+        from semi_anogan.review.state import Review
+
+        review = Review(options.workdir, options.scored, _who(options.who), options.data_root)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for line in review.notes:
+        print(f"note: {line}")
+    token = None
+    if options.host not in LOOPBACK:
+        token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    app = make_app(review)
+    app.add_middleware(Guard, token=token, max_bytes=MAX_BYTES)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(
+        f"open http://{host}:{options.port}/{'' if token is None else f'?token={token}'} in a browser; "
+        "Ctrl-C ends it",
+        flush=True,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal that ended it once more, when all is done: that is no reason to fail.
+        signal.signal(number, lambda *_: None)
+    try:
+        uvicorn.run(
+            app,
+            host=options.host,
+            port=options.port,
+            log_level="warning",
+            access_log=False,  # it would show the token
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
+    finally:
+        review.close()
+    return 0
+
+
+def _who(given: str | None) -> str:
+    if given is not None:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m semi_anogan.review",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--workdir", required=True, help="run folder of a finished training")
+    parser.add_argument("--scored", help="folder that `score` wrote, to look at its images too")
+    parser.add_argument("--data_root", help="folder of the run's images, where they were moved")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default 127.0.0.1")
+    parser.add_argument("--port", type=int, default=8010)
+    parser.add_argument("--who", help="name that is kept with each label; default the user's")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.port <= 65535:
+        parser.error(f"--port must be in 1 to 65535, got {options.port}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

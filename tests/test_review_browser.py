@@ -1,0 +1,392 @@
+"""The review page in a real browser: a person labels, draws, moves the threshold, refits and undoes.
+
+docs/review.png comes from here, too, of a run and what was scored with it:
+
+  SEMI_ANOGAN_PICTURE=docs/review.png SEMI_ANOGAN_RUN=runs/parts SEMI_ANOGAN_SCORED=scored \\
+    python -m pytest -n 0 -m slow tests/test_review_browser.py -k picture
+"""
+
+import contextlib
+import csv
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from helpers.processes import ENVIRONMENT, ROOT
+from helpers.reviewed import picture, write_run
+from helpers.tiny_runs import tiny_config
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no Chromium with its driver"),
+]
+SECONDS = 60  # that the page may take for anything but a refit
+OF_SURFACES = ("size", "train_normal", "train_abnormal", "test_normal", "test_abnormal")
+
+
+def part(rng, defect: str = "") -> Image.Image:
+    """A brushed surface, 96 x 96, with a defect or without."""
+    lines = 120 + 12 * rng.standard_normal((96, 1)) + 5 * rng.standard_normal((96, 96))
+    image = Image.fromarray(np.clip(lines, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    x, y = rng.integers(20, 60, 2).tolist()
+    if defect == "pit":
+        draw.ellipse((x, y, x + 14, y + 11), 40)
+    if defect == "scratch":
+        draw.line((x, y, x + 30, y + 9), 220, 2)
+    return image
+
+
+def write_parts(root: pathlib.Path):
+    rng = np.random.default_rng(0)
+    counts = {
+        "train/good": 30,
+        "train/pit": 2,
+        "train/scratch": 2,
+        "test/good": 6,
+        "test/pit": 3,
+        "test/scratch": 3,
+    }
+    for folder, count in counts.items():
+        (root / folder).mkdir(parents=True)
+        for i in range(count):
+            defect = folder.split("/")[1]
+            part(rng, "" if defect == "good" else defect).save(root / folder / f"{i:02}.png")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of parts, and a folder with scores of its test images as `score` writes them."""
+    from semi_anogan import score, train
+    from semi_anogan.scoring.detector import Detector
+    from semi_anogan.scoring.outputs import Outputs
+
+    base = tmp_path_factory.mktemp("review")
+    write_parts(base / "parts")
+    changes = {f"data__{name}": None for name in OF_SURFACES}
+    short = {
+        "model__resolution": 16,
+        "schedule__start_resolution": 16,
+        "schedule__total_kimages": 0.064,
+        "train__checkpoint_kimages": 0.016,
+        "score__components": "discriminator",
+    }
+    train.run(
+        tiny_config(name="parts", data__name="folder", data__root=str(base / "parts"), **changes, **short),
+        base / "run",
+    )
+    paths = sorted(map(str, (base / "parts/test").rglob("*.png")))
+    outputs = Outputs(overlays="all", root=str(base / "parts/test"))
+    score.score(Detector.load(base / "run"), paths, base / "scored", outputs)
+    return base
+
+
+@contextlib.contextmanager
+def opened(*arguments, size=(1280, 900)):
+    """The page of a command in a browser; both end afterwards, the command with exit code 0."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "semi_anogan.review", *arguments, f"--port={port}", "--who=ann"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    driver = None
+    try:
+        while not (line := process.stdout.readline()).startswith("open "):
+            assert line, "the command has ended"
+        options = webdriver.ChromeOptions()
+        options.binary_location = BROWSER
+        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--lang=en"):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        driver.set_window_size(*size)
+        driver.get(line.split()[1])
+        yield Page(driver)
+        driver.quit()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        if process.poll() is None:
+            if driver is not None:
+                driver.quit()
+            process.kill()
+            process.wait()
+
+
+class Page:
+    """What a person does and sees."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def keys(self, *keys):
+        self.driver.switch_to.active_element.send_keys(*keys)
+
+    def text(self, name: str) -> str:
+        return self.driver.find_element("id", name).text
+
+    def value(self, script: str):
+        return self.driver.execute_script(f"return {script}")
+
+    def click(self, name: str):
+        self.driver.find_element("id", name).click()
+
+    def until(self, holds, what: str, seconds=SECONDS):
+        end = time.monotonic() + seconds
+        while not (found := holds()):
+            assert time.monotonic() < end, f"{what}: {self.text('toast')} {self.text('refit-told')}"
+            time.sleep(0.1)
+        return found
+
+    def shown(self):
+        """Waits for the picture of the image that is selected."""
+        self.until(lambda: self.value("document.getElementById('picture').naturalWidth > 0"), "a picture")
+
+    def contrast(self) -> list:
+        """Texts of less than 4.5 to 1 against the nearest background that is not transparent."""
+        return self.driver.execute_script(CONTRAST)
+
+
+CONTRAST = """
+const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => {
+  const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const [x, y, z] = [r, g, b].map((v) => linear(v / 255));
+  return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+};
+const found = [];
+for (const element of document.querySelectorAll("body *")) {
+  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+  if (!own || !element.checkVisibility({ visibilityProperty: true })) continue;
+  if (element.matches(":disabled, :disabled *, option, svg *")) continue;
+  let behind = element, back = [0, 0, 0, 0];
+  while (behind) {
+    back = channels(getComputedStyle(behind).backgroundColor);
+    if (back.length === 3 || back[3] === 1) break;
+    behind = behind.parentElement;
+  }
+  const pair = [light(channels(getComputedStyle(element).color)), light(back)].sort((a, b) => b - a);
+  const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+  if (ratio < 4.5) found.push([element.id || element.className || element.tagName, ratio]);
+}
+return found;
+"""
+
+
+def rows_of(run):
+    path = run / "run/reviewed.csv"
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_person_reviews_a_run(run):
+    with opened(f"--workdir={run / 'run'}", f"--scored={run / 'scored'}") as browser:
+        _label(run, browser)
+        _draw(run, browser)
+        _meet_another(run, browser)
+        _move_the_threshold(run, browser)
+        _refit(run, browser)
+        errors = [line["message"] for line in browser.driver.get_log("browser") if line["level"] == "SEVERE"]
+        assert [line for line in errors if "409" not in line] == []
+
+
+def _label(run, browser):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.shown()
+    assert browser.contrast() == []
+
+    # Twenty labels by keys alone
+    assert browser.text("list-told") == "1 of 30"
+    for i in range(20):
+        browser.keys("1" if i == 0 else "k" if i == 1 else "n")
+        if i == 1:  # the field of a new kind has the focus
+            browser.keys("burn", Keys.ENTER)
+        browser.until(lambda i=i: len(rows_of(run)) == i + 1, f"label {i}")
+        browser.until(lambda i=i: browser.text("list-told") == f"{i + 2} of 30", "the next image")
+    rows = rows_of(run)
+    assert [(row["label"], row["kind"]) for row in rows[:3]] == [
+        ("abnormal", "pit"),
+        ("abnormal", "burn"),
+        ("normal", ""),
+    ]
+    assert {row["label"] for row in rows[2:]} == {"normal"} and {row["who"] for row in rows} == {"ann"}
+    browser.keys("u")
+    browser.until(lambda: rows_of(run)[19]["label"] == "", "an undone label")
+    browser.until(lambda: browser.text("list-told") == "20 of 30", "the image that was undone")
+
+
+def _draw(run, browser):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    # A box by keys: a quarter of 96 pixels, moved by one to the right and made one lower
+    browser.keys(Keys.HOME)
+    browser.until(lambda: browser.text("label-now") == "Abnormal: pit", "the first image")
+    browser.shown()
+    time.sleep(0.5)
+    browser.keys("x")
+    ActionChains(browser.driver).key_down(Keys.CONTROL).send_keys(Keys.ARROW_RIGHT).key_up(
+        Keys.CONTROL
+    ).perform()
+    both = ActionChains(browser.driver).key_down(Keys.CONTROL).key_down(Keys.SHIFT)
+    both.send_keys(Keys.ARROW_DOWN).key_up(Keys.SHIFT).key_up(Keys.CONTROL).perform()
+    browser.keys(Keys.ENTER)
+    browser.until(lambda: rows_of(run)[0]["mask"], "a mask")
+    boxed = np.asarray(Image.open(run / "run" / rows_of(run)[0]["mask"]))
+    wanted = np.zeros((96, 96), np.uint8)
+    wanted[36:61, 37:61] = 255
+    assert (boxed == wanted).all()
+    # A stroke with the mouse adds to it
+    browser.keys(Keys.ESCAPE, "b")
+    canvas = browser.driver.find_element("id", "mask")
+    drag = ActionChains(browser.driver).move_to_element_with_offset(canvas, -150, -150)
+    drag.click_and_hold().move_by_offset(60, 10).release().perform()
+    browser.until(lambda: np.asarray(mask_of(run)).sum() > boxed.sum(), "a stroke")
+    assert rows_of(run)[0]["kind"] == "pit"
+    browser.keys("u")
+    browser.until(lambda: (np.asarray(mask_of(run)) == boxed).all(), "an undone stroke")
+    browser.keys(Keys.ESCAPE)
+
+
+def _meet_another(run, browser):
+    from selenium.webdriver.common.keys import Keys
+
+    # Another browser has said something meanwhile
+    second = browser.value(
+        "fetch('/api/list/suspicious?start=1&count=1').then((a) => a.json()).then((a) => a.items[0])"
+    )
+    browser.keys(Keys.ARROW_DOWN)
+    browser.until(lambda: browser.text("label-now") == "Abnormal: burn", "the second image")
+    said = {"revision": second["revision"], "label": "normal", "who": "bob"}
+    browser.driver.execute_script(
+        "return fetch(arguments[0], {method: 'PUT', body: arguments[1], headers: "
+        "{'content-type': 'application/json'}}).then((a) => a.status)",
+        f"/api/label/{second['id']}",
+        json.dumps(said),
+    )
+    browser.keys("a")
+    browser.until(lambda: "was changed meanwhile by bob" in browser.text("toast"), "a conflict")
+    assert browser.text("label-now") == "Normal" and rows_of(run)[1]["label"] == "normal"
+    browser.keys("a")
+    browser.until(lambda: rows_of(run)[1]["label"] == "abnormal", "the label after all")
+
+
+def _move_the_threshold(run, browser):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.click("tab-threshold")
+    browser.until(
+        lambda: browser.value("document.querySelectorAll('#histogram rect').length > 3"), "a histogram"
+    )
+    assert browser.contrast() == []
+    before = browser.value("Number(document.getElementById('value').value)")
+    browser.driver.find_element("id", "slider").send_keys(Keys.ARROW_RIGHT * 40)
+    moved = browser.value("Number(document.getElementById('value').value)")
+    assert moved > before and "false alarms x 1 + " in browser.text("cost")
+    browser.click("use")
+    browser.until(lambda: "is in use now" in browser.text("threshold-done"), "the threshold")
+    kept = json.loads((run / "run/detector.json").read_text())["chosen_threshold"]
+    assert kept["threshold"] == pytest.approx(moved, rel=1e-5) and kept["who"] == "ann"
+    browser.click("calibrated")
+    browser.until(
+        lambda: "chosen_threshold" not in (run / "run/detector.json").read_text(), "the calibrated one"
+    )
+
+
+def _refit(run, browser):
+    former = (run / "run/detector.json").read_bytes()
+    browser.click("tab-refit")
+    browser.until(lambda: browser.driver.find_element("id", "refit-begin").is_enabled(), "the button")
+    assert browser.contrast() == []
+    browser.click("refit-begin")
+    browser.until(lambda: browser.text("refit-told").startswith(("Done", "Not done")), "a refit", 600)
+    assert browser.text("refit-told").startswith("Done"), browser.text("refit-told")
+    assert (run / "run/detector.json").read_bytes() != former
+    metrics = json.loads((run / "run/metrics.json").read_text())
+    assert metrics["counts"]["train_abnormal"] == 4 + 2
+    browser.until(lambda: "Before and after" in browser.text("compared"), "the comparison")
+    compared = browser.text("compared")
+    assert "Known defects 4 6" in compared and "Newly scored images that change sides" in compared
+    assert browser.contrast() == []
+    browser.click("refit-undo")
+    browser.until(lambda: (run / "run/detector.json").read_bytes() == former, "the former detector")
+    browser.until(lambda: not (run / "run/before_refit").exists(), "the end of it")
+    assert rows_of(run)[1]["label"] == "abnormal"
+
+
+def mask_of(run) -> Image.Image:
+    name = rows_of(run)[0]["mask"]
+    return Image.open(run / "run" / name) if name else Image.new("L", (96, 96))
+
+
+def test_of_fifty_thousand_images_only_those_in_sight_are_there(tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    folder, _ = write_run(tmp_path, training=50_000, files=False)
+    for name in (0, 49_999):
+        picture(tmp_path / f"parts/train/good/{name}.png", 90)
+    with opened(f"--workdir={folder}") as browser:
+        browser.shown()
+        assert browser.text("list-told") == "1 of 50000"
+        browser.keys(Keys.END)
+        browser.until(lambda: browser.text("list-told") == "50000 of 50000", "the last image")
+        browser.until(lambda: browser.text("path").startswith("train/good/49999.png"), "its name")
+        browser.shown()
+        assert browser.value("document.querySelectorAll('.strip .item').length") < 40
+        browser.keys(Keys.ARROW_UP)
+        browser.until(lambda: "train/good/49998.png" in browser.text("picture-error"), "a missing file told")
+
+
+@pytest.mark.skipif("SEMI_ANOGAN_PICTURE" not in os.environ, reason="no picture is asked for")
+def test_picture(tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    path, run, scored = (pathlib.Path(os.environ[f"SEMI_ANOGAN_{n}"]) for n in ("PICTURE", "RUN", "SCORED"))
+    copy = tmp_path / "runs" / run.resolve().name  # which gets labels
+    copy.mkdir(parents=True)
+    for file in run.iterdir():
+        if file.suffix in (".json", ".csv", ".npz"):
+            shutil.copy(file, copy)
+    with opened(f"--workdir={copy}", f"--scored={scored.resolve()}", size=(1280, 760)) as browser:
+        browser.keys("llll")  # the list of newly scored images
+        browser.until(lambda: browser.text("found-words"), "a map")
+        for i, key in enumerate("223"):
+            browser.keys(key)
+            browser.until(lambda i=i: browser.text("list-told").startswith(f"{i + 2} of"), "the next image")
+        browser.keys(Keys.HOME, "b")
+        browser.until(lambda: browser.text("list-told").startswith("1 of"), "the first image")
+        browser.shown()
+        time.sleep(1)
+        canvas = browser.driver.find_element("id", "mask")
+        drag = ActionChains(browser.driver).move_to_element_with_offset(canvas, 95, 32).click_and_hold()
+        drag.move_by_offset(25, -5).move_by_offset(0, 22).move_by_offset(-14, 4).release().perform()
+        browser.until(lambda: "with a mask" in browser.text("label-by"), "a mask")
+        browser.until(lambda: browser.value("document.getElementById('overlay').naturalWidth > 0"), "a map")
+        time.sleep(1.5)  # thumbnails
+        browser.driver.save_screenshot(str(path))
+    Image.open(path).convert("RGB").quantize(200).save(path, optimize=True)
+    assert path.stat().st_size < 300_000
