@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import processes, shared, trained
+from helpers import processes, trained
+from helpers.exported import PRODUCTS as NAMES
+from helpers.exported import noise as images
 from semi_anogan.errors import ConfigError, DataError
-from semi_anogan.export import products
 from semi_anogan.export.products import ProductsError, cut, named
 from semi_anogan.export.runtime import Bundle, BundleError, EdgeDetector, products_of
 from semi_anogan.export.runtime.__main__ import main as runtime
@@ -26,31 +27,10 @@ from semi_anogan.serve.app import make_app
 from semi_anogan.serve.queue import ScoringQueue
 from semi_anogan.serve.worker import Settings, Worker
 
-NAMES = ("bolts", "nuts", "rings")
 
-
-def images(seed: int, count: int = 5) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> pathlib.Path:
-    """A bundle for each product, and `joined`: bolts and nuts have one model, and differ in calibration."""
-
-    def make(folder):
-        from semi_anogan.export import write
-        from semi_anogan.scoring.calibration import HeldOut
-        from semi_anogan.scoring.detector import Detector
-
-        for name, model, held_out in zip(NAMES, (0, 0, 1), (0, 1, 2), strict=True):
-            network = trained.tiny_model(channels=3, seed=model)
-            detector = Detector(network, components=("discriminator",), batch_size=2)
-            seen = images(held_out, 12) / np.float32(127.5) - 1
-            detector = detector.calibrate(HeldOut(seen), false_alarm_rate=0.1)
-            write.export(detector, {}, seen, folder / name, ["onnx", "tflite"], [1, 2], ["float32"])
-        products.join({name: folder / name for name in NAMES}, folder / "joined")
-
-    return shared.once(tmp_path_factory, "products", make)
+@pytest.fixture
+def made(product_bundles) -> pathlib.Path:
+    return product_bundles
 
 
 @pytest.fixture(scope="module")

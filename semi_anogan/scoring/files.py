@@ -181,31 +181,23 @@ def write(
             add_line = tables.enter_context(lines(output / REGION_LINES, outputs.append))
         whole = tables.enter_context(coco(output / COCO, outputs.root)) if outputs.coco and locates else None
         for outcome in outcomes:
-            when, judge = now(), detectors.get(outcome.product)
-            thresholds = _thresholds(judge)
-            more = [*thresholds[1 : 1 + looks], *(value(outcome) for value in extra.values())]
+            when = now()
+            outcome = without_small(outcome, outputs.min_area, notes)
+            row = score_row(outcome, detectors.get(outcome.product), when, looks)
+            row += [value(outcome) for value in extra.values()]
+            pictures.write(outcome, when)
             if outcome.error is not None:
                 failed += 1
                 print(f"error: {outcome.error}", file=sys.stderr)
-                pictures.write(outcome, when)
-                add([outcome.path, "", "", "error", outcome.error, "", thresholds[0], "", when, *more])
+                add(row)
                 continue
-            if outcome.regions is not None:
-                kept = [region for region in outcome.regions if region.area >= outputs.min_area]
-                told = f"{{n}} regions of less than {outputs.min_area} pixels are left out, as in {{first}}"
-                notes.add(told, outcome.path, len(outcome.regions) - len(kept))
-                outcome = outcome._replace(regions=kept)
-            pictures.write(outcome, when)
             for number, region in enumerate(outcome.regions or (), 1):
                 add_region(region_row(outcome.path, number, region))
                 add_line(region_line(outcome.path, number, region, outcome.anomaly_map.shape))
             if whole is not None and outcome.regions is not None:
                 shape = outcome.anomaly_map.shape
                 whole.add(outcome.path, outcome.score, outcome.label, shape, outcome.regions)
-            count = "" if outcome.regions is None else len(outcome.regions)
-            p_value = "" if outcome.p_value is None else f"{outcome.p_value:.6g}"
-            found = [f"{outcome.score:.6g}", outcome.label, "ok", "", count, thresholds[0], p_value]
-            add([outcome.path, *found, when, *more])
+            add(row)
             drift = drifts[outcome.product]
             for line in drift.add(outcome.look, outcome.label == ABNORMAL) if outcome.look else ():
                 print(f"note: {of_product(outcome.product, line)}", flush=True)
@@ -217,10 +209,30 @@ def of_product(product: str | None, line: str) -> str:
     return line if product is None else f"product {product}: {line}"
 
 
-def _thresholds(detector) -> list[str]:
-    """Threshold and look threshold as they are written, empty where there is none."""
+def score_row(outcome: Scored, detector, when: str, looks: bool) -> list:
+    """The values of an outcome for scores.csv, in the order of COLUMNS and, where `looks`, LOOK_COLUMN.
+
+    detector: by which it was judged; None for an error of an image that is of no product.
+    """
     values = (detector.threshold, detector.calibrated.look_threshold) if detector else (None, None)
-    return ["" if value is None else f"{value:.6g}" for value in values]
+    threshold, look = ("" if value is None else f"{value:.6g}" for value in values)
+    if outcome.error is not None:
+        found = ["", "", "error", outcome.error, "", threshold, ""]
+    else:
+        count = "" if outcome.regions is None else len(outcome.regions)
+        p_value = "" if outcome.p_value is None else f"{outcome.p_value:.6g}"
+        found = [f"{outcome.score:.6g}", outcome.label, "ok", "", count, threshold, p_value]
+    return [outcome.path, *found, when, *([look] if looks else [])]
+
+
+def without_small(outcome: Scored, min_area: int, notes: Notes) -> Scored:
+    """The outcome without regions of fewer pixels, of which `notes` get a line."""
+    if outcome.regions is None:
+        return outcome
+    kept = [region for region in outcome.regions if region.area >= min_area]
+    told = f"{{n}} regions of less than {min_area} pixels are left out, as in {{first}}"
+    notes.add(told, outcome.path, len(outcome.regions) - len(kept))
+    return outcome._replace(regions=kept)
 
 
 def _begin(output: pathlib.Path, outputs: Outputs, locates: bool):
