@@ -1,9 +1,11 @@
 """Scoring with Apache Beam: the runtime's scores to the bit, nothing lost or doubled, any file system."""
 
+import concurrent.futures
 import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,7 +102,10 @@ def pictures(tmp_path_factory) -> pathlib.Path:
     for number, image in enumerate(noise(5, 140)):
         place = root / "bolts" / f"tray {number % 2}"
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).resize((9 + number % 3, 12)).save(place / f"{number:03d}.png")
+        picture = Image.fromarray(image).resize((9 + number % 3, 12))
+        if number in (7, 110):
+            picture.putalpha(100)
+        picture.save(place / f"{number:03d}.png")
     (root / "bolts/empty.png").touch()
     (root / "bolts/no image, but a text.png").write_text("x")
     return root
@@ -166,7 +171,8 @@ def test_scores_and_pictures_are_those_of_the_runtime(
 
 def test_values_to_the_bit(product_bundles, pictures):
     """A worker's own, in batches that other images fill."""
-    items = [steps.Item(str(path)) for path in sorted(pictures.rglob("*.png")) if path.stem.isdigit()]
+    paths = [path for path in sorted(pictures.rglob("*.png")) if path.stem.isdigit()]
+    items = [steps.Item(str(path)) for path in paths if path.stem not in ("007", "110")]
     detector = EdgeDetector(product_bundles / "bolts", "onnx", threads=1)
     scorer = Scorer(Settings(None, str(product_bundles / "bolts"), "onnx", str(pictures)))
     for chosen in (items[:7], items[6:7], items[3:]):
@@ -176,6 +182,23 @@ def test_values_to_the_bit(product_bundles, pictures):
                 (score,), (label,), (anomaly_map,) = detector([np.asarray(image)])
             assert np.float32(outcome.score) == score and (outcome.label == "abnormal") == label
             np.testing.assert_array_equal(outcome.anomaly_map, anomaly_map)
+
+
+def test_threads_share_a_detector(product_bundles, pictures):
+    """Beam's workers have several: each gets its own images' values."""
+    items = [steps.Item(str(path)) for path in sorted((pictures / "bolts/tray 1").glob("*.png"))]
+    scorer = Scorer(Settings(None, str(product_bundles / "bolts"), "onnx", str(pictures)))
+
+    def score(chosen):
+        return [(outcome.path, outcome.score) for outcome in scorer(chosen, Notes())]
+
+    alone = dict(score(items))
+    parts = [items[start::7] for start in range(7)]
+    with concurrent.futures.ThreadPoolExecutor(7) as pool:
+        together = [pair for found in pool.map(score, parts) for pair in found]
+    assert dict(together) == alone and len(together) == len(items) == 70
+    assert [path for path, _ in together] == [item.path for part in parts for item in part]
+    assert not scorer.detectors[None].search_steps  # which nobody reads: they would grow without end
 
 
 def test_a_second_call_replaces_the_first(product_bundles, pictures, tmp_path, capsys):
@@ -297,6 +320,9 @@ def test_another_file_system(product_bundles, pictures, expected, tmp_path):
     errors = {_local(path): told.replace("remote://", "/") for path, told in table(out, "errors")}
     assert errors == expected[1]
     assert contents(out) == expected[2]
+    (notes,) = out.glob("notes-*")
+    (line,) = (line for line in notes.read_text().splitlines() if "transparen" in line)
+    assert line.startswith("2 images") and _remote(f"{pictures}/bolts/tray 0/110.png") in line
 
 
 def test_options_of_runners(capsys, tmp_path):
@@ -412,6 +438,7 @@ def test_two_processes_and_a_killed_job(bundle_folder, test_images, tmp_path):
 
     def killed(which):
         log = tmp_path / "log"
+        shutil.rmtree(out / "maps", ignore_errors=True)  # new ones tell that it has begun
         with (
             open(log, "wb") as file,
             subprocess.Popen(
@@ -434,11 +461,16 @@ def test_two_processes_and_a_killed_job(bundle_folder, test_images, tmp_path):
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
 
+    def below(pid) -> list[str]:
+        found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+        return found + [other for child in found for other in below(child)]
+
     def worker(process):
-        found = subprocess.run(
-            ["pgrep", "-g", str(process.pid), "-f", "sdk_worker_main"], capture_output=True
-        )
-        os.kill(int(found.stdout.split()[-1]), signal.SIGKILL)
+        """Kills one process that scores: those have no children."""
+        workers = [pid for pid in below(process.pid) if not below(pid)]
+        assert len(workers) == 2
+        assert b"sdk_worker_main" in pathlib.Path(f"/proc/{workers[0]}/cmdline").read_bytes()
+        os.kill(int(workers[0]), signal.SIGKILL)
 
     code, _ = killed(lambda process: os.killpg(process.pid, signal.SIGKILL))
     assert code == -signal.SIGKILL and not list(out.glob("scores-*"))

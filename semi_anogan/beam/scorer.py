@@ -1,7 +1,8 @@
 """What a worker scores with: the detectors of a run or a bundle, loaded once in each process."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from semi_anogan.beam import storage
@@ -57,6 +58,7 @@ class Scorer:
 
     def __init__(self, settings: Settings):
         self._settings, self._kept = settings, contextlib.ExitStack()
+        self._turn = threading.Lock()
         self.products, self.lines = (), []
         self.detectors = {}
         for product, detector in self._loaded():
@@ -87,10 +89,33 @@ class Scorer:
         for product in self.products or (None,):
             yield product, EdgeDetector(folder, *options, product=product or settings.product)
 
-    def __call__(self, items: Iterable[Item], notes: Notes) -> Iterator[score_files.Scored]:
-        """An outcome for each item, in order; notes: get what is unusual in the files."""
+    def __call__(self, items: Sequence[Item], notes: Notes) -> Iterator[score_files.Scored]:
+        """An outcome for each item, in order; notes: get what is unusual in the files.
+
+        Several threads may do so at once. They take turns at decoding and scoring: a detector is for one of
+        them at a time. Copying files, and what is done with outcomes, goes on beside it.
+        """
+        addresses = [address for item in items for address in item if address]
+        with storage.fetched(addresses) as paths:
+            own = Notes()
+            outcomes = self._outcomes(items, paths, own)
+            while True:
+                with self._turn:
+                    outcome = next(outcomes, None)
+                    for detector in self.detectors.values():
+                        getattr(detector, "search_steps", []).clear()  # nobody asks for them
+                if outcome is None:
+                    break
+                yield outcome
+            for text, count, first in own.counted():
+                for address, path in paths.items():
+                    first = str(first).replace(str(path), address)  # copies have names of their own
+                notes.add(text, first, count)
+
+    def _outcomes(self, items, paths: dict, notes: Notes) -> Iterator[score_files.Scored]:
+        """paths: {address: path of its file, or why there is none}."""
         keep = float("inf") if self._settings.keep_images else 0
-        readers = {product: self._reader(product, notes) for product in self.detectors}
+        readers = {product: self._reader(product, paths, notes) for product in self.detectors}
         if not self.products:
             (detector,) = self.detectors.values()
             return score_files.scored(detector, items, readers[None], _path, keep_images=keep)
@@ -103,22 +128,26 @@ class Scorer:
         root = self._settings.root
         return products.scored(self.detectors, items, readers.__getitem__, _path, root, keep)
 
-    def _reader(self, product: str | None, notes: Notes):
+    def _reader(self, product: str | None, paths: dict, notes: Notes):
         detector = self.detectors[product]
         shape = None if detector.tile else detector.shape
         reader = Reader(detector.scale, self._settings.max_pixels, notes, min(detector.shape), shape)
         masked = ignore_files.MaskedReader(reader, detector.ignore)
 
+        def found(address: str) -> str:
+            path = paths.get(address, address)
+            if isinstance(path, DataError):
+                raise path
+            return path
+
         def read(item: Item, channels: int):
-            with contextlib.ExitStack() as copies:
-                path = copies.enter_context(storage.local(item.path))
-                mask = item.mask or self._mask_of(item.path)
-                mask = mask and copies.enter_context(storage.local(mask))
-                try:
-                    return masked.masked(reader(path, channels), path, mask)
-                except DataError as error:
-                    told = str(error).replace(path, item.path)
-                    raise DataError(told.replace(mask, item.mask) if item.mask else told) from error
+            path, mask = found(item.path), item.mask or self._mask_of(item.path)
+            try:
+                image = reader(path, channels)
+                return masked.masked(image, path, found(mask) if mask else None)
+            except DataError as error:
+                told = str(error).replace(path, item.path)
+                raise DataError(told.replace(found(mask), mask) if mask else told) from error
 
         return read
 

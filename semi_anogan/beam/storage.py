@@ -1,18 +1,20 @@
 """Files of any file system that Beam knows: local ones as they are, others through a copy."""
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from semi_anogan.errors import DataError
 
+COPIES = 8  # at once
 AS_IT_IS = {"compression_type": CompressionTypes.UNCOMPRESSED}
 
 
@@ -22,15 +24,29 @@ def is_local(address: str) -> bool:
 
 
 @contextlib.contextmanager
-def local(address: str) -> Iterator[str]:
-    """The path of a file, or of a copy while it is needed; DataError where it cannot be read."""
-    if is_local(address):
-        yield address
-        return
-    with tempfile.TemporaryDirectory(prefix="semi_anogan_") as folder:
-        copy = os.path.join(folder, "image" + os.path.splitext(address)[1])
-        _fetch(address, copy)
-        yield copy
+def fetched(addresses: Iterable[str]) -> Iterator[dict[str, str | DataError]]:
+    """{address: path of the file or of a copy, or why there is none}; copies are there while they are needed.
+
+    Several are copied at once, since each of them waits for its answer.
+    """
+    found = {address: address for address in addresses if is_local(address)}
+    others = [address for address in dict.fromkeys(addresses) if address not in found]
+    with contextlib.ExitStack() as kept:
+        if others:
+            folder = kept.enter_context(tempfile.TemporaryDirectory(prefix="semi_anogan_"))
+            # Of one length: none is the beginning of another, when messages get the addresses back.
+            copies = [f"{folder}/{number:06d}" for number in range(len(others))]
+            with concurrent.futures.ThreadPoolExecutor(COPIES) as pool:
+                found |= zip(others, pool.map(_fetched, others, copies), strict=True)
+        yield found
+
+
+def _fetched(address: str, path: str) -> str | DataError:
+    try:
+        _fetch(address, path)
+        return path
+    except DataError as error:
+        return error
 
 
 @contextlib.contextmanager
