@@ -273,7 +273,7 @@ def test_masks_beside_the_images_are_found_and_are_no_images(product_bundles, pi
     assert table(out)[0][1] != table(out)[1][1]
 
 
-def test_parquet(product_bundles, pictures, expected, tmp_path):
+def test_parquet(product_bundles, pictures, expected, tmp_path, capsys):
     """The values of the CSV file, numbers as numbers."""
     import pyarrow.parquet
 
@@ -291,6 +291,8 @@ def test_parquet(product_bundles, pictures, expected, tmp_path):
     assert [(row["path"], row["score"]) for row in rows] == [(row[0], float(row[1])) for row in expected[0]]
     assert {row["status"] for row in rows} == {"ok"} and {row["error"] for row in rows} == {None}
     assert all(row["look_threshold"] < row["threshold"] and row["regions"] >= 0 for row in rows)
+    said = capsys.readouterr().out
+    assert said.count('and to be looked at ("look") above') == 1  # as each worker found, told once
 
 
 def test_products_by_folder(product_bundles, pictures, tmp_path):

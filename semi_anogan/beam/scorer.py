@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from semi_anogan.beam import storage
-from semi_anogan.data import ignore_files
+from semi_anogan.data import ignore, ignore_files
 from semi_anogan.data.images import Reader
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import ConfigError, DataError
 from semi_anogan.scoring import files as score_files
 from semi_anogan.scoring.judging import Judging
+from semi_anogan.scoring.regions import MISSING
 
 
 class Item(NamedTuple):
@@ -53,7 +54,8 @@ class Scorer:
     """Scores images by the detector of a run or a bundle, or by that of their product.
 
     Attributes: detectors: {product: its detector}, of one product {None: it}; products: the names of several,
-      else none; lines: by which thresholds they judge.
+      else none; lines: what is to be told of them: thresholds that were asked for, what is ignored of every
+      image, regions that they cannot find.
     """
 
     def __init__(self, settings: Settings):
@@ -63,6 +65,10 @@ class Scorer:
         self.detectors = {}
         for product, detector in self._loaded():
             self.detectors[product], lines = settings.judging.applied(detector)
+            if detector.ignore is not None:
+                lines = [*lines, ignore.told(detector.ignore, ignore.NAME)]
+            if detector.pixel_threshold is None:
+                lines = [*lines, MISSING]
             self.lines += [score_files.of_product(product, line) for line in lines]
         masked = settings.masked
         self._mask_of = ignore_files.of_input(masked) if masked is not None else lambda path: None
@@ -98,6 +104,8 @@ class Scorer:
         addresses = [address for item in items for address in item if address]
         with storage.fetched(addresses) as paths:
             own = Notes()
+            for line in self.lines:
+                notes.add(line)
             outcomes = self._outcomes(items, paths, own)
             while True:
                 with self._turn:
