@@ -259,7 +259,8 @@ class _Told:
     Attributes: count, failed: images scored, and those that could not be; steps: of the last one's search.
     """
 
-    def __init__(self, detectors: _Detectors, options):
+    def __init__(self, detectors: dict, options):
+        self._batch_size = next(iter(detectors.values())).batch_size
         self.count = self.failed = self.steps = 0
         self._detectors, self._options = detectors, options
         self._seconds = collections.deque(maxlen=LATEST)
@@ -270,7 +271,7 @@ class _Told:
         if outcome.error is None:
             self.count += 1
             self._seconds.append(outcome.seconds)
-            self.steps = self._detectors.of(outcome).search_steps.popleft()
+            self.steps = self._detectors[outcome.product].search_steps.popleft()
             self._steps[self.steps] += 1
         else:
             self.failed += 1
@@ -283,7 +284,7 @@ class _Told:
         if not self.count:
             return
         p50, p95, p99 = np.percentile(np.array(self._seconds) * 1000, (50, 95, 99))
-        what = f"{self._options.engine} {self._options.precision}, batch {self._detectors.first.batch_size}"
+        what = f"{self._options.engine} {self._options.precision}, batch {self._batch_size}"
         what += f", the last {LATEST} images" if self.count > LATEST else ""
         print(
             f"latency of an image, from reading it to its map ({what}): "
