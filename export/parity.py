@@ -4,6 +4,8 @@ The model's own values are computed once, at the export, and travel with the bun
 can be checked again where TensorFlow is not installed, on the device itself.
 """
 
+import io
+
 import numpy as np
 
 from semi_anogan.export.runtime.bundle import Bundle
@@ -73,10 +75,9 @@ def check(bundle: Bundle) -> list[dict]:
     Returns: a list of {"format", "precision", "batch", "what", "difference", "tolerance", "passed"}. Where an
       engine cannot run here, passed is None, and "note" says why.
     """
-    with np.load(bundle.folder / FILE, allow_pickle=False) as file:
+    with np.load(io.BytesIO(bundle.read(FILE)), allow_pickle=False) as file:
         values = {name: file[name] for name in file.files}
-    bundle.read(FILE)
-    results = _saved_model(bundle, values) if (bundle.folder / "saved_model").is_dir() else []
+    results = _saved_model(bundle, values) if bundle.place("saved_model").is_dir() else []
     programs = bundle.values["programs"]
     for engine, precision, batch in dict.fromkeys(
         (p["format"], p["precision"], p["batch"]) for p in programs
@@ -151,7 +152,7 @@ def _saved_model(bundle: Bundle, values: dict) -> list[dict]:
     """The signatures of the SavedModel, detect among them."""
     import tensorflow as tf
 
-    signatures = tf.saved_model.load(str(bundle.folder / "saved_model")).signatures
+    signatures = tf.saved_model.load(str(bundle.place("saved_model"))).signatures
 
     def call(name: str):
         function = signatures[name]

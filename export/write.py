@@ -38,8 +38,7 @@ def export(detector, config: dict, images: np.ndarray, output, formats, batches,
       tolerance; the files then stay in OUTPUT.failed.
     """
     output = pathlib.Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir()) and not (output / NAME).exists()):
-        raise ExportError(f"{output}: exists and is not a bundle; give another --output")
+    check_output(output)
     folder = output.with_name(output.name + ".tmp")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -59,6 +58,12 @@ def export(detector, config: dict, images: np.ndarray, output, formats, batches,
     if failed:
         raise ExportError(f"{final}: differs from the model\n" + parity.table(failed))
     return [*notes, parity.table(results)]
+
+
+def check_output(output: pathlib.Path):
+    """ExportError where there is something else than a bundle."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir()) and not (output / NAME).exists()):
+        raise ExportError(f"{output}: exists and is not a bundle; give another --output")
 
 
 def _write_formats(detector, images, folder, formats, batches, precisions) -> tuple[list[dict], list[str]]:

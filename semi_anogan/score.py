@@ -124,8 +124,8 @@ def score(
         keep_images=0 if outputs.overlays == output_files.NONE else score_files.SMALL,
     )
 
-    def again(path):
-        return read_image(path, detector.channels, max_pixels or MAX_PIXELS, detector.scale)
+    def again(outcome):
+        return read_image(outcome.path, detector.channels, max_pixels or MAX_PIXELS, detector.scale)
 
     with told_writing(output, RunError):
         failed = score_files.write(

@@ -110,6 +110,12 @@ def bundle_folder(smoke_run, tmp_path_factory) -> pathlib.Path:
     return shared.once(tmp_path_factory, "exported", make) / "bundle"
 
 
+@pytest.fixture(scope="session")
+def product_bundles(tmp_path_factory) -> pathlib.Path:
+    """What exported.write_products writes, not to be changed."""
+    return shared.once(tmp_path_factory, "products", exported.write_products)
+
+
 @pytest.fixture(scope="module")
 def readers_compiled_once():
     """All FeatureReaders of one model with the same settings share their compiled functions in a module.

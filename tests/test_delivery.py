@@ -235,6 +235,7 @@ def test_the_runtime_tells_what_it_writes(tmp_path, monkeypatch, receiver):
     from semi_anogan.export.runtime import __main__ as runtime
 
     monkeypatch.setattr(runtime, "EdgeDetector", test_frames.Edge)
+    monkeypatch.setattr(runtime, "products_of", lambda folder: ())
     receiver.refuses = ()
     folder = tmp_path / "in"
     folder.mkdir()

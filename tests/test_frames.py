@@ -185,6 +185,7 @@ class Edge(StandInDetector):
 def command(monkeypatch, tmp_path):
     """command(input, *options) -> exit code."""
     monkeypatch.setattr(runtime, "EdgeDetector", Edge)
+    monkeypatch.setattr(runtime, "products_of", lambda folder: ())
 
     def run(source, *options, output="out"):
         return runtime.main(
@@ -335,7 +336,7 @@ def peak(count, output) -> int:
     options = types.SimpleNamespace(watch=False, engine="onnx", precision="float32")
     tracemalloc.start()
     try:
-        told = runtime._Told(detector, options)
+        told = runtime._Told({None: detector}, options)
 
         def followed():
             for outcome in outcomes(count):

@@ -23,11 +23,11 @@ LEVELS = (
     ("scoring",),
     ("training", "evaluation"),
     ("export",),
-    ("serve", "review"),
+    ("serve", "review", "beam"),
     ("benchmarks",),
     (
-        "cli train evaluate score benchmark inspect export.__main__ export.runtime.__main__ serve.__main__ "
-        "review.__main__",
+        "cli train evaluate score score_beam benchmark inspect "
+        "export.__main__ export.runtime.__main__ serve.__main__ review.__main__",
     ),
 )
 
@@ -205,7 +205,7 @@ def test_backends_are_chosen_in_one_place():
 
 
 def test_the_edge_runtime_needs_neither_framework_nor_networks():
-    forbidden = ("tensorflow", "keras", "jax", *ours("backend", "networks"))
+    forbidden = ("tensorflow", "keras", "jax", "apache_beam", *ours("backend", "networks"))
     runtime = {module for module in IMPORTS if is_part_of(module, ours("export.runtime"))}
     assert len(runtime) >= 5
     for module in reached(runtime):
@@ -304,6 +304,7 @@ def test_public_names_are_listed_before_they_are_loaded(tmp_path):
         ("evaluate", ["workdir"]),
         ("inspect", ["config", "output"]),
         ("score", ["workdir", "input", "output"]),
+        ("score_beam", ["workdir", "bundle", "input", "output"]),
         ("benchmark", ["config"]),
         ("export", ["workdir", "formats", "output", "check"]),
         ("export.runtime", ["bundle", "engine", "input", "output"]),

@@ -153,6 +153,7 @@ class Slowly:
     """A worker in this process that waits for `go`."""
 
     batch_size, alive, pid, lines, drift = 2, True, 0, (), ({"quantities": {}}, {})
+    products = ()
 
     def __init__(self):
         self.go, self.batches = threading.Event(), []

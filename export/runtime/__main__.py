@@ -11,10 +11,13 @@ be read.
 
 import argparse
 import collections
+import contextlib
+import functools
 import math
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,8 +26,9 @@ from semi_anogan.data import ignore, ignore_files
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import Reader, read_image
 from semi_anogan.data.notes import Notes
-from semi_anogan.errors import RunError, UserError
-from semi_anogan.export.runtime import frames
+from semi_anogan.errors import DataError, RunError, UserError
+from semi_anogan.export.runtime import frames, products
+from semi_anogan.export.runtime.bundle import products_of
 from semi_anogan.export.runtime.delivery import Delivery, sender
 from semi_anogan.export.runtime.detector import EdgeDetector
 from semi_anogan.export.runtime.engines import ENGINES
@@ -49,15 +53,14 @@ def main(arguments=None) -> int:
             sender(options.notify)  # an address that cannot be is told before anything is loaded
         notes = Notes()
         inputs, name = _source(options, outputs, notes)
-        detector, lines = judging.applied(_detector(options))
-        for line in lines:
-            print(f"note: {line}")
-        shape = None if detector.tile else detector.shape
-        reader = Reader(detector.scale, options.max_pixels or MAX_PIXELS, notes, min(detector.shape), shape)
-        if detector.ignore is not None:
-            print(ignore.told(detector.ignore, os.path.join(options.bundle, ignore.NAME)))
+        names = _products(options)
+        detectors = {}
+        for product in _used(names, inputs, outputs.root):
+            detectors[product], lines = judging.applied(_detector(options, product))
+            for line in lines:
+                print(f"note: {score_files.of_product(product, line)}")
         with files.told_writing(options.output, RunError):
-            return _score(detector, inputs, name, reader, outputs, options)
+            return _score(_Detectors(detectors, names, notes, options), inputs, name, outputs, options)
     except (UserError, OSError) as error:  # OSError: an engine's library that cannot be loaded
         print(f"error: {error}", file=sys.stderr)
     return 1
@@ -75,7 +78,29 @@ def _outputs(options) -> Outputs:
     )
 
 
-def _detector(options) -> EdgeDetector:
+def _products(options) -> tuple[str, ...]:
+    """The names of the products that images are told apart by; none where all are of one."""
+    names = () if options.product else products_of(options.bundle)
+    one = "--input=-" if options.input == "-" else "--threshold" if options.threshold is not None else None
+    if names and one:
+        raise RunError(f"{one} is for one product, {options.bundle} has {', '.join(names)}: give --product")
+    return names
+
+
+def _used(names: Sequence[str], inputs, root: str) -> list[str | None]:
+    """The products whose detectors are needed: of a folder that is watched all."""
+    if not names:
+        return [None]
+    found = set(names)
+    if isinstance(inputs, list):
+        found = set()
+        for path in inputs:
+            with contextlib.suppress(DataError):
+                found.add(products.product_of(path, root, names))
+    return [name for name in names if name in found] or [names[0]]
+
+
+def _detector(options, product: str | None) -> EdgeDetector:
     one_by_one = options.watch or options.budget_ms or options.input == "-"
     return EdgeDetector(
         options.bundle,
@@ -85,7 +110,57 @@ def _detector(options) -> EdgeDetector:
         options.threads,
         options.budget_ms,
         options.providers.split(",") if options.providers else None,
+        product or options.product,
     )
+
+
+class _Detectors(dict):
+    """{product: its detector}, of one product {None: it}, and what reads images for each.
+
+    Args: detectors; names: of all products that there are; notes: get what is unusual in the files.
+    """
+
+    def __init__(self, detectors: dict, names: Sequence[str], notes: Notes, options):
+        super().__init__(detectors)
+        self.names, self.notes = names, notes
+        self.first = next(iter(detectors.values()))
+        self._root = output_files.root_of(options.input)
+        most = options.max_pixels or MAX_PIXELS
+        mask_of = (lambda path: None) if options.input == "-" else ignore_files.of_input(options.input)
+        self._masked = {}
+        for product, detector in detectors.items():
+            shape = None if detector.tile else detector.shape
+            reader = Reader(detector.scale, most, notes, min(detector.shape), shape)
+            self._masked[product] = ignore_files.MaskedReader(reader, detector.ignore, mask_of)
+            if detector.ignore is not None:
+                told = ignore.told(detector.ignore, detector.bundle.title(ignore.NAME))
+                print(score_files.of_product(product, told))
+
+    def of(self, outcome: score_files.Scored) -> EdgeDetector:
+        """By which an image was scored."""
+        return self[outcome.product]
+
+    def read_of(self, product: str | None, inputs):
+        """What reads the images of a product, as score_files.scored takes it; see products.scored."""
+        masked = self._masked.get(product)
+
+        def none(path, channels):
+            products.product_of(str(path), self._root, self.names)
+            raise AssertionError(path)
+
+        def read(item, channels):
+            if isinstance(item, frames.Frame):
+                return masked.masked(item.image(channels, masked.reader), item.name)
+            reader = masked or none
+            watched = isinstance(inputs, frames.WatchedFolder)
+            return inputs.read(item, channels, reader) if watched else reader(item, channels)
+
+        return read
+
+    def again(self, outcome: score_files.Scored):
+        """The image of an outcome once more, for its overlay."""
+        detector, reader = self.of(outcome), self._masked[outcome.product].reader
+        return read_image(outcome.path, detector.channels, reader.max_pixels, detector.scale)
 
 
 def _source(options, outputs: Outputs, notes: Notes):
@@ -100,12 +175,14 @@ def _source(options, outputs: Outputs, notes: Notes):
     return output_files.without_pictures(list_inputs(options.input, notes=notes), notes), str
 
 
-def _score(detector: EdgeDetector, inputs, name, reader: Reader, outputs: Outputs, options) -> int:
+def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> int:
     """Scores the inputs into the output folder and tells what was done; returns the exit code."""
     output, watched = pathlib.Path(options.output), isinstance(inputs, frames.WatchedFolder)
-    told = _Told(detector, options)
+    told = _Told(detectors, options)
     extra = {}
-    if detector.budget_ms and detector.search:
+    if detectors.names or options.product:  # so that outputs of one bundle have the same columns
+        extra["product"] = lambda outcome: outcome.product or options.product or ""
+    if searched := options.budget_ms and any(d.search for d in detectors.values()):
         # Asked in the order of the outcomes; one without an image has no steps.
         extra["search_steps"] = lambda outcome: "" if outcome.error is not None else told.steps
 
@@ -118,46 +195,43 @@ def _score(detector: EdgeDetector, inputs, name, reader: Reader, outputs: Output
             told.add(outcome)
             yield outcome
             for delivery in deliveries if outcome.label != NORMAL or options.notify_of == "all" else ():
-                delivery.add(_message(outcome, detector, outputs.min_area))
+                delivery.add(_message(outcome, detectors.get(outcome.product), outputs.min_area))
             if watched:
                 inputs.done()
             if count == options.limit:
                 return
 
-    mask_of = (lambda path: None) if options.input == "-" else ignore_files.of_input(options.input)
-    masked = ignore_files.MaskedReader(reader, detector.ignore, mask_of)
-
-    def read(item, channels):
-        if isinstance(item, frames.Frame):
-            return masked.masked(item.image(channels, reader), item.name)
-        return inputs.read(item, channels, masked) if watched else masked(item, channels)
-
-    def again(path):
-        return read_image(path, detector.channels, reader.max_pixels, detector.scale)
-
     try:
         # A frame cannot be read again, and a watched file may be gone.
         passing = watched or options.input == "-"
         keep = 0 if outputs.overlays == output_files.NONE else math.inf if passing else score_files.SMALL
-        outcomes = score_files.scored(detector, inputs, read, name, keep_images=keep)
-        score_files.write(followed(outcomes), output, detector, outputs, extra, reader.notes, again)
+        if detectors.names:
+            read_of = functools.partial(detectors.read_of, inputs=inputs)
+            outcomes = products.scored(detectors, inputs, read_of, name, outputs.root, keep)
+        else:
+            read = detectors.read_of(None, inputs)
+            outcomes = score_files.scored(detectors.first, inputs, read, name, keep_images=keep)
+        score_files.write(
+            followed(outcomes), output, detectors, outputs, extra, detectors.notes, detectors.again
+        )
     except KeyboardInterrupt:
         print("interrupted; what was scored is written", file=sys.stderr)
     finally:
         for delivery in deliveries:
             delivery.close()
     print(f"{told.count} images scored, {told.failed} with errors: {output / 'scores.csv'}")
-    if detector.pixel_threshold is None:
-        print(f"note: {MISSING}")
-    for line in reader.notes.lines():
+    for product, detector in detectors.items():
+        if detector.pixel_threshold is None:
+            print(f"note: {score_files.of_product(product, MISSING)}")
+    for line in detectors.notes.lines():
         print(f"note: {line}")
     told.latency()
-    if extra:
+    if searched:
         told.budget()
     return 3 if told.failed else 0
 
 
-def _message(outcome: score_files.Scored, detector: EdgeDetector, min_area: int) -> dict:
+def _message(outcome: score_files.Scored, detector: EdgeDetector | None, min_area: int) -> dict:
     """What is delivered of an image: its values as in scores.csv and regions.jsonl."""
     regions = None
     if outcome.regions is not None:
@@ -165,10 +239,12 @@ def _message(outcome: score_files.Scored, detector: EdgeDetector, min_area: int)
         shape = outcome.anomaly_map.shape
         lines = [output_files.region_line(outcome.path, i, r, shape) for i, r in enumerate(kept, 1)]
         regions = [{k: v for k, v in line.items() if k != "path"} for line in lines]
-    values = {"score": outcome.score, "p_value": outcome.p_value, "threshold": detector.threshold}
+    threshold = None if detector is None else detector.threshold  # an image of no product has none
+    values = {"score": outcome.score, "p_value": outcome.p_value, "threshold": threshold}
     values = {k: None if v is None else output_files.short(v) for k, v in values.items()}
     return {
         "path": outcome.path,
+        **({} if outcome.product is None else {"product": outcome.product}),
         "label": outcome.label,
         **values,
         "regions": regions,
@@ -183,9 +259,10 @@ class _Told:
     Attributes: count, failed: images scored, and those that could not be; steps: of the last one's search.
     """
 
-    def __init__(self, detector: EdgeDetector, options):
+    def __init__(self, detectors: dict, options):
+        self._batch_size = next(iter(detectors.values())).batch_size
         self.count = self.failed = self.steps = 0
-        self._detector, self._options = detector, options
+        self._detectors, self._options = detectors, options
         self._seconds = collections.deque(maxlen=LATEST)
         self._steps = collections.Counter()
 
@@ -194,7 +271,7 @@ class _Told:
         if outcome.error is None:
             self.count += 1
             self._seconds.append(outcome.seconds)
-            self.steps = self._detector.search_steps.popleft()
+            self.steps = self._detectors[outcome.product].search_steps.popleft()
             self._steps[self.steps] += 1
         else:
             self.failed += 1
@@ -207,7 +284,7 @@ class _Told:
         if not self.count:
             return
         p50, p95, p99 = np.percentile(np.array(self._seconds) * 1000, (50, 95, 99))
-        what = f"{self._options.engine} {self._options.precision}, batch {self._detector.batch_size}"
+        what = f"{self._options.engine} {self._options.precision}, batch {self._batch_size}"
         what += f", the last {LATEST} images" if self.count > LATEST else ""
         print(
             f"latency of an image, from reading it to its map ({what}): "
@@ -218,12 +295,12 @@ class _Told:
         """Prints how many searches ended early."""
         if not self.count:
             return
-        most = self._detector.search.iterations
+        most = max(d.search.iterations for d in self._detectors.values() if d.search)
         fewer = sum(count for taken, count in self._steps.items() if taken < most)
         steps = np.repeat(*np.array(sorted(self._steps.items())).T) if self.count <= LATEST else None
         median = "" if steps is None else f"; median {np.median(steps):g}"
         print(
-            f"budget of {self._detector.budget_ms:g} ms: {fewer} of {self.count} images were searched with "
+            f"budget of {self._options.budget_ms:g} ms: {fewer} of {self.count} images were searched with "
             f"fewer than {most} steps (column search_steps{median}); "
             "their scores differ from those of the whole search"
         )
@@ -237,6 +314,10 @@ def _options(arguments):
     )
     parser.add_argument("--bundle", required=True, help="folder that the export command wrote")
     parser.add_argument("--engine", required=True, choices=ENGINES)
+    parser.add_argument(
+        "--product",
+        help="of a bundle of several, for all images; else the folder that an image lies in names its own",
+    )
     parser.add_argument(
         "--input", required=True, help="an image, a folder, a CSV with a column `path`, or - for frames"
     )

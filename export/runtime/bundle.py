@@ -10,6 +10,7 @@ from semi_anogan.errors import UserError
 from semi_anogan.versions import BUNDLES, refusal
 
 NAME = "bundle.json"
+PLACES = "products"  # folder with a folder for each product, for what has to lie there as files
 
 
 class BundleError(UserError, ValueError):
@@ -20,30 +21,34 @@ class Bundle:
     """An exported run.
 
     Every file is compared with its size and SHA-256 in bundle.json when the bundle is opened, and again when
-    it is read for an engine, which is given the very bytes that were compared.
+    it is read for an engine, which is given the very bytes that were compared. A bundle of several products
+    has files in parts, of which equal ones are stored once; each part is compared, and what they make up.
 
-    Args: folder: what `python -m semi_anogan.export --output` wrote.
+    Args:
+      folder: what `python -m semi_anogan.export --output` wrote.
+      product: which one of a bundle of several; None for a bundle of one.
 
-    Attributes: folder; values: the content of bundle.json.
+    Attributes: folder; product; values: the content of bundle.json, of the product.
 
     Raises: BundleError naming the file that is missing, damaged, exchanged, outside the folder, or of another
-      format.
+      format; or the product that there is not.
     """
 
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.values = read_values(self.folder / NAME)
-        self._files = {}
-        for file in self.values["files"]:
-            self._files[file["path"]] = file
-            self._checked_path(file["path"])
+    def __init__(self, folder, product: str | None = None):
+        self.folder, self.product = pathlib.Path(folder), product
+        whole = read_values(self.folder / NAME)
+        self.values = _of_product(self.folder / NAME, whole, product)
+        self._files = {file["path"]: file for file in self.values["files"]}
+        self._stored = {file["path"]: file for file in whole["files"]}
+        for path in [*self._files, *self._stored]:
+            self._checked_path(path)
         for program in self.values["programs"]:
             if program["path"] not in self._files:
                 raise BundleError(
                     f"{self.folder / NAME}: {program['path']!r} of {_title(program)} is not among its files"
                 )
-        for path in self._files:
-            self._compare(path, *_fingerprint(self._checked_path(path)))
+        for path in dict.fromkeys(part for file in self._files.values() for part in self._parts(file)):
+            self._compare(self.folder / path, self._stored[path], *_fingerprint(self._checked_path(path)))
 
     def program(
         self, engine: str, precision: str, function: str, batch: int, flavour: str | None = None
@@ -72,11 +77,39 @@ class Bundle:
         """The content of a file of the bundle, compared with bundle.json."""
         if path not in self._files:
             raise BundleError(f"{self.folder / NAME}: has no file {path!r}")
+        file = self._files[path]
+        data, *weights = (self._read(part) for part in self._parts(file))
+        if weights:
+            starts = [start for start, _ in file["weights"]]
+            data = assembled(data, list(zip(starts, weights, strict=True)))
+        self._compare(self.title(path), file, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    def title(self, path: str) -> str:
+        """What messages call a file of the bundle."""
+        product = "" if self.product is None else f" of product {self.product}"
+        return f"{self.folder / path}{product}"
+
+    def place(self, path: str) -> pathlib.Path:
+        """Where a folder of the bundle lies whose files others read, such as saved_model."""
+        return self.folder / ("" if self.product is None else f"{PLACES}/{self.product}") / path
+
+    def _parts(self, file: dict) -> list[str]:
+        """The stored files that a file is made of: what is around its weights, then these."""
+        parts = [file.get("stored", file["path"]), *(path for _, path in file.get("weights", ()))]
+        if absent := [path for path in parts if path not in self._stored]:
+            raise BundleError(
+                f"{self.folder / NAME}: {absent[0]!r} of {file['path']!r} is not among its files"
+            )
+        return parts
+
+    def _read(self, path: str) -> bytes:
+        """The content of a stored file, compared with bundle.json."""
         try:
             data = self._checked_path(path).read_bytes()
         except OSError as error:
             raise BundleError(f"{self.folder / path}: cannot be read: {error.strerror or error}") from error
-        self._compare(path, len(data), hashlib.sha256(data).hexdigest())
+        self._compare(self.folder / path, self._stored[path], len(data), hashlib.sha256(data).hexdigest())
         return data
 
     def _checked_path(self, path: str) -> pathlib.Path:
@@ -94,15 +127,43 @@ class Bundle:
             raise BundleError(f"{where} leads out of the bundle, to {full.resolve()}")
         return full
 
-    def _compare(self, path: str, size: int, digest: str):
-        expected = self._files[path]
+    def _compare(self, title, expected: dict, size: int, digest: str):
         if size != expected["bytes"]:
-            raise BundleError(f"{self.folder / path}: has {size} bytes, bundle.json says {expected['bytes']}")
+            raise BundleError(f"{title}: has {size} bytes, bundle.json says {expected['bytes']}")
         if digest != expected["sha256"]:
             raise BundleError(
-                f"{self.folder / path}: is not the file that was exported: its SHA-256 is {digest}, "
+                f"{title}: is not the file that was exported: its SHA-256 is {digest}, "
                 f"bundle.json says {expected['sha256']}"
             )
+
+
+def products_of(folder) -> tuple[str, ...]:
+    """The names of the products of a bundle; none for a bundle of one. BundleError as in Bundle."""
+    return tuple(read_values(pathlib.Path(folder) / NAME).get("products", ()))
+
+
+def assembled(rest: bytes, weights: list[tuple[int, bytes]]) -> bytes:
+    """A file put together of its weights, each with where it begins, ascending, and the rest around them."""
+    whole, taken = bytearray(), 0
+    for start, data in weights:
+        before = start - len(whole)
+        whole += rest[taken : taken + before]
+        whole += data
+        taken += before
+    return bytes(whole + rest[taken:])
+
+
+def _of_product(path: pathlib.Path, whole: dict, product: str | None) -> dict:
+    """The values of one product in bundle.json; BundleError with the names that there are."""
+    products = whole.get("products")
+    if products is None:
+        if product is not None:
+            raise BundleError(f"{path}: is of one product, which has no name; got product {product!r}")
+        return whole
+    if product not in products:
+        asked = "name one" if product is None else f"there is no {product!r}"
+        raise BundleError(f"{path}: is of several products: {asked}; they are {', '.join(products)}")
+    return products[product]
 
 
 def read_values(path: pathlib.Path) -> dict:

@@ -41,6 +41,7 @@ class EdgeDetector(BaseDetector):
       budget_ms: time for one image, from its decoded pixels to its components. The search ends early where it
         must.
       providers: execution providers of ONNX Runtime; None for the CPU's.
+      product: which one of a bundle of several products.
 
     Attributes:
       bundle.
@@ -60,8 +61,9 @@ class EdgeDetector(BaseDetector):
         threads: int | None = None,
         budget_ms: float | None = None,
         providers=None,
+        product: str | None = None,
     ):
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle, product)
         values = self.bundle.values
         if batch is None:
             batch = max(self.bundle.batches(engine, precision), default=1)

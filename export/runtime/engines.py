@@ -52,7 +52,7 @@ def load_programs(
 
 
 def _program(bundle: Bundle, entry: dict, threads: int, providers) -> Program:
-    where, data = str(bundle.folder / entry["path"]), bundle.read(entry["path"])
+    where, data = bundle.title(entry["path"]), bundle.read(entry["path"])
     if entry["format"] == "onnx":
         return OnnxProgram(data, entry, where, threads, providers)
     if entry["format"] == "tflite":

@@ -31,10 +31,16 @@ def look(image: np.ndarray) -> Look:
     step = max(1, min(image.shape[:2]) // SAMPLED)
     values = (images.to_channels(image[::step, ::step], 1)[..., 0] + 1) / 2
     brightness, contrast = light(values)
-    small = images.resize(values[..., None], SIDE, SIDE)[..., 0]
-    small = (small - small.mean()) / max(float(small.std()), 0.01)
     sharp = sharpness(images.to_channels(middle(image), 1)[..., 0], 1.0)
-    return Look(brightness, contrast, sharp, small)
+    return Look(brightness, contrast, sharp, small_picture(values))
+
+
+def small_picture(values: np.ndarray) -> np.ndarray:
+    """Look.picture of grey values [H, W] in [0, 1]."""
+    from semi_anogan.data import images
+
+    small = images.resize(values[..., None], SIDE, SIDE)[..., 0]
+    return (small - small.mean()) / max(float(small.std()), 0.01)
 
 
 def light(values: np.ndarray) -> tuple[float, float]:

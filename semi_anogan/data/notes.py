@@ -26,3 +26,7 @@ class Notes:
             text.replace("{n}", str(n)).replace("{first}", str(first))
             for text, (n, first) in self._found.items()
         ]
+
+    def counted(self) -> list[tuple[str, int, str]]:
+        """(text, count, first) of each kind, as `add` takes them: to put several Notes together."""
+        return [(text, n, first) for text, (n, first) in self._found.items()]

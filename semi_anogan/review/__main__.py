@@ -24,6 +24,10 @@ def main(arguments=None) -> int:
     """Serves the page until it is asked to end; returns the exit code."""
     options = _options(arguments)
     try:
+        if options.import_labels or options.export_labels:
+            from semi_anogan.review.exchange import exchange
+
+            return exchange(options, _who(options.who))
         try:
             import uvicorn
 
@@ -89,6 +93,12 @@ def _options(arguments):
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default 127.0.0.1")
     parser.add_argument("--port", type=int, default=8010)
     parser.add_argument("--who", help="name that is kept with each label; default the user's")
+    exchanged = parser.add_mutually_exclusive_group()
+    exchanged.add_argument(
+        "--import_labels", metavar="PATH", help="COCO, labelme, folders or CSV to take labels from; no page"
+    )
+    exchanged.add_argument("--export_labels", metavar="PATH", help="where to write the labels; no page")
+    parser.add_argument("--format", default="coco", help="of these: coco (default), labelme, folder, csv")
     options = parser.parse_args(arguments)
     if not 1 <= options.port <= 65535:
         parser.error(f"--port must be in 1 to 65535, got {options.port}")

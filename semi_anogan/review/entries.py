@@ -7,14 +7,12 @@ import os
 import pathlib
 from collections.abc import Callable
 
-import numpy as np
-
 from semi_anogan.data.dataset import ABNORMAL, NORMAL
 from semi_anogan.data.listing import csv_rows
+from semi_anogan.data.review import ORIGINS, SCORED, TEST, TRAINING
 from semi_anogan.errors import DataError, RunError
+from semi_anogan.review import worth
 from semi_anogan.runs import folder as run_folder
-
-TRAINING, TEST, SCORED = ORIGINS = ("training", "test", "scored")
 
 
 @dataclasses.dataclass
@@ -125,46 +123,43 @@ class Entries:
             setattr(entry, key, value)
 
 
-def worth(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Order of images by how much a label of each is worth, the most first: by nearness to the threshold."""
-    return np.argsort(np.abs(np.asarray(scores, np.float64) - threshold), kind="stable")
+def _near(entries: list[Entry], threshold: float, look=None) -> list[Entry]:
+    describe = None if look is None else lambda i: look(entries[i])
+    return [entries[i] for i in worth.order([e.score for e in entries], threshold, describe)]
 
 
-def _near(entries: list[Entry], threshold: float) -> list[Entry]:
-    return [entries[i] for i in worth(np.array([e.score for e in entries]), threshold)]
-
-
-def _suspicious(entries: Entries, threshold: float, labelled) -> list[Entry]:
+def _suspicious(entries: Entries, threshold: float, labelled, look) -> list[Entry]:
     return entries.of(TRAINING)
 
 
-def _misses(entries: Entries, threshold: float, labelled) -> list[Entry]:
+def _misses(entries: Entries, threshold: float, labelled, look) -> list[Entry]:
     found = [e for e in entries.of(TEST) if e.truth == ABNORMAL and not e.score > threshold]
     return sorted(found, key=lambda e: e.score)
 
 
-def _false_alarms(entries: Entries, threshold: float, labelled) -> list[Entry]:
+def _false_alarms(entries: Entries, threshold: float, labelled, look) -> list[Entry]:
     found = [e for e in entries.of(TEST) if e.truth == NORMAL and e.score > threshold]
     return sorted(found, key=lambda e: -e.score)
 
 
-def _near_threshold(entries: Entries, threshold: float, labelled) -> list[Entry]:
+def _near_threshold(entries: Entries, threshold: float, labelled, look) -> list[Entry]:
     return _near(entries.of(TEST), threshold)
 
 
-def _scored(entries: Entries, threshold: float, labelled) -> list[Entry]:
+def _scored(entries: Entries, threshold: float, labelled, look) -> list[Entry]:
     return sorted(entries.of(SCORED), key=lambda e: -e.score)
 
 
-def _worth_a_label(entries: Entries, threshold: float, labelled) -> list[Entry]:
-    return _near([e for e in entries.of(SCORED) if not labelled(e)], threshold)
+def _worth_a_label(entries: Entries, threshold: float, labelled, look) -> list[Entry]:
+    return _near([e for e in entries.of(SCORED) if not labelled(e)], threshold, look)
 
 
-def _labelled(entries: Entries, threshold: float, labelled) -> list[Entry]:
+def _labelled(entries: Entries, threshold: float, labelled, look) -> list[Entry]:
     return [e for e in entries.all if e.same is None and labelled(e)]
 
 
-# Name of a list -> (what it says to a person, (Entries, threshold, whether an entry has a label) -> entries).
+# Name of a list -> (what it says to a person, (Entries, threshold, whether an entry has a label,
+# what an entry looks like or None) -> entries).
 LISTS: dict[str, tuple[str, Callable[..., list[Entry]]]] = {
     "suspicious": ("Suspicious training images", _suspicious),
     "misses": ("Misses of the test", _misses),

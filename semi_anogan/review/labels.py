@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -407,8 +407,9 @@ def _folder_name(kind: str) -> str:
     return found if found and plain(found) not in GOOD else f"defect_{found}"
 
 
-def names(paths: Mapping[str, str]) -> dict[str, str]:
+def names(paths: Iterable[str]) -> dict[str, str]:
     """Path -> the name to give it: of absolute ones what follows the folder of them all."""
+    paths = list(paths)
     absolute = [path for path in paths if os.path.isabs(path)]
     root = os.path.commonpath([os.path.dirname(path) for path in absolute]) if absolute else ""
     return {

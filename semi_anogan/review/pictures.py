@@ -13,8 +13,10 @@ import numpy as np
 from semi_anogan.data import images, masks
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.image_files import MAX_PIXELS
+from semi_anogan.data.look import small_picture
+from semi_anogan.data.review import SCORED
 from semi_anogan.errors import DataError
-from semi_anogan.review.entries import SCORED, Entry
+from semi_anogan.review.entries import Entry
 from semi_anogan.scoring.outputs import MAPS, OVERLAYS, SUFFIXES, picture_name
 
 THUMB, LARGE = 128, 2048  # pixels of the long side, at most
@@ -89,6 +91,16 @@ class Pictures:
     def thumb(self, entry: Entry) -> bytes:
         """JPEG."""
         return self._cache.get((entry.index, THUMB), lambda: self._made(entry, THUMB, "JPEG"))
+
+    def look(self, entry: Entry) -> np.ndarray | None:
+        """The small picture of data/look.py, made of the thumbnail; None where the image cannot be read."""
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(self.thumb(entry))) as picture:
+                return small_picture(np.asarray(picture.convert("L"), np.float32) / 255)
+        except DataError:
+            return None
 
     def view_size(self, entry: Entry) -> tuple[int, int]:
         """(height, width) of `large`, which a mask is drawn on."""

@@ -11,18 +11,19 @@ import os
 import pathlib
 import re
 import threading
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL
 from semi_anogan.data.listing import csv_rows
+from semi_anogan.data.review import COLUMNS, ORIGINS
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.files import atomically, told_writing
-from semi_anogan.review.entries import ORIGINS, Entry
+from semi_anogan.review.entries import Entry
 
 NAME, MASKS = "reviewed.csv", "masks"
-COLUMNS = ("path", "label", "kind", "mask", "origin", "who", "when")
 LABELS = ("", NORMAL, ABNORMAL)
 LONGEST = 80  # characters of a kind or a name of a person
 
@@ -31,7 +32,7 @@ class Row(NamedTuple):
     """What was said of an image, in the order of COLUMNS; "" where nothing was.
 
     Attributes: label: one of LABELS; kind: of defect; mask: path of its PNG from the CSV's folder on; origin:
-      one of review.entries.ORIGINS; who; when: UTC, ISO 8601.
+      one of data.review.ORIGINS; who; when: UTC, ISO 8601.
     """
 
     path: str
@@ -141,13 +142,24 @@ class Reviewed:
                 raise DataError(f"mask {mask!r} is none that was drawn for {entry.path}")
             if label != ABNORMAL:
                 kind = mask = ""
-            when = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
             origin, path = entry.key
-            row = Row(path, label, kind, mask, origin, who, when.replace("+00:00", "Z"))
+            row = Row(path, label, kind, mask, origin, who, _now())
             rows = {**self._rows, (origin, path): row}
             rows.pop(("", path), None)
             self._write(rows)
             return row
+
+    def change_all(self, said: Iterable[tuple[Entry, str, str, str]], who: str = ""):
+        """Gives many images labels at once, whatever they had: (image, label, kind, mask), as in `change`."""
+        who = _text("who", who)
+        with self._lock:
+            self._read()
+            rows, when = dict(self._rows), _now()
+            for entry, label, kind, mask in said:
+                origin, path = entry.key
+                rows[origin, path] = Row(path, label, _text("kind", kind), mask, origin, who, when)
+                rows.pop(("", path), None)
+            self._write(rows)
 
     def write_mask(self, entry: Entry, mask: np.ndarray) -> str:
         """Writes a mask, bool [H, W], and returns its path from the folder on; it is not yet the image's."""
@@ -233,3 +245,8 @@ def _text(what: str, value: str) -> str:
             f"{what} {value[:LONGEST]!r} must be at most {LONGEST} characters that can be printed"
         )
     return value
+
+
+def _now() -> str:
+    """UTC, ISO 8601, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

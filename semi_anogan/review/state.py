@@ -11,11 +11,12 @@ import shlex
 import shutil
 import threading
 
+from semi_anogan.data.review import SCORED, TEST, TRAINING
 from semi_anogan.data.review import read as read_labels
 from semi_anogan.errors import RunError, UserError
 from semi_anogan.files import atomically, told_writing
 from semi_anogan.review import figures, reviewed_csv
-from semi_anogan.review.entries import LISTS, SCORED, TEST, TRAINING, Entries, Entry
+from semi_anogan.review.entries import LISTS, Entries, Entry
 from semi_anogan.review.pictures import Pictures, ScoredPictures, data_set_of
 from semi_anogan.review.refit import LOG, Refit, score_command, train_command
 from semi_anogan.review.reviewed_csv import Reviewed, Row
@@ -97,7 +98,7 @@ class Review:
             self._match_files()
             suspicious = self.folder / run_folder.SUSPICIOUS
             if suspicious.exists() and self.entries.of(TRAINING):
-                labels = read_labels(suspicious)
+                labels = {path: found.label for path, found in read_labels(suspicious).items()}
                 count, others = self.reviewed.add_missing(labels, TRAINING)
                 if count:
                     self.notes.append(f"{count} labels of {suspicious.name} were taken over")
@@ -182,7 +183,7 @@ class Review:
 
     def _found(self, name: str) -> list[Entry]:
         _, find = LISTS[name]
-        return find(self.entries, self.threshold, self.reviewed.has_label)
+        return find(self.entries, self.threshold, self.reviewed.has_label, self.pictures.look)
 
     def item(self, entry: Entry) -> dict:
         """What the page's lists show of an image."""

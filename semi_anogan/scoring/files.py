@@ -7,7 +7,7 @@ import contextlib
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +60,7 @@ class Scored(NamedTuple):
     label: "normal", "look" or "abnormal". seconds: from the start of reading until the map was known.
     regions: as Detector.regions gives them, also of an image to be looked at; None where the detector has no
     pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value. look,
-    ignored: as in Measurement.
+    ignored: as in Measurement. product: by whose detector, of several.
     """
 
     path: str
@@ -74,6 +74,7 @@ class Scored(NamedTuple):
     p_value: float | None = None
     look: Look | None = None
     ignored: np.ndarray | None = None
+    product: str | None = None
 
 
 def scored(
@@ -157,21 +158,22 @@ def write(
     process ends early. Memory does not grow with the number of images.
 
     Args:
-      detector: by which the outcomes were judged. Without a pixel threshold there are neither regions nor
-        overlays.
+      detector: by which the outcomes were judged, or {product: its detector}. Without a pixel threshold there
+        are neither regions nor overlays.
       extra: further columns, each a function of the outcome.
       notes: get a line where regions or overlays are left out.
-      read: path -> image [H, W, C], for the overlay of an outcome that does not tell its image.
+      read: outcome -> image [H, W, C], for the overlay of an outcome that does not tell its image.
     Raises: OSError when the output cannot be written; RunError where another process writes there, or what is
       to be continued has other columns.
     """
     outputs, extra, notes = outputs or Outputs(), extra or {}, notes or Notes()
-    locates, look = detector.pixel_threshold is not None, detector.calibrated.look_threshold
-    thresholds = [f"{detector.threshold:.6g}", *([] if look is None else [f"{look:.6g}"])]
-    columns = [*COLUMNS, *([] if look is None else [LOOK_COLUMN]), *extra]
-    failed, drift = 0, Drift(detector.calibrated)
+    detectors = detector if isinstance(detector, Mapping) else {None: detector}
+    locates = any(d.pixel_threshold is not None for d in detectors.values())
+    looks = any(d.calibrated.look_threshold is not None for d in detectors.values())
+    columns = [*COLUMNS, *([LOOK_COLUMN] if looks else []), *extra]
+    failed, drifts = 0, {product: Drift(d.calibrated) for product, d in detectors.items()}
     with claimed(output), contextlib.ExitStack() as tables:
-        pictures = _Pictures(output, outputs, detector.pixel_threshold, notes, read)
+        pictures = _Pictures(output, outputs, detectors, notes, read)
         _begin(output, outputs, locates)
         add = tables.enter_context(table(output / SCORES, columns, outputs.append))
         if locates:
@@ -180,32 +182,57 @@ def write(
         whole = tables.enter_context(coco(output / COCO, outputs.root)) if outputs.coco and locates else None
         for outcome in outcomes:
             when = now()
-            more = [*thresholds[1:], *(value(outcome) for value in extra.values())]
+            outcome = without_small(outcome, outputs.min_area, notes)
+            row = score_row(outcome, detectors.get(outcome.product), when, looks)
+            row += [value(outcome) for value in extra.values()]
+            pictures.write(outcome, when)
             if outcome.error is not None:
                 failed += 1
                 print(f"error: {outcome.error}", file=sys.stderr)
-                pictures.write(outcome, when)
-                add([outcome.path, "", "", "error", outcome.error, "", thresholds[0], "", when, *more])
+                add(row)
                 continue
-            if outcome.regions is not None:
-                kept = [region for region in outcome.regions if region.area >= outputs.min_area]
-                told = f"{{n}} regions of less than {outputs.min_area} pixels are left out, as in {{first}}"
-                notes.add(told, outcome.path, len(outcome.regions) - len(kept))
-                outcome = outcome._replace(regions=kept)
-            pictures.write(outcome, when)
             for number, region in enumerate(outcome.regions or (), 1):
                 add_region(region_row(outcome.path, number, region))
                 add_line(region_line(outcome.path, number, region, outcome.anomaly_map.shape))
-            if whole is not None:
+            if whole is not None and outcome.regions is not None:
                 shape = outcome.anomaly_map.shape
                 whole.add(outcome.path, outcome.score, outcome.label, shape, outcome.regions)
-            count = "" if outcome.regions is None else len(outcome.regions)
-            p_value = "" if outcome.p_value is None else f"{outcome.p_value:.6g}"
-            found = [f"{outcome.score:.6g}", outcome.label, "ok", "", count, thresholds[0], p_value]
-            add([outcome.path, *found, when, *more])
+            add(row)
+            drift = drifts[outcome.product]
             for line in drift.add(outcome.look, outcome.label == ABNORMAL) if outcome.look else ():
-                print(f"note: {line}", flush=True)
+                print(f"note: {of_product(outcome.product, line)}", flush=True)
     return failed
+
+
+def of_product(product: str | None, line: str) -> str:
+    """A line that is told of a product, where there are several."""
+    return line if product is None else f"product {product}: {line}"
+
+
+def score_row(outcome: Scored, detector, when: str, looks: bool) -> list:
+    """The values of an outcome for scores.csv, in the order of COLUMNS and, where `looks`, LOOK_COLUMN.
+
+    detector: by which it was judged; None for an error of an image that is of no product.
+    """
+    values = (detector.threshold, detector.calibrated.look_threshold) if detector else (None, None)
+    threshold, look = ("" if value is None else f"{value:.6g}" for value in values)
+    if outcome.error is not None:
+        found = ["", "", "error", outcome.error, "", threshold, ""]
+    else:
+        count = "" if outcome.regions is None else len(outcome.regions)
+        p_value = "" if outcome.p_value is None else f"{outcome.p_value:.6g}"
+        found = [f"{outcome.score:.6g}", outcome.label, "ok", "", count, threshold, p_value]
+    return [outcome.path, *found, when, *([look] if looks else [])]
+
+
+def without_small(outcome: Scored, min_area: int, notes: Notes) -> Scored:
+    """The outcome without regions of fewer pixels, of which `notes` get a line."""
+    if outcome.regions is None:
+        return outcome
+    kept = [region for region in outcome.regions if region.area >= min_area]
+    told = f"{{n}} regions of less than {min_area} pixels are left out, as in {{first}}"
+    notes.add(told, outcome.path, len(outcome.regions) - len(kept))
+    return outcome._replace(regions=kept)
 
 
 def _begin(output: pathlib.Path, outputs: Outputs, locates: bool):
@@ -225,8 +252,9 @@ def _begin(output: pathlib.Path, outputs: Outputs, locates: bool):
 class _Pictures:
     """Writes maps and overlays, and takes away those of an earlier call that are none any more."""
 
-    def __init__(self, output: pathlib.Path, outputs: Outputs, pixel_threshold: float | None, notes, read):
-        self._output, self._outputs, self._pixel_threshold = output, outputs, pixel_threshold
+    def __init__(self, output: pathlib.Path, outputs: Outputs, detectors: Mapping, notes, read):
+        self._output, self._outputs = output, outputs
+        self._pixel_thresholds = {product: d.pixel_threshold for product, d in detectors.items()}
         self._notes, self._read = notes, read
         self._old = [name for name in (MAPS, OVERLAYS) if (output / name).is_dir()]
 
@@ -235,7 +263,8 @@ class _Pictures:
         outputs = self._outputs
         suffix = SUFFIXES[outputs.overlay_format]
         wanted = outputs.overlays == ALL or outputs.overlays == OF_ABNORMAL and outcome.label != NORMAL
-        wanted = wanted and self._pixel_threshold is not None and outcome.error is None
+        located = self._pixel_thresholds.get(outcome.product) is not None
+        wanted = wanted and located and outcome.error is None
         ends = {MAPS: (".npy", ".png") if outputs.maps and outcome.error is None else ()}
         ends[OVERLAYS] = (suffix,) if wanted else ()
         if not any(ends.values()) and not self._old:
@@ -259,13 +288,13 @@ class _Pictures:
     def _write_overlay(self, path: pathlib.Path, outcome: Scored):
         if outcome.image is None:
             try:
-                outcome = outcome._replace(image=self._read(outcome.path))
+                outcome = outcome._replace(image=self._read(outcome))
             except DataError as error:
                 told = "{n} overlays are missing, since the image could not be read again, such as {first}"
                 self._notes.add(told, str(error))
                 path.unlink(missing_ok=True)  # it would be that of an earlier image
                 return
-        write_overlay(path, outcome, self._pixel_threshold)
+        write_overlay(path, outcome, self._pixel_thresholds[outcome.product])
 
 
 def _with(stem: pathlib.Path, suffix: str) -> pathlib.Path:

@@ -46,6 +46,7 @@ def main(arguments=None) -> int:
             options.false_alarm_rate,
             options.review_band,
             options.max_pixels,
+            options.product,
         )
         try:
             queue = ScoringQueue(lambda: Worker(settings), options.waiting, options.seconds)
@@ -121,6 +122,7 @@ def _options(arguments):
     )
     parser.add_argument("--bundle", required=True, help="folder that the export command wrote")
     parser.add_argument("--engine", required=True, choices=ENGINES)
+    parser.add_argument("--product", help="of a bundle of several, the only one that is scored")
     parser.add_argument("--precision", default="float32", help="as exported; default float32")
     parser.add_argument("--batch", type=int, help="images scored at once, as exported; default the largest")
     parser.add_argument("--threads", type=int, help="of the CPU engines; default all cores")

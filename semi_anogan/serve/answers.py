@@ -27,12 +27,28 @@ class Job(NamedTuple):
       content: the bytes of an image file.
       threshold, false_alarm_rate: at most one, another threshold than the service's, as in BaseDetector.at.
       overlay: whether a picture of the regions is wanted.
+      product: of several, whose image it is.
     """
 
     content: bytes
     threshold: float | None = None
     false_alarm_rate: float | None = None
     overlay: bool = False
+    product: str | None = None
+
+
+def answer_each(detectors: dict, jobs: Sequence[Job], max_pixels: int, drifts: dict) -> list[dict]:
+    """As `answer`, each job by the detector of its product; detectors, drifts: {product: its own}."""
+    found = {}
+    for product in dict.fromkeys(job.product for job in jobs):
+        rows = [row for row, job in enumerate(jobs) if job.product == product]
+        own = [jobs[row] for row in rows]
+        if product in detectors:
+            answers = answer(detectors[product], own, max_pixels, drifts[product])
+        else:
+            answers = [{"error": f"no product {product!r}"}] * len(own)
+        found |= zip(rows, answers, strict=True)
+    return [found[row] for row in range(len(jobs))]
 
 
 def answer(detector, jobs: Sequence[Job], max_pixels: int, drift: Drift | None = None) -> list[dict]:

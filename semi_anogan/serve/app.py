@@ -40,6 +40,9 @@ class Options(pydantic.BaseModel):
         None, gt=0, lt=1, allow_inf_nan=False, description="or above the threshold for this rate"
     )
     overlay: bool = pydantic.Field(False, description="a picture of the regions too: PNG, in base64")
+    product: str | None = pydantic.Field(
+        None, description="whose image it is, where the bundle is of several products; /health has the names"
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_threshold(self):
@@ -74,6 +77,8 @@ def make_app(queue: ScoringQueue, seconds: float, name: str = "") -> FastAPI:
     async def score(request: Request, options: Annotated[Options, Query()]):
         """Scores one image, the body, or several, the files of a form."""
         begun = time.monotonic()
+        if told := _product_trouble(options.product, queue.worker.products):
+            raise HTTPException(422, told)
         images, form = await _images(request)
         jobs = [Job(content, **options.model_dump()) for _, content in images]
         try:
@@ -102,7 +107,8 @@ def make_app(queue: ScoringQueue, seconds: float, name: str = "") -> FastAPI:
     async def health():
         """Whether images are scored, 503 where not; what has changed in them."""
         state = {"healthy": queue.healthy, "waiting": queue.waiting, "restarts": queue.restarts}
-        state |= {"bundle": name, "drift": list(queue.drift[1].values())}
+        state |= {"bundle": name, "products": list(queue.worker.products)}
+        state["drift"] = list(queue.drift[1].values())
         return JSONResponse(state, 200 if queue.healthy else 503)
 
     @app.get("/metrics")
@@ -134,6 +140,17 @@ _BODY = {
         },
     }
 }
+
+
+def _product_trouble(product: str | None, products) -> str | None:
+    """Why no image can be of this product, or None."""
+    if product is None:
+        return f"product: name one; they are {', '.join(products)}" if products else None
+    if product in products:
+        return None
+    return f"product: there is no {product!r}; " + (
+        f"they are {', '.join(products)}" if products else "the service is of one product"
+    )
 
 
 async def _images(request: Request) -> tuple[list[tuple[str, bytes]], bool]:

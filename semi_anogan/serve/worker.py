@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from semi_anogan.errors import UserError
 from semi_anogan.scoring.drift import Drift
-from semi_anogan.serve.answers import Job, answer
+from semi_anogan.serve.answers import Job, answer_each
 
 
 class Settings(NamedTuple):
@@ -22,22 +22,37 @@ class Settings(NamedTuple):
     false_alarm_rate: float | None = None
     review_band: str | None = None
     max_pixels: int = 100_000_000
+    product: str | None = None
 
     def detector(self):
-        """(EdgeDetector, lines that tell by which threshold it judges); UserError for what cannot be."""
+        """(EdgeDetector, lines that tell by which threshold it judges); UserError for what cannot be.
+
+        Of a bundle of several products, where `product` names none: {product: its EdgeDetector}.
+        """
+        from semi_anogan.errors import ConfigError
+        from semi_anogan.export.runtime.bundle import products_of
         from semi_anogan.export.runtime.detector import EdgeDetector
+        from semi_anogan.scoring.files import of_product
         from semi_anogan.scoring.judging import Judging
 
         judging = Judging.of_options(self.threshold, self.false_alarm_rate, self.review_band)
-        detector = EdgeDetector(
-            self.bundle,
-            self.engine,
-            self.precision,
-            self.batch,
-            self.threads,
-            providers=list(self.providers) or None,
-        )
-        return judging.applied(detector)
+        names = () if self.product else products_of(self.bundle)
+        if names and self.threshold is not None:
+            raise ConfigError(f"--threshold is for one product, {self.bundle} has {', '.join(names)}")
+        found, told = {}, []
+        for name in names or [None]:
+            detector = EdgeDetector(
+                self.bundle,
+                self.engine,
+                self.precision,
+                self.batch,
+                self.threads,
+                providers=list(self.providers) or None,
+                product=name or self.product,
+            )
+            found[name], lines = judging.applied(detector)
+            told += [of_product(name, line) for line in lines]
+        return (found if names else found[None]), told
 
 
 class WorkerError(Exception):
@@ -57,8 +72,9 @@ class Worker:
 
     Args: settings: Settings, or what has its `detector` and `max_pixels`.
 
-    Attributes: batch_size: images that it scores at once; lines: what it told when it began; drift: of
-      the images that it has scored, (Drift.state, Drift.warned).
+    Attributes: batch_size: images that it scores at once; lines: what it told when it began; products: names
+      of them, none where there is only one; drift: of the images that it has scored, (Drift.state,
+      Drift.warned).
 
     Raises: WorkerError where it cannot begin.
     """
@@ -77,7 +93,7 @@ class Worker:
         if not ready:
             self.end()
             raise WorkerError(found)
-        self.batch_size, self.lines = found
+        self.batch_size, self.lines, self.products = found
         self.drift: tuple[dict, dict[str, str]] = {"images": 0, "quantities": {}}, {}
 
     @property
@@ -113,12 +129,26 @@ def _work(connection, settings):
     except UserError as error:
         connection.send((False, str(error)))
         return
-    connection.send((True, (detector.batch_size, lines)))
-    drift = Drift(detector.calibrated)
+    detectors = detector if isinstance(detector, dict) else {None: detector}
+    products = tuple(name for name in detectors if name is not None)
+    connection.send((True, (min(d.batch_size for d in detectors.values()), lines, products)))
+    drifts = {product: Drift(d.calibrated) for product, d in detectors.items()}
     while True:
         try:
             jobs = connection.recv()
         except (EOFError, OSError):
             return
-        found = answer(detector, jobs, settings.max_pixels, drift)
-        connection.send((found, (drift.state(), drift.warned)))
+        found = answer_each(detectors, jobs, settings.max_pixels, drifts)
+        connection.send((found, _drift(drifts)))
+
+
+def _drift(drifts: dict) -> tuple[dict, dict[str, str]]:
+    """(Drift.state, Drift.warned) of all products; where there are several, theirs is in each name."""
+    state, warned = {"images": 0, "quantities": {}}, {}
+    for product, drift in drifts.items():
+        own = drift.state()
+        before = "" if product is None else f"{product}: "
+        state["images"] += own["images"]
+        state["quantities"] |= {before + name: values for name, values in own["quantities"].items()}
+        warned |= {before + name: before + line for name, line in drift.warned.items()}
+    return state, warned

@@ -1,0 +1,1 @@
+"""Scoring with Apache Beam, on one machine or on many."""

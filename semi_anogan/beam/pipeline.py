@@ -1,0 +1,275 @@
+"""The pipeline: addresses of images -> scores, regions, pictures, and what could not be scored."""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.io import fileio
+from apache_beam.metrics import Metrics
+from apache_beam.utils.shared import Shared
+
+from semi_anogan.beam import storage
+from semi_anogan.beam.scorer import Item, Scorer, Settings
+from semi_anogan.data.listing import is_ignore
+from semi_anogan.data.notes import Notes
+from semi_anogan.errors import DataError
+from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring import outputs as output_files
+from semi_anogan.scoring.calibration import ABNORMAL, LOOK, NORMAL
+
+NAMES = SCORES, ERRORS, REGIONS, NOTES = "scores", "errors", "regions", "notes"
+COUNTERS = (*(LABELS := (NORMAL, LOOK, ABNORMAL)), ERRORS, LEFT_OUT := "left_out")
+NAMESPACE = "semi_anogan"
+ERROR_COLUMNS = ("path", "error", "time")
+AT_ONCE = 64  # images that a step of a worker is given; the detector makes its own batches of them
+NUMBERS = ("score", "threshold", "p_value", output_files.LOOK_COLUMN)
+
+
+class Inputs(NamedTuple):
+    """Where the addresses come from.
+
+    Attributes:
+      pattern: of files; or manifest: a CSV file, header: its columns, folder: that its paths start from.
+      root: folder below which the images lie.
+    """
+
+    root: str
+    pattern: str | None = None
+    manifest: str | None = None
+    header: tuple[str, ...] = ()
+
+
+class Written(NamedTuple):
+    """What is written, and where: as the options of the command.
+
+    Attributes: columns: of the scores; shards: of each table, 0 for as many as the runner likes.
+    """
+
+    output: str
+    columns: tuple[str, ...]
+    parquet: bool = False
+    shards: int = 0
+    maps: bool = False
+    overlays: str = output_files.NONE
+    overlay_format: str = "png"
+    min_area: int = 0
+
+
+def build(pipeline: beam.Pipeline, settings: Settings, inputs: Inputs, written: Written):
+    """Adds all steps to a pipeline."""
+    if inputs.pattern is not None:
+        found = pipeline | "match" >> fileio.MatchFiles(inputs.pattern)
+        listing = beam.ParDo(FromFiles(inputs.root, written.output))
+    else:
+        coder = beam.coders.BytesCoder()
+        found = pipeline | "manifest" >> beam.io.ReadFromText(
+            inputs.manifest, skip_header_lines=1, coder=coder
+        )
+        listing = beam.ParDo(FromRows(inputs))
+    items = found | "list" >> listing.with_outputs(ERRORS, main="items")
+    outcomes = (
+        items["items"]
+        # Elsewhere a worker would score all that it has listed.
+        | "spread" >> beam.Reshuffle()
+        | "batch" >> beam.BatchElements(min_batch_size=AT_ONCE, max_batch_size=AT_ONCE)
+        | "score" >> beam.ParDo(Score(settings, written)).with_outputs(ERRORS, REGIONS, NOTES, main=SCORES)
+    )
+    _write_scores(outcomes[SCORES], written)
+    errors = (items[ERRORS], outcomes[ERRORS]) | "errors" >> beam.Flatten()
+    rows = errors | "error rows" >> beam.Map(_csv_row)
+    _write_text(rows, written, ERRORS, ".csv", header=_csv_row(ERROR_COLUMNS))
+    _write_text(outcomes[REGIONS], written, REGIONS, ".jsonl")
+    notes = outcomes[NOTES] | "count notes" >> beam.CombinePerKey(_joined) | "tell notes" >> beam.Map(_note)
+    _write_text(notes, written, NOTES, ".txt", shards=1)
+
+
+class FromFiles(beam.DoFn):
+    """Files that were matched -> Items; not masks of what is ignored, nor what is written here."""
+
+    def __init__(self, root: str, output: str):
+        self._root, self._output = root, output.rstrip("/") + "/"
+        self._left_out = Metrics.counter(NAMESPACE, LEFT_OUT)
+
+    def process(self, file):
+        inside = output_files.relative(file.path, self._root) or file.path
+        if file.path.startswith(self._output) or any(map(is_ignore, inside.split("/")[:-1])):
+            self._left_out.inc()
+        else:
+            yield Item(file.path)
+
+
+class FromRows(beam.DoFn):
+    """Lines of a manifest -> Items; one that is no row is an error."""
+
+    def __init__(self, inputs: Inputs):
+        self._inputs = inputs
+        self._failed = Metrics.counter(NAMESPACE, ERRORS)
+
+    def process(self, line: bytes):
+        try:
+            row = self._row(line)
+        except (ValueError, csv.Error) as error:
+            self._failed.inc()
+            told = f"{self._inputs.manifest}: a row cannot be read: {error}"
+            yield beam.pvalue.TaggedOutput(
+                ERRORS, (line.decode("utf-8", "replace"), told, output_files.now())
+            )
+            return
+        if row:
+            mask = row.get("ignore")
+            yield Item(self._address(row["path"]), self._address(mask) if mask else None)
+
+    def _row(self, line: bytes) -> dict[str, str]:
+        """{column: value}; empty of a blank line."""
+        cells = [cell.strip() for cell in next(csv.reader([line.decode("utf-8")], strict=True), [])]
+        if not any(cells):
+            return {}
+        if len(cells) != len(self._inputs.header):
+            raise ValueError(f"{len(cells)} values for {len(self._inputs.header)} columns")
+        row = dict(zip(self._inputs.header, cells, strict=True))
+        if not row["path"]:
+            raise ValueError("the path is empty")
+        return row
+
+    def _address(self, path: str) -> str:
+        if not storage.is_local(path) or os.path.isabs(path):
+            return path
+        return f"{self._inputs.root}/{path}" if self._inputs.root else path
+
+
+class Score(beam.DoFn):
+    """Lists of Items -> rows of scores, and beside them rows of errors, lines of regions and notes.
+
+    Pictures are written as the images come; of an image that is scored again they are the same.
+    """
+
+    def __init__(self, settings: Settings, written: Written):
+        self._settings, self._written, self._shared = settings, written, Shared()
+        self._counters = {name: Metrics.counter(NAMESPACE, name) for name in COUNTERS}
+
+    def setup(self):
+        # One for all threads of the process: its memory is that of one detector.
+        self._scorer = self._shared.acquire(lambda: Scorer(self._settings))
+
+    def process(self, items: Sequence[Item]):
+        notes, tagged = Notes(), beam.pvalue.TaggedOutput
+        for outcome in self._scorer([Item(*item) for item in items], notes):
+            outcome = score_files.without_small(outcome, self._written.min_area, notes)
+            when, detector = output_files.now(), self._scorer.detectors.get(outcome.product)
+            if outcome.error is not None:
+                self._counters[ERRORS].inc()
+                yield tagged(ERRORS, (outcome.path, outcome.error, when))
+                continue
+            self._counters[outcome.label].inc()
+            looks = output_files.LOOK_COLUMN in self._written.columns
+            row = score_files.score_row(outcome, detector, when, looks)
+            more = [outcome.product or self._settings.product] if "product" in self._written.columns else []
+            yield [*row, *more]
+            for number, region in enumerate(outcome.regions or (), 1):
+                line = output_files.region_line(outcome.path, number, region, outcome.anomaly_map.shape)
+                yield tagged(REGIONS, json.dumps(line).encode("ascii"))
+            self._write_pictures(outcome, detector.pixel_threshold)
+        for text, n, first in notes.counted():
+            yield tagged(NOTES, (text, (n, str(first))))
+
+    def _write_pictures(self, outcome: score_files.Scored, pixel_threshold: float | None):
+        written = self._written
+        wanted = written.overlays == output_files.ALL or outcome.label != NORMAL
+        overlays = written.overlays != output_files.NONE and wanted and pixel_threshold is not None
+        if not (overlays or written.maps):
+            return
+        name = output_files.picture_name(outcome.path, self._settings.root)
+        with tempfile.TemporaryDirectory(prefix="semi_anogan_") as folder:
+            made = pathlib.Path(folder, "picture")
+            if written.maps:
+                score_files.write_map(made, outcome.anomaly_map)
+                for suffix in (".npy", ".png"):
+                    storage.store(f"{made}{suffix}", f"{written.output}/{output_files.MAPS}/{name}{suffix}")
+            if overlays:
+                suffix = output_files.SUFFIXES[written.overlay_format]
+                made = made.with_name("overlay" + suffix)
+                score_files.write_overlay(made, outcome, pixel_threshold)
+                storage.store(made, f"{written.output}/{output_files.OVERLAYS}/{name}{suffix}")
+
+
+def _write_scores(rows, written: Written):
+    if not written.parquet:
+        rows = rows | "score rows" >> beam.Map(_csv_row)
+        _write_text(rows, written, SCORES, ".csv", header=_csv_row(written.columns))
+        return
+    import pyarrow
+
+    kinds = {"regions": pyarrow.int64(), **dict.fromkeys(NUMBERS, pyarrow.float64())}
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in written.columns])
+    values = rows | "score values" >> beam.Map(_values, written.columns)
+    path, shards = f"{written.output}/{SCORES}", written.shards
+    _ = values | f"write {SCORES}" >> beam.io.WriteToParquet(
+        path, schema, file_name_suffix=".parquet", num_shards=shards
+    )
+
+
+def _write_text(lines, written: Written, name: str, suffix: str, header=None, shards: int | None = None):
+    """Writes lines, bytes, as OUTPUT/NAME-00000-of-00001SUFFIX and so on."""
+    _ = lines | f"write {name}" >> beam.io.WriteToText(
+        f"{written.output}/{name}",
+        file_name_suffix=suffix,
+        num_shards=written.shards if shards is None else shards,
+        coder=beam.coders.BytesCoder(),
+        header=header,
+    )
+
+
+def _csv_row(values: Sequence) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _values(row: Sequence, columns: Sequence[str]) -> dict:
+    """{column: value} with numbers as such; empty ones are None."""
+    found = {}
+    for name, value in zip(columns, row, strict=True):
+        number = float if name in NUMBERS else int if name == "regions" else str
+        found[name] = None if value == "" or value is None else number(value)
+    return found
+
+
+def _joined(found) -> tuple[int, str]:
+    """Of notes of one kind how many there are, and an example that does not depend on their order."""
+    counts, firsts = zip(*found, strict=True) if (found := list(found)) else ((0,), ("",))
+    return sum(counts), min((first for first in firsts if first), default="")
+
+
+def _note(counted) -> bytes:
+    text, (n, first) = counted
+    notes = Notes()
+    notes.add(text, first, n)
+    return "\n".join(notes.lines()).encode("utf-8", "surrogateescape")
+
+
+def columns_of(settings: Settings, products: Sequence[str]) -> tuple[str, ...]:
+    """The columns of the scores."""
+    looks = [output_files.LOOK_COLUMN] if settings.review_band else []
+    return (*output_files.COLUMNS, *looks, *(["product"] if products or settings.product else []))
+
+
+def earlier(output: str) -> Iterator[str]:
+    """What an earlier call has written to an output, but for pictures; also what it had begun to write."""
+    for name in NAMES:
+        yield from storage.listed(f"{output}/{name}-*-of-*")
+        yield from storage.listed(f"{output}/beam-temp-{name}-*/**")
+
+
+def checked_header(manifest: str) -> tuple[str, ...]:
+    """The columns of a manifest in lower case; DataError where there is no path among them."""
+    begin = storage.begin_of(manifest).decode("utf-8-sig", "replace").splitlines()
+    header = tuple(name.strip().casefold() for name in next(csv.reader(begin[:1]), []))
+    if "path" not in header:
+        raise DataError(f"{manifest}: row 1: no column path; the columns are {list(header)}")
+    return header
