@@ -73,9 +73,9 @@ def test_folders_are_read_by_their_names(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (2, 2)).save(tmp_path / name)
     assert said(labels.read(tmp_path)) == [
-        ("NG/3.png", "abnormal", "", None),
-        ("OK/1.png", "normal", "", None),
-        ("scratch/x/2.png", "abnormal", "scratch", None),
+        ("3.png", "abnormal", "", None),
+        ("1.png", "normal", "", None),
+        ("x/2.png", "abnormal", "scratch", None),
     ]
     Image.new("L", (2, 2)).save(tmp_path / "4.png")
     with pytest.raises(DataError, match="1 images lie in no folder that says what they are: 4.png"):
@@ -113,8 +113,12 @@ def test_names_are_matched_by_as_many_last_parts_as_fit():
     assert labels.matched([one], ["x/b/1.png", "x/a/1.png", "2.png"]) == [(one, "x/a/1.png")]
     windows = Labelled("C:\\parts\\a\\1.png", "normal", where="c.json")
     assert labels.matched([windows], ["x/b/1.png", "x/a/1.png"])[0][1] == "x/a/1.png"
-    with pytest.raises(DataError, match="c.json: 'a/1.png' could be x/1.png or y/1.png; name its folder too"):
-        labels.matched([one], ["x/1.png", "y/1.png"])
+    with pytest.raises(DataError, match="'a/1.png' is none of the images here"):
+        labels.matched([one], ["x/b/1.png"])  # of another folder
+    plain = Labelled("1.png", "normal", where="c.json")
+    assert labels.matched([plain], ["x/b/1.png"]) == [(plain, "x/b/1.png")]
+    with pytest.raises(DataError, match="c.json: '1.png' could be x/1.png or y/1.png; name its folder too"):
+        labels.matched([plain], ["x/1.png", "y/1.png"])
     with pytest.raises(DataError, match=r"c.json: 'a/1.png' is none of the images here \(1 of 2 are not\)"):
         labels.matched([one, Labelled("2.png", "normal")], ["2.png"])
     with pytest.raises(DataError, match="'1.png' and 'a/1.png' are both x/a/1.png"):
@@ -193,6 +197,6 @@ def test_what_cannot_be_written_is_named(items, tmp_path):
 def test_names_of_images_elsewhere_are_cut_to_what_differs():
     assert labels.names({"train/a.png": "", "/in/x/1.png": "", "/in/y/2.png": ""}) == {
         "train/a.png": "train/a.png",
-        "/in/x/1.png": "x/1.png",
-        "/in/y/2.png": "y/2.png",
+        "/in/x/1.png": "in/x/1.png",
+        "/in/y/2.png": "in/y/2.png",
     }

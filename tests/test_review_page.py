@@ -16,6 +16,7 @@ from helpers.processes import command
 from helpers.reviewed import picture, table, write_run
 from semi_anogan.data import review as data_review
 from semi_anogan.errors import ConfigError, DataError, RunError
+from semi_anogan.review import __main__ as page_command
 from semi_anogan.review import figures, reviewed_csv
 from semi_anogan.review.app import make_app
 from semi_anogan.review.guard import Guard
@@ -61,6 +62,10 @@ def listed(client, name, **asked):
 def rows_of(folder):
     with open(folder / "reviewed.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def labels_in(path):
+    return {name: found.label for name, found in data_review.read(path).items()}
 
 
 def say(client, item, label, **more):
@@ -161,7 +166,7 @@ def test_a_label_is_written_at_once_and_read_again(base, review, client):
         **{"path": "train/good/2.png", "label": "abnormal", "kind": "deep cut", "mask": ""},
         **{"origin": "training", "who": "bob"},
     }
-    assert data_review.read(base / "run/reviewed.csv") == {"train/good/2.png": "abnormal"}
+    assert labels_in(base / "run/reviewed.csv") == {"train/good/2.png": "abnormal"}
     assert client.get("/api/state").json()["kinds"] == ["cut", "dent", "deep cut"]
     new = listed(client, "scored")["items"][0]
     assert say(client, new, "normal", kind="cut").json()["kind"] == ""  # a normal image has none
@@ -273,7 +278,7 @@ def test_labels_of_suspicious_csv_are_taken_over(base):
         "1 labels of suspicious.csv differ from those of reviewed.csv, which count",
     ]
     review.reviewed.save()
-    assert data_review.read(base / "run/reviewed.csv") == dict.fromkeys(
+    assert labels_in(base / "run/reviewed.csv") == dict.fromkeys(
         ("train/good/0.png", "train/good/1.png"), "abnormal"
     )
     review.close()
@@ -650,3 +655,41 @@ def test_all_of_the_page_is_installed():
         name for name, text in texts.items() if re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
     ] == []
     assert reviewed_csv.NAME == "reviewed.csv"
+
+
+# Labels of other programs
+
+
+def run_page(*arguments):
+    return page_command.main([str(a) for a in arguments])
+
+
+def test_labels_are_given_to_other_programs_and_taken_back(base, review, client, capsys):
+    run = base / "run"
+    items = {i["path"]: i for name in ("suspicious", "scored") for i in listed(client, name)["items"]}
+    training = next(p for p in items if p.endswith("train/good/2.png") or p == "train/good/2.png")
+    scored = next(p for p in items if p.endswith("new/1.png"))
+    assert say(client, items[training], "abnormal", kind="dent").status_code == 200
+    assert say(client, items[scored], "normal").status_code == 200
+    review.close()
+    assert (
+        run_page(f"--workdir={run}", f"--scored={base / 'scored'}", f"--export_labels={base / 'l.json'}") == 0
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == f"labels of 2 images written: {base / 'l.json'}"
+    (run / "reviewed.csv").unlink()
+    assert (
+        run_page(f"--workdir={run}", f"--scored={base / 'scored'}", f"--import_labels={base / 'l.json'}") == 0
+    )
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith(f"2 labels taken from {base / 'l.json'} (1 abnormal, 0 with a mask): ")
+    assert labels_in(run / "reviewed.csv") == {training: "abnormal", scored: "normal"}
+    # Without a mask the box of COCO is all of the image, which says no more than that it is abnormal.
+    found = data_review.read(run / "reviewed.csv")[training]
+    assert found.kind == "dent" and found.mask is None
+    (base / "l.json").write_text((base / "l.json").read_text().replace("2.png", "none.png"))
+    before = (run / "reviewed.csv").read_bytes()
+    assert (
+        run_page(f"--workdir={run}", f"--scored={base / 'scored'}", f"--import_labels={base / 'l.json'}") == 1
+    )
+    assert "none.png' is none of the images here" in capsys.readouterr().err
+    assert (run / "reviewed.csv").read_bytes() == before

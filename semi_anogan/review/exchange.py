@@ -31,8 +31,10 @@ def take(review: Review, path) -> str:
     drawn = {}
     for one, entry in pairs:
         if one.mask is not None:
-            drawn[entry.index] = one.mask()
-            masks.check_size(one.where, drawn[entry.index], entry.path, review.pictures.size(entry))
+            mask = one.mask()
+            masks.check_size(one.where, mask, entry.path, review.pictures.size(entry))
+            if not mask.all():  # all of an image says no more than its label
+                drawn[entry.index] = mask
     written = {i: review.reviewed.write_mask(review.entries.all[i], mask) for i, mask in drawn.items()}
     said = [(entry, one.label, one.kind, written.get(entry.index, "")) for one, entry in pairs]
     review.reviewed.change_all(said, review.who)

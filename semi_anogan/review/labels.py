@@ -80,7 +80,8 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> list[Labelled
 def matched(found: Iterable[Labelled], paths: Iterable[str]) -> list[tuple[Labelled, str]]:
     """Each with the path of its image among `paths`: the one that ends as its name does.
 
-    A longer part of the name that fits counts more: `a/1.png` is `parts/a/1.png`, and not `parts/b/1.png`.
+    A relative name must fit as far as both go: `a/1.png` is `parts/a/1.png`, and so is `1.png` where no other
+    folder has one. Of an absolute name, as of another machine, two parts must fit, and more that fit decide.
 
     Raises: DataError for one that is none of them or could be several, and for two that are the same.
     """
@@ -89,12 +90,17 @@ def matched(found: Iterable[Labelled], paths: Iterable[str]) -> list[tuple[Label
         by_base.setdefault(_parts(path)[-1], []).append(path)
     pairs, owner, unknown = [], {}, []
     for one in found:
-        candidates = by_base.get(_parts(one.name)[-1], [])
-        if not candidates:
+        parts = _parts(one.name)
+        elsewhere = parts[0] == "" or parts[0].endswith(":")
+        alike = {}
+        for path in by_base.get(parts[-1], []):
+            length, same = min(len(parts), len(_parts(path))), _same_end(parts, _parts(path))
+            if same >= (min(2, length) if elsewhere else length):
+                alike[path] = same
+        if not alike:
             unknown.append(one)
             continue
-        alike = [_same_end(_parts(one.name), _parts(path)) for path in candidates]
-        best = [path for path, n in zip(candidates, alike, strict=True) if n == max(alike)]
+        best = [path for path, same in alike.items() if same == max(alike.values())]
         if len(best) > 1:
             raise DataError(f"{one.where}: {one.name!r} could be {best[0]} or {best[1]}; name its folder too")
         if best[0] in owner:
@@ -219,9 +225,9 @@ def _of_folder(path: str) -> list[Labelled]:
         if not below:
             loose.append(name)
         elif plain(folder) in GOOD:
-            found.append(Labelled(name, NORMAL, where=path))
+            found.append(Labelled("/".join(below), NORMAL, where=path))
         else:
-            found.append(Labelled(name, ABNORMAL, _kind_of(folder), where=path))
+            found.append(Labelled("/".join(below), ABNORMAL, _kind_of(folder), where=path))
     if loose:
         raise DataError(f"{path}: {len(loose)} images lie in no folder that says what they are: {loose[0]}")
     return found
@@ -408,10 +414,10 @@ def _folder_name(kind: str) -> str:
 
 
 def names(paths: Iterable[str]) -> dict[str, str]:
-    """Path -> the name to give it: of absolute ones what follows the folder of them all."""
+    """Path -> the name to give it: of absolute ones it begins with the folder that holds them all."""
     paths = list(paths)
     absolute = [path for path in paths if os.path.isabs(path)]
-    root = os.path.commonpath([os.path.dirname(path) for path in absolute]) if absolute else ""
+    root = os.path.dirname(os.path.commonpath([os.path.dirname(p) for p in absolute])) if absolute else ""
     return {
         path: os.path.relpath(path, root).replace(os.sep, "/") if os.path.isabs(path) else path
         for path in paths
