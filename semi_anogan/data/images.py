@@ -425,7 +425,9 @@ def smooth_map(anomaly_map: np.ndarray, sigma_px: float) -> np.ndarray:
             )
         return out
 
-    out = blur(blur(np.asarray(anomaly_map, np.float32)).T).T
+    out = blur(np.asarray(anomaly_map, np.float32))
+    for start in range(0, len(out), 512):
+        out[start : start + 512] = blur(out[start : start + 512].T).T
     for axis, length in enumerate(out.shape):
         inside = blur(np.ones((length, 1), np.float32))
         out /= inside if axis == 0 else inside.T

@@ -139,7 +139,9 @@ def scored(
                 (regions,) = detector.regions([label != NORMAL], [anomaly_map])
                 regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
             judged = path, score, label, anomaly_map, None, seconds, regions, image, p_value
-            yield Scored(*judged, measurement.look, measurement.ignored)
+            more = measurement.look, measurement.ignored
+            del measurement, anomaly_map  # of a large image they would stay beside what is drawn of it
+            yield Scored(*judged, *more)
         yield from failures()
 
 
@@ -305,8 +307,11 @@ def write_map(stem: pathlib.Path, anomaly_map: np.ndarray):
     """Writes STEM.npy (float32 [H, W]) and STEM.png (grey, 0 to 10 standard deviations of a normal pixel)."""
     from PIL import Image
 
-    np.save(_with(stem, ".npy"), anomaly_map.astype(np.float32))
-    grey = np.clip(anomaly_map * 25.5, 0, 255).astype(np.uint8)
+    anomaly_map = np.asarray(anomaly_map, np.float32)
+    np.save(_with(stem, ".npy"), anomaly_map)
+    grey = np.empty(anomaly_map.shape, np.uint8)
+    for start in range(0, len(grey), 256):  # not all at once, as it may be large
+        grey[start : start + 256] = np.clip(anomaly_map[start : start + 256] * 25.5, 0, 255)
     Image.fromarray(grey).save(_with(stem, ".png"))
 
 

@@ -60,6 +60,7 @@ def overlay(
     colour = LINE if all(region.certain for region in regions) else UNCERTAIN
     pixels[outline(inside, line)] = colour
     picture = Image.fromarray(pixels)
+    del pixels, inside, image  # drawing copies the picture
     draw = ImageDraw.Draw(picture)
     size = max(11, max(shape) // 40)
     for number, region in enumerate(regions, 1):
