@@ -66,6 +66,7 @@ def _refuse_of_several():
     if "tensorrt" in flags.FLAGS.formats:
         if flags.FLAGS["formats"].present:
             cli.refuse("--formats=tensorrt: its engines are built in bundles of one product: use --workdir")
+        print("note: without tensorrt, whose engines are built in bundles of one product")
         flags.FLAGS.formats = [name for name in flags.FLAGS.formats if name != "tensorrt"]
 
 
