@@ -51,6 +51,8 @@ def _export() -> int:
     write.check_output(output)
     cli.load_framework()
     _needs_tensorflow()
+    if several and not flags.FLAGS["formats"].present:
+        print("note: without tensorrt, whose engines are built in bundles of one product")
     if not several:
         lines = _write(flags.FLAGS.workdir, output, formats, batches, precisions)
     else:
@@ -66,7 +68,6 @@ def _refuse_of_several():
     if "tensorrt" in flags.FLAGS.formats:
         if flags.FLAGS["formats"].present:
             cli.refuse("--formats=tensorrt: its engines are built in bundles of one product: use --workdir")
-        print("note: without tensorrt, whose engines are built in bundles of one product")
         flags.FLAGS.formats = [name for name in flags.FLAGS.formats if name != "tensorrt"]
 
 
