@@ -10,6 +10,7 @@ import pathlib
 import shlex
 import shutil
 import threading
+import time
 
 from semi_anogan.data.review import SCORED, TEST, TRAINING
 from semi_anogan.data.review import read as read_labels
@@ -29,6 +30,7 @@ RESCORED = "rescored"  # folder in the run: the newly scored images, scored agai
 RESCORED_OF = "rescored.json"  # which images these are
 LOCK = "review.lock"
 MOST_ROWS = 500  # of a list at once
+LOOKING = 2.0  # seconds in which images are looked at for how alike they are
 MOST_KNOWN = 8  # known defects of a kind that are shown
 
 
@@ -182,8 +184,16 @@ class Review:
             return self._lists[name]
 
     def _found(self, name: str) -> list[Entry]:
+        until = time.monotonic() + LOOKING
+
+        def look(entry: Entry):  # images that were not looked at in time count as unlike all
+            return self.pictures.look(entry) if time.monotonic() < until else None
+
+        return self._find(name, look)
+
+    def _find(self, name: str, look=None) -> list[Entry]:
         _, find = LISTS[name]
-        return find(self.entries, self.threshold, self.reviewed.has_label, self.pictures.look)
+        return find(self.entries, self.threshold, self.reviewed.has_label, look)
 
     def item(self, entry: Entry) -> dict:
         """What the page's lists show of an image."""
@@ -259,7 +269,7 @@ class Review:
                 "who": self.who,
                 "generation": self.generation,
                 "lists": [
-                    {"name": name, "words": words, "count": len(self._found(name))}
+                    {"name": name, "words": words, "count": len(self._find(name))}
                     for name, (words, _) in LISTS.items()
                 ],
                 "kinds": self.kinds(),
