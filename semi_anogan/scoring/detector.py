@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -106,7 +107,8 @@ class Detector(BaseDetector):
         self.classifier, self.segmentation = classifier, segmentation
         self.rests_on: Evidence | None = None
         on_cores = all(name.startswith("cpu") for name in keras.distribution.list_devices())
-        self.at_once = 2 if on_cores else 1  # two fill the cores better; a GPU is full with one
+        # Two batches fill the cores better. A GPU is full with one, and a large model takes much memory.
+        self.at_once = 2 if on_cores and BATCH_PIXELS >= 32 * math.prod(self.shape) else 1
         if memory is not None and tuple(memory.sizes) != model.memory_sizes:
             raise ValueError(f"memory of sizes {tuple(memory.sizes)}, the model has {model.memory_sizes}")
         self.names = self._names_of(tuple(components))
