@@ -7,8 +7,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from semi_anogan.data import record
 from semi_anogan.data.catalog import load
 from semi_anogan.data.check_files import read_all
+from semi_anogan.data.splits import Splits
 from semi_anogan.errors import DataError
 
 
@@ -201,6 +203,26 @@ def test_masks_that_are_not_read_and_test_images_without_one(parts):
         "are of the others"
     ]
     place.joinpath("0.png").unlink()
-    write(place / "0/000.png")
-    with pytest.raises(DataError, match="ground_truth/cut/0/000.png lies in a folder named as an image: sev"):
-        told(parts)
+
+
+def test_several_masks_of_one_image_are_joined(parts):
+    """As MVTec LOCO has them: a folder named as the image."""
+    place = parts / "ground_truth/cut/0"
+    place.mkdir(parents=True)
+    one, two = np.zeros((2, 12, 16), np.uint8)
+    one[2, 3], two[5, 6:8] = 255, 200
+    Image.fromarray(one).save(place / "000.png")
+    Image.fromarray(two).save(place / "001.png")
+    assert told(parts) == [
+        "1 images have a folder of masks, such as ground_truth/cut/0: what any of them marks is abnormal"
+    ]
+    dataset = load("folder", 1, root=parts)
+    example = next(e for e in dataset.examples if e.path == "test/cut/0.png")
+    assert np.argwhere(dataset.read_mask(example)).tolist() == [[2, 3], [5, 6], [5, 7]]
+    rows = record.rows_of(dataset, Splits([], [], [], [], [example]))
+    Image.fromarray(two[:-1]).save(place / "001.png")
+    with pytest.raises(
+        DataError, match="001.png: has 16 x 11 pixels, but .*000.png, of the same image, has 16"
+    ):
+        dataset.read_mask(example)
+    assert [how for _, how in record.compare(dataset, rows, "test").changed] == ["its mask"]

@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from semi_anogan.data.image_files import MAX_PIXELS
-from semi_anogan.data.images import read_values
+from semi_anogan.data.images import file_format, read_values
+from semi_anogan.data.listing import image_names
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
@@ -38,18 +39,46 @@ MOST_SHARE = 0.5  # of an image: a mask that marks more may be inverted
 
 
 def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str]:
-    """Reads a mask file.
+    """Reads a mask file, or a folder of several masks of one image: what any of them marks is abnormal.
 
     In palette and colour images the brightest of a pixel's channels is its value, and not the number of its
     colour. Transparent pixels are black.
 
     Returns:
-      (bool [H, W], True where abnormal; how it was read: PLAIN, EMPTY, FULL, GREY or LABELS).
+      (bool [H, W], True where abnormal; how it was read: PLAIN, EMPTY, FULL, GREY or LABELS; of several the
+      first that is not PLAIN).
 
     Raises:
       ImageError: as in `images.read_image`, or values that are negative or no numbers.
+      DataError: masks of one image that have different sizes, or a folder without any.
     """
-    return of_values(read_values(path, max_pixels))
+    joined, readings, first = None, [], None
+    for file in files_of(path):
+        mask, reading = of_values(read_values(file, max_pixels))
+        if joined is not None and joined.shape != mask.shape:
+            raise DataError(
+                f"{file}: has {mask.shape[1]} x {mask.shape[0]} pixels, but {first}, of the same image, has "
+                f"{joined.shape[1]} x {joined.shape[0]}"
+            )
+        joined, first = (mask, file) if joined is None else (joined | mask, first)
+        readings.append(reading)
+    return joined, next((reading for reading in readings if reading != PLAIN), PLAIN)
+
+
+def files_of(path: str | os.PathLike) -> list[str]:
+    """The files of a mask: itself, or of a folder those in it; DataError for one without any."""
+    path = os.fspath(path)
+    if not os.path.isdir(path):
+        return [path]
+    found = [os.path.join(path, name) for name in image_names(path)]
+    if not found:
+        raise DataError(f"{path}: a folder of masks without an image file")
+    return found
+
+
+def format_of(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> str:
+    """The format of a mask's file, as Pillow names it; of several the first one's."""
+    return file_format(files_of(path)[0], max_pixels)
 
 
 def of_values(values: np.ndarray) -> tuple[np.ndarray, str]:

@@ -282,9 +282,16 @@ def _digests(dataset: Dataset, examples: Iterable[Example]) -> dict[str, str]:
     names = list(dict.fromkeys(name for e in examples for name in (e.path, e.mask, e.ignore) if name))
 
     def digest(name: str) -> str:
+        path = _file(dataset, name)
         try:
-            with open(_file(dataset, name), "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            if not os.path.isdir(path):
+                with open(path, "rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+            found = hashlib.sha256()  # of several masks of one image
+            for part in sorted(os.listdir(path)):
+                with open(os.path.join(path, part), "rb") as file:
+                    found.update(os.fsencode(part) + hashlib.file_digest(file, "sha256").digest())
+            return found.hexdigest()
         except OSError:
             return ""
 

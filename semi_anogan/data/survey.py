@@ -79,7 +79,7 @@ def look(task: Task) -> Figures | str:
             return figures
         mask, reading = masks.read(task.mask, task.max_pixels)
         masks.check_size(task.mask, mask, task.path, found.size)
-        form = images.file_format(task.mask, task.max_pixels)
+        form = masks.format_of(task.mask, task.max_pixels)
         return dataclasses.replace(figures, defect=float(mask.mean()), mask_reading=reading, mask_format=form)
     except DataError as error:
         return str(error)

@@ -50,7 +50,7 @@ def file_dataset(
         if example.mask is None:
             return Look(found)
         mask, reading = mask_of(example, found.size)
-        form = images.file_format(os.path.join(root, example.mask), max_pixels)
+        form = masks.format_of(os.path.join(root, example.mask), max_pixels)
         return Look(found, reading, float(mask.mean()), form)
 
     def in_colour(example: Example):

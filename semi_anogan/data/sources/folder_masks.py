@@ -93,13 +93,6 @@ def _of_test(
     """{test image: mask}, or None for all where the data has none; others: names of training images."""
     masks = {path: by_name.get(name, beside.get(path)) for path, name in test.items()}
     without = [path for path, mask in masks.items() if mask is None]
-    names = set(test.values())
-    parts = [mask for name, mask in by_name.items() if name.rpartition("/")[0] in names]
-    if without and parts:
-        raise DataError(
-            f"{root}: {parts[0]} lies in a folder named as an image: several masks of one image are not "
-            "read; join them to one, white where any of them is"
-        )
     if without and (len(without) < len(masks) or set(by_name) - others):
         place = os.path.dirname(next(iter([*by_name.values(), *filter(None, masks.values())])))
         hint = f" (masks of train/{kind} belong in ground_truth/train/{kind})" if others else ""
@@ -112,8 +105,8 @@ def _of_test(
 def _by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -> dict[str, str]:
     """{name of the image: path relative to root} of the masks in some folders.
 
-    Args: names: of the images; a mask has the name of one, or that and an ending such as _mask; notes: get a
-      line about what is left out.
+    Args: names: of the images; a mask has the name of one, or that and an ending such as _mask, or lies in a
+      folder of that name with others of the image; notes: get a line about what is left out.
     """
     found: dict[str, str] = {}
     for folder in folders:
@@ -123,11 +116,23 @@ def _by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -
             folder,
             not paths,
         )
+        several = set()
         for path in paths:
             name = os.path.splitext(path)[0]
             if name not in names:
                 name = without_mask_ending(name) or name
+            parent = os.path.dirname(name)
+            if name not in names and parent in names:  # one of several masks, as in MVTec LOCO
+                name, path = parent, parent
+                if path in several:
+                    continue
+                several.add(path)
             if name in found:
                 raise DataError(f"{root}: {found[name]} and {folder}/{path} are masks of the same image")
             found[name] = f"{folder}/{path}"
+        notes.add(
+            "{n} images have a folder of masks, such as {first}: what any of them marks is abnormal",
+            f"{folder}/{min(several, default='')}",
+            len(several),
+        )
     return found
