@@ -4,6 +4,7 @@ Without a framework, so that the edge runtime can.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import sys
 import time
@@ -133,6 +134,7 @@ def scored(
             yield from failures()
             path, _, begun, image = waiting.pop(0)
             score, _, anomaly_map = detector.judge(measurement)
+            measurement = dataclasses.replace(measurement, layers=None)  # of a large image they take much
             label, p_value = detector.calibrated.label(score), detector.calibrated.p_value(score)
             seconds, regions = time.perf_counter() - begun, None
             if locates:
@@ -140,7 +142,7 @@ def scored(
                 regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
             judged = path, score, label, anomaly_map, None, seconds, regions, image, p_value
             more = measurement.look, measurement.ignored
-            del measurement, anomaly_map  # of a large image they would stay beside what is drawn of it
+            del measurement, anomaly_map
             yield Scored(*judged, *more)
         yield from failures()
 

@@ -45,7 +45,7 @@ def overlay(
     line = max(1, round(max(shape) / LONG_SIDE))
     hatched, edge = None, None
     if ignored is not None and ignored.any():
-        hatched = ignored.repeat(times, axis=0).repeat(times, axis=1)
+        hatched = _enlarged(ignored, times)
         edge = outline(~hatched, line)
     pixels = np.empty((*shape, 3), np.uint8)
     for start in range(0, shape[0], BAND):
@@ -56,9 +56,16 @@ def overlay(
         if hatched is not None:
             _hatch(band, hatched[rows], edge[rows], line, start)
         pixels[rows] = np.uint8(band)
-    inside = union(regions, (height, width)).repeat(times, axis=0).repeat(times, axis=1)
+    inside = _enlarged(union(regions, (height, width)), times)
     colour = LINE if all(region.certain for region in regions) else UNCERTAIN
-    pixels[outline(inside, line)] = colour
+    for region in regions:  # around each alone, as the picture may be large
+        top, left = max(0, region.top * times - line), max(0, region.left * times - line)
+        bottom, right = (
+            (region.top + region.height) * times + line,
+            (region.left + region.width) * times + line,
+        )
+        window = slice(top, bottom), slice(left, right)
+        pixels[window][outline(inside[window], line)] = colour
     picture = Image.fromarray(pixels)
     del pixels, inside, image  # drawing copies the picture
     draw = ImageDraw.Draw(picture)
@@ -72,6 +79,10 @@ def overlay(
             (x, y), text, colour, font_size=size, stroke_width=max(1, size // 10), stroke_fill=(0, 0, 0)
         )
     return np.asarray(picture)
+
+
+def _enlarged(mask: np.ndarray, times: int) -> np.ndarray:
+    return mask if times == 1 else mask.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _hatch(pixels: np.ndarray, ignored: np.ndarray, edge: np.ndarray, line: int, start: int):
