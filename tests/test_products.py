@@ -22,6 +22,7 @@ from semi_anogan.export.runtime import Bundle, BundleError, EdgeDetector, produc
 from semi_anogan.export.runtime.__main__ import main as runtime
 from semi_anogan.export.runtime.bundle import assembled
 from semi_anogan.export.runtime.products import product_of
+from semi_anogan.scoring import chosen
 from semi_anogan.serve.answers import Job, answer_each
 from semi_anogan.serve.app import make_app
 from semi_anogan.serve.queue import ScoringQueue
@@ -306,9 +307,11 @@ def test_runs_that_cannot_be_in_one_bundle(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_exports_and_checks_several_runs(smoke_run, tiny_run, tmp_path):
+def test_the_command_exports_and_checks_several_runs(smoke_run, tmp_path):
     """Each product is the run's: the check with the run finds the threshold and the AUROC of its own."""
-    arguments = [f"--workdirs={smoke_run},{tiny_run},{smoke_run}", "--products=one,two,three"]
+    other = shutil.copytree(smoke_run, tmp_path / "other")
+    chosen.write(other, 9.0)
+    arguments = [f"--workdirs={smoke_run},{other},{smoke_run}", "--products=one,two,three"]
     out = tmp_path / "out/bundle"
     formats = "--formats=saved_model,onnx"
     done = processes.command("export", *arguments, formats, "--batch=2", f"--output={out}")
@@ -317,7 +320,7 @@ def test_the_command_exports_and_checks_several_runs(smoke_run, tiny_run, tmp_pa
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
     assert {path.name for path in out.iterdir()} == {"bundle.json", "products", "shared"}
     values = {name: Bundle(out, name).values for name in ("one", "two", "three")}
-    assert values["one"]["threshold"] == values["three"]["threshold"] != values["two"]["threshold"]
+    assert values["one"]["threshold"] == values["three"]["threshold"] != values["two"]["threshold"] == 9.0
     done = processes.command("export", f"--check={out}")
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("product")] == [
