@@ -7,6 +7,7 @@ import pytest
 
 from helpers import strange as made_up
 from helpers.strange import example, striped
+from semi_anogan.data.review import Review
 from semi_anogan.data.splits import apply_labels
 from semi_anogan.data.synthetic import synthesise
 from semi_anogan.runs import suspicious_csv
@@ -87,7 +88,7 @@ def test_images_that_a_person_found_normal_do_not_stand_in_and_are_not_in_doubt(
     config.parts.memory = 4000  # all patches, those of the images in other light too
     plain = fit_detector(config, tmp_path, model, dataset, splits)
     labels = {e.path: "normal" for e in splits.normal if e.mislabelled}
-    reviewed = apply_labels(splits, labels, "s.csv")
+    reviewed = apply_labels(splits, {path: Review(label) for path, label in labels.items()}, "s.csv")
     # They keep their stripes, which a reviewed example no longer tells of.
     shown = {e.path: e for e in splits.normal}
     dataset = dataclasses.replace(dataset, read_image=lambda e: made_up.read_image(shown.get(e.path, e)))
@@ -112,7 +113,7 @@ def test_images_that_a_person_found_abnormal_stand_in_with_the_next_most_suspici
     config, model, dataset, splits = strange
     hidden = [e for e in splits.normal if e.mislabelled]
     found, left = hidden[:count], hidden[count:]
-    reviewed = apply_labels(splits, {e.path: "abnormal" for e in found}, "s.csv")
+    reviewed = apply_labels(splits, {e.path: Review("abnormal") for e in found}, "s.csv")
     detector = fit_detector(config, tmp_path, model, dataset, reviewed)
     assert detector.calibration.method == "robust_z_sum"
     assert all(len(abnormal) >= count and striped(abnormal[0][0]) for _, abnormal in given)
@@ -143,7 +144,7 @@ def test_images_found_abnormal_beside_known_ones_are_known_ones(strange, tmp_pat
     config, model, dataset, splits = strange
     found = next(e for e in splits.normal if e.mislabelled)
     known = dataclasses.replace(splits, abnormal=made_up.of_known(2))
-    reviewed = apply_labels(known, {found.path: "abnormal"}, "s.csv")
+    reviewed = apply_labels(known, {found.path: Review("abnormal")}, "s.csv")
     detector = fit_detector(config, tmp_path, model, dataset, reviewed)
     assert [(normals, len(abnormal)) for normals, abnormal in given] == [(95, 3)]
     assert len(detector.likeness.left_out) == 3 and detector.calibration.method == "logistic_regression"
