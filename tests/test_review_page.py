@@ -671,7 +671,15 @@ def test_labels_are_given_to_other_programs_and_taken_back(base, review, client,
     scored = next(p for p in items if p.endswith("new/1.png"))
     assert say(client, items[training], "abnormal", kind="dent").status_code == 200
     assert say(client, items[scored], "normal").status_code == 200
+    (tested, *_) = listed(client, "misses")["items"]
+    assert say(client, tested, "abnormal").status_code == 200
     review.close()
+    assert run_page(f"--workdir={run}", f"--export_labels={base / 'all.csv'}", "--format=csv") == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.endswith("; 1 are test images: a run that learns of them cannot be tested on them")
+    (run / "reviewed.csv").write_text(
+        "".join(line for line in (run / "reviewed.csv").open() if ",test," not in line)
+    )
     assert (
         run_page(f"--workdir={run}", f"--scored={base / 'scored'}", f"--export_labels={base / 'l.json'}") == 0
     )

@@ -109,13 +109,14 @@ def _page(app: FastAPI):
         return content(name)
 
 
-def _images(app: FastAPI, review: Review):
-    def entry_of(index: int) -> Entry:
-        try:
-            return review.entry(index)
-        except KeyError:
-            raise HTTPException(404, f"there is no image {index}") from None
+def _entry(review: Review, index: int) -> Entry:
+    try:
+        return review.entry(index)
+    except KeyError:
+        raise HTTPException(404, f"there is no image {index}") from None
 
+
+def _images(app: FastAPI, review: Review):
     @app.get("/api/state")
     def state():
         return Json(review.told())
@@ -135,7 +136,7 @@ def _images(app: FastAPI, review: Review):
 
     @app.get("/api/image/{index}")
     def details(index: int):
-        return Json(review.details(entry_of(index)))
+        return Json(review.details(_entry(review, index)))
 
     @app.get("/api/known")
     def known(kind: str):
@@ -143,23 +144,23 @@ def _images(app: FastAPI, review: Review):
 
     @app.get("/api/picture/{index}")
     def picture(index: int):
-        return Response(review.pictures.large(entry_of(index)), media_type="image/png")
+        return Response(review.pictures.large(_entry(review, index)), media_type="image/png")
 
     @app.get("/api/thumb/{index}")
     def thumb(index: int):
-        return Response(review.pictures.thumb(entry_of(index)), media_type="image/jpeg")
+        return Response(review.pictures.thumb(_entry(review, index)), media_type="image/jpeg")
 
     @app.get("/api/overlay/{index}")
     def overlay(index: int):
-        return _file(review.picture(entry_of(index), OVERLAYS), "overlay")
+        return _file(review.picture(_entry(review, index), OVERLAYS), "overlay")
 
     @app.get("/api/map/{index}")
     def anomaly_map(index: int):
-        return _file(review.picture(entry_of(index), MAPS), "map")
+        return _file(review.picture(_entry(review, index), MAPS), "map")
 
     @app.get("/api/mask/{index}")
     def mask(index: int):
-        entry = entry_of(index)
+        entry = _entry(review, index)
         path = review.reviewed.mask_path(review.reviewed.row(entry))
         if path is None:
             raise HTTPException(404, "no mask was drawn for this image")
@@ -172,15 +173,9 @@ def _images(app: FastAPI, review: Review):
 
 
 def _labels(app: FastAPI, review: Review):
-    def entry_of(index: int) -> Entry:
-        try:
-            return review.entry(index)
-        except KeyError:
-            raise HTTPException(404, f"there is no image {index}") from None
-
     @app.put("/api/label/{index}")
     def label(index: int, said: Said):
-        entry = entry_of(index)
+        entry = _entry(review, index)
         review.label(entry, said.revision, said.label, said.kind, said.mask, said.who)
         return Json(review.item(entry))
 
@@ -191,7 +186,7 @@ def _labels(app: FastAPI, review: Review):
         content = await request.body()
         from starlette.concurrency import run_in_threadpool
 
-        entry = entry_of(index)
+        entry = _entry(review, index)
         await run_in_threadpool(review.draw, entry, revision, content, who)
         return Json(review.item(entry))
 

@@ -3,6 +3,8 @@
 import functools
 
 from semi_anogan.data import masks
+from semi_anogan.data.dataset import ABNORMAL
+from semi_anogan.data.review import TEST
 from semi_anogan.review import labels
 from semi_anogan.review.labels import Labelled
 from semi_anogan.review.state import Review
@@ -38,8 +40,8 @@ def take(review: Review, path) -> str:
     written = {i: review.reviewed.write_mask(review.entries.all[i], mask) for i, mask in drawn.items()}
     said = [(entry, one.label, one.kind, written.get(entry.index, "")) for one, entry in pairs]
     review.reviewed.change_all(said, review.who)
-    abnormal = sum(one.label == "abnormal" for one, _ in pairs)
-    tests = sum(entry.origin == "test" for _, entry in pairs)
+    abnormal = sum(one.label == ABNORMAL for one, _ in pairs)
+    tests = sum(entry.origin == TEST for _, entry in pairs)
     told = f"; {tests} are test images, of which nothing is learned" if tests else ""
     return (
         f"{len(pairs)} labels taken from {path} ({abnormal} abnormal, {len(drawn)} with a mask): "
@@ -58,7 +60,11 @@ def give(review: Review, path, form: str) -> str:
         read = None if mask is None else functools.partial(_read_mask, mask)
         file, where = review.pictures.file(entry) or "", f"{review.reviewed.path}: {row.path}"
         items.append(Labelled(names[entry.path], row.label, row.kind, read, file, where))
-    return f"labels of {labels.write(path, form, items)} images written: {path}"
+    count, tests = labels.write(path, form, items), sum(entry.origin == TEST for entry, _ in found)
+    told = ""
+    if tests:
+        told = f"; {tests} are test images: a run that learns of them cannot be tested on them"
+    return f"labels of {count} images written: {path}{told}"
 
 
 def _read_mask(path):

@@ -8,8 +8,9 @@ import pathlib
 import numpy as np
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL
+from semi_anogan.data.review import SCORED, TEST
 from semi_anogan.errors import RunError
-from semi_anogan.review.entries import SCORED, TEST, Entries
+from semi_anogan.review.entries import Entries
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring import chosen
 from semi_anogan.scoring.calibration import Calibration
