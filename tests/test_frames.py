@@ -27,7 +27,10 @@ from semi_anogan.scoring.outputs import Outputs
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time that frames.py sees, in seconds; what `at` holds for a time is done when that has come."""
+    """The time that frames.py sees, in seconds; what `at` holds for a time is done when that has come.
+
+    Only frames.py sees it: threads that other tests left behind (MQTT clients) sleep by the real clock.
+    """
     found = types.SimpleNamespace(now=0.0, at={}, most=1000)
 
     def sleep(seconds):
@@ -36,8 +39,8 @@ def clock(monkeypatch):
         for time in sorted(t for t in found.at if t <= found.now):
             found.at.pop(time)()
 
-    monkeypatch.setattr(frames.time, "monotonic", lambda: found.now)
-    monkeypatch.setattr(frames.time, "sleep", sleep)
+    told = types.SimpleNamespace(monotonic=lambda: found.now, sleep=sleep)
+    monkeypatch.setattr(frames, "time", told)
     return found
 
 
