@@ -223,6 +223,8 @@ def test_a_broker_that_is_stopped_and_started_again(tmp_path):
         until(lambda: 2 in after)
         assert delivery.close() == 0 and pause == 0.05
         assert after in ([1, 2], [2])
+        assert not delivery._send._client.is_connected()
+        assert delivery._send._client._thread is None  # it would try to reach the broker for ever
         second.loop_stop()
     finally:
         process.kill()

@@ -119,6 +119,8 @@ class Delivery:
         self._thread.join(seconds)
         self._ended.set()
         waiting, _ = self._spool.counts()
+        if hasattr(self._send, "close"):
+            self._send.close()
         if waiting:
             print(
                 f"note: {waiting} messages are not delivered to {self._address}; the next call with this "
@@ -238,3 +240,9 @@ class _Mqtt:
         sent.wait_for_publish(TIMEOUT)
         if not sent.is_published():
             raise TimeoutError(f"not confirmed after {TIMEOUT:g} s")
+
+    def close(self):
+        """Says good-bye to the broker and ends the client's thread, which would try to reach it for ever."""
+        if self._started:
+            self._client.disconnect()
+            self._client.loop_stop()
