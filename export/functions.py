@@ -46,8 +46,8 @@ def exported(detector, batch: int | None) -> dict[str, Function]:
 
     encode: images -> latents [N, restarts, L] where the searches start, features [N, F] of the images: all
       that the search compares beside the pixels, where there is any. Latents are those before their bound.
-    search_step: images, features, latents, moment, velocity [N, L], step [1] -> new_latents, new_moment,
-      new_velocity, loss [N].
+    search_step: images and features, what of them the search compares, latents, moment, velocity [N, L],
+      step [1] -> new_latents, new_moment, new_velocity, loss [N].
     score: images, latents -> components [N, K], score [N], anomaly_map [N, h, w], raw_map (before its
       smoothing), reconstruction [N, h, w, C]; where kinds of defects are known kinds [N, h', w', kinds]: how
       alike to each of them places are.
@@ -88,20 +88,24 @@ def _search_step(detector, batch: int | None, feature_shapes: list[tuple]) -> Fu
     state = {"latents": (length,), "moment": (length,), "velocity": (length,)}
     moved = {**{f"new_{name}": shape for name, shape in state.items()}, "loss": ()}
 
-    def search_step(images, features, latents, moment, velocity, step_index):
+    def search_step(latents, moment, velocity, step_index, images=None, features=None):
         parts = tf.split(_fixed(features, batch, sum(sizes)), sizes, axis=1) if sizes else []
         found = [_fixed(part, batch, *shape) for part, shape in zip(parts, feature_shapes, strict=True)]
         latents, moment, velocity = (_fixed(x, batch, length) for x in (latents, moment, velocity))
         index = tf.reshape(step_index, ())
-        images = _fixed(images, batch, *picture)
+        images = None if images is None else _fixed(images, batch, *picture)
         values = detector.graph.search_step(images, found, latents, moment, velocity, index)
         return dict(zip(moved, values, strict=True))
 
-    def search_step_of_images(images, latents, moment, velocity, step_index):
-        return search_step(images, None, latents, moment, velocity, step_index)
+    # An input that nothing depends on would be missing in some formats.
+    of_images = {"images": picture} if detector.search.image_weight > 0 else {}
+    compared = {**of_images, **_flat_features(sizes)}
+    inputs = {**compared, **state, "step": (1,)}
 
-    inputs = {"images": picture, **_flat_features(sizes), **state, "step": (1,)}
-    return Function("search_step", search_step if sizes else search_step_of_images, inputs, moved)
+    def of_positions(*arrays):
+        return search_step(*arrays[len(compared) :], **dict(zip(compared, arrays, strict=False)))
+
+    return Function("search_step", of_positions, inputs, moved)
 
 
 def _score(detector, batch: int | None) -> Function:

@@ -10,7 +10,7 @@ import numpy as np
 
 from semi_anogan.export.runtime.bundle import Bundle
 from semi_anogan.export.runtime.engines import load_programs
-from semi_anogan.export.runtime.search import Search
+from semi_anogan.export.runtime.search import COMPARED, Search
 from semi_anogan.whole_batches import batch_rows, in_whole_batches
 
 FILE = "parity.npz"
@@ -58,7 +58,8 @@ def reference(detector, images: np.ndarray) -> dict[str, np.ndarray]:
         run("score", {"images": images})
         return values
     start = run("encode", {"images": images})
-    fixed = {"images": images, **{k: v for k, v in start.items() if k != "latents"}}
+    given = {"images": images, **start}
+    fixed = {name: given[name] for name in COMPARED if name in functions["search_step"].inputs}
     state = {"latents": start["latents"][:, 0]}
     state |= {name: np.zeros_like(state["latents"]) for name in ("moment", "velocity")}
     for index in range(WARM + 1):

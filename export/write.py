@@ -104,7 +104,8 @@ def description(detector, config: dict) -> dict:
     """What bundle.json says of the model and how to use it."""
     search = None
     if detector.search is not None:
-        names = ("iterations", "learning_rate", "patience", "restarts", "feature_weight", "seed")
+        names = ("iterations", "learning_rate", "patience", "restarts", "seed")
+        names += ("image_weight", "feature_weight", "pretrained_weight")
         search = {**{n: getattr(detector.search, n) for n in names}, **detector.search.CONSTANTS}
     grey = detector.channels == 1
     return {

@@ -259,6 +259,11 @@ SECTIONS: dict[str, dict[str, Key]] = {
             *_one_of("encoder", "candidates"),
         ),
         "pretrained_weight": Key(1.0, "of the feature residual in its loss", *_at_least(0)),
+        "image_weight": _optional(
+            float,
+            "of what compares images in its loss; None: 0 where pretrained features are drawn, else 1",
+            *_at_least(0),
+        ),
         "iterations": Key(10, "most steps", *_at_least(0)),
         "feature_weight": Key(0.1, "lambda", "in [0, 1]", lambda value: 0 <= value <= 1),
         "reach": Key(

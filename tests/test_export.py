@@ -206,9 +206,9 @@ def test_whatever_is_fitted_to_features_exports(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("feature_weight", [0.0, 0.1])
-def test_search_through_the_feature_generator_exports(tmp_path, feature_weight):
-    """Its gradient and the whole search, with and without the discriminator's features beside it.
+@pytest.mark.parametrize("image_weight", [0.0, 1.0])
+def test_search_through_the_feature_generator_exports(tmp_path, image_weight):
+    """Its gradient and the whole search, alone and with the image and the discriminator's features beside it.
 
     The reach is short: where a gradient is near 0, rounding decides the sign of Adam's step.
     """
@@ -227,7 +227,7 @@ def test_search_through_the_feature_generator_exports(tmp_path, feature_weight):
     images = np.random.default_rng(1).uniform(-1, 1, (12, 64, 64, 1)).astype(np.float32)
     model.compile(alpha=1.0)
     model.fit(images, batch_size=6, verbose=0)  # so that features are standardised
-    settings = {"iterations": 5, "feature_weight": feature_weight, "patience": 0, "reach": 0.01}
+    settings = {"iterations": 5, "image_weight": image_weight, "patience": 0, "reach": 0.01}
     names = ("residual", "feature_residual")
     detector = Detector(model, search=settings, components=names, batch_size=2).calibrate(
         HeldOut(images), 0.2
@@ -240,7 +240,8 @@ def test_search_through_the_feature_generator_exports(tmp_path, feature_weight):
     step = next(p for p in bundle.values["programs"] if p["function"] == "search_step")
     of_discriminator = sum(int(np.prod(f.shape[1:])) for f in model.discriminator(images[:1, ::4, ::4])[1])
     drawn = sum(int(np.prod(shape)) for shape in model.feature_generator.shapes)
-    assert step["inputs"]["features"] == [2, drawn + (of_discriminator if feature_weight else 0)]
+    assert step["inputs"]["features"] == [2, drawn + (of_discriminator if image_weight else 0)]
+    assert ("images" in step["inputs"]) == bool(image_weight)
     wanted = detector(images[:4])
     for engine in ("onnx", "tflite"):
         found = EdgeDetector(bundle, engine)(images[:4])

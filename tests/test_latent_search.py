@@ -7,6 +7,7 @@ from keras import ops
 
 from helpers.trained import tiny_model
 from semi_anogan.backend import compile_function
+from semi_anogan.errors import ConfigError
 from semi_anogan.networks import losses
 from semi_anogan.networks.feature_generator import FeatureGenerator, Standardization
 from semi_anogan.networks.latent_search import MOST, LatentSearch
@@ -452,6 +453,7 @@ def test_targets_are_the_discriminators_and_the_standardised_pretrained_features
         feature_generator=feature_generator,
         standardization=search.standardization,
         candidates=1,
+        image_weight=1.0,
     ).targets(images, raw(features))
     assert [t.shape[1:] for t in both] == [(1, 1, 5), *SHAPES]
     np.testing.assert_allclose(
@@ -469,11 +471,33 @@ def test_the_loss_adds_the_feature_residual(feature_generator):
     drawn = feature_generator(np.tanh(latents))
     of_features = losses.feature_residual(losses.feature_residual_maps(features, drawn))
     of_images = np.abs(np.asarray(images)).mean(axis=(1, 2, 3))
-    for weight in (0.0, 1.0, 2.5):
-        search = feature_search(feature_generator, pretrained_weight=weight)
+    # None: images count where nothing else does.
+    for of_image, weight, counts in ((None, 0.0, 1), (None, 2.5, 0), (0.0, 1.0, 0), (0.5, 2.5, 0.5)):
+        search = feature_search(feature_generator, pretrained_weight=weight, image_weight=of_image)
         found = search.loss(images, search.targets(images, raw(features)), latents)
-        expected = of_images + weight * np.asarray(of_features)
+        expected = counts * of_images + weight * np.asarray(of_features)
         np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4)
+
+
+def test_a_search_that_compares_no_images_looks_at_none(feature_generator):
+    """Neither generator nor discriminator is called, and its step takes no images."""
+    features = [tensor_of(3, *shape, seed=i) for i, shape in enumerate(SHAPES)]
+    search, latents, zeros = feature_search(feature_generator), tensor_of(3, 12), ops.zeros((3, 12))
+    search.generator = search.discriminator = None
+    targets = search.targets(None, raw(features))
+    _, moment, _, loss = search.search_step(None, targets, latents, zeros, zeros, 0.0)
+    expected = losses.feature_residual(
+        losses.feature_residual_maps(features, feature_generator(np.tanh(latents)))
+    )
+    np.testing.assert_allclose(np.asarray(loss), np.asarray(expected), rtol=1e-4)
+    assert (np.abs(np.asarray(moment)).max(axis=1) > 0).all()
+
+
+def test_a_search_that_compares_nothing_is_refused(feature_generator):
+    with pytest.raises(ConfigError, match="image_weight is 0 and so is pretrained_weight"):
+        feature_search(feature_generator, pretrained_weight=0.0, image_weight=0.0)
+    with pytest.raises(ConfigError, match="image_weight is 0 and no pretrained features are drawn"):
+        linear_search(image_weight=0.0)
 
 
 def test_the_search_reaches_latents_whose_features_were_drawn(feature_generator):
@@ -553,11 +577,11 @@ def test_of_model_takes_the_pretrained_features_from_stride_8_on():
     search = LatentSearch.of_model(model)
     assert search.feature_generator is model.feature_generator_average
     assert search.standardization is model.standardization
+    assert search.image_weight == 0 and LatentSearch.of_model(model, image_weight=1.0).image_weight == 1
     images = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 1)).astype(np.float32)
     small = images[:, ::2, ::2]
     found = search.targets(small, model.pretrained_features(images))
-    own = model.discriminator_average(small)[1]
-    assert [f.shape[1:] for f in found[len(own) :]] == [(2, 2, 40), (1, 1, 112), (1, 1, 320)]
+    assert [f.shape[1:] for f in found] == [(2, 2, 40), (1, 1, 112), (1, 1, 320)]
     assert np.isfinite(np.asarray(search(small, model.pretrained_features(images))[1])).all()
 
 

@@ -7,6 +7,8 @@ import time
 
 import numpy as np
 
+COMPARED = ("images", "features")  # inputs of search_step that stay; it has those that its loss looks at
+
 
 class Search:
     """Images -> latents, as LatentSearch finds them.
@@ -26,7 +28,8 @@ class Search:
         deadline: time.perf_counter() by which to be done, with the best latents found until then.
         """
         start = self._encode({"images": images})
-        fixed = {"images": images, **{name: value for name, value in start.items() if name != "latents"}}
+        given = {"images": images, **start}
+        fixed = {name: given[name] for name in COMPARED if name in self._step.inputs}
         latents, steps = start["latents"][:, 0], np.zeros(len(images), np.int64)
         if self.iterations == 0 and self.restarts == 1:
             return latents, steps

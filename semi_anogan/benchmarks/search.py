@@ -41,7 +41,8 @@ def run(folder: str, iterations: list[int], most_images: int) -> str:
             print(f"{start}, {count} iterations: AUROC of {told}", flush=True)
     about = (
         f"{np.count_nonzero(~abnormal)} normal and {np.count_nonzero(abnormal)} abnormal test images; "
-        f"lambda = {config.search.feature_weight}, mu = {config.search.pretrained_weight}; "
+        f"lambda = {config.search.feature_weight}, mu = {config.search.pretrained_weight}, "
+        f"nu = {config.search.image_weight}; "
         "image AUROC of each component"
     )
     header = ["start", "iterations", *figures]

@@ -8,6 +8,7 @@ from keras import ops
 
 from semi_anogan.backend import compile_function, input_gradients
 from semi_anogan.config import check_ranges, default
+from semi_anogan.errors import ConfigError
 from semi_anogan.networks import losses
 from semi_anogan.networks.layers import bounded, reduced
 
@@ -19,9 +20,9 @@ START_RESOLUTION = 16
 class LatentSearch:
     """Gradient search of the latents whose drawings are nearest, batched, with Adam.
 
-    It minimises (1 - lambda) L_R + lambda L_D + mu L_F over u, z = bounded(u): the residual of the images,
-    the feature matching in the discriminator, and the feature residual of the pretrained features. Latents
-    stay in (-1, 1), so that it cannot leave what the generator was trained on.
+    It minimises nu ((1 - lambda) L_R + lambda L_D) + mu L_F over u, z = bounded(u): the residual of the
+    images, the feature matching in the discriminator, and the feature residual of the pretrained features.
+    Latents stay in (-1, 1), so that it cannot leave what the generator was trained on.
 
     Each image is searched on its own: its loss, its Adam moments and its early stop depend on no other image.
     Everything random is drawn once from `seed`, so the same image gives the same reconstruction each time.
@@ -31,6 +32,8 @@ class LatentSearch:
       iterations: most Adam steps (Gamma of the paper; AnoGAN used 500).
       feature_weight: lambda in [0, 1], share of the feature matching loss.
       pretrained_weight: mu >= 0, of the feature residual; without a feature_generator it counts for nothing.
+      image_weight: nu >= 0, of what compares images. None: 0 where pretrained features are drawn and count,
+        else 1. With 0 no step draws an image, which takes most of its time.
       reach: about how far Adam moves any latent in all, before the bound. Its rate is
         reach / (0.55 iterations) at the first step, and falls linearly to a tenth of that at the last. So
         more steps search more finely near the guess; they do not leave what encoder and generator learned.
@@ -44,7 +47,7 @@ class LatentSearch:
         from candidates. It reads pretrained features, where there is a feature_generator, or images.
       feature_generator: draws pretrained features of latents, or None. standardization: of them, or None.
 
-    Raises: ConfigError for a setting out of its range.
+    Raises: ConfigError for a setting out of its range, or where nothing is compared.
     """
 
     CONSTANTS = {"beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON}
@@ -64,6 +67,7 @@ class LatentSearch:
         feature_generator=None,
         standardization=None,
         pretrained_weight: float = default("search.pretrained_weight"),
+        image_weight: float | None = default("search.image_weight"),
     ):
         check_ranges(
             "search",
@@ -73,6 +77,7 @@ class LatentSearch:
             candidates=candidates,
             patience=patience,
             pretrained_weight=pretrained_weight,
+            image_weight=image_weight,
             reach=reach,
         )
         self.generator = generator
@@ -80,7 +85,13 @@ class LatentSearch:
         self.encoder = encoder
         self.feature_generator = feature_generator
         self.standardization = standardization
-        self.pretrained_weight = pretrained_weight
+        self.pretrained_weight = 0.0 if feature_generator is None else pretrained_weight
+        self.image_weight = float(self.pretrained_weight == 0) if image_weight is None else image_weight
+        if not self.image_weight and not self.pretrained_weight:
+            what = (
+                "no pretrained features are drawn" if feature_generator is None else "so is pretrained_weight"
+            )
+            raise ConfigError(f"search.image_weight is 0 and {what}: the search has nothing to compare")
         self.iterations = iterations
         self.feature_weight = feature_weight
         self.learning_rate = reach / (0.55 * max(iterations, 1))
@@ -129,12 +140,16 @@ class LatentSearch:
     def targets(self, images, pretrained=None):
         """What the search compares of images beside their pixels: list of [N, h, w, C].
 
-        The discriminator's features, where lambda is not 0, and the standardised pretrained features.
+        The discriminator's features, where they count, and the standardised pretrained features.
 
         Args: pretrained: the features of the images that are drawn, where there is a feature_generator.
         """
-        found = self.discriminator(images)[1] if self.feature_weight > 0 else []
+        found = self.discriminator(images)[1] if self._compares_features() else []
         return found if self.feature_generator is None else found + self.standardization(pretrained)
+
+    def _compares_features(self) -> bool:
+        """Whether the discriminator's features count."""
+        return self.feature_weight > 0 and self.image_weight > 0
 
     def _pretrained_of(self, targets):
         """The standardised pretrained features among the targets."""
@@ -167,33 +182,42 @@ class LatentSearch:
         return ops.take(ops.convert_to_tensor(self.candidates), nearest, axis=0)
 
     def loss(self, images, targets, latents):
-        """Search loss of each image: [N]; targets: the images' own; latents [N, L] before their bound."""
-        latents = bounded(latents)
-        reconstructions = self.generator(latents)
-        drawn = self.discriminator(reconstructions)[1] if self.feature_weight > 0 else []
-        loss = losses.search_loss(images, reconstructions, targets[: len(drawn)], drawn, self.feature_weight)
-        if self.feature_generator is not None and self.pretrained_weight > 0:
+        """Search loss of each image: [N]; targets: the images' own; latents [N, L] before their bound.
+
+        images: are not looked at where image_weight is 0.
+        """
+        latents, terms = bounded(latents), []
+        if self.image_weight > 0:
+            reconstructions = self.generator(latents)
+            drawn = self.discriminator(reconstructions)[1] if self._compares_features() else []
+            of_images = losses.search_loss(
+                images, reconstructions, targets[: len(drawn)], drawn, self.feature_weight
+            )
+            terms.append(self.image_weight * of_images)
+        if self.pretrained_weight > 0:
             features = self.feature_generator(latents)
             maps = losses.feature_residual_maps(self._pretrained_of(targets), features)
-            loss = loss + self.pretrained_weight * losses.feature_residual(maps)
-        return loss
+            terms.append(self.pretrained_weight * losses.feature_residual(maps))
+        return sum(terms[1:], terms[0])
 
     def search_step(self, images, targets, latents, moment, velocity, step):
         """One Adam step on the latents (Kingma & Ba 2015, algorithm 1).
 
         Args:
-          images [N, H, W, C]; targets: `targets` of them; latents, moment, velocity [N, L].
+          images [N, H, W, C], None where image_weight is 0; targets: `targets` of them; latents, moment,
+            velocity [N, L].
           step: scalar float32, 0 for the first.
 
         Returns:
           (latents, moment, velocity after the step; loss [N] before it).
         """
-        # Of about the sum over the pixels instead of the mean, a power of two times as large: the same
+        # Of about the sum over the places instead of the mean, a power of two times as large: the same
         # gradient in float32, but in a float16 engine that of the mean would be lost among the numbers too
         # small for it.
-        pixels = 2.0 ** round(math.log2(images.shape[1] * images.shape[2]))
-        loss, gradient = input_gradients(lambda u: self.loss(images, targets, u) * pixels, latents)
-        loss, gradient = loss / pixels, gradient / pixels
+        compared = images if self.image_weight > 0 else self._pretrained_of(targets)[0]
+        places = 2.0 ** round(math.log2(compared.shape[1] * compared.shape[2]))
+        loss, gradient = input_gradients(lambda u: self.loss(images, targets, u) * places, latents)
+        loss, gradient = loss / places, gradient / places
         moment = BETA_1 * moment + (1.0 - BETA_1) * gradient
         velocity = BETA_2 * velocity + (1.0 - BETA_2) * ops.square(gradient)
         rate = self.learning_rate * (1.0 - 0.9 * step / max(self.iterations, 1))

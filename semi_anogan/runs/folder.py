@@ -68,6 +68,7 @@ ADDED = {
     "data.max_pixels": None,
     "data.ignore": None,
     "data.ignore_digest": None,
+    "search.image_weight": 1.0,
 }
 
 

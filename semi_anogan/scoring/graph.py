@@ -103,8 +103,9 @@ class ScoreGraph:
         return self.search.start(small, targets), targets
 
     def search_step(self, images, targets, latents, moment, velocity, step):
-        """LatentSearch.search_step on images [N, H, W, C]; targets: as `start` gives them."""
-        return self.search.search_step(self.small(images), targets, latents, moment, velocity, step)
+        """LatentSearch.search_step on images [N, H, W, C], if they count; targets: as `start` gives them."""
+        small = self.small(images) if self.search.image_weight > 0 else None
+        return self.search.search_step(small, targets, latents, moment, velocity, step)
 
     def score(self, images, latents=None, pretrained=None, kinds: bool = False):
         """As __call__, with the latents [N, L] that a search found.

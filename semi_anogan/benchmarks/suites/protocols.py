@@ -63,6 +63,9 @@ ABLATIONS = {
     "without pretrained features in the search": Variant(
         "pixel_search", {"search.pretrained_weight": 0.0, **_ALL}, trained_as="full"
     ),
+    "with images in the search": Variant(
+        "image_search", {"search.image_weight": 1.0, **_ALL}, trained_as="full"
+    ),
     "with a projected discriminator": Variant("projected", {"features.projected": True, **_ALL}),
     "with augmentation": Variant("augmented", {"objective.augment": "color,translation,cutout", **_ALL}),
 }
