@@ -264,7 +264,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
             "of what compares images in its loss; None: 0 where pretrained features are drawn, else 1",
             *_at_least(0),
         ),
-        "iterations": Key(10, "most steps", *_at_least(0)),
+        "iterations": Key(5, "most steps", *_at_least(0)),
         "feature_weight": Key(0.1, "lambda", "in [0, 1]", lambda value: 0 <= value <= 1),
         "reach": Key(
             0.55, "how far it moves any latent in all, before the bound, however many steps", *_above_zero()
