@@ -7,6 +7,7 @@ import pathlib
 from absl import flags
 
 from semi_anogan import cli
+from semi_anogan.errors import RunError
 
 _CONFIG = cli.define_config("configuration file, such as configs/mnist.py")
 _WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/NAME, the config's name")
@@ -75,6 +76,7 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
     from semi_anogan.runs import folder as run_folder
     from semi_anogan.runs.check_config import check
     from semi_anogan.scoring import chosen as chosen_threshold
+    from semi_anogan.scoring.parts import read_parts
     from semi_anogan.training.fit_detector import fit_detector
     from semi_anogan.training.loop import Training, make_schedule
 
@@ -133,7 +135,12 @@ def run(config, folder, refit: bool = False, data_root: str | None = None):
                 run_folder.data_notes(new, dataset.notes.lines())
                 run_folder.keep_places(new, places.kept(folder, config))
                 known_files.keep(new, dataset, found)
-                detector = fit_detector(config, new, model, dataset, splits, training.progress["step"])
+                former = {}
+                with contextlib.suppress(RunError):  # damaged: then it is fitted from the beginning
+                    former = read_parts(pathlib.Path(folder), ["segmentation"])
+                detector = fit_detector(
+                    config, new, model, dataset, splits, training.progress["step"], **former
+                )
                 replacement.keep(folder)
         else:
             detector = fit_detector(config, folder, model, dataset, splits, training.progress["step"])

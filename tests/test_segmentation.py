@@ -192,6 +192,29 @@ def test_fitting_again_gives_the_same_bits(fitted):
         np.testing.assert_array_equal(value, second[name])
 
 
+def test_a_former_one_is_trained_on_with_a_fifth_of_the_batches(fitted, monkeypatch):
+    """It starts from the same log-odds, whatever it is standardised by; its batches are new ones."""
+    from semi_anogan.training import segmentation as training
+
+    model, former = fitted
+    features = [np.asarray(f) for f in model.pretrained(made_up.read_image(made_up.of_known(1)[0])[None])]
+    channels = [f.shape[-1] for f in features]
+    network = SegmentationNetwork([np.full(c, 0.3) for c in channels], [np.full(c, 2.0) for c in channels])
+    assert network.start_from(former.arrays())
+    np.testing.assert_allclose(np.asarray(network(features)), decoded(features, former.weights), atol=1e-3)
+    assert not network.start_from({"exit/bias": np.zeros(2)})
+
+    seen, batch = [], training.training_batch
+    monkeypatch.setattr(
+        training, "training_batch", lambda b, step, *a: seen.append(step) or batch(b, step, *a)
+    )
+    config, _, dataset, splits = masked()
+    again = fit_segmentation(config, model, dataset, splits, steps=12, former=former)
+    assert seen == [12, 13, 14]  # a fifth, rounded up
+    moved = np.abs(again.weights["exit/kernel"] - former.weights["exit/kernel"])
+    assert 0 < moved.max() < 0.01  # three steps of at most 0.001
+
+
 def test_it_makes_the_map_and_stays_where_it_weighs_nothing(fitted):
     model, segmentation = fitted
     names = ("discriminator", "segmentation")

@@ -71,6 +71,21 @@ class SegmentationNetwork(keras.Model):
         scaled = zip(features, self.center, self.deviation, strict=True)
         return decoded([(f - c) / d for f, c, d in scaled], self.weights_by_name)
 
+    def start_from(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Takes the weights that `arrays` gave of another one; False where these have other shapes."""
+        if {n: a.shape for n, a in arrays.items()} != {
+            n: tuple(w.shape) for n, w in self.weights_by_name.items()
+        }:
+            return False
+        found = dict(arrays)
+        for i, (center, deviation) in enumerate(zip(self.center, self.deviation, strict=True)):
+            kernel = found[f"enter{i}/kernel"]
+            found[f"enter{i}/kernel"] = kernel * deviation[:, None]
+            found[f"enter{i}/bias"] = found[f"enter{i}/bias"] + center @ kernel[0, 0]
+        for name, value in found.items():
+            self.weights_by_name[name].assign(value)
+        return True
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights that give the same log-odds of features as they are: float32, by name."""
         found = {name: np.array(w.value, np.float32) for name, w in self.weights_by_name.items()}

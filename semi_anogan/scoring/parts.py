@@ -1,7 +1,7 @@
 """The parts of a detector that are fitted to pretrained features, and their files in a run folder."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from semi_anogan.runs import folder as run_folder
@@ -27,9 +27,9 @@ PARTS = {
 }
 
 
-def read_parts(folder: pathlib.Path) -> dict:
-    """The parts that a run has, by name. RunError names a file that is damaged."""
-    there = {name: part for name, part in PARTS.items() if (folder / part.file).exists()}
+def read_parts(folder: pathlib.Path, names: Iterable[str] = tuple(PARTS)) -> dict:
+    """Those of the named parts that a run has, by name. RunError names a file that is damaged."""
+    there = {name: PARTS[name] for name in names if (folder / PARTS[name].file).exists()}
     return {name: run_folder.read_arrays(folder / part.file, part.of_arrays) for name, part in there.items()}
 
 

@@ -23,6 +23,7 @@ from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
 from semi_anogan.scoring.parts import PARTS, write_parts
+from semi_anogan.scoring.segmentation import Segmentation
 from semi_anogan.training import suspicion
 from semi_anogan.training.defects import Defects, find_defects, known_weigh, synthesised
 from semi_anogan.training.events import EventWriter
@@ -32,10 +33,13 @@ from semi_anogan.training.segmentation import fit_segmentation
 from semi_anogan.training.suspicion import Samples
 
 
-def fit_detector(config, folder, model, dataset, splits, step: int | None = None) -> Detector:
+def fit_detector(
+    config, folder, model, dataset, splits, step: int | None = None, segmentation: Segmentation | None = None
+) -> Detector:
     """The detector of a trained model, fitted on normal training images, calibrated on held-out ones.
 
-    step: of the checkpoint that the model has.
+    step: of the checkpoint that the model has; segmentation: of the run's former detector, which is trained
+    on.
 
     Writes detector.json, a file for each part, evidence.npz and suspicious.csv, in which the "normal"
     training images stand that look most abnormal.
@@ -50,7 +54,7 @@ def fit_detector(config, folder, model, dataset, splits, step: int | None = None
         samples = suspicion.sample_patches(reader, read, splits, config.seed)
     defects = find_defects(config, model, dataset, splits, read, reader, samples, "likeness" in wanted)
     remember = functools.partial(fit_memory, dataset, model, reader, splits, samples, defects, config.seed)
-    segment = functools.partial(fit_segmentation, config, model, dataset, splits)
+    segment = functools.partial(fit_segmentation, config, model, dataset, splits, former=segmentation)
     parts = fit_parts(wanted, read, reader, splits, defects, remember, segment, **config.parts)
     detector = Detector.of_config(config, model, **parts)
     detector = detector.calibrate(

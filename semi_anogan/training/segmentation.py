@@ -4,6 +4,7 @@ Zavrtanik et al. 2021 (DRAEM) segment synthetic defects; here frozen features st
 """
 
 import concurrent.futures
+import math
 
 import keras
 import numpy as np
@@ -22,6 +23,8 @@ BATCH_SIZE = 8  # images in a step, or fewer of as many pixels as schedule.batch
 NORMAL_SHARE, KNOWN_SHARE = 0.375, 0.25  # of a batch; the others have synthetic defects
 PASTED_SHARE = 0.5  # of the known ones: their defects are pasted into normal images
 LEARNING_RATE = 0.002
+# Where there is a former segmentation: it knows the data but for some images and labels.
+CONTINUED_SHARE, CONTINUED_RATE = 0.2, 0.5  # of the batches and of the learning rate
 LIGHT = 0.1  # contrast and brightness of an image change by up to this much
 FOCUS = 2.0  # gamma of the focal loss (Lin et al. 2017): places that are clear already count less
 FOCAL_WEIGHT, OVERLAP_WEIGHT = 4.0, 0.5
@@ -30,30 +33,40 @@ ABNORMAL_SHARE, DOUBTFUL_WEIGHT = 0.25, 0.2
 STANDARDISED_ON = 64  # images
 
 
-def fit_segmentation(config, model, dataset, splits, trimmed=(), steps: int = 0) -> Segmentation | None:
+def fit_segmentation(
+    config, model, dataset, splits, trimmed=(), steps: int = 0, former: Segmentation | None = None
+) -> Segmentation | None:
     """The segmentation of the frozen features at the map_shape of a model; None without any defects.
 
     Args: config: resolved; model: a SemiAnoGAN with pretrained features; dataset, splits: as build.load_data
-      gives; trimmed: normal images that look abnormal, which are left out; steps: batches.
+      gives; trimmed: normal images that look abnormal, which are left out; steps: batches; former: one that
+      was fitted to other images of the same data: it is trained on, for a fifth of the batches.
     """
     batches = make_batches(config, model, dataset, splits, trimmed)
     if not steps or not (batches.abnormal or batches.synthetic_share):
         return None
-    network = SegmentationNetwork(*_statistics(model, batches), seed=config.seed)
+    network, rate, first = (
+        SegmentationNetwork(*_statistics(model, batches), seed=config.seed),
+        LEARNING_RATE,
+        0,
+    )
+    if former is not None and network.start_from(former.arrays()):
+        first = steps  # batches that it has not seen
+        steps, rate = math.ceil(CONTINUED_SHARE * steps), CONTINUED_RATE * rate
     trained = _Trained(model.pretrained, network)
     trained.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
         loss=segmentation_loss,
         jit_compile=keras.backend.backend() == "jax",
     )
     stride = model.pretrained.strides[0]
     size = _batch_size(config, model)
     with concurrent.futures.ThreadPoolExecutor(1) as others:  # draws the next batch while one is learned
-        waiting = others.submit(training_batch, batches, 0, size, stride)
+        waiting = others.submit(training_batch, batches, first, size, stride)
         for step in shown(range(1, steps + 1), steps, "segmentation", unit="batch"):
             images, shares = waiting.result()
             if step < steps:
-                waiting = others.submit(training_batch, batches, step, size, stride)
+                waiting = others.submit(training_batch, batches, first + step, size, stride)
             trained.train_on_batch(images, shares)
     return Segmentation(network.arrays())
 
