@@ -1,5 +1,6 @@
 """An image with its regions drawn into it, for an inspector. numpy and Pillow only."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ UNCERTAIN = (255, 255, 0)  # LINE of a region that is not certain
 OPACITY = 0.45  # of the map, at most: the defect itself must remain visible
 GREY = 128.0  # what is ignored is brought half way to it
 HATCH = (72.0, 200.0)  # grey of the lines there, a dark one beside a light one: one is seen on any image
-BAND = 256  # rows that are drawn at once, so that a large picture needs no more memory than it has to
+BAND = 64  # rows that are drawn at once, so that a large picture needs no more memory than it has to
 LONG_SIDE = 512  # of a picture, at least: smaller images are enlarged, by whole factors
 
 
@@ -35,8 +36,6 @@ def overlay(
       pixel_threshold: colour begins at half of it, and is full where the map is half as high again; where
         peaks are more than twice as high, half of the highest counts in its place, as regions end there.
     """
-    from PIL import Image, ImageDraw
-
     height, width = anomaly_map.shape
     times = max(1, LONG_SIDE // max(height, width))
     shape = height * times, width * times
@@ -66,19 +65,32 @@ def overlay(
         )
         window = slice(top, bottom), slice(left, right)
         pixels[window][outline(inside[window], line)] = colour
-    picture = Image.fromarray(pixels)
-    del pixels, inside, image  # drawing copies the picture
-    draw = ImageDraw.Draw(picture)
     size = max(11, max(shape) // 40)
     for number, region in enumerate(regions, 1):
         # Beside the upper right corner of the box, where it does not cover the defect; inside the picture.
-        text, x = str(number), (region.left + region.width) * times + 2 * line
-        x = min(x, shape[1] - draw.textlength(text, font_size=size) - 2)
-        y = min(max(region.top * times - size, 0), shape[0] - size - 2)
-        draw.text(
-            (x, y), text, colour, font_size=size, stroke_width=max(1, size // 10), stroke_fill=(0, 0, 0)
-        )
-    return np.asarray(picture)
+        x, y = (region.left + region.width) * times + 2 * line, region.top * times - size
+        _write(pixels, str(number), x, y, size, colour)
+    return pixels
+
+
+def _write(pixels: np.ndarray, text: str, x: int, y: int, size: int, colour):
+    """Writes text of a size into uint8 pixels [h, w, 3], its upper left corner at x, y or inside of them.
+
+    Pillow draws in a copy: of the place of the text alone, as the picture may be large.
+    """
+    from PIL import Image, ImageDraw
+
+    height, width = pixels.shape[:2]
+    style = {"font_size": size, "stroke_width": max(1, size // 10)}
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    x = min(x, width - draw.textlength(text, font_size=size) - 2)
+    y = min(max(y, 0), height - size - 2)
+    box = draw.textbbox((x, y), text, **style)
+    left, top = (max(0, math.floor(value) - 2) for value in box[:2])
+    right, bottom = (max(0, math.ceil(value) + 2) for value in box[2:])
+    place = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
+    ImageDraw.Draw(place).text((x - left, y - top), text, colour, stroke_fill=(0, 0, 0), **style)
+    pixels[top:bottom, left:right] = np.asarray(place)
 
 
 def _enlarged(mask: np.ndarray, times: int) -> np.ndarray:
