@@ -22,15 +22,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from helpers.browser import CONTRAST, THERE, driven
 from helpers.processes import ENVIRONMENT, ROOT
 from helpers.reviewed import picture, write_run
 from helpers.tiny_runs import tiny_config
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no Chromium with its driver"),
+    pytest.mark.skipif(not THERE, reason="there is no Chromium with its driver"),
 ]
 SECONDS = 60  # that the page may take for anything but a refit
 OF_SURFACES = ("size", "train_normal", "train_abnormal", "test_normal", "test_abnormal")
@@ -81,7 +80,12 @@ def run(tmp_path_factory):
         "schedule__start_resolution": 16,
         "schedule__total_kimages": 0.064,
         "train__checkpoint_kimages": 0.016,
-        "score__components": "discriminator",
+        "score__components": "memory",
+        "features__name": "efficientnet_lite0",
+        "features__resolution": 32,
+        "features__sizes": "64",
+        "features__patch_discriminator": False,
+        "parts__memory": 300,
     }
     train.run(
         tiny_config(name="parts", data__name="folder", data__root=str(base / "parts"), **changes, **short),
@@ -96,9 +100,6 @@ def run(tmp_path_factory):
 @contextlib.contextmanager
 def opened(*arguments, size=(1280, 900)):
     """The page of a command in a browser; both end afterwards, the command with exit code 0."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -109,26 +110,16 @@ def opened(*arguments, size=(1280, 900)):
         stdout=subprocess.PIPE,
         text=True,
     )
-    driver = None
     try:
         while not (line := process.stdout.readline()).startswith("open "):
             assert line, "the command has ended"
-        options = webdriver.ChromeOptions()
-        options.binary_location = BROWSER
-        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--lang=en"):
-            options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        driver.set_window_size(*size)
-        driver.get(line.split()[1])
-        yield Page(driver)
-        driver.quit()
+        with driven(size) as driver:
+            driver.get(line.split()[1])
+            yield Page(driver)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:
         if process.poll() is None:
-            if driver is not None:
-                driver.quit()
             process.kill()
             process.wait()
 
@@ -167,32 +158,6 @@ class Page:
         return self.driver.execute_script(CONTRAST)
 
 
-CONTRAST = """
-const channels = (text) => text.match(/[\\d.]+/g).map(Number);
-const light = ([r, g, b]) => {
-  const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  const [x, y, z] = [r, g, b].map((v) => linear(v / 255));
-  return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-};
-const found = [];
-for (const element of document.querySelectorAll("body *")) {
-  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-  if (!own || !element.checkVisibility({ visibilityProperty: true })) continue;
-  if (element.matches(":disabled, :disabled *, option, svg *")) continue;
-  let behind = element, back = [0, 0, 0, 0];
-  while (behind) {
-    back = channels(getComputedStyle(behind).backgroundColor);
-    if (back.length === 3 || back[3] === 1) break;
-    behind = behind.parentElement;
-  }
-  const pair = [light(channels(getComputedStyle(element).color)), light(back)].sort((a, b) => b - a);
-  const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
-  if (ratio < 4.5) found.push([element.id || element.className || element.tagName, ratio]);
-}
-return found;
-"""
-
-
 def rows_of(run):
     path = run / "run/reviewed.csv"
     if not path.exists():
@@ -206,6 +171,7 @@ def test_a_person_reviews_a_run(run):
         _label(run, browser)
         _draw(run, browser)
         _meet_another(run, browser)
+        _ask_why(browser)
         _move_the_threshold(run, browser)
         _refit(run, browser)
         errors = [line["message"] for line in browser.driver.get_log("browser") if line["level"] == "SEVERE"]
@@ -292,6 +258,53 @@ def _meet_another(run, browser):
     assert browser.text("label-now") == "Normal" and rows_of(run)[1]["label"] == "normal"
     browser.keys("a")
     browser.until(lambda: rows_of(run)[1]["label"] == "abnormal", "the label after all")
+
+
+def _ask_why(browser):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    # The first image, which the memory knows: so its own patches are left out.
+    browser.keys(Keys.HOME)
+    browser.until(lambda: browser.text("label-now") == "Abnormal: pit", "the first image")
+    browser.keys("w")
+    browser.until(lambda: browser.text("why-told").startswith("Marked where the map is highest"), "why", 300)
+    browser.until(lambda: "does without the generator" in browser.text("why-found"), "all of it")
+    crops = browser.driver.find_elements("css selector", "#why-found button.crop")
+    names = [crop.text.split("\n")[0] for crop in crops]
+    assert len(crops) == 8 and all(name.endswith(".png") for name in names)
+    own = browser.value("document.getElementById('picture').alt").split("/")[-1]
+    assert "its own patches are left out" in browser.text("why-found") and own not in names[:4]
+    assert browser.contrast() == []
+    # Another place, which is clicked; and the whole of a near image
+    picture = browser.driver.find_element("id", "picture")
+    side = picture.size["width"]
+    ActionChains(browser.driver).move_to_element_with_offset(picture, -side // 4, 0).click().perform()
+    browser.until(lambda: "at the place that was clicked" in browser.text("why-told"), "the clicked place")
+    box = browser.value("document.querySelector('#own .place').getBoundingClientRect().toJSON()")
+    shown = browser.value("document.getElementById('picture').getBoundingClientRect().toJSON()")
+    middle = (box["left"] + box["width"] / 2 - shown["left"]) / shown["width"]
+    assert abs(middle - 0.25) <= 0.13  # of a grid of 4 x 4 patches
+    browser.driver.find_element("css selector", "#why-found button.crop").click()
+    browser.until(lambda: browser.value("document.getElementById('whole-picture').naturalWidth") == 96, "it")
+    browser.keys(Keys.ESCAPE)
+    # Enlarged around what is clicked on, whole pixels alike; the map with it, where there is one
+    turned = "{deltaY: -9, clientX: arguments[0], clientY: arguments[1], bubbles: true}"
+    wheel = f"new WheelEvent('wheel', {turned})"
+    at = [shown["left"] + shown["width"] / 4, shown["top"] + shown["height"] / 2]
+    for _ in range(12):
+        browser.driver.execute_script(f"document.getElementById('picture').dispatchEvent({wheel})", *at)
+    now = browser.value("document.getElementById('picture').getBoundingClientRect().toJSON()")
+    times = now["width"] / 96
+    assert now["width"] > 8 * shown["width"] and times == round(times)
+    assert abs((at[0] - now["left"]) / now["width"] - 0.25) < 0.02
+    assert browser.value("getComputedStyle(document.getElementById('picture')).imageRendering") == "pixelated"
+    browser.keys("0")
+    again = browser.value("document.getElementById('picture').getBoundingClientRect().toJSON()")
+    assert again["width"] == shown["width"]
+    browser.keys("+", "w")
+    assert not browser.driver.find_element("id", "why").is_displayed()
+    browser.keys("0", Keys.ARROW_DOWN)
 
 
 def _move_the_threshold(run, browser):
