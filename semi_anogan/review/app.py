@@ -20,7 +20,8 @@ from semi_anogan.review.state import MOST_ROWS, Review
 from semi_anogan.review.why import NotNow
 from semi_anogan.scoring.outputs import MAPS, OVERLAYS
 
-# The files of the page, and no others.
+# The files of the page, and no others. Those of SHARED are the report's, too, and lie beside it.
+SHARED = ("basics.js", "scores.js")
 FILES = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
@@ -28,6 +29,7 @@ FILES = {
         f"{name}.js": "text/javascript; charset=utf-8"
         for name in ("ask", "main", "strip", "picture", "zoom", "why", "sort", "threshold", "refit")
     },
+    **dict.fromkeys(SHARED, "text/javascript; charset=utf-8"),
 }
 
 
@@ -100,11 +102,13 @@ def _errors(app: FastAPI, review: Review):
 
 def _page(app: FastAPI):
     page = importlib.resources.files("semi_anogan.review") / "page"
+    shared = importlib.resources.files("semi_anogan.evaluation.report")
 
     def content(name: str) -> Response:
         if name not in FILES:
             raise HTTPException(404, "there is no such file of the page")
-        return Response((page / name).read_bytes(), media_type=FILES[name])
+        place = shared if name in SHARED else page
+        return Response((place / name).read_bytes(), media_type=FILES[name])
 
     @app.get("/")
     def index():
