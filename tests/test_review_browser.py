@@ -6,8 +6,10 @@ docs/review.png comes from here, too, of a run and what was scored with it:
     python -m pytest -n 0 -m slow tests/test_review_browser.py -k picture
 """
 
+import base64
 import contextlib
 import csv
+import io
 import json
 import os
 import pathlib
@@ -16,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -26,6 +29,8 @@ from helpers.browser import CONTRAST, THERE, driven
 from helpers.processes import ENVIRONMENT, ROOT
 from helpers.reviewed import picture, write_run
 from helpers.tiny_runs import tiny_config
+from semi_anogan.errors import RunError
+from semi_anogan.review.state import Review
 
 pytestmark = [
     pytest.mark.slow,
@@ -80,12 +85,7 @@ def run(tmp_path_factory):
         "schedule__start_resolution": 16,
         "schedule__total_kimages": 0.064,
         "train__checkpoint_kimages": 0.016,
-        "score__components": "memory",
-        "features__name": "efficientnet_lite0",
-        "features__resolution": 32,
-        "features__sizes": "64",
-        "features__patch_discriminator": False,
-        "parts__memory": 300,
+        "score__components": "discriminator",
     }
     train.run(
         tiny_config(name="parts", data__name="folder", data__root=str(base / "parts"), **changes, **short),
@@ -171,7 +171,6 @@ def test_a_person_reviews_a_run(run):
         _label(run, browser)
         _draw(run, browser)
         _meet_another(run, browser)
-        _ask_why(browser)
         _move_the_threshold(run, browser)
         _refit(run, browser)
         errors = [line["message"] for line in browser.driver.get_log("browser") if line["level"] == "SEVERE"]
@@ -260,53 +259,6 @@ def _meet_another(run, browser):
     browser.until(lambda: rows_of(run)[1]["label"] == "abnormal", "the label after all")
 
 
-def _ask_why(browser):
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.keys import Keys
-
-    # The first image, which the memory knows: so its own patches are left out.
-    browser.keys(Keys.HOME)
-    browser.until(lambda: browser.text("label-now") == "Abnormal: pit", "the first image")
-    browser.keys("w")
-    browser.until(lambda: browser.text("why-told").startswith("Marked where the map is highest"), "why", 300)
-    browser.until(lambda: "does without the generator" in browser.text("why-found"), "all of it")
-    crops = browser.driver.find_elements("css selector", "#why-found button.crop")
-    names = [crop.text.split("\n")[0] for crop in crops]
-    assert len(crops) == 8 and all(name.endswith(".png") for name in names)
-    own = browser.value("document.getElementById('picture').alt").split("/")[-1]
-    assert "its own patches are left out" in browser.text("why-found") and own not in names[:4]
-    assert browser.contrast() == []
-    # Another place, which is clicked; and the whole of a near image
-    picture = browser.driver.find_element("id", "picture")
-    side = picture.size["width"]
-    ActionChains(browser.driver).move_to_element_with_offset(picture, -side // 4, 0).click().perform()
-    browser.until(lambda: "at the place that was clicked" in browser.text("why-told"), "the clicked place")
-    box = browser.value("document.querySelector('#own .place').getBoundingClientRect().toJSON()")
-    shown = browser.value("document.getElementById('picture').getBoundingClientRect().toJSON()")
-    middle = (box["left"] + box["width"] / 2 - shown["left"]) / shown["width"]
-    assert abs(middle - 0.25) <= 0.13  # of a grid of 4 x 4 patches
-    browser.driver.find_element("css selector", "#why-found button.crop").click()
-    browser.until(lambda: browser.value("document.getElementById('whole-picture').naturalWidth") == 96, "it")
-    browser.keys(Keys.ESCAPE)
-    # Enlarged around what is clicked on, whole pixels alike; the map with it, where there is one
-    turned = "{deltaY: -9, clientX: arguments[0], clientY: arguments[1], bubbles: true}"
-    wheel = f"new WheelEvent('wheel', {turned})"
-    at = [shown["left"] + shown["width"] / 4, shown["top"] + shown["height"] / 2]
-    for _ in range(12):
-        browser.driver.execute_script(f"document.getElementById('picture').dispatchEvent({wheel})", *at)
-    now = browser.value("document.getElementById('picture').getBoundingClientRect().toJSON()")
-    times = now["width"] / 96
-    assert now["width"] > 8 * shown["width"] and times == round(times)
-    assert abs((at[0] - now["left"]) / now["width"] - 0.25) < 0.02
-    assert browser.value("getComputedStyle(document.getElementById('picture')).imageRendering") == "pixelated"
-    browser.keys("0")
-    again = browser.value("document.getElementById('picture').getBoundingClientRect().toJSON()")
-    assert again["width"] == shown["width"]
-    browser.keys("+", "w")
-    assert not browser.driver.find_element("id", "why").is_displayed()
-    browser.keys("0", Keys.ARROW_DOWN)
-
-
 def _move_the_threshold(run, browser):
     from selenium.webdriver.common.keys import Keys
 
@@ -353,6 +305,183 @@ def _refit(run, browser):
 def mask_of(run) -> Image.Image:
     name = rows_of(run)[0]["mask"]
     return Image.open(run / "run" / name) if name else Image.new("L", (96, 96))
+
+
+class Reasons:
+    """A stand-in for the process that says why; test_run_with_features.py has the real answers."""
+
+    running = False
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, question):
+        self.asked.append(question)
+        if question.path.endswith("2.png"):
+            raise RunError("run/memory.npz: cannot be read")
+        if question.drawn:
+            return {"reconstruction": CROP, "difference": CROP, "notes": ["drawn"]}
+        crop = {"crop": CROP, "inner": [3, 4, 6, 8, 12, 16], "size": [60, 80]}
+        y, x = question.place or (30, 40)
+        row, column = int(y // 15), int(x // 20)
+        places = ((1, [0, 0, 15, 20]), (2, [0, 20, 15, 20]))
+        of = [{"path": f"train/good/{i}.png", "distance": i + 0.5, "box": box} for i, box in places]
+        return {
+            "size": [60, 80],
+            "clicked": question.place is not None,
+            "place": [y, x],
+            "box": [15 * row, 20 * column, 15, 20],
+            **crop,
+            "distance": 2.5,
+            "support": 2,
+            "usual": [0.5, 0.75],
+            "normal": [
+                {**of[0], **crop, "how": "found again"},
+                {**of[1], **crop, "how": "remembered in other light"},
+            ],
+            "known": [{**of[0], **crop, "kind": "cut", "masked": False, "path": "train/cut/0.png"}],
+            "known_count": 3,
+            "notes": ["a note"],
+        }
+
+    def end(self):
+        pass
+
+
+def inline(size) -> str:
+    stream = io.BytesIO()
+    Image.new("L", size).save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+CROP = inline((16, 12))
+
+
+@contextlib.contextmanager
+def served(review):
+    """The page of a Review in a browser, from a thread of this process."""
+    import uvicorn
+
+    from semi_anogan.review.app import make_app
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(make_app(review), port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.05)
+        with driven() as driver:
+            driver.get(f"http://127.0.0.1:{port}/")
+            yield Page(driver)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_person_asks_why_and_enlarges(tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    folder, scored = write_run(tmp_path)
+    for i in range(6):
+        picture(tmp_path / f"parts/train/good/{i}.png", 10 * i, (60, 80))
+    wide = np.zeros((100, 4000), np.uint8)
+    wide[:, ::2] = 255
+    Image.fromarray(wide).save(tmp_path / "new/0.png")
+    review = Review(folder, scored, "ann")
+    review.why = Reasons()
+    with served(review) as browser:
+
+        def box_of(selector):
+            found = f"document.querySelector('{selector}').getBoundingClientRect()"
+            return browser.value(f"(({{left, top, width, height}}) => [left, top, width, height])({found})")
+
+        browser.shown()
+        browser.keys("w")
+        browser.until(lambda: "difference" in browser.text("why-found"), "all of why")
+        assert browser.text("why-told") == (
+            "Marked where the map is highest: the memory's distance is 2.5, the mean of two images. Of "
+            "held-out normal images the farthest tenth has 0.5 on the median, 0.75 at 80 %."
+        )
+        assert browser.text("why-found").split("\n") == [
+            *("Here", "Nearest normal patches", "1.png", "distance 1.5", "2.png", "distance 2.5"),
+            *("remembered in other light", "Nearest known defects", "0.png", "cut, distance 1.5"),
+            *("no mask: its least normal places", "What the generator makes of it", "reconstruction"),
+            *("difference, white: large", "a note; drawn"),
+        ]
+        assert browser.contrast() == []
+        left, top, width, height = box_of("#picture")
+        marked = box_of("#own .place")
+        assert marked == pytest.approx([left + width / 2, top + height / 2, width / 4, height / 4], abs=1)
+        # Another place: of 60 x 80 pixels the one at a quarter and a half
+        image = browser.driver.find_element("id", "picture")
+        ActionChains(browser.driver).move_to_element_with_offset(image, -width / 4, 0).click().perform()
+        browser.until(
+            lambda: "at the place that was clicked" in browser.text("why-told"), "the clicked place"
+        )
+        assert review.why.asked[-1].place == pytest.approx((30, 20), abs=0.4)
+        # The whole of a near image, with the place in it
+        browser.driver.find_elements("css selector", "#why-found button.crop")[1].click()
+        browser.until(
+            lambda: browser.value("document.getElementById('whole-picture').naturalWidth") == 80, "it"
+        )
+        shown, place = box_of("#whole-picture"), box_of("#whole-place")
+        assert place == pytest.approx([shown[0] + shown[2] / 4, shown[1], shown[2] / 4, shown[3] / 4], abs=1)
+        browser.keys(Keys.ESCAPE)
+        # Enlarged by the wheel: what is below the mouse stays there, and pixels are whole ones
+        turned = "{deltaY: -9, clientX: arguments[0], clientY: arguments[1], bubbles: true}"
+        for _ in range(9):
+            browser.driver.execute_script(
+                f"document.getElementById('picture').dispatchEvent(new WheelEvent('wheel', {turned}))",
+                left + width / 4,
+                top + height / 2,
+            )
+        now = box_of("#picture")
+        assert now[2] / 80 == round(now[2] / 80) > 2 * width / 80
+        assert (left + width / 4 - now[0]) / now[2] == pytest.approx(0.25, abs=0.01)
+        style = "getComputedStyle(document.getElementById('picture'))"
+        assert browser.value(f"{style}.imageRendering") == "pixelated"
+        assert browser.text("zoom-told") == f"{100 * round(now[2] / 80)} % of its pixels"
+        # A drag moves it, and asks nothing; so do Shift and arrows; 0 shows the whole again
+        asked = len(review.why.asked)
+        frame = browser.driver.find_element("css selector", "#own .frame")
+        ActionChains(browser.driver).drag_and_drop_by_offset(frame, 40, 20).perform()
+        moved = box_of("#picture")
+        assert moved[:2] == pytest.approx([now[0] + 40, now[1] + 20], abs=1)
+        assert len(review.why.asked) == asked
+        right = ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT)
+        right.key_up(Keys.SHIFT).perform()
+        assert box_of("#picture")[0] == pytest.approx(moved[0] - 80, abs=1)
+        assert browser.text("list-told") == "1 of 6"
+        browser.keys("0")
+        assert box_of("#picture") == pytest.approx([left, top, width, height], abs=1)
+        # An error in a line, and the next image; then without
+        browser.keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+        browser.until(lambda: browser.text("why-told") == "run/memory.npz: cannot be read", "the error")
+        browser.keys("w")
+        assert not browser.driver.find_element("id", "why").is_displayed()
+        # A picture of 4000 pixels is shown with 2048: enlarged, those that are seen are its own
+        browser.driver.execute_script(
+            "const list = document.getElementById('list'); list.value = 'scored';"
+            "list.dispatchEvent(new Event('change'))"
+        )
+        browser.until(lambda: browser.text("list-told") == "1 of 3", "the list")
+        browser.keys(Keys.END)
+        browser.until(lambda: "4000 x 100 pixels" in browser.text("path"), "the wide image")
+        browser.keys(*"+++++")
+        browser.until(
+            lambda: browser.value("document.getElementById('detail').naturalWidth > 0"), "its pixels"
+        )
+        detail = box_of("#detail")
+        source = browser.value("document.getElementById('detail').getAttribute('src')")
+        columns = int(source.split("width=")[1])
+        assert browser.value("document.getElementById('detail').naturalWidth") == columns
+        assert detail[2] / columns == pytest.approx(box_of("#picture")[2] / 4000, rel=0.01)
+        errors = [line["message"] for line in browser.driver.get_log("browser") if line["level"] == "SEVERE"]
+        assert [line for line in errors if "422" not in line] == []
 
 
 def test_of_fifty_thousand_images_only_those_in_sight_are_there(tmp_path):

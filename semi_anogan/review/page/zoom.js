@@ -2,6 +2,7 @@
 
 const STEP = 1.25;
 const MOST = 64; // screen pixels of a pixel of the image
+const EDGE = 40; // screen pixels of the picture that stay in sight
 const CLICK = 4; // screen pixels that the mouse may move in a click
 
 export class Zoom {
@@ -52,23 +53,21 @@ export class Zoom {
     this.middle = [0.5, 0.5];
   }
 
-  // Enlarges; what is at the event's place stays there.
+  // Enlarges; what is at the event's place stays there, or else at the middle of what is seen.
   by(factor, frame, event) {
     const shown = frame ?? this.frames[0];
-    const { left, top, width, height } = shown.getBoundingClientRect();
-    const at = event ? [event.clientX - left, event.clientY - top] : [width / 2, height / 2];
-    const where = event ? inside(shown, event) : [...this.middle];
     const fit = shown.querySelector(".fit");
-    const times = Math.min(Math.max(this.times * factor, 1), this.most / this.base(shown, fit));
-    const by = times / this.times;
-    this.times = Math.max(1, times);
-    const sides = [fit.offsetWidth * by, fit.offsetHeight * by];
-    this.middle = [0, 1].map((i) => where[i] + ([width, height][i] / 2 - at[i]) / sides[i]);
+    const { left, top, width, height } = shown.getBoundingClientRect();
+    const begin = [fit.offsetLeft, fit.offsetTop];
+    const old = [fit.offsetWidth, fit.offsetHeight];
+    const seen = [0, 1].map((i) => (Math.max(0, begin[i]) + Math.min([width, height][i], begin[i] + old[i])) / 2);
+    const at = event ? [event.clientX - left, event.clientY - top] : seen;
+    const where = [0, 1].map((i) => (at[i] - begin[i]) / old[i]);
+    const size = [Number(fit.dataset.width), Number(fit.dataset.height)];
+    this.times = Math.max(1, Math.min(this.times * factor, this.most / whole(shown, size)));
+    const scale = scaleOf(shown, size, this.times);
+    this.middle = [0, 1].map((i) => where[i] + ([width, height][i] / 2 - at[i]) / (size[i] * scale));
     this.changed();
-  }
-
-  base(frame, fit) {
-    return fit.offsetWidth / this.times / fit.dataset.width;
   }
 
   // By so many screen pixels.
@@ -80,23 +79,31 @@ export class Zoom {
 
   // Puts a picture of a size into its frame; returns screen pixels of one of its pixels.
   place(fit, frame, [width, height], first) {
-    const whole = Math.min(frame.clientWidth / width, frame.clientHeight / height) || 1;
-    let scale = whole * this.times;
-    const dots = window.devicePixelRatio || 1;
-    if (this.times > 1 && scale >= 2) scale = Math.round(scale * dots) / dots; // whole pixels, all alike
+    const scale = scaleOf(frame, [width, height], this.times);
     const sides = [width * scale, height * scale];
     const room = [frame.clientWidth, frame.clientHeight];
-    const begin = [0, 1].map((i) => Math.round(Math.min(0, Math.max(room[i] - sides[i], room[i] / 2 - this.middle[i] * sides[i]))));
-    if (first) {
-      this.middle = [0, 1].map((i) => (sides[i] > room[i] ? (room[i] / 2 - begin[i]) / sides[i] : 0.5));
-      this.scale = scale;
-    }
+    const begin = [0, 1].map((i) => {
+      if (this.times === 1) return 0;
+      const wanted = room[i] / 2 - this.middle[i] * sides[i];
+      return Math.round(Math.min(room[i] - EDGE, Math.max(EDGE - sides[i], wanted)));
+    });
+    if (first) this.middle = [0, 1].map((i) => (room[i] / 2 - begin[i]) / sides[i]);
     Object.assign(fit.style, { width: `${sides[0]}px`, height: `${sides[1]}px`, left: `${begin[0]}px`, top: `${begin[1]}px` });
-    fit.dataset.width = width;
+    Object.assign(fit.dataset, { width, height });
     fit.classList.toggle("sharp", scale > 3 || (this.times > 1 && scale >= 2));
     frame.classList.toggle("zoomed", this.times > 1);
     return scale;
   }
+}
+
+// Screen pixels of a pixel of a picture that is seen as a whole.
+const whole = (frame, [width, height]) => Math.min(frame.clientWidth / width, frame.clientHeight / height) || 1;
+
+// Screen pixels of one that is enlarged so many times: whole ones where they are large, so that all are alike.
+function scaleOf(frame, size, times) {
+  const scale = whole(frame, size) * times;
+  const dots = window.devicePixelRatio || 1;
+  return times > 1 && scale >= 2 ? Math.round(scale * dots) / dots : scale;
 }
 
 // Where in the picture of a frame an event is, as shares of its width and height.
