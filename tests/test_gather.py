@@ -1,10 +1,15 @@
 """What the report of a run shows: the images and curves that are gathered for it."""
 
+import dataclasses
+import types
+
+import numpy as np
 import pytest
 
 from helpers.evaluated import dataset_of
 from semi_anogan.data import images
 from semi_anogan.data.synthetic import TRAINING_KINDS
+from semi_anogan.errors import DataError
 from semi_anogan.evaluation.report import gather
 
 
@@ -31,6 +36,29 @@ def test_suspicious_images_are_the_first_without_a_label_that_the_data_still_has
         ("train/3", 2.0, False),
     ]
     assert found[0].image.shape == (8, 8, 1)
+
+
+def test_images_to_label_are_those_of_the_lists_with_pictures(tmp_path):
+    path = tmp_path / "suspicious.csv"
+    path.write_text("path,suspicion,label\ntrain/1,4,normal\ngone,3,\ntrain/0,2.5,\ntrain/3,2,\ntrain/2,1,\n")
+    data = dataset_of({"normal/0": 0.1, "normal/1": 0.9, "abnormal/0": 0.2, "abnormal/1": 0.8})
+    results = types.SimpleNamespace(abnormal=np.array([0, 0, 1, 1]), scores=np.array([0.1, 0.9, 0.2, 0.8]))
+    items, left_out = gather.images_to_sort(path, data, data.select("test"), results, 0.5, most=2)
+    assert [(i.path, i.origin, i.group, i.figure, i.truth) for i in items] == [
+        ("train/0", "training", "suspicious", 2.5, ""),
+        ("train/3", "training", "suspicious", 2.0, ""),
+        ("abnormal/0", "test", "miss", 0.2, "abnormal"),
+        ("normal/1", "test", "false alarm", 0.9, "normal"),
+        ("abnormal/1", "test", "near", 0.8, "abnormal"),
+    ]
+    assert left_out == {"suspicious": 1} and all(i.jpeg.startswith(b"\xff\xd8") for i in items)
+
+    def gone(example):
+        raise DataError("train/0: no such file")
+
+    data = dataclasses.replace(data, read_image=gone)
+    items, _ = gather.images_to_sort(path, data, data.select("test"), results, 0.5)
+    assert {i.jpeg for i in items} == {None}  # they can be labelled all the same
 
 
 def test_the_report_shows_what_training_draws(smoke_data):

@@ -297,6 +297,13 @@ def test_public_names_are_listed_before_they_are_loaded(tmp_path):
     assert done.stdout == "1000\n", done.stderr
 
 
+def test_the_review_page_loads_no_framework(tmp_path):
+    done = run_blocked(
+        f"import semi_anogan.review.app\nprint([m for m in {HEAVY!r} if m in sys.modules])", tmp_path
+    )
+    assert done.stdout == "[]\n", done.stderr
+
+
 @pytest.mark.parametrize(
     "command, flags",
     [

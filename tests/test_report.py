@@ -4,6 +4,7 @@ import base64
 import html
 import html.parser
 import io
+import json
 import re
 import subprocess
 import sys
@@ -13,9 +14,10 @@ import pytest
 from PIL import Image
 
 from helpers.evaluated import NASTY, SCORES, full_report, gallery_item
-from semi_anogan.evaluation.report.contents import Report
+from semi_anogan.evaluation.report.contents import Report, SortItem, choose_to_sort
 from semi_anogan.evaluation.report.figures import FIGURES
 from semi_anogan.evaluation.report.page import write_report
+from semi_anogan.evaluation.report.pictures import small_jpeg
 
 
 class _Page(html.parser.HTMLParser):
@@ -49,8 +51,11 @@ def full(tmp_path_factory):
 def test_page_is_self_contained(full):
     folder, text = full
     page = _Page(text)
-    assert len(page.sources) > 10 and all(s.startswith("data:image/png;base64,") for s in page.sources)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert len(page.sources) > 10 and all(s.startswith("data:image/") for s in page.sources)
+    assert not {"link", "iframe", "object"} & set(page.tags) and page.tags.count("script") == 2
+    assert "default-src 'none'" in text and "import " not in text.split("<script")[2]
+    # The one address names what SVG is.
+    text = text.replace('"http://www.w3.org/2000/svg"', "")
     assert "http:" not in text and "https:" not in text and "url(" not in text and "@import" not in text
     for source in page.sources:
         Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).load()
@@ -104,7 +109,7 @@ def test_numbers_are_those_given(full):
 
 def test_texts_are_escaped(full):
     page = full[1]
-    assert "<script" not in page and NASTY not in page
+    assert page.count("<script") == 2 and "<script>alert" not in page and NASTY not in page
     assert NASTY in html.unescape(page)
     assert "Parts &lt;A&gt; &amp; B" in page and "few images &lt;60&gt;" in page
 
@@ -245,3 +250,50 @@ def test_no_pyplot_state_and_no_heavy_import(tmp_path):
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_live_parts_hold_what_they_are_given(tmp_path):
+    report = full_report()
+    report.run = "runs/a b"
+    report.to_sort = [
+        SortItem(NASTY, "test", "miss", 0.4, "abnormal"),
+        SortItem("train/\udce4.png", "training", "suspicious", 5.25, jpeg=small_jpeg(np.zeros((4, 8, 1)), 6)),
+    ]
+    report.left_out, report.normal_scores = {"miss": 12}, (0.5, 0.25)
+    page = write_report(tmp_path, report).read_bytes().decode("utf-8", "surrogateescape")
+    held = json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.DOTALL).group(1))
+    assert held["run"] == "runs/a b" and held["threshold"] == 1.0
+    assert [(g["name"], g["scores"]) for g in held["groups"]] == [
+        ("held_out", [0.5, 0.25]),
+        ("test_normal", [0.1, 0.2, 0.3, 2.5]),
+        ("test_abnormal", [0.4, 3.0, 4.0]),
+    ]
+    # In the order of the page: suspicious images are before misses.
+    assert held["items"] == [
+        {"path": "train/\udce4.png", "origin": "training"},
+        {"path": NASTY, "origin": "test"},
+    ]
+    text = _Page(page).text
+    assert "Misses of the test, the lowest score first. 12 more are left out." in text
+    assert "--workdir='runs/a b' --refit --config.data.reviewed=reviewed.csv" in text
+    assert "suspicion 5.25" in text and "score 0.4, labelled abnormal" in text
+    jpeg = base64.b64decode(re.search(r'src="data:image/jpeg;base64,([^"]+)"', page).group(1))
+    assert Image.open(io.BytesIO(jpeg)).size == (6, 3)
+
+
+def test_without_anything_live_there_is_no_script(tmp_path):
+    page = write_report(tmp_path, Report("Bare", {}, ["a", "b"], [False, False], [1.0, 2.0])).read_text()
+    assert "<script" not in page and "Another threshold" not in page and "Label images" not in page
+
+
+def test_images_to_sort_by_hand():
+    # index      0    1    2    3    4    5    6    7
+    scores = [0.1, 0.9, 2.5, 1.5, 1.2, 0.4, 0.2, 3.0]
+    abnormal = [0, 0, 0, 0, 0, 1, 1, 1]
+    # Misses 6, 5; false alarms 2, 3, 4, of which the nearest to 1.0 is left out; near are 1 (0.1), 4 (0.2).
+    assert choose_to_sort(abnormal, scores, 1.0, 2) == (
+        [(6, "miss"), (5, "miss"), (2, "false alarm"), (3, "false alarm"), (1, "near")],
+        {"false alarm": 1},
+    )
+    assert choose_to_sort(abnormal, scores, 1.0, 4)[0][5:] == [(1, "near"), (0, "near")]
+    assert choose_to_sort([], [], 1.0, 4) == ([], {})

@@ -6,8 +6,10 @@ docs/review.png comes from here, too, of a run and what was scored with it:
     python -m pytest -n 0 -m slow tests/test_review_browser.py -k picture
 """
 
+import base64
 import contextlib
 import csv
+import io
 import json
 import os
 import pathlib
@@ -16,21 +18,23 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from helpers.browser import CONTRAST, THERE, driven
 from helpers.processes import ENVIRONMENT, ROOT
 from helpers.reviewed import picture, write_run
 from helpers.tiny_runs import tiny_config
+from semi_anogan.errors import RunError
+from semi_anogan.review.state import Review
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no Chromium with its driver"),
+    pytest.mark.skipif(not THERE, reason="there is no Chromium with its driver"),
 ]
 SECONDS = 60  # that the page may take for anything but a refit
 OF_SURFACES = ("size", "train_normal", "train_abnormal", "test_normal", "test_abnormal")
@@ -96,9 +100,6 @@ def run(tmp_path_factory):
 @contextlib.contextmanager
 def opened(*arguments, size=(1280, 900)):
     """The page of a command in a browser; both end afterwards, the command with exit code 0."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -109,26 +110,16 @@ def opened(*arguments, size=(1280, 900)):
         stdout=subprocess.PIPE,
         text=True,
     )
-    driver = None
     try:
         while not (line := process.stdout.readline()).startswith("open "):
             assert line, "the command has ended"
-        options = webdriver.ChromeOptions()
-        options.binary_location = BROWSER
-        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--lang=en"):
-            options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        driver.set_window_size(*size)
-        driver.get(line.split()[1])
-        yield Page(driver)
-        driver.quit()
+        with driven(size) as driver:
+            driver.get(line.split()[1])
+            yield Page(driver)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:
         if process.poll() is None:
-            if driver is not None:
-                driver.quit()
             process.kill()
             process.wait()
 
@@ -165,32 +156,6 @@ class Page:
     def contrast(self) -> list:
         """Texts of less than 4.5 to 1 against the nearest background that is not transparent."""
         return self.driver.execute_script(CONTRAST)
-
-
-CONTRAST = """
-const channels = (text) => text.match(/[\\d.]+/g).map(Number);
-const light = ([r, g, b]) => {
-  const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  const [x, y, z] = [r, g, b].map((v) => linear(v / 255));
-  return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-};
-const found = [];
-for (const element of document.querySelectorAll("body *")) {
-  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-  if (!own || !element.checkVisibility({ visibilityProperty: true })) continue;
-  if (element.matches(":disabled, :disabled *, option, svg *")) continue;
-  let behind = element, back = [0, 0, 0, 0];
-  while (behind) {
-    back = channels(getComputedStyle(behind).backgroundColor);
-    if (back.length === 3 || back[3] === 1) break;
-    behind = behind.parentElement;
-  }
-  const pair = [light(channels(getComputedStyle(element).color)), light(back)].sort((a, b) => b - a);
-  const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
-  if (ratio < 4.5) found.push([element.id || element.className || element.tagName, ratio]);
-}
-return found;
-"""
 
 
 def rows_of(run):
@@ -340,6 +305,183 @@ def _refit(run, browser):
 def mask_of(run) -> Image.Image:
     name = rows_of(run)[0]["mask"]
     return Image.open(run / "run" / name) if name else Image.new("L", (96, 96))
+
+
+class Reasons:
+    """A stand-in for the process that says why; test_run_with_features.py has the real answers."""
+
+    running = False
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, question):
+        self.asked.append(question)
+        if question.path.endswith("2.png"):
+            raise RunError("run/memory.npz: cannot be read")
+        if question.drawn:
+            return {"reconstruction": CROP, "difference": CROP, "notes": ["drawn"]}
+        crop = {"crop": CROP, "inner": [3, 4, 6, 8, 12, 16], "size": [60, 80]}
+        y, x = question.place or (30, 40)
+        row, column = int(y // 15), int(x // 20)
+        places = ((1, [0, 0, 15, 20]), (2, [0, 20, 15, 20]))
+        of = [{"path": f"train/good/{i}.png", "distance": i + 0.5, "box": box} for i, box in places]
+        return {
+            "size": [60, 80],
+            "clicked": question.place is not None,
+            "place": [y, x],
+            "box": [15 * row, 20 * column, 15, 20],
+            **crop,
+            "distance": 2.5,
+            "support": 2,
+            "usual": [0.5, 0.75],
+            "normal": [
+                {**of[0], **crop, "how": "found again"},
+                {**of[1], **crop, "how": "remembered in other light"},
+            ],
+            "known": [{**of[0], **crop, "kind": "cut", "masked": False, "path": "train/cut/0.png"}],
+            "known_count": 3,
+            "notes": ["a note"],
+        }
+
+    def end(self):
+        pass
+
+
+def inline(size) -> str:
+    stream = io.BytesIO()
+    Image.new("L", size).save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+CROP = inline((16, 12))
+
+
+@contextlib.contextmanager
+def served(review):
+    """The page of a Review in a browser, from a thread of this process."""
+    import uvicorn
+
+    from semi_anogan.review.app import make_app
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(make_app(review), port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.05)
+        with driven() as driver:
+            driver.get(f"http://127.0.0.1:{port}/")
+            yield Page(driver)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_person_asks_why_and_enlarges(tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    folder, scored = write_run(tmp_path)
+    for i in range(6):
+        picture(tmp_path / f"parts/train/good/{i}.png", 10 * i, (60, 80))
+    wide = np.zeros((100, 4000), np.uint8)
+    wide[:, ::2] = 255
+    Image.fromarray(wide).save(tmp_path / "new/0.png")
+    review = Review(folder, scored, "ann")
+    review.why = Reasons()
+    with served(review) as browser:
+
+        def box_of(selector):
+            found = f"document.querySelector('{selector}').getBoundingClientRect()"
+            return browser.value(f"(({{left, top, width, height}}) => [left, top, width, height])({found})")
+
+        browser.shown()
+        browser.keys("w")
+        browser.until(lambda: "difference" in browser.text("why-found"), "all of why")
+        assert browser.text("why-told") == (
+            "Marked where the map is highest: the memory's distance is 2.5, the mean of two images. Of "
+            "held-out normal images the farthest tenth has 0.5 on the median, 0.75 at 80 %."
+        )
+        assert browser.text("why-found").split("\n") == [
+            *("Here", "Nearest normal patches", "1.png", "distance 1.5", "2.png", "distance 2.5"),
+            *("remembered in other light", "Nearest known defects", "0.png", "cut, distance 1.5"),
+            *("no mask: its least normal places", "What the generator makes of it", "reconstruction"),
+            *("difference, white: large", "a note; drawn"),
+        ]
+        assert browser.contrast() == []
+        left, top, width, height = box_of("#picture")
+        marked = box_of("#own .place")
+        assert marked == pytest.approx([left + width / 2, top + height / 2, width / 4, height / 4], abs=1)
+        # Another place: of 60 x 80 pixels the one at a quarter and a half
+        image = browser.driver.find_element("id", "picture")
+        ActionChains(browser.driver).move_to_element_with_offset(image, -width / 4, 0).click().perform()
+        browser.until(
+            lambda: "at the place that was clicked" in browser.text("why-told"), "the clicked place"
+        )
+        assert review.why.asked[-1].place == pytest.approx((30, 20), abs=0.4)
+        # The whole of a near image, with the place in it
+        browser.driver.find_elements("css selector", "#why-found button.crop")[1].click()
+        browser.until(
+            lambda: browser.value("document.getElementById('whole-picture').naturalWidth") == 80, "it"
+        )
+        shown, place = box_of("#whole-picture"), box_of("#whole-place")
+        assert place == pytest.approx([shown[0] + shown[2] / 4, shown[1], shown[2] / 4, shown[3] / 4], abs=1)
+        browser.keys(Keys.ESCAPE)
+        # Enlarged by the wheel: what is below the mouse stays there, and pixels are whole ones
+        turned = "{deltaY: -9, clientX: arguments[0], clientY: arguments[1], bubbles: true}"
+        for _ in range(9):
+            browser.driver.execute_script(
+                f"document.getElementById('picture').dispatchEvent(new WheelEvent('wheel', {turned}))",
+                left + width / 4,
+                top + height / 2,
+            )
+        now = box_of("#picture")
+        assert now[2] / 80 == round(now[2] / 80) > 2 * width / 80
+        assert (left + width / 4 - now[0]) / now[2] == pytest.approx(0.25, abs=0.01)
+        style = "getComputedStyle(document.getElementById('picture'))"
+        assert browser.value(f"{style}.imageRendering") == "pixelated"
+        assert browser.text("zoom-told") == f"{100 * round(now[2] / 80)} % of its pixels"
+        # A drag moves it, and asks nothing; so do Shift and arrows; 0 shows the whole again
+        asked = len(review.why.asked)
+        frame = browser.driver.find_element("css selector", "#own .frame")
+        ActionChains(browser.driver).drag_and_drop_by_offset(frame, 40, 20).perform()
+        moved = box_of("#picture")
+        assert moved[:2] == pytest.approx([now[0] + 40, now[1] + 20], abs=1)
+        assert len(review.why.asked) == asked
+        right = ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT)
+        right.key_up(Keys.SHIFT).perform()
+        assert box_of("#picture")[0] == pytest.approx(moved[0] - 80, abs=1)
+        assert browser.text("list-told") == "1 of 6"
+        browser.keys("0")
+        assert box_of("#picture") == pytest.approx([left, top, width, height], abs=1)
+        # An error in a line, and the next image; then without
+        browser.keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+        browser.until(lambda: browser.text("why-told") == "run/memory.npz: cannot be read", "the error")
+        browser.keys("w")
+        assert not browser.driver.find_element("id", "why").is_displayed()
+        # A picture of 4000 pixels is shown with 2048: enlarged, those that are seen are its own
+        browser.driver.execute_script(
+            "const list = document.getElementById('list'); list.value = 'scored';"
+            "list.dispatchEvent(new Event('change'))"
+        )
+        browser.until(lambda: browser.text("list-told") == "1 of 3", "the list")
+        browser.keys(Keys.END)
+        browser.until(lambda: "4000 x 100 pixels" in browser.text("path"), "the wide image")
+        browser.keys(*"+++++")
+        browser.until(
+            lambda: browser.value("document.getElementById('detail').naturalWidth > 0"), "its pixels"
+        )
+        detail = box_of("#detail")
+        source = browser.value("document.getElementById('detail').getAttribute('src')")
+        columns = int(source.split("width=")[1])
+        assert browser.value("document.getElementById('detail').naturalWidth") == columns
+        assert detail[2] / columns == pytest.approx(box_of("#picture")[2] / 4000, rel=0.01)
+        errors = [line["message"] for line in browser.driver.get_log("browser") if line["level"] == "SEVERE"]
+        assert [line for line in errors if "422" not in line] == []
 
 
 def test_of_fifty_thousand_images_only_those_in_sight_are_there(tmp_path):

@@ -23,8 +23,10 @@ from semi_anogan.review.guard import Guard
 from semi_anogan.review.pictures import Cache, ScoredPictures, shrunk
 from semi_anogan.review.refit import Refit, train_command
 from semi_anogan.review.state import Review
+from semi_anogan.review.why import NotNow
 from semi_anogan.runs import replacement
 from semi_anogan.scoring import chosen
+from semi_anogan.scoring.outputs import picture_name
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
 
@@ -433,6 +435,80 @@ def test_known_defects_of_a_kind_are_shown(base, client):
     assert client.get("/api/state").json()["lists"][0]["count"] == 6
 
 
+class Reasons:
+    """A stand-in for the process that says why; see test_nearest.py."""
+
+    running = False
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, question):
+        self.asked.append(question)
+        if len(self.asked) > 2:
+            raise NotNow("too many wait for an answer: ask again in a moment")
+        return {
+            "normal": [{"path": "train/good/4.png"}, {"path": ""}],
+            "known": [{"path": "train/cut/1.png"}],
+        }
+
+    def end(self):
+        pass
+
+
+def test_why_is_asked_of_an_image_by_its_index(base, review, client):
+    review.why.end()
+    review.why = Reasons()
+    first = listed(client, "suspicious")["items"][0]
+    found = client.get(f"/api/why/{first['id']}?y=11.5&x=3").json()
+    assert found["normal"][0]["id"] == listed(client, "suspicious")["items"][4]["id"]
+    assert "id" not in found["normal"][1]  # it is not known which image that is
+    assert review.entry(found["known"][0]["id"]).path == "train/cut/1.png"
+    new = listed(client, "scored")["items"][0]
+    assert client.get(f"/api/why/{new['id']}?drawn=true").status_code == 200
+    path = str(base / "new/2.png")
+    assert review.why.asked == [
+        ("training", "train/good/0.png", (11.5, 3.0), False),
+        ("scored", path, None, True),
+    ]
+    busy = client.get(f"/api/why/{new['id']}")
+    assert busy.status_code == 503 and busy.json()["detail"].startswith("too many wait")
+    for wrong, told in {
+        "?y=3": "x and y belong together",
+        "?y=12&x=3": "train/good/0.png has 16 x 12 pixels, so none at x 3, y 12",
+        "?y=-1&x=3": "greater than or equal to 0",
+        "?y=nan&x=3": "finite",
+    }.items():
+        answer = client.get(f"/api/why/{first['id']}{wrong}")
+        assert answer.status_code == 422 and told in answer.json()["detail"], wrong
+    assert client.get("/api/why/999").status_code == 404
+    assert len(review.why.asked) == 3
+
+
+def test_parts_of_a_picture_are_its_own_pixels(base, client):
+    pixels = np.arange(3000 * 20, dtype=np.uint32).reshape(20, 3000).astype(np.uint8)
+    Image.fromarray(pixels).save(base / "new/0.png")
+    item = next(i for i in listed(client, "scored")["items"] if i["path"].endswith("0.png"))
+    assert client.get(f"/api/image/{item['id']}").json()["view"] == [14, 2048]  # which is shown reduced
+    for _ in range(2):  # read, and kept
+        answer = client.get(f"/api/part/{item['id']}?top=3&left=2900&height=5&width=200")
+        assert (np.asarray(Image.open(io.BytesIO(answer.content)))[..., 0] == pixels[3:8, 2900:]).all()
+    outside = client.get(f"/api/part/{item['id']}?top=20&left=0&height=5&width=200")
+    assert outside.status_code == 422 and "no pixels at x 0, y 20" in outside.json()["detail"]
+    assert client.get(f"/api/part/{item['id']}?top=0&left=0&height=5&width=2049").status_code == 422
+    small = listed(client, "suspicious")["items"][0]
+    answer = client.get(f"/api/part/{small['id']}?top=0&left=0&height=2&width=2")
+    assert Image.open(io.BytesIO(answer.content)).size == (2, 2)
+
+
+def test_pictures_of_images_in_no_input_are_found(tmp_path):
+    """Those of a CSV file with images elsewhere have a hash of the path in their name."""
+    name = picture_name("/in/a/0.png", "/lists")
+    picture(tmp_path / "out/overlays" / f"{name}.png", 0)
+    found = ScoredPictures(tmp_path / "out", ["/in/a/0.png", "/in/a/1.png"])
+    assert found.path("/in/a/0.png", "overlays") == tmp_path / "out/overlays" / f"{name}.png"
+
+
 def test_the_root_of_overlays_is_the_one_most_are_found_by(tmp_path):
     for name in ("a/0.png", "b/0.png", "b/1.png"):
         picture(tmp_path / "out/overlays" / f"{name}.png", 0)
@@ -644,11 +720,12 @@ def test_all_of_the_page_is_installed():
     import importlib.resources
     import re
 
-    from semi_anogan.review.app import FILES
+    from semi_anogan.review.app import FILES, SHARED
 
     page = importlib.resources.files("semi_anogan.review") / "page"
-    assert {path.name for path in page.iterdir()} == set(FILES)
-    texts = {name: (page / name).read_text() for name in FILES}
+    assert {path.name for path in page.iterdir()} == set(FILES) - set(SHARED)
+    shared = importlib.resources.files("semi_anogan.evaluation.report")
+    texts = {name: ((shared if name in SHARED else page) / name).read_text() for name in FILES}
     asked = {name for text in texts.values() for name in re.findall(r'"/page/([\w.]+)"', text)}
     assert asked == set(FILES) - {"index.html"}
     assert [

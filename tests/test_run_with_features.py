@@ -11,9 +11,10 @@ from helpers.tiny_runs import tiny_config
 from semi_anogan import train
 from semi_anogan.data import review
 from semi_anogan.data.images import resize
-from semi_anogan.errors import RunError
+from semi_anogan.errors import DataError, RunError
 from semi_anogan.networks.pretrained.load import load_features
-from semi_anogan.runs import build, suspicious_csv
+from semi_anogan.review.reasons import Asked, Reasons
+from semi_anogan.runs import build, remembered, suspicious_csv
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
 
@@ -158,3 +159,25 @@ def test_a_damaged_file_is_named(finished, tmp_path, name):
     (folder / name).write_bytes((folder / name).read_bytes()[:200])
     with pytest.raises(RunError, match=f"{name}: cannot be read"):
         Detector.load(folder)
+
+
+def test_the_review_page_is_told_what_a_place_is_near_to(finished):
+    """Of images that the source draws, with the memory's places found again in them."""
+    paths = remembered.read(finished[3])
+    reasons = Reasons(finished[3], None)
+    assert len(paths) == len(set(paths)) > 8
+    found = reasons.answer(Asked("training", paths[0]))
+    assert "the memory knows this image: its own patches are left out" in found["notes"]
+    assert len(found["normal"]) == 4 and paths[0] not in [n["path"] for n in found["normal"]]
+    hows = {n["how"].split(",")[0].split(";")[0] for n in found["normal"]}
+    assert hows <= {"found again", "remembered in other light"}
+    near = [n["distance"] for n in found["normal"]]
+    assert near == sorted(near) and found["support"] == 2
+    signed = np.mean([np.sign(d) * d * d for d in near[:2]])
+    assert found["distance"] == pytest.approx(np.sign(signed) * abs(signed) ** 0.5)
+    assert len(found["known"]) == found["known_count"] == 3
+    assert all(n["crop"].startswith("data:image/png;base64,") for n in found["normal"] + found["known"])
+    drawn = reasons.answer(Asked("training", paths[0], drawn=True))
+    assert drawn["reconstruction"] is None and "does without the generator" in drawn["notes"][0]
+    with pytest.raises(DataError, match="no image of the run's data any more"):
+        reasons.answer(Asked("test", "surface/test/none"))

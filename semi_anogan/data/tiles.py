@@ -43,9 +43,11 @@ class Cut:
         return len(self._corners)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        height, width = self._shape
-        for top, left in self._corners:
-            yield self._made(self._image[top : top + height, left : left + width])
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        (top, left), (height, width) = self._corners[i], self._shape
+        return self._made(self._image[top : top + height, left : left + width])
 
 
 def cut(image: np.ndarray, shape: tuple[int, int], overlap: float = 0.5) -> np.ndarray:

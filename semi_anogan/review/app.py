@@ -14,18 +14,22 @@ from starlette.exceptions import HTTPException
 from semi_anogan.errors import UserError
 from semi_anogan.review import figures
 from semi_anogan.review.entries import LISTS, Entry
+from semi_anogan.review.pictures import LARGE
 from semi_anogan.review.reviewed_csv import Conflict
 from semi_anogan.review.state import MOST_ROWS, Review
+from semi_anogan.review.why import NotNow
 from semi_anogan.scoring.outputs import MAPS, OVERLAYS
 
-# The files of the page, and no others.
+# The files of the page, and no others. Those of SHARED are the report's, too, and lie beside it.
+SHARED = ("basics.js", "scores.js")
 FILES = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
     **{
         f"{name}.js": "text/javascript; charset=utf-8"
-        for name in ("ask", "main", "strip", "picture", "sort", "threshold", "refit")
+        for name in ("ask", "main", "strip", "picture", "zoom", "why", "sort", "threshold", "refit")
     },
+    **dict.fromkeys(SHARED, "text/javascript; charset=utf-8"),
 }
 
 
@@ -81,6 +85,10 @@ def _errors(app: FastAPI, review: Review):
     def told(request, error):
         return Json({"detail": str(error)}, 422)
 
+    @app.exception_handler(NotNow)
+    def not_now(request, error):
+        return Json({"detail": str(error)}, 503)
+
     @app.exception_handler(Conflict)
     def conflict(request, error):
         entry = review.entry(int(request.path_params["index"]))
@@ -94,11 +102,13 @@ def _errors(app: FastAPI, review: Review):
 
 def _page(app: FastAPI):
     page = importlib.resources.files("semi_anogan.review") / "page"
+    shared = importlib.resources.files("semi_anogan.evaluation.report")
 
     def content(name: str) -> Response:
         if name not in FILES:
             raise HTTPException(404, "there is no such file of the page")
-        return Response((page / name).read_bytes(), media_type=FILES[name])
+        place = shared if name in SHARED else page
+        return Response((place / name).read_bytes(), media_type=FILES[name])
 
     @app.get("/")
     def index():
@@ -149,6 +159,28 @@ def _images(app: FastAPI, review: Review):
     @app.get("/api/thumb/{index}")
     def thumb(index: int):
         return Response(review.pictures.thumb(_entry(review, index)), media_type="image/jpeg")
+
+    @app.get("/api/part/{index}")
+    def part(
+        index: int,
+        top: Annotated[int, Query(ge=0)],
+        left: Annotated[int, Query(ge=0)],
+        height: Annotated[int, Query(ge=1, le=LARGE)],
+        width: Annotated[int, Query(ge=1, le=LARGE)],
+    ):
+        content = review.pictures.part(_entry(review, index), top, left, height, width)
+        return Response(content, media_type="image/png")
+
+    @app.get("/api/why/{index}")
+    def why(
+        index: int,
+        y: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
+        x: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
+        drawn: bool = False,
+    ):
+        if (y is None) != (x is None):
+            raise HTTPException(422, "x and y belong together")
+        return Json(review.why_of(_entry(review, index), None if y is None else (y, x), drawn))
 
     @app.get("/api/overlay/{index}")
     def overlay(index: int):

@@ -58,6 +58,7 @@ class Pictures:
         self._most = config.data.max_pixels or MAX_PIXELS
         self._root = _root(config)
         self._data_set, self._examples = data_set, None
+        self._last: tuple[int, np.ndarray] | None = None
         self._cache, self._lock = Cache(), threading.Lock()
         self._decoding = threading.Semaphore(min(4, os.cpu_count() or 1))  # each may hold a large image
 
@@ -87,6 +88,17 @@ class Pictures:
     def large(self, entry: Entry) -> bytes:
         """PNG, at the image's own size up to LARGE."""
         return self._cache.get((entry.index, LARGE), lambda: self._made(entry, LARGE, "PNG"))
+
+    def part(self, entry: Entry, top: int, left: int, height: int, width: int) -> bytes:
+        """PNG of some of the image's own pixels, as far as it has them; DataError where it has none there."""
+        from PIL import Image
+
+        with self._decoding:
+            pixels = self._pixels(entry)
+        if top >= pixels.shape[0] or left >= pixels.shape[1]:
+            raise DataError(f"{entry.path} has no pixels at x {left}, y {top}")
+        picture = Image.fromarray(pixels[top : top + height, left : left + width])
+        return _encoded(picture, "PNG")
 
     def thumb(self, entry: Entry) -> bytes:
         """JPEG."""
@@ -146,19 +158,28 @@ class Pictures:
         from PIL import Image
 
         with self._decoding:
-            path = self.file(entry)
-            if path is not None:
-                image = images.read_image(path, 3, self._most, self._scale)
-            else:
-                data_set, example = self._example(entry)
-                image = images.to_channels(data_set.read_image(example), 3)
-            pixels = images.to_uint8(image)
-            del image
+            pixels = self._pixels(entry)
             height, width = shrunk(pixels.shape[:2], most)
             picture = Image.fromarray(pixels)
             if (height, width) != pixels.shape[:2]:
                 picture = picture.resize((width, height), Image.Resampling.BOX, reducing_gap=None)
             return _encoded(picture, form)
+
+    def _pixels(self, entry: Entry) -> np.ndarray:
+        """uint8 [H, W, 3]; the last one is kept, as parts of it are asked for one after the other."""
+        last = self._last
+        if last is not None and last[0] == entry.index:
+            return last[1]
+        path = self.file(entry)
+        if path is not None:
+            image = images.read_image(path, 3, self._most, self._scale)
+        else:
+            data_set, example = self._example(entry)
+            image = images.to_channels(data_set.read_image(example), 3)
+        pixels = images.to_uint8(image)
+        if max(pixels.shape) > LARGE:
+            self._last = (entry.index, pixels) if pixels.nbytes <= CACHE_BYTES else None
+        return pixels
 
     def _load(self):
         with self._lock:
@@ -205,8 +226,9 @@ class ScoredPictures:
         if not any((self._output / folder).is_dir() for folder in (MAPS, OVERLAYS)):
             return None
         counts = collections.Counter()
+        elsewhere = os.fspath(self._output / MAPS)  # so are the names of images that lay in no --input
         for path in named:
-            for root in _above(path):
+            for root in [*_above(path), elsewhere]:
                 if any(self._picture(path, root, folder) for folder in (MAPS, OVERLAYS)):
                     counts[root] += 1
         return counts.most_common(1)[0][0] if counts else None

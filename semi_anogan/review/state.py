@@ -14,13 +14,15 @@ import time
 
 from semi_anogan.data.review import SCORED, TEST, TRAINING
 from semi_anogan.data.review import read as read_labels
-from semi_anogan.errors import RunError, UserError
+from semi_anogan.errors import DataError, RunError, UserError
 from semi_anogan.files import atomically, told_writing
 from semi_anogan.review import figures, reviewed_csv
 from semi_anogan.review.entries import LISTS, Entries, Entry
 from semi_anogan.review.pictures import Pictures, ScoredPictures, data_set_of
+from semi_anogan.review.reasons import Asked, Loaded
 from semi_anogan.review.refit import LOG, Refit, score_command, train_command
 from semi_anogan.review.reviewed_csv import Reviewed, Row
+from semi_anogan.review.why import Why
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs import known_files, places, replacement
 from semi_anogan.scoring import chosen
@@ -65,6 +67,7 @@ class Review:
         self.entries = Entries()
         self.generation = 0
         self.refit = Refit(self.folder / LOG, self._read)
+        self.why = Why(Loaded(os.fspath(self.folder), data_root))
         try:
             self.reviewed = Reviewed(self.folder)
             self._read()
@@ -75,6 +78,7 @@ class Review:
     def close(self):
         """Ends a refit that is running, and lets another page have the run."""
         self.refit.stop()
+        self.why.end()
         self._page.release()
 
     # What there is
@@ -110,6 +114,7 @@ class Review:
                         "which count"
                     )
             self.generation += 1
+        self.why.end()  # it has the former detector
 
     def _match_files(self):
         """Finds the scored images that are image files of the run's data."""
@@ -242,6 +247,22 @@ class Review:
             if self._regions is None:
                 self._regions = figures.regions_of(self.scored / REGION_LINES)
         return self._regions.get(twin.named, [])
+
+    def why_of(self, entry: Entry, place: tuple[float, float] | None = None, drawn: bool = False) -> dict:
+        """What a place of an image (y, x) is near to, None: where its map is highest (review/reasons.py).
+
+        drawn: what the generator makes of the image instead. DataError for a place outside; NotNow.
+        """
+        height, width = self.pictures.size(entry)
+        if place is not None and not (place[0] < height and place[1] < width):
+            at = f"x {place[1]:g}, y {place[0]:g}"
+            raise DataError(f"{entry.path} has {width} x {height} pixels, so none at {at}")
+        found = self.why.ask(Asked(*entry.key, place, drawn))
+        with self._lock:
+            for one in [*found.get("normal", ()), *found.get("known", ())]:
+                if one["path"]:
+                    one["id"] = self.entries.unlisted(TRAINING, one["path"]).index
+        return found
 
     def _twin(self, entry: Entry) -> Entry | None:
         """The same image file among the newly scored ones."""

@@ -16,6 +16,7 @@ from semi_anogan.versions import RUN_FOLDERS, refusal
 CONFIG = "config.json"
 DETECTOR = "detector.json"
 MEMORY = "memory.npz"
+REMEMBERED = "remembered.json"
 LIKENESS = "likeness.npz"
 CLASSIFIER = "classifier.npz"
 SEGMENTATION = "segmentation.npz"

@@ -28,6 +28,7 @@ _FILES = (
     run_folder.DATA,
     run_folder.FILES,
     run_folder.MEMORY,
+    run_folder.REMEMBERED,
     run_folder.LIKENESS,
     run_folder.CLASSIFIER,
     run_folder.SEGMENTATION,

@@ -28,8 +28,8 @@ def write(path, ranked, found=()):
         writer.writerows([e.path, "", e.label] for e in found)
 
 
-def read_highest(path, count: int) -> list[tuple[str, float]]:
-    """The first `count` rows that have no label yet; none where there is no such file."""
+def read_highest(path, count: int | None) -> list[tuple[str, float]]:
+    """The first `count` rows that have no label yet, None: all; none where there is no such file."""
     unlabelled = (row for row in _rows(path) if not row.get("label"))
     return [(row["path"], float(row["suspicion"])) for row in itertools.islice(unlabelled, count)]
 

@@ -17,7 +17,7 @@ from semi_anogan.data.splits import TRAINED
 from semi_anogan.data.synthetic import calibration_kinds
 from semi_anogan.progress import shown
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.runs import suspicious_csv
+from semi_anogan.runs import remembered, suspicious_csv
 from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.detector import Detector
@@ -62,7 +62,7 @@ def fit_detector(
         config.calibration.false_alarm_rate,
         base_components(config),
     )
-    save(folder, detector, defects, step)
+    save(folder, detector, defects, splits.normal, step)
     if detector.search is not None:
         examples = splits.held_out_normal[:8] + splits.held_out_abnormal[:8]
         write_reconstructions(folder, detector, [dataset.read_image(e) for e in examples])
@@ -171,10 +171,11 @@ def base_components(config) -> tuple[str, ...]:
     return names_where(unlabelled=True) + (("patches", "likeness") if named else ())
 
 
-def save(folder: pathlib.Path, detector: Detector, defects: Defects, step: int | None):
+def save(folder: pathlib.Path, detector: Detector, defects: Defects, normal: Sequence[Example], step):
     """Writes what was fitted; detector.json, without which a run is not finished, comes last."""
     (folder / run_folder.DETECTOR).unlink(missing_ok=True)
     write_parts(folder, {name: getattr(detector, name) for name in PARTS})
+    remembered.write(folder, None if detector.memory is None else [e.path for e in normal])
     run_folder.write_arrays(folder / run_folder.EVIDENCE, detector.rests_on.arrays())
     suspicious_csv.write(folder / run_folder.SUSPICIOUS, defects.ranked, defects.found)
     run_folder.write_json(folder / run_folder.DETECTOR, {**detector.state(), "step": step})

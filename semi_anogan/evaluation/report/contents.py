@@ -68,6 +68,35 @@ class WorstImage:
     mask: np.ndarray | None = None
 
 
+# Groups of images that a person may label in the report; no image is in two, the first counts.
+SORTED = {
+    "suspicious": "Suspicious training images, the most suspicious first.",
+    "miss": "Misses of the test, the lowest score first.",
+    "false alarm": "False alarms of the test, the highest score first.",
+    "near": "Test images near the threshold.",
+}
+
+
+@dataclasses.dataclass
+class SortItem:
+    """An image that a person may label in the report.
+
+    Attributes:
+      path, origin: as reviewed.csv has them (data/review.py).
+      group: a key of SORTED.
+      figure: its score, or its suspicion.
+      truth: "normal" or "abnormal" of a test image, "" of a training image.
+      jpeg: a small picture, None where the image cannot be read.
+    """
+
+    path: str
+    origin: str
+    group: str
+    figure: float
+    truth: str = ""
+    jpeg: bytes | None = None
+
+
 @dataclasses.dataclass
 class Report:
     """What the report is made of; every part but the first five may be missing.
@@ -86,6 +115,10 @@ class Report:
       data_notes: lines on how the data were found and read.
       worst: images of each kind of defect, by kind, the lowest score first.
       hidden_abnormal: number of abnormal images known to be hidden among the normal training images.
+      run: the run folder, for the commands that are told.
+      normal_scores: scores of the normal images that the threshold rests on.
+      to_sort: images that a person may label; left_out: group of SORTED -> how many more there are.
+      kinds: of known defects, by name.
     """
 
     title: str
@@ -110,6 +143,11 @@ class Report:
     held_out: tuple[np.ndarray, np.ndarray] | None = None
     data_notes: Sequence[str] = ()
     worst: Sequence[WorstImage] = ()
+    run: str = "RUN"
+    normal_scores: Sequence[float] = ()
+    to_sort: Sequence[SortItem] = ()
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    kinds: Sequence[str] = ()
 
 
 def choose_gallery(
@@ -145,3 +183,26 @@ def choose_worst(
         if abnormal[index] and kinds[index] is not None:
             of_kind[kinds[index]].append(index)
     return [index for chosen in of_kind.values() for index in chosen[:count]]
+
+
+def choose_to_sort(
+    abnormal: np.ndarray, scores: np.ndarray, threshold: float, most: int
+) -> tuple[list[tuple[int, str]], dict[str, int]]:
+    """((index, group) of test images that a person may label, how many more of a group there are).
+
+    Of each group but "suspicious" at most `most`; near the threshold is the half of `most` nearest to it.
+    """
+    abnormal, scores = np.asarray(abnormal, bool), np.asarray(scores, np.float64)
+    alarm = scores > threshold
+    keys = {"miss": (abnormal & ~alarm, scores), "false alarm": (~abnormal & alarm, -scores)}
+    chosen, left_out = [], {}
+    for group, (members, key) in keys.items():
+        index = np.flatnonzero(members)
+        index = index[np.argsort(key[index], kind="stable")].tolist()
+        chosen += [(i, group) for i in index[:most]]
+        if len(index) > most:
+            left_out[group] = len(index) - most
+    taken = {i for i, _ in chosen}
+    near = np.argsort(np.abs(scores - threshold), kind="stable").tolist()
+    chosen += [(i, "near") for i in [i for i in near if i not in taken][: most // 2]]
+    return chosen, left_out

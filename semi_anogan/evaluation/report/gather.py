@@ -7,15 +7,20 @@ import numpy as np
 from semi_anogan.config import words
 from semi_anogan.data import images as image_io
 from semi_anogan.data.batches import Batches
+from semi_anogan.data.review import TEST, TRAINING
 from semi_anogan.data.synthetic import training_kinds
+from semi_anogan.errors import DataError
 from semi_anogan.evaluation.report.contents import (
     GalleryItem,
     Report,
+    SortItem,
     SuspiciousImage,
     WorstImage,
     choose_gallery,
+    choose_to_sort,
     choose_worst,
 )
+from semi_anogan.evaluation.report.pictures import small_jpeg
 from semi_anogan.evaluation.results import DIFFERENCE_EDGES, Results
 from semi_anogan.runs import build, suspicious_csv
 from semi_anogan.runs import folder as run_folder
@@ -23,6 +28,8 @@ from semi_anogan.scoring.regions import union
 
 SHOWN = ("penalty", "variety", "reconstruction", "feature_residual")  # of the history, beside the losses
 LEAST_VARIETY = 0.3  # of the generated images, below which the report warns
+MOST_TO_SORT = 60  # images of a group that may be labelled in the report
+SORT_SIDE = 160  # pixels of the long side of their pictures
 # Of the residual of normal images, in units of that to their mean image, above which it warns.
 MOST_RECONSTRUCTION = 0.9
 
@@ -38,6 +45,9 @@ def report_of_run(
     searched = detector.search is not None
     chosen = choose_gallery(results.abnormal, results.scores, detector.threshold)
     kinds = training_kinds(words(config.batches.synthetic_kinds))
+    to_sort, left_out = images_to_sort(
+        folder / run_folder.SUSPICIOUS, dataset, splits.test, results, detector.threshold
+    )
     return Report(
         title=f"{config.name}: {dataset.name}",
         metrics=metrics,
@@ -58,6 +68,11 @@ def report_of_run(
         synthetic_kinds=kinds,
         hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
         warnings=[*detector.calibration.warnings, *(generator_warnings(history) if searched else [])],
+        run=os.fspath(folder),
+        normal_scores=detector.calibrated.normal_scores,
+        to_sort=to_sort,
+        left_out=left_out,
+        kinds=sorted({e.kind for e in splits.training if e.kind}),
     )
 
 
@@ -112,6 +127,32 @@ def suspicious_images(path, dataset, most: int = 20) -> list[SuspiciousImage]:
         SuspiciousImage(e.path, value, e.mislabelled if known else None, dataset.read_image(e))
         for e, value in rows
     ]
+
+
+def images_to_sort(
+    path, dataset, tests, results: Results, threshold: float, most: int = MOST_TO_SORT
+) -> tuple[list[SortItem], dict[str, int]]:
+    """(images that a person may label in the report, how many more there are of a group).
+
+    Args: path: of the run's suspicious.csv, of which images without a label are taken; tests: the test's
+      examples; most: images of a group.
+    """
+    examples = {e.path: e for e in dataset.examples}
+    chosen, left_out = choose_to_sort(results.abnormal, results.scores, threshold, most)
+    rows = suspicious_csv.read_highest(path, None)
+    listed = [(examples[name], value) for name, value in rows if name in examples]
+    if len(listed) > most:
+        left_out = {"suspicious": len(listed) - most, **left_out}
+    items = [(e, SortItem(e.path, TRAINING, "suspicious", value)) for e, value in listed[:most]]
+    for i, group in chosen:
+        example = tests[i]
+        items.append((example, SortItem(example.path, TEST, group, float(results.scores[i]), example.label)))
+    for example, item in items:
+        try:
+            item.jpeg = small_jpeg(dataset.read_image(example), SORT_SIDE)
+        except DataError:  # it is gone since the training
+            continue
+    return [item for _, item in items], left_out
 
 
 def synthetic_images(config, dataset, normal, kinds, count: int = 7) -> list[np.ndarray]:

@@ -1,13 +1,19 @@
 """One self-contained HTML report of an evaluation, with its figures also as PNG files."""
 
 import io
+import json
 import pathlib
+import re
+import shlex
 
 import numpy as np
 
 from semi_anogan.evaluation import metrics
 from semi_anogan.evaluation.report import figures, pictures
-from semi_anogan.evaluation.report.contents import GROUPS, Report
+from semi_anogan.evaluation.report.contents import GROUPS, SORTED, Report, SortItem
+
+# The modules that the page holds, each after those that it takes from. The review page has the first two.
+SCRIPTS = ("basics.js", "scores.js", "report.js")
 
 # (key in the metrics, name, form, what it means) of the figures at the top of the page.
 HEADLINES = (
@@ -93,7 +99,9 @@ def write_report(folder: str | pathlib.Path, report: Report) -> pathlib.Path:
         (plots_folder / f"{name}.png").write_bytes(png.getvalue())
         plots[name] = pictures.data_uri(png.getvalue())
     path = folder / "report.html"
-    path.write_text(_page(report, abnormal, scores, plots, rows, heat_ends), encoding="utf-8")
+    # A file's name need not be text.
+    page = _page(report, abnormal, scores, plots, rows, heat_ends)
+    path.write_text(page, encoding="utf-8", errors="surrogateescape")
     return path
 
 
@@ -132,7 +140,64 @@ def _page(report: Report, abnormal, scores, plots: dict[str, str], rows, heat_en
         metric_rows=_flat(report.metrics),
         config_rows=_flat(report.config),
         number=_text,
+        groups_of_scores=_score_groups(report, abnormal, scores),
+        to_sort=_sorted(report),
+        held=_held(report, abnormal, scores),
+        script=_script(),
+        run=shlex.quote(report.run),
+        said={"normal": "labelled normal", "abnormal": "labelled abnormal", "": ""},
     )
+
+
+def _score_groups(report: Report, abnormal: np.ndarray, scores: np.ndarray) -> list[dict]:
+    """What the slider moves over, as the review page has it; empty without a threshold."""
+    if report.threshold is None:
+        return []
+    groups = {
+        "held_out": ("normal, for the threshold", report.normal_scores),
+        "test_normal": ("test, normal", scores[~abnormal]),
+        "test_abnormal": ("test, abnormal", scores[abnormal]),
+    }
+    return [
+        {"name": name, "words": words, "scores": [float(s) for s in values]}
+        for name, (words, values) in groups.items()
+        if len(values)
+    ]
+
+
+def _sorted(report: Report) -> list[tuple[str, int, list[tuple[SortItem, str | None]]]]:
+    """(words, how many are left out, [(item, its picture)]) of each group that has images."""
+    found = []
+    for group, words in SORTED.items():
+        items = [item for item in report.to_sort if item.group == group]
+        pairs = [(item, item.jpeg and pictures.jpeg_uri(item.jpeg)) for item in items]
+        if pairs:
+            found.append((words, report.left_out.get(group, 0), pairs))
+    return found
+
+
+def _held(report: Report, abnormal: np.ndarray, scores: np.ndarray) -> str:
+    """What the scripts of the page read: JSON in ASCII, in which no tag can end."""
+    items = [item for group in SORTED for item in report.to_sort if item.group == group]
+    held = {
+        "run": report.run,
+        "threshold": report.threshold,
+        "groups": _score_groups(report, abnormal, scores),
+        "items": [{"path": item.path, "origin": item.origin} for item in items],
+    }
+    text = json.dumps(held, allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _script() -> str:
+    """The modules as one: what they take from each other is there already."""
+    import importlib.resources
+
+    folder = importlib.resources.files("semi_anogan.evaluation.report")
+    whole = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", whole, flags=re.M), flags=re.M)
 
 
 def _headlines(values: dict, abnormal: np.ndarray) -> list[tuple[str, str, str]]:

@@ -91,6 +91,20 @@ def thumbnail(image: np.ndarray, side: int = 96, mask: np.ndarray | None = None)
     return data_uri(_png(picture if mask is None else _outlined(picture, mask, GREEN)))
 
 
+def small_jpeg(image: np.ndarray, side: int) -> bytes:
+    """An image, float [H, W, C] in [-1, 1], as a JPEG file of at most `side` pixels on its longer side."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(_rgb(image, _shrunk(image, side))).save(stream, format="JPEG", quality=82)
+    return stream.getvalue()
+
+
+def jpeg_uri(jpeg: bytes) -> str:
+    """A JPEG file as the src of an HTML image."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
 def data_uri(png: bytes) -> str:
     """A PNG file as the src of an HTML image."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

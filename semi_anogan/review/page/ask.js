@@ -1,5 +1,9 @@
 // Requests to the server, and what is told of them.
 
+import { element } from "/page/basics.js";
+
+export { element, make, number, percent } from "/page/basics.js";
+
 export class Refused extends Error {
   constructor(status, values) {
     super(values.detail ?? `the server answered ${status}`);
@@ -21,19 +25,6 @@ export async function ask(path, { method = "GET", json, body, type } = {}) {
   return values;
 }
 
-export const element = (id) => document.getElementById(id);
-
-export function make(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === "class") made.className = value;
-    else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
-
 let hiding;
 export function toast(text, error = false) {
   const place = element("toast");
@@ -43,8 +34,6 @@ export function toast(text, error = false) {
   hiding = setTimeout(() => (place.className = ""), error ? 8000 : 2500);
 }
 
-export const number = (value, digits = 4) => (value === null || value === undefined ? "none" : String(Number(value.toPrecision(digits))));
-export const percent = (value) => (value === null || value === undefined ? "none" : `${(100 * value).toFixed(1)} %`);
 // The end of a path, that tells most of it.
 export function tail(path, parts = 3) {
   const all = path.split("/");

@@ -64,7 +64,7 @@ for (const name of TABS) {
 element("help-open").addEventListener("click", () => element("help").showModal());
 
 document.addEventListener("keydown", (event) => {
-  if (element("help").open || event.altKey || event.metaKey) return;
+  if (element("help").open || element("whole").open || event.altKey || event.metaKey) return;
   const target = event.target;
   if (target.matches("input, select, textarea")) {
     if (event.key === "Escape") element("strip").focus();

@@ -1,12 +1,14 @@
 // The large picture with its mask: brush, eraser and box. A mask is handed over after each stroke.
 
 import { element } from "/page/ask.js";
+import { Zoom } from "/page/zoom.js";
 
 const COLOUR = "rgb(255, 64, 64)";
 
 export class Picture {
-  constructor(drawn) {
-    this.drawn = drawn; // called with a PNG after each stroke
+  // drawn: called with a PNG after each stroke; clicked: with a place, as shares of width and height.
+  constructor(drawn, clicked) {
+    this.drawn = drawn;
     this.image = element("picture");
     this.canvas = element("mask");
     this.frame = this.image.closest(".frame");
@@ -16,9 +18,11 @@ export class Picture {
     this.tool = "";
     this.rectangle = null; // x, y, width, height in pixels of the picture
     this.size = [1, 1];
-    new ResizeObserver(() => this.layout()).observe(this.frame);
+    this.own = [1, 1];
     const overlay = element("overlay");
-    new ResizeObserver(() => this.layout()).observe(overlay.closest(".frame"));
+    const frames = [this.frame, overlay.closest(".frame")];
+    this.zoom = new Zoom(frames, () => this.layout(), clicked, (frame) => frame === this.frame && this.tool !== "");
+    for (const frame of frames) new ResizeObserver(() => this.layout()).observe(frame);
     overlay.addEventListener("load", () => this.layout());
     this.fit.addEventListener("pointerdown", (event) => this.begin(event));
     this.fit.addEventListener("pointermove", (event) => this.move(event));
@@ -27,6 +31,11 @@ export class Picture {
 
   show(details, source, maskSource) {
     this.size = [details.view[1], details.view[0]];
+    this.own = [details.size[1], details.size[0]];
+    this.id = details.id;
+    this.zoom.reset();
+    this.zoom.most = (64 * this.own[0]) / this.size[0];
+    element("detail").hidden = true;
     this.canvas.width = this.size[0];
     this.canvas.height = this.size[1];
     this.rectangle = null;
@@ -58,10 +67,47 @@ export class Picture {
 
   // As large as the frame allows.
   layout() {
-    this.scale = place(this.fit, this.frame, this.size);
+    this.scale = this.zoom.place(this.fit, this.frame, this.size, true);
     const overlay = element("overlay");
-    if (overlay.naturalWidth) place(overlay.parentElement, overlay.closest(".frame"), [overlay.naturalWidth, overlay.naturalHeight]);
+    if (overlay.naturalWidth) this.zoom.place(overlay.parentElement, overlay.closest(".frame"), [overlay.naturalWidth, overlay.naturalHeight]);
+    const of = (this.scale * this.size[0]) / this.own[0];
+    element("zoom-told").textContent = `${of < 1 ? Math.round(100 * of) : Math.round(10 * of) * 10} % of its pixels`;
     this.drawBox();
+    clearTimeout(this.detailing);
+    this.detailing = setTimeout(() => this.detail(), 150);
+  }
+
+  // Of a picture that is shown reduced: what is seen of it, in its own pixels, once it is enlarged so far.
+  async detail() {
+    const detail = element("detail");
+    const reduced = this.own[0] / this.size[0];
+    if (reduced === 1 || this.scale <= 1) {
+      detail.hidden = true;
+      return;
+    }
+    const seen = [0, 1].map((i) => {
+      const begin = -[this.fit.offsetLeft, this.fit.offsetTop][i] / this.scale;
+      const end = begin + [this.frame.clientWidth, this.frame.clientHeight][i] / this.scale;
+      const share = this.own[i] / this.size[i];
+      return [clamp(Math.floor(begin * share), 0, this.own[i] - 1), clamp(Math.ceil(end * share), 1, this.own[i])];
+    });
+    const [[left, right], [top, bottom]] = seen;
+    if (right - left > 2048 || bottom - top > 2048) {
+      detail.hidden = true;
+      return;
+    }
+    const source = `/api/part/${this.id}?top=${top}&left=${left}&height=${bottom - top}&width=${right - left}`;
+    if (detail.getAttribute("src") !== source) {
+      const loaded = new Image();
+      loaded.src = source;
+      this.detailed = source;
+      await loaded.decode().catch(() => null);
+      if (this.detailed !== source || !loaded.naturalWidth) return;
+      detail.src = source;
+    }
+    const share = (value, i) => `${(100 * value) / this.own[i]}%`;
+    Object.assign(detail.style, { left: share(left, 0), top: share(top, 1), width: share(right - left, 0), height: share(bottom - top, 1) });
+    detail.hidden = false;
   }
 
   use(tool) {
@@ -170,11 +216,3 @@ export class Picture {
 }
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
-
-function place(fit, frame, [width, height]) {
-  const scale = Math.min(frame.clientWidth / width, frame.clientHeight / height) || 1;
-  fit.style.width = `${width * scale}px`;
-  fit.style.height = `${height * scale}px`;
-  fit.classList.toggle("sharp", scale > 3);
-  return scale;
-}

@@ -3,6 +3,7 @@
 import { ask, element, make, number, tail, toast, who } from "/page/ask.js";
 import { Picture } from "/page/picture.js";
 import { Strip } from "/page/strip.js";
+import { Why } from "/page/why.js";
 
 const TOOLS = ["brush", "rectangle", "eraser"];
 const TOLD = {
@@ -21,7 +22,8 @@ export class Sort {
   constructor(changed) {
     this.changed = changed; // called when labels have changed
     this.strip = new Strip((place) => this.go(place));
-    this.picture = new Picture((png) => this.saveMask(png));
+    this.picture = new Picture((png) => this.saveMask(png), (x, y) => this.why.click(x, y));
+    this.why = new Why();
     this.done = []; // what `undo` takes back
     this.waiting = Promise.resolve(); // changes are sent one after the other
     this.item = null;
@@ -34,6 +36,10 @@ export class Sort {
     element("skip").addEventListener("click", () => this.step(1));
     element("undo").addEventListener("click", () => this.undo());
     element("clear").addEventListener("click", () => this.picture.clear());
+    element("why-open").addEventListener("click", () => this.why.toggle(this.item?.view ? this.item : null));
+    element("zoom-in").addEventListener("click", () => this.enlarge(1));
+    element("zoom-out").addEventListener("click", () => this.enlarge(-1));
+    element("zoom-fit").addEventListener("click", () => this.enlarge(0));
     for (const tool of TOOLS) element(tool).addEventListener("click", () => this.use(this.picture.tool === tool ? "" : tool));
     element("new-kind").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -127,6 +133,7 @@ export class Sort {
   async show(details) {
     element("picture-error").hidden = true;
     element("own").hidden = element("found").hidden = !details;
+    this.why.show(details);
     if (!details) {
       element("path").textContent = "There is no image in this list.";
       element("list-told").textContent = "";
@@ -306,6 +313,27 @@ export class Sort {
     element("tool-told").textContent = TOLD[this.picture.tool];
   }
 
+  // By a step, up (1) or down (-1); 0: the whole picture.
+  enlarge(by) {
+    if (!this.item) return;
+    if (by) {
+      this.picture.zoom.by(by > 0 ? 1.5 : 1 / 1.5);
+    } else {
+      this.picture.zoom.reset();
+      this.picture.layout();
+    }
+  }
+
+  // Of brush and eraser; else the picture is enlarged.
+  wider(by) {
+    if (!["brush", "eraser"].includes(this.picture.tool)) {
+      this.enlarge(by);
+      return;
+    }
+    element("width").value = Number(element("width").value) + by;
+    this.tellWidth();
+  }
+
   tellWidth() {
     element("width-told").textContent = `${element("width").value} pixels`;
   }
@@ -341,6 +369,10 @@ export class Sort {
       }
     }
     if (event.ctrlKey) return false;
+    if (arrows && event.shiftKey) {
+      picture.zoom.move(-80 * arrows[0], -80 * arrows[1]);
+      return true;
+    }
     if (arrows) {
       this.step(arrows[0] + arrows[1]);
       return true;
@@ -351,7 +383,6 @@ export class Sort {
       else toast(`There is no kind ${event.key} yet: k names a new one.`);
       return true;
     }
-    const width = element("width");
     const keys = {
       n: () => this.say("normal"),
       a: () => this.say("abnormal"),
@@ -370,8 +401,10 @@ export class Sort {
       Home: () => this.go(0),
       End: () => this.go(this.strip.total - 1),
       Escape: () => this.use(""),
-      "+": () => ((width.value = Number(width.value) + 1), this.tellWidth()),
-      "-": () => ((width.value = Number(width.value) - 1), this.tellWidth()),
+      w: () => this.why.toggle(this.item?.view ? this.item : null),
+      "+": () => this.wider(1),
+      "-": () => this.wider(-1),
+      0: () => this.enlarge(0),
     };
     if (!Object.hasOwn(keys, event.key)) return false;
     keys[event.key]();
