@@ -49,8 +49,8 @@ def exported(detector, batch: int | None) -> dict[str, Function]:
     search_step: images and features, what of them the search compares, latents, moment, velocity [N, L],
       step [1] -> new_latents, new_moment, new_velocity, loss [N].
     score: images, latents -> components [N, K], score [N], anomaly_map [N, h, w], raw_map (before its
-      smoothing), reconstruction [N, h, w, C]; where kinds of defects are known kinds [N, h', w', kinds]: how
-      alike to each of them places are.
+      smoothing), reconstruction [N, h, w, C]; where pretrained features are used summary [N, D], their means;
+      where kinds of defects are known kinds [N, h', w', kinds]: how alike to each of them places are.
 
     Where no component needs the search there is only score, of images.
     """
@@ -137,13 +137,14 @@ def _fixed(x, batch: int | None, *shape):
 
 
 def _judged(detector) -> Callable:
-    """(components, map layers[, likeness to kinds]) -> what score returns of them."""
+    """(components, map layers[, summary][, likeness to kinds]) -> what score returns of them."""
     verdict = detector.verdict()
+    names = (["summary"] if detector.summarises else []) + (["kinds"] if detector.kinds else [])
 
-    def judged(components, layers, *kinds):
+    def judged(components, layers, *more):
         score, _, anomaly_map, raw_map = verdict(components, layers)
         found = {"components": components, "score": score, "anomaly_map": anomaly_map, "raw_map": raw_map}
-        return {**found, "kinds": kinds[0]} if kinds else found
+        return found | dict(zip(names, more, strict=True))
 
     return judged
 
@@ -159,6 +160,9 @@ def _scores_and_maps(detector) -> dict[str, tuple]:
         "anomaly_map": detector.shape,
         "raw_map": detector.shape,
     }
+    if detector.summarises:
+        network = detector.graph.network
+        found["summary"] = (sum(network.channels),)
     if detector.kinds:
         found["kinds"] = tuple(detector.graph.kinds_of(ops.zeros((1, *_picture(detector)))).shape[1:])
     return found

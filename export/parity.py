@@ -25,7 +25,7 @@ BETA_1 = 0.9  # of LatentSearch's Adam
 #   step: all that search_step returns.
 #   gradient: of one step, computed back from the moment.
 #   score: score and components, with the same latents.
-#   map: maps, reconstruction and the likeness to kinds, likewise.
+#   map: maps, reconstruction, summary and the likeness to kinds, likewise.
 #   search: score after the full search of the format's own, of seven in eight images.
 # Gradient and map allow more in float32: a gradient changes with the sign of differences that may be 0 but
 # for rounding, and a map divides by the spread of normal pixels, which is tiny where a background never
@@ -131,7 +131,7 @@ def _differences(calls: dict, values: dict) -> dict[str, float]:
     expected = {name: of("out", name) for name in calls}
     pairs = {
         "score": ("score", ["score", "components"]),
-        "map": ("score", ["anomaly_map", "raw_map", "reconstruction", "kinds"]),
+        "map": ("score", ["anomaly_map", "raw_map", "reconstruction", "summary", "kinds"]),
     }
     if "encode" in calls:
         moved = ["new_latents", "new_moment", "new_velocity", "loss"]

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from helpers.trained import CALIBRATION, StandInDetector
+from semi_anogan.benchmarks import drift as drift_benchmark
 from semi_anogan.data.images import to_uint8
 from semi_anogan.data.look import Look, look
 from semi_anogan.scoring import drift as drifting
 from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring.base_detector import Measurement
 from semi_anogan.scoring.calibration import Calibration, HeldOut
 from semi_anogan.scoring.drift import Drift, Usual, Watch, interval, reckoned
 
@@ -26,6 +28,27 @@ def parts(count, seed=0, light=1.0, shift=0):
 
 def usual(count=200):
     return Usual.of([look(image) for image in parts(count)])
+
+
+PLAIN = np.zeros((16, 16), np.float32)
+
+
+def of_components(count=100, **changes):
+    """A calibration of one component, `a`, held-out values 1/count to 1; looks and summaries vary."""
+    rng = np.random.default_rng(0)
+    looks = [Look(i / count, 0.5, 1.0, PLAIN) for i in rng.permutation(count)]
+    summaries = [np.float32([i / count, 1.0]) for i in rng.permutation(count)]
+    known = Usual.of(looks, summaries, {"a": np.arange(1, count + 1) / count})
+    return dataclasses.replace(CALIBRATION, names=("a", "b"), usual=known, **changes)
+
+
+def followed(calibration, components, abnormal=lambda i: False, summary=None):
+    """A Drift that has followed images of these components, and what it told."""
+    drift, lines, rng = Drift(calibration, True, True), [], np.random.default_rng(1)
+    for i, a in enumerate(components):
+        seen, given = Look(rng.uniform(), 0.5, 1.0, PLAIN), summary or (rng.uniform(), 1.0)
+        lines += drift.add(seen, abnormal(i), np.float32([a, 0.0]), np.float32(given))
+    return drift, lines
 
 
 def watching(**changes) -> Drift:
@@ -155,12 +178,131 @@ def test_scoring_tells_of_it(tmp_path, capsys):
     assert any("brightness is" in line and "the light has changed" in line for line in told)
 
 
+def test_usual_components_and_summaries_by_hand():
+    found = of_components().usual
+    # The first of a hundred values from either end, and 2e-4 of the largest beyond, is the last usual one.
+    assert found.components["a"] == pytest.approx((0.01 - 2e-4, 0.51, 1 + 2e-4), abs=2e-6)
+    assert (found.held_out, found.count) == (100, 100)
+    assert found.summary_mean == (0.495, 1.0)
+    spread = np.std(np.arange(100) / 100) + 1e-3
+    away = found.quantities(Look(0, 0, 0, PLAIN), np.float32([0.495 + spread, 1.002]))["features"]
+    assert away == pytest.approx((1 + 2) / 2, rel=1e-3)
+    assert Usual.from_dict(found.to_dict()) == found
+    # Without its new keys it is what a version of before wrote; one of before does not see them.
+    values = found.to_dict()
+    assert set(values["ranges"]) == {"brightness", "contrast", "sharpness", "picture"}
+    del values["components"], values["summary"]
+    before = Usual.from_dict(values)
+    assert not before.components and "features" not in before.ranges
+    assert Usual.of([Look(0, 0, 0, PLAIN)] * 30, [None] * 30, {"a": [1.0] * 19}).components == {}
+
+
+def test_the_component_that_changed_is_named():
+    _, lines = followed(of_components(), np.full(60, 0.9))
+    (line,) = lines
+    assert "a is 0.9 on the median of the last" in line and "this component of the score has changed" in line
+    assert "that are labelled normal, of normal images it was 0.51" in line
+
+
+def test_features_that_changed_are_told():
+    drift, lines = followed(of_components(), np.random.default_rng(2).uniform(size=60), summary=(2, 1))
+    (line,) = lines
+    assert "features is" in line and "the surface looks otherwise" in line
+    assert list(drift.warned) == ["features"]
+
+
+def test_defects_are_no_change_of_a_component_but_alarms_name_it():
+    """Half of the images are defects, far out: no test but that of the alarms may see it."""
+    rng = np.random.default_rng(3)
+    values = [9.0 if i % 2 else rng.uniform() for i in range(400)]
+    drift, lines = followed(of_components(), values, abnormal=lambda i: i % 2 == 1)
+    assert lines == [] and drift.state()["quantities"]["a"]["of"] == 200
+    scores = tuple(np.linspace(-1, 0.4, 200))
+    drift, (line,) = followed(of_components(normal_scores=scores), values, abnormal=lambda i: i % 2 == 1)
+    assert "are labelled abnormal" in line and ". Outside of what is usual: a in " in line
+
+
+def test_rounding_is_no_change():
+    """A component that is the same in all images, and one ten-thousandth more in an engine."""
+    known = Usual.of([Look(i / 50, 0.5, 1.0, PLAIN) for i in range(50)], (), {"a": np.full(50, 2.0)})
+    calibration = dataclasses.replace(CALIBRATION, names=("a", "b"), usual=known)
+    _, lines = followed(calibration, np.full(300, 2.0002))
+    assert lines == []
+    _, lines = followed(calibration, np.full(300, 2.01))
+    assert "a is 2.01" in lines[0]
+
+
+def test_what_does_not_come_as_calibrated_is_not_followed():
+    """Components of 8 bits, and what a bundle of before does not give."""
+    detector = StandInDetector(calibration=of_components())
+    assert {"a", "brightness"} <= set(Drift.of(detector).state()["quantities"])
+    assert "features" not in Drift.of(detector).state()["quantities"]
+    detector.summarises, detector.exact = True, True
+    assert "features" in Drift.of(detector).state()["quantities"]
+    detector.exact = False
+    assert not {"a", "features"} & set(Drift.of(detector).state()["quantities"])
+    # A pruned detector has fewer components than its calibration knew.
+    detector.calibration = dataclasses.replace(of_components(), names=("b",))
+    assert "a" not in Drift.of(detector).state()["quantities"]
+
+
+def test_the_promise_holds_for_all_tests_together():
+    """20 calibrations of 60 images, each followed by 500 others: 5 % may be told of, in 20,000 images."""
+    told = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        looks = [Look(*rng.uniform(size=3), PLAIN) for _ in range(60)]
+        held_out = {name: rng.uniform(size=60) for name in ("a", "b")}
+        known = Usual.of(looks, rng.normal(size=(60, 8)), held_out)
+        calibration = dataclasses.replace(CALIBRATION, names=("a", "b"), usual=known)
+        drift = Drift(calibration, True, True)
+        for _ in range(500):
+            seen = Look(*rng.uniform(size=3), PLAIN)
+            drift.add(seen, False, rng.uniform(size=2), rng.normal(size=8))
+        told += bool(drift.warned)
+    assert told <= 1
+
+
+def test_the_benchmark_counts_what_is_told():
+    """A component that is too high in each image is told in each order, the same without it in none."""
+    two = {"center": (0.0, 0.0), "scale": (1.0, 1.0), "weights": (0.0, 0.0)}
+    calibration, rng = of_components(threshold=1.0, **two), np.random.default_rng(0)
+
+    def images(low):
+        for _ in range(300):
+            seen, a = Look(rng.uniform(), 0.5, 1.0, PLAIN), rng.uniform(low, 1)
+            yield Measurement(np.float32([a, 0]), None, None, None, (8, 8), look=seen)
+
+    told, until, what = drift_benchmark.told(calibration, list(images(0.8)), repeats=3, most=200)
+    assert (told, what) == ("3 of 3", "a 3") and 5 < float(until.split(",")[0]) < 60
+    assert drift_benchmark.told(calibration, list(images(0)), 3, 200) == ("0 of 3", "–", "–")
+
+
+def test_tiles_have_one_summary():
+    """The mean of its tiles'."""
+
+    class Summarising(StandInDetector):
+        summarises = True
+
+        def _measure_batch(self, images):
+            components, layers, *pictures = super()._measure_batch(images)
+            return components, layers, images.mean(axis=(1, 2)), *pictures
+
+    image = np.zeros((8, 16, 1), np.float32)
+    image[:, 8:] = 0.6  # tiles from columns 0, 4 and 8 on
+    (found,) = Summarising(tile=True).measure([image])
+    assert found.summary == pytest.approx([0.3]) and found.difference is not None
+
+
 def test_a_calibrated_detector_knows_what_is_usual():
     from helpers import trained
     from semi_anogan.scoring.detector import Detector
 
     detector = Detector(trained.tiny_model(), components=("discriminator",), batch_size=4)
     images = np.stack(list(parts(24)))
-    found = detector.calibrate(HeldOut(images[:16], trained=images[16:]), false_alarm_rate=0.1)
-    assert found.calibrated.usual == Usual.of([look(image) for image in images])
-    assert drifting.FEWEST <= 24
+    held_out = HeldOut(images[: drifting.FEWEST], trained=images[drifting.FEWEST :])
+    found = detector.calibrate(held_out, false_alarm_rate=0.1).calibrated
+    # Looks of all images, components of those held out; there are no pretrained features.
+    values = np.array([m.components[0] for m in detector.measure(held_out.normal)], np.float64)
+    expected = Usual.of([look(image) for image in images], (), {"discriminator": values})
+    assert found.set_aside == () and found.usual == expected

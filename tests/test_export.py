@@ -16,6 +16,7 @@ from semi_anogan.export import parity, write
 from semi_anogan.export.formats import tflite
 from semi_anogan.export.runtime import Bundle, EdgeDetector
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.drift import Drift
 from semi_anogan.scoring.files import scored
 
 KINDS = {"start", "step", "gradient", "score", "map", "search"}
@@ -119,7 +120,7 @@ def test_a_detector_without_search_exports_its_score(tmp_path):
     write.export(detector, {}, images, tmp_path / "b", ["saved_model", "onnx"], [2], ["float32"])
     assert not failed.exists()
     edge = EdgeDetector(tmp_path / "b", "onnx")
-    assert list(edge.programs) == ["score"]
+    assert list(edge.programs) == ["score"] and not edge.summarises  # it uses no pretrained features
     for single in (images[0], images[0, ..., 0]):  # whose rows are no images
         with pytest.raises(ValueError, match="images must be several, got one of shape"):
             edge(single)
@@ -192,8 +193,14 @@ def test_whatever_is_fitted_to_features_exports(tmp_path):
         np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(np.stack(found.maps), wanted.maps, rtol=1e-2, atol=1e-2)
         assert edge.kinds == detector.kinds == ("a", "b")
-        others = [m.kinds.values for m in edge.measure(images, kinds=True)]
-        np.testing.assert_allclose(others, alike, rtol=1e-2, atol=1e-3)
+        measured = list(edge.measure(images, kinds=True))
+        np.testing.assert_allclose([m.kinds.values for m in measured], alike, rtol=1e-2, atol=1e-3)
+        summaries = [m.summary for m in detector.measure(images)]
+        np.testing.assert_allclose([m.summary for m in measured], summaries, rtol=1e-3, atol=1e-4)
+        of_features = [n for n in Drift.of(edge).state()["quantities"] if n in ("features", *detector.names)]
+        assert edge.exact and of_features == list(
+            n for n in Drift.of(detector).state()["quantities"] if n in ("features", *detector.names)
+        )
         for one, other in zip(regions, found_in(edge, images), strict=True):
             assert [r.kind for r in one] == [r.kind for r in other]
             values = [[r.kind_likeness for r in rs] for rs in (one, other)]

@@ -8,6 +8,8 @@ import os
 import pathlib
 import shutil
 import sys
+import threading
+import time
 import tracemalloc
 import types
 
@@ -19,7 +21,7 @@ from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan.data.images import Reader
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.export.runtime import __main__ as runtime
-from semi_anogan.export.runtime import frames
+from semi_anogan.export.runtime import frames, products
 from semi_anogan.scoring import files as score_files
 from semi_anogan.scoring.files import NotYet, Scored
 from semi_anogan.scoring.outputs import Outputs
@@ -36,8 +38,8 @@ def clock(monkeypatch):
     def sleep(seconds):
         found.now += max(seconds, 0.1)
         assert found.now < found.most, "waited too long"
-        for time in sorted(t for t in found.at if t <= found.now):
-            found.at.pop(time)()
+        for when in sorted(t for t in found.at if t <= found.now):
+            found.at.pop(when)()
 
     told = types.SimpleNamespace(monotonic=lambda: found.now, sleep=sleep)
     monkeypatch.setattr(frames, "time", told)
@@ -171,12 +173,12 @@ def test_an_output_inside_is_left_out(tmp_path, clock):
 class Edge(StandInDetector):
     """What the command needs of an EdgeDetector besides."""
 
-    search, budget_ms = None, None
+    search, budget_ms, batch = None, None, 1
 
     def __init__(self, *arguments):
 
         located = dataclasses.replace(CALIBRATION, pixel_threshold=0.6, normal_scores=(0.1, 0.2, 0.3))
-        super().__init__(calibration=located, batch_size=1)
+        super().__init__(calibration=located, batch_size=self.batch)
         self.search_steps = collections.deque()
 
     def _closed(self, *arguments):
@@ -258,6 +260,102 @@ def test_an_error_is_told_before_the_next_image_comes(tmp_path):
 
     told = [(found.error is None, len(come)) for found in score_files.scored(Edge(), items())]
     assert told == [(True, 1), (False, 2), (False, 3), (True, 4)]
+
+
+def test_a_last_image_does_not_wait_for_its_batch(command, tmp_path, monkeypatch, clock):
+    """Of batches of four: a lone image, and an error beside one, in a folder that gets no others."""
+    monkeypatch.setattr(Edge, "batch", 4)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture(255))
+
+    def come():
+        (folder / "b.png").write_bytes(picture(254))
+        (folder / "bad.png").write_bytes(b"none")
+
+    clock.at[3.0] = come
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    clock.at[30.0] = interrupt
+    assert command(folder, "--watch", "--batch=4", "--settle=0.5") == 3
+    assert [os.path.basename(row["path"]) for row in rows_of(tmp_path / "out")] == [
+        "a.png",
+        "b.png",
+        "bad.png",
+    ]
+
+
+def test_after_a_pause_images_of_products_are_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr(Edge, "batch", 4)
+    come = []
+
+    def items():
+        for item in (
+            "in/a/1.png",
+            score_files.PAUSE,
+            "in/a/2.png",
+            "in/b/3.png",
+            score_files.PAUSE,
+            "in/a/4.png",
+        ):
+            come.append(item)
+            yield item
+
+    def read_of(product):
+        return lambda path, channels: np.zeros((8, 8, 1), np.float32)
+
+    found = products.scored({"a": Edge(), "b": Edge()}, items(), read_of, str, "in")
+    told = [(outcome.path[3:], outcome.product, len(come)) for outcome in found]
+    assert told == [("a/1.png", "a", 2), ("a/2.png", "a", 4), ("b/3.png", "b", 5), ("a/4.png", "a", 6)]
+
+
+def test_pauses_of_a_stream():
+    """A pause comes once, when nothing has come for a while; errors come through, in their place."""
+    go = threading.Event()
+
+    def items():
+        yield 1
+        yield 2
+        assert go.wait(20)
+        yield 3
+        raise DataError("frame 4")
+
+    found, coming = [], frames.with_pauses(items(), 0.05)
+    while score_files.PAUSE not in found:
+        found.append(next(coming))
+    go.set()
+    with pytest.raises(DataError, match="frame 4"):
+        for item in coming:
+            found.append(item)
+    assert [item for item in found if item is not score_files.PAUSE] == [1, 2, 3]
+    assert list(frames.with_pauses(iter([5]), 20)) == [5]
+
+
+def test_a_frame_does_not_wait_for_its_batch(command, tmp_path, monkeypatch):
+    """The second frame comes when the first one has its row."""
+    monkeypatch.setattr(Edge, "batch", 4)
+    reading, writing = os.pipe()
+    frame, scores = b"P5 8 8 255\n" + bytes([255] * 64), tmp_path / "out/scores.csv"
+
+    def send():
+        with open(writing, "wb") as stream:
+            stream.write(frame)
+            stream.flush()
+            end = time.monotonic() + 20
+            while not (scores.exists() and len(rows_of(tmp_path / "out")) == 1) and time.monotonic() < end:
+                time.sleep(0.05)
+            counts.append(len(rows_of(tmp_path / "out")))
+            stream.write(frame)
+
+    counts, sender = [], threading.Thread(target=send)
+    with open(reading, "rb") as stream:
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=stream))
+        sender.start()
+        assert command("-", "--watch", "--batch=4", "--settle=0.1") == 0
+    sender.join()
+    assert counts == [1] and len(rows_of(tmp_path / "out")) == 2
 
 
 def test_watching_twice_continues_the_tables(command, tmp_path, clock, capsys):

@@ -113,6 +113,36 @@ def test_a_label_agrees_with_its_regions():
     assert regions[2][0].certain and regions[2][0].peak == found.maps[2].max()
 
 
+def test_regions_of_a_call_have_kinds_where_its_images_are_given():
+    """Of 2 x 2 places the upper left one is "cut", the others "dent". Abnormal images are measured again."""
+    alike = np.float32([[[0.75, -0.5], [-0.5, 0.25]], [[-0.5, 0.25], [-0.5, 0.25]]])
+    asked = []
+
+    class Knowing(StandInDetector):
+        kinds = ("cut", "dent")
+
+        def _measure_kinds(self, images):
+            asked.append(images[0].max())
+            components, layers, *pictures = self._measure_batch(images)
+            return components, layers, np.repeat(alike[None], len(images), axis=0), *pictures
+
+    detector = Knowing(components=lambda x: np.repeat(x.max(axis=(1, 2)), 4, axis=1), calibration=LOCATING)
+    images = np.full((3, 8, 8, 1), -0.5, np.float32)
+    images[1, 1:3, 1:3], images[2, 5:7, 1:3] = 0.9, 0.8
+    _, labels, maps = detector(images)
+    none, (cut,), (dent,) = detector.regions(labels, maps, images)
+    assert none == [] and (cut.kind, cut.kind_likeness) == ("cut", 0.75)
+    assert (dent.kind, dent.kind_likeness) == ("dent", 0.25) and len(asked) == 1
+    assert detector.regions(labels, maps)[1][0].kind == ""
+    # What is ignored of an image is painted over when it is measured again.
+    ignore = np.zeros((3, 8, 8), bool)
+    ignore[1, 1:3, 1:3] = True
+    detector.regions(labels, maps, images, ignore)
+    assert asked[1] == pytest.approx(-0.5)
+    with pytest.raises(ValueError, match="3 labels and maps, but 2 images"):
+        detector.regions(labels, maps, images[:2])
+
+
 def test_regions_of_an_image_of_tiles_are_at_its_own_size():
     image = np.full((1, 21, 40, 1), -0.5, np.float32)
     image[0, 3:7, 30:35] = 0.9  # across the tiles that begin at columns 24 and 28

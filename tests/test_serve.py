@@ -6,6 +6,7 @@ import concurrent.futures
 import csv
 import dataclasses
 import io
+import multiprocessing
 import os
 import signal
 import socket
@@ -29,9 +30,10 @@ from semi_anogan.errors import RunError
 from semi_anogan.export.runtime import __main__ as runtime
 from semi_anogan.serve import __main__ as serve
 from semi_anogan.serve.answers import Job, answer
+from semi_anogan.serve.connections import protocol
 from semi_anogan.serve.limits import Limits
 from semi_anogan.serve.queue import Closed, Full, ScoringQueue
-from semi_anogan.serve.worker import Died, Worker, WorkerError
+from semi_anogan.serve.worker import Died, Worker, WorkerError, _Stages
 
 MOST_PIXELS = 10_000
 CALIBRATION = dataclasses.replace(
@@ -129,6 +131,28 @@ def test_what_takes_too_long_is_ended(queue):
     assert answers(queue, [255])[0]["label"] == "abnormal"
 
 
+def test_a_batch_that_was_sent_ahead_is_not_lost_with_the_worker(queue):
+    """Batches of four: the second is at the worker already when an image of the first ends it, or is late."""
+    for level, told in ((DEADLY, "ended the process that scores"), (SLOW, "took more than 2 s")):
+        found = answers(queue, [level, 0, 0, 0, 255, 255, 255, 255, 255])
+        assert isinstance(found[0], Died) and str(found[0]) == told
+        assert [f["label"] for f in found[1:]] == ["normal"] * 3 + ["abnormal"] * 5
+
+
+def test_large_images_are_decoded_when_others_are_done(monkeypatch):
+    monkeypatch.setattr("semi_anogan.serve.worker.AHEAD", 10)
+    ours, theirs = multiprocessing.Pipe()
+    stages = _Stages(theirs, {None: stand_in()}, MOST_PIXELS)
+    thread = threading.Thread(target=stages.run)
+    thread.start()
+    for level in (255, 0, 255):
+        ours.send([Job(picture(level))] * 2)
+    assert [ours.recv()[0][1]["label"] for _ in range(3)] == ["abnormal", "normal", "abnormal"]
+    ours.close()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_a_worker_that_is_killed_between_requests_is_replaced(queue):
     os.kill(queue.worker.pid, signal.SIGKILL)
     assert answers(queue, [255])[0]["label"] == "abnormal"  # no image did that, so it is tried once more
@@ -156,12 +180,17 @@ class Slowly:
     products = ()
 
     def __init__(self):
-        self.go, self.batches = threading.Event(), []
+        self.go, self.batches, self.answered = threading.Event(), [], 0
 
-    def answer(self, jobs, seconds):
+    def send(self, jobs):
         self.batches.append(len(jobs))
-        assert self.go.wait(20)
-        return [{"label": "normal"} for _ in jobs]
+
+    def ready(self, seconds):
+        return self.go.wait(seconds)
+
+    def receive(self):
+        self.answered += 1
+        return [{"label": "normal"}] * self.batches[self.answered - 1]
 
     def end(self):
         pass
@@ -169,17 +198,20 @@ class Slowly:
 
 def test_what_waits_becomes_a_batch_and_no_more_than_may_wait():
     worker = Slowly()
-    queue = ScoringQueue(lambda: worker, most=3, seconds=1)
+    queue = ScoringQueue(lambda: worker, most=3, seconds=20)
     first = queue.add([Job(b"")])
     while not worker.batches:
+        time.sleep(0.01)
+    ahead = queue.add([Job(b"")] * 2)  # a whole batch: it is decoded while the first one is scored
+    while len(worker.batches) < 2:
         time.sleep(0.01)
     others = queue.add([Job(b"")] * 3)
     with pytest.raises(Full, match="^3 images wait, and at most 3 may$"):
         queue.add([Job(b"")])
     assert others[0].cancel()  # nobody waits for it any more
     worker.go.set()
-    assert [f.result(20) for f in [*first, *others[1:]]] == [{"label": "normal"}] * 3
-    assert worker.batches == [1, 2]
+    assert [f.result(20) for f in [*first, *ahead, *others[1:]]] == [{"label": "normal"}] * 5
+    assert worker.batches == [1, 2, 2]
     queue.close()
     with pytest.raises(Closed):
         queue.add([Job(b"")])
@@ -187,7 +219,7 @@ def test_what_waits_becomes_a_batch_and_no_more_than_may_wait():
 
 def test_the_end_waits_for_what_was_taken():
     worker = Slowly()
-    queue = ScoringQueue(lambda: worker, most=9, seconds=1)
+    queue = ScoringQueue(lambda: worker, most=9, seconds=20)
     futures = queue.add([Job(b"")] * 5)
     threading.Timer(0.1, worker.go.set).start()
     queue.close()
@@ -196,7 +228,8 @@ def test_the_end_waits_for_what_was_taken():
 
 def test_the_end_passes_over_those_who_have_given_up():
     worker = Slowly()
-    queue = ScoringQueue(lambda: worker, most=9, seconds=1)
+    worker.batch_size = 3  # so that two are not sent ahead
+    queue = ScoringQueue(lambda: worker, most=9, seconds=20)
     queue.add([Job(b"")])
     while not worker.batches:
         time.sleep(0.01)
@@ -260,6 +293,54 @@ def asked(messages, headers=(), path="/score", **limits):
 def test_limits(messages, options, status, told):
     found, body = asked(list(messages), **options)
     assert found == status and told in body
+
+
+def test_what_is_too_large_is_told_before_the_rest_has_come():
+    """And the bytes that were held of it count no more while the rest is dropped."""
+    order, messages = [], [b"123456", b"7890123", b"x" * 50, b""]
+
+    async def receive():
+        order.append(limited._held)
+        message = messages.pop(0)
+        return {"type": "http.request", "body": message, "more_body": bool(messages)}
+
+    async def send(message):
+        order.append(message.get("status", message.get("body")))
+
+    limited = Limits(None, None, max_bytes=10, all_bytes=100, seconds=5.0)
+    asyncio.run(limited({"type": "http", "path": "/score", "headers": []}, receive, send))
+    told = b'{"detail": "a request may have 10 bytes at most"}'
+    assert order == [0, 6, 413, told, 0, 0, b""]
+
+
+def test_connections_that_say_nothing_or_no_whole_request_are_closed():
+    import uvicorn
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(0.6)  # an answer may take longer than the head of a request
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    options = {"http": protocol(0.3), "lifespan": "off", "log_level": "error", "timeout_keep_alive": 30}
+    server = uvicorn.Server(uvicorn.Config(app, **options))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
+    thread.start()
+    try:
+        silent, half, whole = (socket.create_connection(listening.getsockname(), 20) for _ in range(3))
+        half.sendall(b"GET / HTTP/1.1\r\nHo")
+        whole.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert silent.recv(99) == b""
+        assert half.recv(99).startswith(b"HTTP/1.1 408 ") and half.recv(99) == b""
+        answer = whole.recv(999)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        while not answer.endswith(b"ok"):
+            answer += whole.recv(999)
+        whole.sendall(b"GET / HT")  # a second one on the same connection
+        assert whole.recv(99).startswith(b"HTTP/1.1 408 ")
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 # The command

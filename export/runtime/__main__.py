@@ -166,7 +166,10 @@ class _Detectors(dict):
 def _source(options, outputs: Outputs, notes: Notes):
     """(items, item -> path) of --input; notes: get what is left out of a folder."""
     if options.input == "-":
-        return frames.of_stream(sys.stdin.buffer, options.max_pixels or MAX_PIXELS), lambda frame: frame.name
+        found = frames.of_stream(sys.stdin.buffer, options.max_pixels or MAX_PIXELS)
+        if (options.batch or 1) > 1:  # a frame must not wait for its batch for ever
+            found = frames.with_pauses(found, options.settle)
+        return found, lambda frame: frame.name
     if options.watch:
         seen = frames.Seen(pathlib.Path(options.output), outputs.append)
         return frames.WatchedFolder(options.input, seen, options.settle, notes), str
@@ -380,7 +383,11 @@ def _options(arguments):
         "--append", action=boolean, help="continue what is in --output: default with --watch, else replace it"
     )
     parser.add_argument(
-        "--settle", type=float, default=1.0, help="seconds that a watched file must rest before it is read"
+        "--settle",
+        type=float,
+        default=1.0,
+        help="seconds that a watched file must rest before it is read; with --batch also how long the last "
+        "frames wait for others; default 1",
     )
     options = parser.parse_args(arguments)
     if options.watch and options.input != "-" and not os.path.isdir(options.input):

@@ -77,7 +77,10 @@ class EdgeDetector(BaseDetector):
             self.ignore = ignore.of_png(self.bundle.read(mask))
         self.kinds = tuple(values.get("kinds", ()))  # a bundle of before has none
         self.budget_ms = budget_ms
+        self.exact = precision == "float32" and (budget_ms is None or values["search"] is None)
         self.programs = load_programs(self.bundle, engine, precision, batch, threads, providers)
+        # Of a bundle of before there is none.
+        self.summarises = "summary" in getattr(self.programs["score"], "outputs", ())
         self.search = None
         if values["search"] is not None:
             self.search = Search(self.programs["encode"], self.programs["search_step"], values["search"])
@@ -104,6 +107,10 @@ class EdgeDetector(BaseDetector):
         values, labels, maps = zip(*results, strict=True) if results else ((), (), ())
         return EdgeDetection(np.array(values, np.float32), np.array(labels, bool), list(maps))
 
+    def _with_kinds(self, images):
+        yield from super()._with_kinds(images)
+        self.search_steps.clear()
+
     def _several(self, images) -> list[np.ndarray]:
         """The images of a call; ValueError for a single one, whose rows would be taken as images."""
         shape = getattr(images, "shape", ())
@@ -119,7 +126,7 @@ class EdgeDetector(BaseDetector):
         return layers[..., 0]  # the exported graph has combined them
 
     def _measure_batch(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Components [B, K], the map before its smoothing [B, h, w, 1] and, with search, reconstructions."""
+        """Components [B, K], the map before its smoothing [B, h, w, 1] and what else BaseDetector says."""
         return self._measured(images, [])
 
     def _measure_kinds(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -134,7 +141,8 @@ class EdgeDetector(BaseDetector):
         before = time.perf_counter()
         out = self.programs["score"](inputs)
         self._score_seconds = time.perf_counter() - before
-        more = [*more, *(["reconstruction"] if self.search is not None else [])]
+        more = [*(["summary"] if self.summarises else []), *more]
+        more += ["reconstruction"] if self.search is not None else []
         return out["components"], out["raw_map"][..., None], *(out[name] for name in more)
 
     def _prepare(self, image):

@@ -4,7 +4,9 @@ import collections
 import contextlib
 import os
 import pathlib
+import queue
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,7 +18,7 @@ from semi_anogan.data import images as image_io
 from semi_anogan.data.listing import is_ignore, is_image_name, note_left_out
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError, RunError
-from semi_anogan.scoring.files import NotYet
+from semi_anogan.scoring.files import PAUSE, NotYet
 from semi_anogan.scoring.outputs import SCORES, is_picture
 
 POLL_SECONDS = 0.1
@@ -92,6 +94,7 @@ class WatchedFolder:
     A file is taken when size and time have rested for `settle` seconds. One that cannot be read then is read
     again twice, as long after. One with another size or time than before is new. Maps and overlays are left
     out. Iterating gives paths; each is to be read with `read`, and its outcome told with `done`, in order.
+    Where some are read and not done, and no other is to be read now, it gives PAUSE.
 
     Args: seen: files that are not to be scored again; notes: get a line for each kind of what is left out at
       the beginning, which is told then too, and for files that are gone before they are read.
@@ -105,7 +108,7 @@ class WatchedFolder:
         self._first = True  # look
         self._suffixes: set[str] = set()  # of files that are left out
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator:
         self._seen.open()
         while True:
             begun = time.monotonic()
@@ -124,6 +127,8 @@ class WatchedFolder:
             ]
             # The oldest first.
             yield from sorted(ready, key=lambda path: (self._waiting[path].state[1], path))
+            if not ready and self._taken:
+                yield PAUSE
             # Of very many files a look takes long: half of the time is for others.
             time.sleep(max(POLL_SECONDS, time.monotonic() - begun if not ready else 0))
 
@@ -232,6 +237,35 @@ class WatchedFolder:
                             yield entry.path, key, (found.st_size, found.st_mtime_ns)
                         else:
                             self._note_left_out(entry.path)
+
+
+def with_pauses(items: Iterator, seconds: float) -> Iterator:
+    """The items as they come; PAUSE where one was given and no other has come for so long."""
+    coming: queue.Queue = queue.Queue(1)
+
+    def read():
+        try:
+            for item in items:
+                coming.put((item, None))
+            coming.put((None, None))
+        except Exception as error:
+            coming.put((None, error))
+
+    threading.Thread(target=read, daemon=True).start()
+    paused = True
+    while True:
+        try:
+            item, error = coming.get(timeout=None if paused else seconds)
+        except queue.Empty:
+            paused = True
+            yield PAUSE
+            continue
+        if error is not None:
+            raise error
+        if item is None:
+            return
+        paused = False
+        yield item
 
 
 class Frame(NamedTuple):

@@ -44,11 +44,16 @@ def scored(
       root: as in product_of.
     """
 
+    last = None
+
     def product(item) -> str | None:
-        try:
-            return product_of(name(item), root, detectors)
-        except DataError:
-            return None
+        nonlocal last
+        if item is not score_files.PAUSE:  # which is for the images before it
+            try:
+                last = product_of(name(item), root, detectors)
+            except DataError:
+                last = None
+        return last
 
     # Images of one product that follow each other share batches.
     for which, group in itertools.groupby(items, product):

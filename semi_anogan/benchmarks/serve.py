@@ -1,9 +1,12 @@
 """The service under load, beside the runtime on the same images: images/s, latency, memory. Linux."""
 
+import collections
+import contextlib
 import http.client
 import io
 import pathlib
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -35,7 +38,7 @@ def run(folder: str, engine: str, seconds: float, clients: int, warm: float = 10
     share = served[0] / alone
     return (
         f"Machine: {machine()}. {clients} clients for {seconds:g} s; the service reaches {share:.2f} of the "
-        f"runtime's images/s.\n\n{table(HEADER, rows)}"
+        f"runtime's images/s.\n\n{table(HEADER, rows)}\n\n{bad_requests(folder, engine)}"
     )
 
 
@@ -50,15 +53,25 @@ def _write_images(folder: pathlib.Path, images: dict) -> list[pathlib.Path]:
     return sorted(folder.iterdir())
 
 
-def _serve(folder, engine, contents, seconds, clients, warm) -> tuple[float, str, str]:
-    """(images/s, latencies, memory) of the service."""
+@contextlib.contextmanager
+def _service(folder, engine: str, *options: str):
+    """(process, port) of a service that answers; it ends afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "semi_anogan.serve", f"--bundle={folder}", f"--engine={engine}"]
-    process = subprocess.Popen([*command, f"--port={port}"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, f"--port={port}", *options], stdout=subprocess.DEVNULL)
     try:
         _wait(process, port)
+        yield process, port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _serve(folder, engine, contents, seconds, clients, warm) -> tuple[float, str, str]:
+    """(images/s, latencies, memory) of the service."""
+    with _service(folder, engine) as (process, port):
         begin = time.monotonic() + warm
         end, found, failed = begin + seconds, [], []
         threads = [
@@ -73,9 +86,6 @@ def _serve(folder, engine, contents, seconds, clients, warm) -> tuple[float, str
         last = _memory(process.pid)
         for thread in threads:
             thread.join()
-    finally:
-        process.terminate()
-        process.wait()
     if failed:
         raise RunError(f"{len(failed)} requests failed, the first with: {failed[0]}")
     latencies = np.array([taken for done, taken in found if done >= begin])
@@ -84,6 +94,85 @@ def _serve(folder, engine, contents, seconds, clients, warm) -> tuple[float, str
     p50, p95, p99 = np.percentile(latencies * 1000, (50, 95, 99))
     rate = len(latencies) / (max(done for done, _ in found) - begin)
     return rate, f"{p50:.0f}, {p95:.0f}, {p99:.0f}", f"{first:.0f}, {last:.0f}"
+
+
+def bad_requests(folder: str, engine: str, size: int = 1 << 30, connections: int = 1000) -> str:
+    """Markdown: what the service does with bodies of `size` bytes and with so many connections at once.
+
+    Another client goes on meanwhile; each of its images has to be scored.
+    """
+    import resource
+
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    values, seconds, rows = Bundle(folder).values, 10, []
+    head = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    cases = {
+        f"a body of {size} bytes": (1, head + b"Content-Length: %d\r\n\r\n" % size, size),
+        "the same in chunks, its length not said": (1, head + b"Transfer-Encoding: chunked\r\n\r\n", -size),
+        f"{connections} connections that say nothing": (connections, b"", 0),
+        f"{connections} with half a head": (connections, head, 0),
+        f"{connections} with a body that stops": (connections, head + b"Content-Length: 99\r\n\r\nabc", 0),
+    }
+    with tempfile.TemporaryDirectory() as place, _service(folder, engine, f"--seconds={seconds}") as served:
+        process, port = served
+        contents = [p.read_bytes() for p in _write_images(pathlib.Path(place) / "in", values["images"])]
+        _score_until(port, contents, time.monotonic() + 2)
+        for what, (count, sent, more) in cases.items():
+            before, found, taken = _memory(process.pid), collections.Counter(), []
+            most, done = [before], threading.Event()
+            others = threading.Thread(target=_others, args=(process.pid, port, contents, most, taken, done))
+            others.start()
+            begun = time.monotonic()
+            open_ones = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+            for connection in open_ones:
+                connection.sendall(sent)
+            for connection in open_ones:
+                found[_told(connection, more, begun + seconds + 20)] += 1
+            lasted = time.monotonic() - begun
+            done.set()
+            others.join()
+            told = ", ".join(f"{n} {answer}" for answer, n in found.most_common())
+            p95 = np.percentile(np.array(taken) * 1000, 95) if taken else np.nan
+            memory = f"{before:.0f}, {max(most):.0f}, {_memory(process.pid):.0f}"
+            rows.append([what, told, f"{lasted:.1f}", f"{len(taken)}, {p95:.0f}", memory])
+        if process.poll() is not None:
+            raise RunError("the service has ended")
+    header = ["what comes", "its answers", "until then: s", "images scored meanwhile, p95: ms"]
+    return table([*header, "memory before, at most, after: MiB"], rows)
+
+
+def _told(connection, more: int, end: float) -> str:
+    """The status that a connection gets, or "closed"; it sends `more` bytes, of less than 0 in chunks."""
+    block, left = bytes(1 << 20), abs(more)
+    connection.settimeout(max(0.1, end - time.monotonic()))
+    with connection, contextlib.suppress(OSError):
+        while left > 0:
+            readable, _, _ = select.select([connection], [], [], 0)
+            if readable:
+                break  # it is answered early
+            part = block[:left]
+            connection.sendall(b"%x\r\n%s\r\n" % (len(part), part) if more < 0 else part)
+            left -= len(part)
+        text = connection.recv(4096)
+        return text.split(b" ")[1].decode() if text.startswith(b"HTTP/1.1 ") else "closed"
+    return "closed" if time.monotonic() < end else "not closed"
+
+
+def _others(pid: int, port: int, contents, most: list, taken: list, done: threading.Event):
+    """Scores images until `done`; adds the memory to `most` and the seconds of each to `taken`."""
+    while not done.is_set():
+        taken += _score_until(port, contents, time.monotonic() + 0.2)
+        most.append(_memory(pid))
+
+
+def _score_until(port: int, contents, end: float) -> list[float]:
+    """The seconds of each image of one client, until a time; RunError for one that is not scored."""
+    found, failed = [], []
+    _client(port, contents, 0, end, found, failed)
+    if failed:
+        raise RunError(f"an image was not scored: {failed[0]}")
+    return [taken for _, taken in found]
 
 
 def _wait(process, port: int):

@@ -14,6 +14,7 @@ from semi_anogan.data import images as image_io
 from semi_anogan.data import masks, tiles
 from semi_anogan.data.dataset import Masked
 from semi_anogan.data.look import Look, look
+from semi_anogan.scoring import kinds as known_kinds
 from semi_anogan.scoring import regions
 from semi_anogan.scoring.kinds import KindMap
 from semi_anogan.whole_batches import filled
@@ -32,6 +33,8 @@ class Measurement:
       ignored: what of the image is ignored, bool of its own size, or None for nothing.
       look: how the image looks as a whole, painted over where it is ignored.
       kinds: how alike it is to each known kind of defect, place by place; None where that was not asked for.
+      summary: float32 [D], the mean of each pretrained feature over the image, of its tiles the mean; None
+        where no component needs the features.
     """
 
     components: np.ndarray
@@ -43,6 +46,7 @@ class Measurement:
     ignored: np.ndarray | None = None
     look: Look | None = None
     kinds: KindMap | None = None
+    summary: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +120,10 @@ class BaseDetector:
 
     A subclass gives `_measure_batch`: images [batch_size, *image_shape, channels] -> (components, layers [,
     reconstructions[, differences]]), as in Measurement with a batch axis; and `_combined`: the layers of
-    one image [h, w, S] -> its map [h, w] before smoothing. One that knows `kinds` of defects gives
-    `_measure_kinds` too: the same with [., h', w', K] after the layers. `at_once` batches are measured beside
-    each other where a caller lets them overlap, which needs functions that several threads may call.
+    one image [h, w, S] -> its map [h, w] before smoothing. One that `summarises` has the summary [., D] after
+    the layers. One that knows `kinds` of defects gives `_measure_kinds` too: the same with [., h', w', K]
+    after these. `at_once` batches are measured beside each other where a caller lets them overlap, which
+    needs functions that several threads may call.
 
     Args:
       preparation: of the images.
@@ -131,6 +136,8 @@ class BaseDetector:
     scale = image_io.Scale()  # of the image files that it was trained on
     ignore: np.ndarray | None = None  # what is ignored of every image: bool, of any size
     kinds: tuple[str, ...] = ()  # of the known defects, where the likeness tells them apart
+    summarises = False
+    exact = True  # components and summaries are those that it was calibrated with, but for rounding
     chosen = None  # of a run that was loaded: the threshold that a person chose for it (scoring/chosen.py)
     _range_is_known = False
     # What shows how far it has come with the parts of a large image: parts -> the same.
@@ -236,7 +243,7 @@ class BaseDetector:
                 size, working_size, parts = self._prepare(image)
                 tile_shape = self.shape if kinds else None
                 given = size, working_size, len(parts), ignored, combine, pictures, self._look(image)
-                waiting.append(_Assembly(*given, tile_shape))
+                waiting.append(_Assembly(*given, tile_shape, self.summarises))
                 for part in self.show_parts(parts):
                     inputs.append(part)
                     if len(inputs) < self.batch_size:
@@ -266,19 +273,43 @@ class BaseDetector:
         anomaly_map = image_io.resize_map(anomaly_map, *measurement.size)
         return score, score > self.threshold, ignoring.blanked(anomaly_map, measurement.ignored)
 
-    def regions(self, labels: Sequence[bool], maps: Sequence[np.ndarray]) -> list[list[regions.Region]]:
+    def regions(
+        self,
+        labels: Sequence[bool],
+        maps: Sequence[np.ndarray],
+        images: Sequence | None = None,
+        ignore: np.ndarray | None = None,
+    ) -> list[list[regions.Region]]:
         """The regions of each image: none where it is labelled normal, else at least one, the highest first.
 
         Args: labels, maps: of N images, each map [H, W], as a call of the detector gives them. A graph gives
-          them too, but has no regions of its own: their number differs from image to image.
-        Raises: RuntimeError for a run of before there were regions.
+          them too, but has no regions of its own: their number differs from image to image. images, ignore:
+          those of the call, for the kind of each region and its likeness, as regions.jsonl has them. The
+          abnormal ones are measured once more for that. Without them, or where no kinds are known, regions
+          have none.
+        Raises: RuntimeError for a run of before there were regions; ValueError for another number of images.
         """
         if self.pixel_threshold is None:
             raise RuntimeError(regions.MISSING)
-        return [
+        found = [
             regions.find(anomaly_map, self.pixel_threshold) if label else []
             for label, anomaly_map in zip(labels, maps, strict=True)
         ]
+        if images is None or not self.kinds:
+            return found
+        if len(images) != len(found):
+            raise ValueError(f"regions: got {len(found)} labels and maps, but {len(images)} images")
+        rows = [row for row, of_image in enumerate(found) if of_image]
+        items = [images[row] for row in rows]
+        if ignore is not None:
+            shared = np.ndim(ignore) == 2
+            items = [Masked(images[row], ignore if shared else ignore[row]) for row in rows]
+        for row, m in zip(rows, self._with_kinds(items), strict=True):
+            found[row] = known_kinds.named(found[row], m.kinds, m.size, self.kinds)
+        return found
+
+    def _with_kinds(self, images: Iterable) -> Iterator[Measurement]:
+        return self.measure(images, combined=True, pictures=False, kinds=True)
 
     def parts(self, image) -> Iterable[np.ndarray]:
         """What of an image is measured, each [*image_shape, channels]; image: as in `measure`."""
@@ -326,13 +357,24 @@ class _Assembly:
 
     Args: size, working_size: the image's own and its map's; count: parts; ignored: as in Measurement;
       combine: of layers, or None to keep them; pictures: keep these; look: as in Measurement; tile_shape: of
-      the parts where they come with the likeness to kinds, else None.
+      the parts where they come with the likeness to kinds, else None; summarised: whether they come with a
+      summary.
     """
 
     def __init__(
-        self, size, working_size, count: int, ignored, combine, pictures: bool, look: Look, tile_shape=None
+        self,
+        size,
+        working_size,
+        count: int,
+        ignored,
+        combine,
+        pictures: bool,
+        look: Look,
+        tile_shape=None,
+        summarised: bool = False,
     ):
         self._size, self._working_size, self._left = size, working_size, count
+        self._count, self._summary = count, 0.0 if summarised else None
         self._ignored, self._combine, self._with_pictures, self._look = ignored, combine, pictures, look
         self._components: np.ndarray | None = None
         self._pictures: list[tiles.Stitcher] = []
@@ -345,6 +387,9 @@ class _Assembly:
     def add(self, row: Sequence[np.ndarray]):
         """Adds what was found in the next part: components, layers and pictures."""
         components, layers, *pictures = row
+        if self._summary is not None:
+            found, *pictures = pictures
+            self._summary = self._summary + np.asarray(found, np.float64)
         if self._tile_shape is not None:
             found, *pictures = pictures
             self._kinds.append(found)
@@ -364,6 +409,7 @@ class _Assembly:
         layers, reconstruction, difference = [*(p.result() for p in self._pictures), None, None][:3]
         difference = None if difference is None else difference[..., 0]
         combined = self._combine is not None
+        summary = None if self._summary is None else np.float32(self._summary / self._count)
         kinds = KindMap(np.stack(self._kinds), self._working_size, self._tile_shape) if self._kinds else None
         return Measurement(
             np.array(self._components),
@@ -375,4 +421,5 @@ class _Assembly:
             self._ignored,
             self._look,
             kinds,
+            summary,
         )

@@ -133,7 +133,7 @@ class Detector(BaseDetector):
     def _compile(self):
         parts = {name: getattr(self, name) for name in PARTS}
         self.graph = ScoreGraph(self.model, self.names, self.search, **parts)
-        self.kinds = self.graph.kinds
+        self.kinds, self.summarises = self.graph.kinds, self.graph.summarises
         self._measure_batch = compile_function(self._score_batch, self.model)
         self._measure_kinds = compile_function(lambda x: self._score_batch(x, True), self.model)
         self._search_latents = None
@@ -235,7 +235,7 @@ class Detector(BaseDetector):
                     m.components,
                     highest_places(m.layers, self.map_sigma_px, ignored),
                     *_center_and_scale(m.layers, ignored),
-                    m.look,
+                    dataclasses.replace(m, layers=None, reconstruction=None, difference=None),
                 )
                 for m in self.measure(images, overlap=True)
                 for ignored in [ignoring.wholly(m.ignored, *m.layers.shape[:2])]
@@ -252,7 +252,8 @@ class Detector(BaseDetector):
         of_normal = {"normal": [f[0] for f in normal], "trained": [f[0] for f in trained]}
         evidence = self.evidence(dataclasses.replace(held_out, **of_normal, **others), base)
         found = evidence.calibration(false_alarm_rate)
-        found = dataclasses.replace(found, usual=Usual.of([f[-1] for f in normal + trained]))
+        seen = [f[-1] for f in normal], [f[-1] for f in trained]
+        found = dataclasses.replace(found, usual=Usual.of_measured(*seen, found.set_aside, self.names))
         # Median over the images: some of them may be abnormal after all.
         map_center = np.median([f[2] for f in normal], axis=0).astype(np.float32)
         map_scale = np.median([f[3] for f in normal], axis=0).astype(np.float32) + 1e-6
@@ -373,7 +374,8 @@ class Detector(BaseDetector):
     def _score_batch(self, images, kinds: bool = False):
         """[B, H, W, C] -> components [B, K], layers [B, h, w, L] and, with search, two pictures.
 
-        kinds: with the likeness to each known kind of defect after the layers.
+        Where it summarises, the summary [B, D] comes after the layers; kinds: and then the likeness to each
+        known kind of defect.
         """
         shape = (self.batch_size, *self.image_shape, self.channels)
         return self.graph(ops.reshape(ops.convert_to_tensor(images, "float32"), shape), kinds)

@@ -51,6 +51,9 @@ from semi_anogan.scoring.regions import Region
 SMALL = 4 << 20
 
 
+PAUSE = object()  # an item that is none: no other is there now, so what waits for a batch is to be scored
+
+
 class NotYet(Exception):
     """An image that cannot be read now, but perhaps later: it has no outcome yet."""
 
@@ -61,7 +64,7 @@ class Scored(NamedTuple):
     label: "normal", "look" or "abnormal". seconds: from the start of reading until the map was known.
     regions: as Detector.regions gives them, also of an image to be looked at; None where the detector has no
     pixel threshold. image: as it was read, where it was to be kept. p_value: as Calibration.p_value. look,
-    ignored: as in Measurement. product: by whose detector, of several.
+    ignored, components, summary: as in Measurement. product: by whose detector, of several.
     """
 
     path: str
@@ -76,6 +79,8 @@ class Scored(NamedTuple):
     look: Look | None = None
     ignored: np.ndarray | None = None
     product: str | None = None
+    components: np.ndarray | None = None
+    summary: np.ndarray | None = None
 
 
 def scored(
@@ -92,7 +97,8 @@ def scored(
       detector: has `channels`, `scale`, `batch_size`, `measure`, `judge`, `regions`, `pixel_threshold` and
         `kinds` as Detector has.
       items: what `read(item, channels)` makes a float32 [H, W, C] image of, or Masked, or raises DataError,
-        or NotYet for one that is left out; None: they are paths.
+        or NotYet for one that is left out; None: they are paths. After PAUSE what waits is scored, though it
+        be no whole batch.
       name: item -> path for the outcome.
       overlap: as in `measure`; not for images that come one by one and are wanted at once.
       keep_images: tell the images too, as far as they have no more bytes than this.
@@ -107,6 +113,10 @@ def scored(
     def readable():
         nonlocal whole
         for item in left:
+            if item is PAUSE:
+                if waiting:
+                    return
+                continue
             begun = time.perf_counter()
             try:
                 image = read(item, detector.channels)
@@ -141,9 +151,9 @@ def scored(
                 (regions,) = detector.regions([label != NORMAL], [anomaly_map])
                 regions = known_kinds.named(regions, measurement.kinds, measurement.size, detector.kinds)
             judged = path, score, label, anomaly_map, None, seconds, regions, image, p_value
-            more = measurement.look, measurement.ignored
+            more = {n: getattr(measurement, n) for n in ("look", "ignored", "components", "summary")}
             del measurement, anomaly_map
-            yield Scored(*judged, *more)
+            yield Scored(*judged, **more)
         yield from failures()
 
 
@@ -175,7 +185,7 @@ def write(
     locates = any(d.pixel_threshold is not None for d in detectors.values())
     looks = any(d.calibrated.look_threshold is not None for d in detectors.values())
     columns = [*COLUMNS, *([LOOK_COLUMN] if looks else []), *extra]
-    failed, drifts = 0, {product: Drift(d.calibrated) for product, d in detectors.items()}
+    failed, drifts = 0, {product: Drift.of(d) for product, d in detectors.items()}
     with claimed(output), contextlib.ExitStack() as tables:
         pictures = _Pictures(output, outputs, detectors, notes, read)
         _begin(output, outputs, locates)
@@ -203,7 +213,8 @@ def write(
                 whole.add(outcome.path, outcome.score, outcome.label, shape, outcome.regions)
             add(row)
             drift = drifts[outcome.product]
-            for line in drift.add(outcome.look, outcome.label == ABNORMAL) if outcome.look else ():
+            followed = outcome.look, outcome.label == ABNORMAL, outcome.components, outcome.summary
+            for line in drift.add(*followed) if outcome.look else ():
                 print(f"note: {of_product(outcome.product, line)}", flush=True)
     return failed
 

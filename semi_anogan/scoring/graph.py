@@ -63,11 +63,13 @@ class ScoreGraph:
         of_features = {"patches", *names_where(fitted=True)} & set(self.names)
         self.draws_features = search is not None and model.feature_generator is not None
         self.network = feature_network(model) if of_features or self.draws_features else None
+        self.summarises = self.network is not None
 
     def __call__(self, images, kinds: bool = False):
         """(components [N, K], layers [N, h, w, L]); with search also (reconstructions, differences).
 
-        kinds: with what `kinds_of` gives after the layers.
+        Where it `summarises` the images, with the summary [N, D] after the layers: the mean of each feature
+        of the frozen pretrained network. kinds: with what `kinds_of` gives after these.
         """
         if self.search is None:
             return self.score(images, kinds=kinds)
@@ -146,7 +148,8 @@ class ScoreGraph:
         layers = [maps.to_size(layer, self.shape) for name in self.layer_counts for layer in layers[name]]
         components = ops.stack([values[name] for name in self.names], axis=-1)
         alike = [self.kinds_of(images, pretrained)] if kinds else []
-        return components, ops.concatenate(layers, axis=-1), *alike, *pictures
+        summary = [] if pretrained is None else [summary_of(pretrained[1])]
+        return components, ops.concatenate(layers, axis=-1), *summary, *alike, *pictures
 
     def kinds_of(self, images, pretrained=None):
         """How alike to each of `self.kinds` patches are: float32 [N, h', w', kinds], cosines."""
@@ -171,6 +174,11 @@ class ScoreGraph:
             values["segmentation"], layer = self.segmentation.measured(features)
             layers["segmentation"] = [layer]
         return values, layers
+
+
+def summary_of(features):
+    """The mean over the image of each feature: list of [N, h, w, C] -> [N, sum of C]."""
+    return ops.concatenate([ops.mean(f, axis=(1, 2)) for f in features], axis=-1)
 
 
 class Verdict:

@@ -29,6 +29,7 @@ def main(arguments=None) -> int:
             import uvicorn
 
             from semi_anogan.serve.app import make_app
+            from semi_anogan.serve.connections import protocol
         except ImportError as error:
             raise RunError(f"the service is not installed ({error}): install the extra serve") from error
         from semi_anogan.serve.limits import Limits
@@ -77,6 +78,7 @@ def main(arguments=None) -> int:
             app,
             host=options.host,
             port=options.port,
+            http=protocol(options.seconds),
             log_level="warning",
             timeout_graceful_shutdown=round(options.seconds) + 1,
             server_header=False,

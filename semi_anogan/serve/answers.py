@@ -4,7 +4,7 @@ import base64
 import io
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from semi_anogan.data.ignore_files import MaskedReader
@@ -12,6 +12,7 @@ from semi_anogan.data.images import Reader
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import UserError
 from semi_anogan.scoring import kinds as known_kinds
+from semi_anogan.scoring.base_detector import Measurement
 from semi_anogan.scoring.calibration import NORMAL
 from semi_anogan.scoring.drift import Drift
 from semi_anogan.scoring.outputs import region_line, short
@@ -37,43 +38,70 @@ class Job(NamedTuple):
     product: str | None = None
 
 
-def answer_each(detectors: dict, jobs: Sequence[Job], max_pixels: int, drifts: dict) -> list[dict]:
-    """As `answer`, each job by the detector of its product; detectors, drifts: {product: its own}."""
-    found = {}
-    for product in dict.fromkeys(job.product for job in jobs):
-        rows = [row for row, job in enumerate(jobs) if job.product == product]
-        own = [jobs[row] for row in rows]
-        if product in detectors:
-            answers = answer(detectors[product], own, max_pixels, drifts[product])
+class Read(NamedTuple):
+    """The image of a job as its detector takes it, with lines of notes; or an error, a line."""
+
+    job: Job
+    image: object
+    notes: list[str]
+    error: str | None
+
+
+def read_each(detectors: dict, jobs: Sequence[Job], max_pixels: int) -> Iterator[Read]:
+    """The image of each job, one by one; detectors: {product: its own}."""
+    for job in jobs:
+        if job.product in detectors:
+            yield Read(job, *_read(job, detectors[job.product], max_pixels))
         else:
-            answers = [{"error": f"no product {product!r}"}] * len(own)
-        found |= zip(rows, answers, strict=True)
-    return [found[row] for row in range(len(jobs))]
+            yield Read(job, None, [], f"no product {job.product!r}")
+
+
+def measured_each(detectors: dict, read: Sequence[Read]) -> list[Measurement | None]:
+    """What the detector of its product measures of each image; None where there is none."""
+    found: list[Measurement | None] = [None] * len(read)
+    for product, detector in detectors.items():
+        rows = [row for row, r in enumerate(read) if r.error is None and r.job.product == product]
+        if rows:
+            kinds = detector.pixel_threshold is not None
+            images = [read[row].image for row in rows]
+            measured = detector.measure(images, combined=True, pictures=False, kinds=kinds)
+            for row, measurement in zip(rows, measured, strict=True):
+                found[row] = measurement
+            # Of an EdgeDetector: nobody here asks for them, and they would gather.
+            getattr(detector, "search_steps", []).clear()
+    return found
 
 
 def answer(detector, jobs: Sequence[Job], max_pixels: int, drift: Drift | None = None) -> list[dict]:
+    """What the service answers to jobs that name no product, as `answer_each`."""
+    read = list(read_each({None: detector}, jobs, max_pixels))
+    return answer_each({None: detector}, read, measured_each({None: detector}, read), {None: drift})
+
+
+def answer_each(
+    detectors: dict, read: Sequence[Read], measured: Sequence[Measurement | None], drifts: dict
+) -> list[dict]:
     """What the service answers to each job: values that JSON can hold.
 
     Of an image that can be read: score, label, p_value, threshold, regions (as in regions.jsonl, without a
     path; None where the detector has no pixel threshold), notes (what is unusual in the file) and, where it
     is wanted, overlay, a PNG file in base64. Of any other: error, a line.
 
-    drift: takes in the images, with the label that the service itself would give.
+    Args:
+      read, measured: as read_each and measured_each give them.
+      drifts: {product: its Drift, which takes in the images with the label that the service itself would
+        give, or None}.
     """
-    read = [_read(job, detector, max_pixels) for job in jobs]
-    images = [image for image, _, error in read if error is None]
-    locates = detector.pixel_threshold is not None
-    measured = detector.measure(images, combined=True, pictures=False, kinds=locates)
     found = []
-    for job, (image, notes, error) in zip(jobs, read, strict=True):
-        if error is None:
-            measurement = next(measured)
-            judged = detector.judge(measurement)
-            found.append(_answer(detector, job, image, measurement, judged, notes))
-            if drift is not None:
-                drift.add(measurement.look, judged[1])
-        else:
+    for (job, image, notes, error), measurement in zip(read, measured, strict=True):
+        if error is not None:
             found.append({"error": error})
+            continue
+        detector, drift = detectors[job.product], drifts[job.product]
+        judged = detector.judge(measurement)
+        found.append(_answer(detector, job, image, measurement, judged, notes))
+        if drift is not None:
+            drift.add(measurement.look, judged[1], measurement.components, measurement.summary)
     return found
 
 

@@ -30,14 +30,16 @@ class Limits:
         deadline = asyncio.get_running_loop().time() + self._seconds
 
         async def refuse(status, detail):
-            # Most clients send all they have before they listen: what comes is read and dropped, for a while.
-            # Who asks first is not told to go on.
-            if headers.get(b"expect", b"").lower() != b"100-continue":
+            # The answer goes out at once, but many clients send all they have before they listen: what comes
+            # is read and dropped, for a while. Who asks first is not told to go on.
+            asks = headers.get(b"expect", b"").lower() == b"100-continue"
+            await _refuse(send, status, detail, more=not asks)
+            if not asks:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(deadline):
                         while (await receive()).get("more_body"):
                             pass
-            await _refuse(send, status, detail)
+                await send({"type": "http.response.body", "body": b""})
 
         if self._token is not None and scope["path"] not in OPEN:
             given = headers.get(b"authorization", b"")
@@ -63,6 +65,7 @@ class Limits:
                 status, detail = self._trouble(held)
                 if status:
                     chunks.clear()
+                    self._held, held = self._held - held, 0
                     last = not message.get("more_body")
                     return await (_refuse(send, status, detail) if last else refuse(status, detail))
                 chunks.append(chunk)
@@ -91,12 +94,14 @@ class Limits:
         return f"a request may have {self._max_bytes} bytes at most"
 
 
-async def _refuse(send, status: int, detail: str):
-    """Answers and closes the connection."""
+async def _refuse(send, status: int, detail: str, more: bool = False):
+    """Answers and closes the connection; more: not yet, an empty message will end the answer."""
+    body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    headers.append((b"content-length", str(len(body)).encode()))
     if status == 429:
         headers.append((b"retry-after", b"1"))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"detail": detail}).encode()})
+    await send({"type": "http.response.body", "body": body, "more_body": more})

@@ -1,12 +1,17 @@
 """Images that wait for the worker: bounded, scored in batches, and never lost with a worker that dies."""
 
 import collections
+import itertools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from semi_anogan.serve.answers import Job
 from semi_anogan.serve.worker import Died, Worker, WorkerError
+
+ENDED = "the service ended before it was scored"
+LOOK_SECONDS = 0.01  # between looks at what waits while the worker works
 
 
 class Full(Exception):
@@ -39,7 +44,7 @@ class ScoringQueue:
         self._worker = start()
         self._waiting: collections.deque[tuple[Job, Future]] = collections.deque()
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -81,42 +86,82 @@ class ScoringQueue:
             self._changed.notify()
         self._thread.join(seconds)
         with self._changed:
-            self._refuse(Closed("the service ended before it was scored"))
+            self._refuse(Closed(ENDED))
+        self._ended = True
         self._worker.end()
 
     def _run(self):
-        while batch := self._next():
+        sent: collections.deque[list[tuple[Job, Future]]] = collections.deque()  # to the worker, oldest first
+        while True:
+            begins = not sent
+            if begins:
+                batch = self._next()
+                if not batch:
+                    return
+                sent.append(batch)
             try:
-                answers = self._worker.answer([job for job, _ in batch], self._seconds)
+                if begins:
+                    self._send(batch)
+                answers = self._answers(sent)
             except Died as error:
+                if self._ended:  # by us
+                    for _, future in itertools.chain(*sent):
+                        future.set_exception(Closed(ENDED))
+                    return
                 self._replace()
-                if error.late and len(batch) == 1:
-                    batch[0][1].set_exception(error)
-                else:
-                    self._one_by_one(batch)
+                if error.late and len(sent[0]) == 1:
+                    sent.popleft()[0][1].set_exception(error)
+                while sent:
+                    self._one_by_one(sent.popleft())
                 continue
-            for (_, future), found in zip(batch, answers, strict=True):
+            for (_, future), found in zip(sent.popleft(), answers, strict=True):
                 future.set_result(found)
             self._tell()
 
+    def _send(self, batch):
+        self._worker.send([job for job, _ in batch])
+
+    def _answers(self, sent=None) -> list[dict]:
+        """Of the oldest batch at the worker.
+
+        sent: the batches at the worker. Where it is only one, a whole batch that waits meanwhile is sent
+        ahead.
+        """
+        deadline = time.monotonic() + self._seconds
+        while not self._worker.ready(LOOK_SECONDS):
+            if time.monotonic() > deadline:
+                raise Died(f"took more than {self._seconds:g} s", late=True)
+            if sent is not None and len(sent) == 1 and len(self._waiting) >= self._worker.batch_size:
+                if ahead := self._taken():
+                    sent.append(ahead)
+                    self._send(ahead)
+        return self._worker.receive()
+
     def _next(self) -> list[tuple[Job, Future]]:
         """What waits, a batch at most; empty at the end."""
-        with self._changed:
-            while True:
+        while True:
+            with self._changed:
                 while not self._waiting and not self._closing:
                     self._changed.wait()
-                batch = []
-                while self._waiting and len(batch) < self._worker.batch_size:
-                    job, future = self._waiting.popleft()
-                    if future.set_running_or_notify_cancel():  # else nobody waits for it any more
-                        batch.append((job, future))
-                if batch or not self._waiting and self._closing:
-                    return batch
+            batch = self._taken()
+            if batch or not self._waiting and self._closing:
+                return batch
+
+    def _taken(self) -> list[tuple[Job, Future]]:
+        """What waits, a batch at most; without those for which nobody waits any more."""
+        batch = []
+        with self._changed:
+            while self._waiting and len(batch) < self._worker.batch_size:
+                job, future = self._waiting.popleft()
+                if future.set_running_or_notify_cancel():
+                    batch.append((job, future))
+        return batch
 
     def _one_by_one(self, batch):
         for job, future in batch:
             try:
-                future.set_result(self._worker.answer([job], self._seconds)[0])
+                self._send([(job, future)])
+                future.set_result(self._answers()[0])
             except Died as error:
                 future.set_exception(error)
                 self._replace()

@@ -1,12 +1,20 @@
 """The process that decodes and scores. What an image does to it, it does not do to the service."""
 
+import contextlib
 import multiprocessing
+import os
+import queue
 import signal
+import threading
+import traceback
 from typing import NamedTuple
 
 from semi_anogan.errors import UserError
 from semi_anogan.scoring.drift import Drift
-from semi_anogan.serve.answers import Job, answer_each
+from semi_anogan.serve.answers import Job, answer_each, measured_each, read_each
+
+# Bytes of decoded images that may be ready while others are scored; more are decoded when these are done.
+AHEAD = 64 << 20
 
 
 class Settings(NamedTuple):
@@ -104,22 +112,36 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def answer(self, jobs: list[Job], seconds: float) -> list[dict]:
-        """As answers.answer; Died where the process ended, or has not answered after `seconds`."""
-        try:
+    def send(self, jobs: list[Job]):
+        """Gives it a batch, also while it scores another one: then it decodes this one. Died."""
+        with _ended():
             self._mine.send(jobs)
-            if not self._mine.poll(seconds):
-                raise Died(f"took more than {seconds:g} s", late=True)
+
+    def ready(self, seconds: float) -> bool:
+        """Whether the oldest batch is answered, after `seconds` at most. Died."""
+        with _ended():
+            return self._mine.poll(seconds)
+
+    def receive(self) -> list[dict]:
+        """The answers to the oldest batch, as answers.answer_each; waits for them. Died."""
+        with _ended():
             found, self.drift = self._mine.recv()
-            return found
-        except (EOFError, OSError):
-            raise Died("ended the process that scores") from None
+        return found
 
     def end(self):
         """Ends the process, whatever it does."""
         self._mine.close()
         self._process.kill()
         self._process.join()
+
+
+@contextlib.contextmanager
+def _ended():
+    """Raises Died where the other side of a connection is gone."""
+    try:
+        yield
+    except (EOFError, OSError):
+        raise Died("ended the process that scores") from None
 
 
 def _work(connection, settings):
@@ -132,14 +154,73 @@ def _work(connection, settings):
     detectors = detector if isinstance(detector, dict) else {None: detector}
     products = tuple(name for name in detectors if name is not None)
     connection.send((True, (min(d.batch_size for d in detectors.values()), lines, products)))
-    drifts = {product: Drift(d.calibrated) for product, d in detectors.items()}
-    while True:
-        try:
-            jobs = connection.recv()
-        except (EOFError, OSError):
-            return
-        found = answer_each(detectors, jobs, settings.max_pixels, drifts)
-        connection.send((found, _drift(drifts)))
+    _Stages(connection, detectors, settings.max_pixels).run()
+
+
+class _Stages:
+    """Decodes, measures and answers, each in its own thread: a batch is decoded while another is scored.
+
+    What they wait for gives the interpreter to the others: image decoders and engines do not hold it.
+    """
+
+    def __init__(self, connection, detectors: dict, max_pixels: int):
+        self._connection, self._detectors, self._max_pixels = connection, detectors, max_pixels
+        self._jobs, self._decoded, self._measured = (queue.SimpleQueue() for _ in range(3))
+        self._drifts = {product: Drift.of(d) for product, d in detectors.items()}
+        self._changed, self._batches = threading.Condition(), 0  # decoded and not yet answered
+
+    def run(self):
+        """Works until the connection ends."""
+        for stage in (self._receive, self._decode, self._answer):
+            threading.Thread(target=_or_end, args=(stage,), daemon=True).start()
+        while (read := self._decoded.get()) is not None:
+            self._measured.put((read, measured_each(self._detectors, read)))
+
+    def _receive(self):
+        # On its own: the service must not wait until an image is decoded when it sends others.
+        while True:
+            try:
+                self._jobs.put(self._connection.recv())
+            except (EOFError, OSError):
+                self._decoded.put(None)
+                return
+
+    def _decode(self):
+        while True:
+            jobs = self._jobs.get()
+            read, held = [], 0
+            for each in read_each(self._detectors, jobs, self._max_pixels):
+                read.append(each)
+                held += getattr(getattr(each.image, "image", each.image), "nbytes", 0)
+                if held > AHEAD:
+                    with self._changed:
+                        self._changed.wait_for(lambda: not self._batches)
+            with self._changed:
+                self._batches += 1
+            self._decoded.put(read)
+            del read
+
+    def _answer(self):
+        while True:
+            read, measured = self._measured.get()
+            found = answer_each(self._detectors, read, measured, self._drifts)
+            del read, measured
+            with self._changed:
+                self._batches -= 1
+                self._changed.notify()
+            try:
+                self._connection.send((found, _drift(self._drifts)))
+            except OSError:
+                return
+
+
+def _or_end(stage):
+    """Runs a stage; an error in it ends the process, as one of the main thread does."""
+    try:
+        stage()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _drift(drifts: dict) -> tuple[dict, dict[str, str]]:
