@@ -513,7 +513,8 @@ def test_picture(tmp_path):
     for file in run.iterdir():
         if file.suffix in (".json", ".csv", ".npz"):
             shutil.copy(file, copy)
-    with opened(f"--workdir={copy}", f"--scored={scored.resolve()}", size=(1280, 760)) as browser:
+    shutil.copytree(run / "checkpoints", copy / "checkpoints")
+    with opened(f"--workdir={copy}", f"--scored={scored.resolve()}", size=(1280, 960)) as browser:
         browser.keys("llll")  # the list of newly scored images
         browser.until(lambda: browser.text("found-words"), "a map")
         for i, key in enumerate("223"):
@@ -528,6 +529,8 @@ def test_picture(tmp_path):
         drag.move_by_offset(25, -5).move_by_offset(0, 22).move_by_offset(-14, 4).release().perform()
         browser.until(lambda: "with a mask" in browser.text("label-by"), "a mask")
         browser.until(lambda: browser.value("document.getElementById('overlay').naturalWidth > 0"), "a map")
+        browser.keys(Keys.ESCAPE, "w")
+        browser.until(lambda: "Nearest known defects" in browser.text("why-found"), "why", 300)
         time.sleep(1.5)  # thumbnails
         browser.driver.save_screenshot(str(path))
     Image.open(path).convert("RGB").quantize(200).save(path, optimize=True)
