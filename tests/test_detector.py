@@ -43,7 +43,7 @@ LIKENESS = Likeness([[1.0]], 0.0, [2.0, 2.5])
 def of_functions(detector, components, layers):
     """The detector with functions of a batch instead of its networks."""
     made = copy.copy(detector)
-    made._measure_batch = lambda batch: (components(batch), layers(batch))
+    made._measure_batch, made.summarises = lambda batch: (components(batch), layers(batch)), False
     return made
 
 

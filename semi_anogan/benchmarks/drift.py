@@ -17,7 +17,7 @@ from semi_anogan.scoring.drift import PER_IMAGES, Drift, Usual
 
 REPEATS = 20  # of each row, the images in another order
 MOST = 2000  # images after which a change counts as not told
-MOST_IMAGES = 100  # normal test images of a run that are changed
+MOST_IMAGES = 60  # normal test images of a run that are changed
 HEADER = ["run", "change", "told in", "images until then: median, most", "told: in how many of these"]
 
 
