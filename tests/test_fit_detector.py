@@ -29,7 +29,7 @@ from semi_anogan.training.fit_detector import (
 
 pytestmark = pytest.mark.usefixtures("readers_compiled_once")
 FITTED = ("memory.npz", "likeness.npz", "classifier.npz", "segmentation.npz")
-FILES = {*FITTED, "evidence.npz", "suspicious.csv", "detector.json"}
+FILES = {*FITTED, "remembered.json", "evidence.npz", "suspicious.csv", "detector.json"}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,9 @@ def test_each_part_is_written_with_the_calibration_and_the_ranking(known, finish
         for name, value in expected.items():
             np.testing.assert_array_equal(found[name], value)
     assert json.loads((folder / "detector.json").read_text()) == {**detector.state(), "step": None}
+    assert json.loads((folder / "remembered.json").read_text()) == {
+        "images": [e.path for e in known[3].normal]
+    }
     evidence = read_evidence(folder)
     shapes = {name: np.shape(getattr(evidence.held_out, name)) for name in ("normal", "abnormal", "relit")}
     assert shapes == {"normal": (12, 6), "abnormal": (8, 6), "relit": (12, 6)}
@@ -144,7 +147,8 @@ def test_parts_that_are_no_longer_wanted_are_removed(known, finished, tmp_path, 
     for name in names:
         config.parts[name] = type(config.parts[name])(0)
     detector = fit_detector(config, tmp_path, model, dataset, splits)
-    assert set(files_of(tmp_path)) == FILES - {f"{name}.npz" for name in names}
+    gone = {f"{name}.npz" for name in names} | ({"remembered.json"} if "memory" in names else set())
+    assert set(files_of(tmp_path)) == FILES - gone
     assert not set(names) & set(detector.names) and len(detector.names) == 4
     assert labels_in(tmp_path) == labels
 
