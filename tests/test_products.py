@@ -23,7 +23,7 @@ from semi_anogan.export.runtime.__main__ import main as runtime
 from semi_anogan.export.runtime.bundle import assembled
 from semi_anogan.export.runtime.products import product_of
 from semi_anogan.scoring import chosen
-from semi_anogan.serve.answers import Job, answer_each
+from semi_anogan.serve.answers import Job, answer_each, measured_each, read_each
 from semi_anogan.serve.app import make_app
 from semi_anogan.serve.queue import ScoringQueue
 from semi_anogan.serve.worker import Settings, Worker
@@ -278,7 +278,8 @@ def test_answers_of_several_products_are_in_the_order_of_the_images():
     stream = io.BytesIO()
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(stream, "PNG")
     jobs = [Job(stream.getvalue(), product=p) for p in ("nuts", "bolts", None, "nuts")]
-    found = answer_each(detectors, jobs, 10_000, dict.fromkeys(detectors))
+    read = list(read_each(detectors, jobs, 10_000))
+    found = answer_each(detectors, read, measured_each(detectors, read), dict.fromkeys(detectors))
     assert [a.get("score") for a in found] == [2.0, 1.0, None, 2.0]
     assert found[2] == {"error": "no product None"}
 
