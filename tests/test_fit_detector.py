@@ -185,17 +185,24 @@ def test_an_end_that_is_cut_off_leaves_no_finished_run_and_can_be_done_again(
     labels = {splits.normal[3].path: "normal"}
     fill_in(tmp_path, labels)
 
+    write_json = run_folder.write_json
+
     def cut_off(*args, **kwargs):
         raise KeyboardInterrupt
 
+    def cut_off_at_the_last(path, values):
+        if path.name == "detector.json":
+            raise KeyboardInterrupt
+        write_json(path, values)
+
     # Without detector.json a run is not taken for a finished one.
     steps = [
-        (Detector, "calibrate", {"suspicious.csv"}),
-        (run_folder, "write_json", FILES - {"detector.json"}),
+        (Detector, "calibrate", cut_off, {"suspicious.csv"}),
+        (run_folder, "write_json", cut_off_at_the_last, FILES - {"detector.json"}),
     ]
-    for owner, step, left in steps:
+    for owner, step, instead, left in steps:
         with monkeypatch.context() as patched:
-            patched.setattr(owner, step, cut_off)
+            patched.setattr(owner, step, instead)
             with pytest.raises(KeyboardInterrupt):
                 fit_detector(config, tmp_path, model, dataset, splits)
         assert set(files_of(tmp_path)) == left
