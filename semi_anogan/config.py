@@ -41,8 +41,8 @@ def _share() -> tuple:
     return "in (0, 1]", lambda value: 0 < value <= 1
 
 
-def _below_one() -> tuple:
-    return "in [0, 1)", lambda value: 0 <= value < 1
+def _below(most) -> tuple:
+    return f"in [0, {most})", lambda value: 0 <= value < most
 
 
 def _between() -> tuple:
@@ -220,14 +220,14 @@ SECTIONS: dict[str, dict[str, Key]] = {
             0.6, "of pushing known abnormal images from their reconstruction, within that", *_at_least(0)
         ),
         "latent_noise": Key(0.9, "on the encoder's latents in training, times U(-1, 1)", *_at_least(0)),
-        "average_decay": Key(0.99, "of the moving averages of the weights, per step", *_below_one()),
+        "average_decay": Key(0.99, "of the moving averages of the weights, per step", *_below(1)),
     },
     # networks.schedule.Schedule
     "schedule": {
         "total_kimages": Key(24.0, "thousands of normal images", *_at_least(0.001)),
         "start_resolution": Key(4, "the first resolution"),
         "growing_share": Key(
-            0.6, "share of the training below full resolution or fading into it", *_below_one()
+            0.6, "share of the training below full resolution or fading into it", *_below(1)
         ),
         "batch_size": Key(32, "normal images in a step", *_at_least(1)),
         "batch_pixels": Key(524288, "most pixels in a step", *_at_least(1)),
@@ -277,6 +277,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "calibration": {
         "hold_out_share": Key(0.2, "of the training images; at most 12 known abnormal ones", *_between()),
         "false_alarm_rate": Key(0.01, "asked of the threshold", *_between()),
+        "mislabelled_share": Key(
+            0.0, "of the normal images, believed to be defects: no threshold bears the highest", *_below(0.5)
+        ),
     },
     # scoring.graph.Verdict
     "map": {"sigma_px": Key(1.0, "smoothing, in pixels of the model's resolution", *_at_least(0))},

@@ -96,6 +96,23 @@ def test_a_trained_image_that_a_person_found_normal_is_borne():
     assert checked.normals == 160 and checked.threshold > doubted.threshold
 
 
+def test_a_share_believed_to_be_mislabelled_is_not_borne():
+    """Of 15 scores two are a share of 0.15; the one that a person found normal is not among them."""
+    normal, trained = np.arange(10.0)[:, None], np.arange(5.0)[:, None] + 2.5
+    given = HeldOut(normal, trained=trained, checked=[False] * 9 + [True] + [False] * 5)
+    told = dataclasses.replace(given, mislabelled_share=0.15)
+    every, fewer = fit(["a"], given, 0.1), fit(["a"], told, 0.1)
+    assert every.normals == 15 and every.set_aside == ()
+    # Trained ones have the median of held-out ones already, 4.5: as they are, 8 and 7 are the highest.
+    assert fewer.normals == 13 and fewer.set_aside == (7, 8)
+    left = fewer.score(np.float64([0, 1, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 9])[:, None])
+    assert sorted(fewer.normal_scores) == pytest.approx(sorted(left.tolist()))
+    assert fewer.threshold == tail_threshold(np.array(fewer.normal_scores), 0.1, []) < every.threshold
+    assert any("2 of 10 held-out" in w and "highest 0.15 of all" in w for w in fewer.warnings)
+    assert with_interval(fewer, told).false_alarm_interval != with_interval(fewer, given).false_alarm_interval
+    assert fit(["a"], dataclasses.replace(given, mislabelled_share=0.06), 0.1).normals == 15  # rounded down
+
+
 def test_too_few_images_for_the_rate():
     warnings = []
     # Of 60 evenly spaced scores 9 lie above 50, and the highest counts as no higher than 58.

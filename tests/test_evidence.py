@@ -34,6 +34,7 @@ def test_arrays_give_the_same_evidence():
             trained=rng.standard_normal((7, 2)),
             checked=[True] + [False] * 36,
             tested=("b",),
+            mislabelled_share=0.1,
         ),
         ("a",),
         ("b",),
@@ -43,7 +44,11 @@ def test_arrays_give_the_same_evidence():
     assert found.held_out.tested == ("b",) and found.held_out.checked == given.held_out.checked
     for name in ("normal", "abnormal", "synthetic", "relit", "trained"):
         np.testing.assert_array_equal(getattr(found.held_out, name), getattr(given.held_out, name))
+    assert found.held_out.mislabelled_share == 0.1
     assert found.calibration(0.1) == given.calibration(0.1)
+    arrays = given.arrays()
+    del arrays["mislabelled_share"]  # of a run of before
+    assert Evidence.of_arrays(**arrays).held_out.mislabelled_share == 0.0
 
 
 def test_figures_by_hand():

@@ -107,6 +107,26 @@ def test_relative_manifest_in_the_current_folder(folder, monkeypatch):
     assert dataset.read_image(dataset.examples[0]).shape == (5, 6, 1)
 
 
+def test_labels_and_splits_as_others_spell_them(folder):
+    rows = ["Training,OK", "train,ok", "testing,OK", "test,NG"]
+    text = "path,split,label\n" + "".join(f"img/{i}.png,{row}\n" for i, row in enumerate(rows))
+    dataset = load_manifest(1, manifest(folder, text))
+    assert [(e.split, e.label) for e in dataset.examples] == [
+        ("train", "normal"),
+        ("train", "normal"),
+        ("test", "normal"),
+        ("test", "abnormal"),
+    ]
+    where = folder / "list.csv"
+    assert dataset.notes.lines() == [
+        f"split 'Training' is read as train: 1 rows, {where}: row 2 first",
+        f"label 'OK' is read as normal: 2 rows, {where}: row 2 first",
+        f"label 'ok' is read as normal: 1 rows, {where}: row 3 first",
+        f"split 'testing' is read as test: 1 rows, {where}: row 4 first",
+        f"label 'NG' is read as abnormal: 1 rows, {where}: row 5 first",
+    ]
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -122,8 +142,8 @@ def test_relative_manifest_in_the_current_folder(folder, monkeypatch):
             "row 3: split 'valid' is not one of train",
         ),
         (
-            'path,split,label,note\nimg/0.png,train,normal,"two\nlines"\n\nimg/1.png,train,Normal,\n',
-            "row 5: label 'Normal'",
+            'path,split,label,note\nimg/0.png,train,normal,"two\nlines"\n\nimg/1.png,train,pass,\n',
+            "row 5: label 'pass' is not one of normal, abnormal",
         ),
         ("path,split,label\n,train,normal\n", "row 2: the path is empty"),
         ("path,split,label\nimg/0.png\n", "row 2: 1 values for 3 columns: ['img/0.png']"),

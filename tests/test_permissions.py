@@ -14,6 +14,7 @@ from semi_anogan.config import default_config
 from semi_anogan.data.catalog import load
 from semi_anogan.data.check_files import read_all
 from semi_anogan.data.listing import list_inputs
+from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError, UserError
 from semi_anogan.export.runtime.bundle import Bundle, BundleError
 from semi_anogan.runs import folder as run_folder
@@ -83,6 +84,26 @@ def test_scoring_goes_on_and_counts_it(parts, locked, tmp_path, capsys):
     assert [rows[f"{i}.png"]["status"] for i in range(3)] == ["ok", "error", "ok"]
     assert rows["1.png"]["error"] == f"{parts / 'train/good/1.png'}: permission denied"
     assert f"error: {parts / 'train/good/1.png'}: permission denied" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_listed(parts, monkeypatch):
+    """Scoring goes on without it and says so; a training names it before it begins."""
+    really, closed = os.listdir, str(parts / "test/cut")
+
+    def listing(folder="."):
+        if os.path.abspath(folder) == closed:
+            raise PermissionError(13, "Permission denied", folder)
+        return really(folder)
+
+    monkeypatch.setattr(os, "listdir", listing)
+    notes = Notes()
+    found = list_inputs(str(parts / "test"), notes=notes)
+    assert [os.path.relpath(name, parts) for name in found] == ["test/good/0.png"]
+    assert notes.lines() == [f"1 folders are left out: {closed}: cannot be listed: Permission denied"]
+    with pytest.raises(DataError, match=f"^{closed}: cannot be listed: Permission denied$"):
+        list_inputs(closed)
+    with pytest.raises(DataError, match=f"^{closed}: cannot be listed: Permission denied$"):
+        load("folder", 1, root=parts)
 
 
 def test_lists_settings_and_bundles_are_named(tmp_path, locked):

@@ -27,14 +27,15 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
         a column path. Files are not opened, and rows of a CSV file may name files that do not exist: that is
         found on reading.
       root: folder the CSV file's paths are relative to; by default the folder of the CSV file.
-      notes: get a line for each kind of what is left out of a folder.
+      notes: get a line for each kind of what is left out of a folder. So is a folder below it that cannot be
+        listed.
 
     Raises:
-      DataError: path does not exist, or names no image.
+      DataError: path does not exist, cannot be listed, or names no image.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
-        files = [os.path.join(path, name) for name in images_below(path, notes, is_ignore)]
+        files = [os.path.join(path, name) for name in images_below(path, notes, is_ignore, tolerant=True)]
         note_masks(notes or Notes(), files)
         if not files:
             raise DataError(f"{path}: no image files below this folder (looked for {' '.join(SUFFIXES)})")
@@ -152,18 +153,28 @@ def _check_row(where: str, header: list[str], columns: tuple[str, ...], cells: l
 
 
 def images_below(
-    folder: str, notes: Notes | None = None, leave_out: Callable[[str], bool] = lambda name: False
+    folder: str,
+    notes: Notes | None = None,
+    leave_out: Callable[[str], bool] = lambda name: False,
+    tolerant: bool = False,
 ) -> list[str]:
     """Image files at any depth, relative to folder with forward slashes, in natural order.
 
     Args:
       notes: get a line for each kind of what is left out.
       leave_out: whether a folder is, by its name; hidden ones are always.
+      tolerant: a folder below it that cannot be listed is left out, too.
 
     Raises: DataError for a folder that cannot be listed.
     """
     notes, found = notes or Notes(), []
-    for place, folders, names in _places(folder, leave_out):
+
+    def not_listed(error: DataError):
+        if not tolerant:
+            raise error
+        notes.add("{n} folders are left out: {first}", str(error))
+
+    for place, folders, names in _places(folder, leave_out, not_listed):
         inside = "" if place == "." else f"{place}/"
         found += [inside + name for name in names if is_image_name(name)]
         for name in names:
@@ -203,19 +214,27 @@ def note_left_out(notes: Notes, path: str):
         )
 
 
-def _places(folder: str, leave_out: Callable[[str], bool]) -> Iterator[tuple[str, list[str], list[str]]]:
+def _places(
+    folder: str, leave_out: Callable[[str], bool], not_listed: Callable[[DataError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
     """(place relative to folder, its folders that are left out, its files) of a folder and all below it.
 
-    Links to folders are followed, each folder once.
+    Links to folders are followed, each folder once. not_listed: gets the error of one below that cannot be.
     """
     seen, waiting = set(), ["."]
     while waiting:
         place = waiting.pop(0)
-        full = os.path.join(folder, place)
+        full = folder if place == "." else os.path.join(folder, place)
         if os.path.realpath(full) in seen:
             continue
         seen.add(os.path.realpath(full))
-        names = listed(full)
+        try:
+            names = listed(full)
+        except DataError as error:
+            if place == ".":
+                raise
+            not_listed(error)
+            continue
         folders = [name for name in names if os.path.isdir(os.path.join(full, name))]
         out = [
             name

@@ -53,6 +53,7 @@ FOUND_KEYS = (
 # Settings of the detector: where they change it is fitted again.
 DETECTOR_KEYS = (
     "calibration.false_alarm_rate",
+    "calibration.mislabelled_share",
     "data.reviewed",
     "map.sigma_px",
     "score.components",
@@ -70,6 +71,7 @@ ADDED = {
     "data.ignore": None,
     "data.ignore_digest": None,
     "search.image_weight": 1.0,
+    "calibration.mislabelled_share": 0.0,
 }
 
 

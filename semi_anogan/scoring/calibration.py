@@ -235,6 +235,8 @@ class HeldOut:
       checked: bool for each normal image, and then for each trained one, whether it is normal for certain:
         the threshold bears it, however high it scores. None is by default.
       tested: components that count in the base as far as they tell the synthetic images apart.
+      mislabelled_share: of the images labelled normal how many are believed to be abnormal, in [0, 0.5). The
+        threshold does not bear so many of the highest scores, `checked` ones apart.
     """
 
     normal: Iterable
@@ -246,6 +248,7 @@ class HeldOut:
     tested: Sequence[str] = ()
     trained: Iterable = ()
     trained_memory: Sequence[float] = ()
+    mislabelled_share: float = 0.0
 
 
 def fit(
@@ -276,7 +279,9 @@ def fit(
     )
     if len(normal) < 2:
         raise ValueError(f"calibration needs at least 2 held-out normal images, got {len(normal)}")
-    check_ranges("calibration", false_alarm_rate=false_alarm_rate)
+    check_ranges(
+        "calibration", false_alarm_rate=false_alarm_rate, mislabelled_share=held_out.mislabelled_share
+    )
     warnings: list[str] = []
     center, scale = _center_and_scale(names, np.concatenate([normal, relit]), warnings)
 
@@ -327,7 +332,8 @@ def fit(
     if not of_held_out.all():
         warnings.append(
             f"{np.count_nonzero(~of_held_out)} of {len(normal)} held-out normal images score as abnormal "
-            "ones do; they were set aside as probably mislabelled when the threshold was chosen"
+            f"ones do{_told_of(held_out)}; they were set aside as probably mislabelled when the threshold "
+            "was chosen"
         )
     return dataclasses.replace(
         found,
@@ -432,7 +438,10 @@ def _normal_scores(found: Calibration, held_out: HeldOut, normal=..., trained=..
     if len(of_trained):
         of_trained = as_held_out(of_trained, scores)
     scores = np.concatenate([scores, of_trained])
-    return scores, _kept(scores, plausible(scores), of_known, np.concatenate(checked)[: len(scores)])
+    checked = np.concatenate(checked)[: len(scores)]
+    keep = _kept(scores, plausible(scores), of_known, checked)
+    keep[_highest(scores, ~checked, held_out.mislabelled_share)] = False
+    return scores, keep
 
 
 def _base(names, base, tested, normal, synthetic) -> tuple[str, ...]:
@@ -465,6 +474,18 @@ def _kept(scores, keep, of_known, checked) -> np.ndarray:
         keep |= scores < np.quantile(of_known, LOWEST_KNOWN)
     keep[np.flatnonzero(checked)] = True
     return keep
+
+
+def _told_of(held_out: HeldOut) -> str:
+    share = held_out.mislabelled_share
+    return f", or are among the highest {share:g} of all (calibration.mislabelled_share)" if share else ""
+
+
+def _highest(scores: np.ndarray, among: np.ndarray, share: float) -> np.ndarray:
+    """Rows of the highest `among` them: a share in [0, 0.5), rounded down so that some are left."""
+    rows = np.flatnonzero(among)
+    rows = rows[np.argsort(scores[rows], kind="stable")]
+    return rows[len(rows) - int(share * len(rows) + 1e-9) :]
 
 
 def _components(names: Sequence[str], components) -> np.ndarray:

@@ -50,18 +50,21 @@ class Evidence:
         words = {"names": self.names, "base": self.base, "ignored": self.ignored}
         words["tested"] = self.held_out.tested
         found |= {name: np.array(tuple(value), str) for name, value in words.items()}
+        found["mislabelled_share"] = np.float64(self.held_out.mislabelled_share)
         return {**found, "checked": np.array(self.held_out.checked, bool)}
 
     @classmethod
     def of_arrays(cls, **arrays) -> "Evidence":
         """The inverse of `arrays`; TypeError names arrays that are missing or that there are not."""
+        share = float(arrays.pop("mislabelled_share", 0.0))  # which runs of before have not
         missing = sorted({*IMAGES, *WORDS, "checked"} - set(arrays))
         unknown = sorted(set(arrays) - {*IMAGES, *WORDS, "checked"})
         if missing or unknown:
             raise TypeError(f"evidence: missing arrays {missing}, unknown arrays {unknown}")
         words = {name: tuple(arrays[name].tolist()) for name in WORDS}
         images = {name: arrays[name] for name in IMAGES}
-        held_out = HeldOut(**images, checked=arrays["checked"].tolist(), tested=words.pop("tested"))
+        images |= {"checked": arrays["checked"].tolist(), "mislabelled_share": share}
+        held_out = HeldOut(**images, tested=words.pop("tested"))
         return cls(held_out=held_out, **words)
 
 

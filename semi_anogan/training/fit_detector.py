@@ -152,6 +152,7 @@ def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
         tested=("likeness",),
         trained=read_masked(trained, "normal"),
         trained_memory=of_memory,
+        mislabelled_share=config.calibration.mislabelled_share,
     )
 
 

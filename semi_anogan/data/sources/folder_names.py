@@ -6,6 +6,8 @@ Names are compared without case, `-`, `_` and spaces. The tables here are the on
 import difflib
 import re
 
+from semi_anogan.data.dataset import ABNORMAL, NORMAL
+
 GOOD = frozenset("good ok okay normal".split())
 # Names that could be meant as good ones, which a person has to say.
 PERHAPS_GOOD = frozenset(
@@ -54,6 +56,12 @@ _LIKENESS = 0.75  # above it a name is taken for a misspelt one
 def plain(name: str) -> str:
     """A name as it is compared: without case, `-`, `_` and spaces."""
     return re.sub(r"[-_\s]", "", name.casefold())
+
+
+def meant_by(word: str) -> str | None:
+    """The label or split that a word of a list stands for: normal, abnormal, train or test; None: none."""
+    known = {NORMAL: GOOD, ABNORMAL: BAD_LABELS, "train": TRAIN, "test": TEST}
+    return next((meaning for meaning, words in known.items() if plain(word) in words), None)
 
 
 def is_perhaps_test(name: str) -> bool:

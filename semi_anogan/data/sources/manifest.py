@@ -6,7 +6,7 @@ from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import csv_rows
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources.files import choose_training, file_dataset
-from semi_anogan.data.sources.folder_names import GOOD, plain
+from semi_anogan.data.sources.folder_names import GOOD, meant_by, plain
 from semi_anogan.errors import DataError
 
 # and "mask", "kind" and "ignore", which may be left out; other columns do not count
@@ -25,8 +25,9 @@ def load(
     Args:
       channels: 1 or 3.
       path: CSV file (UTF-8, commas, a header) with the columns path, split ("train" or "test"), label
-        ("normal" or "abnormal") and optionally mask (an image file, read as data/masks.py says), kind (a word
-        for the kind of defect) and ignore (a mask of what does not count, an image file or polygons).
+        ("normal" or "abnormal"; both as folder_names spells them, too) and optionally mask (an image file,
+        read as data/masks.py says), kind (a word for the kind of defect) and ignore (a mask of what does not
+        count, an image file or polygons).
       root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
         they are.
       abnormal_count, contamination: as in `choose_training`, by the order of the rows.
@@ -41,7 +42,7 @@ def load(
     notes = Notes()
     examples, rows, first_row, missing = [], csv_rows(path, COLUMNS, notes=notes), {}, []
     for line, row in rows:
-        example = _example(f"{path}: row {line}", row)
+        example = _example(f"{path}: row {line}", row, notes)
         file = os.path.normpath(os.path.join(root, example.path))
         if file in first_row:
             raise DataError(f"{path}: row {line}: path {example.path!r} is already in row {first_row[file]}")
@@ -60,11 +61,16 @@ def load(
     return file_dataset("manifest", root, examples, channels, notes)
 
 
-def _example(where: str, row: dict[str, str]) -> Example:
+def _example(where: str, row: dict[str, str], notes: Notes) -> Example:
     """The example of one row of a manifest; `where` names the row in errors."""
+    row = dict(row)
     for column, allowed in (("split", ("train", "test")), ("label", (NORMAL, ABNORMAL))):
-        if row[column] not in allowed:
-            raise DataError(f"{where}: {column} {row[column]!r} is not one of {', '.join(allowed)}")
+        given = row[column]
+        if given not in allowed:
+            row[column] = meant_by(given)
+            if row[column] not in allowed:
+                raise DataError(f"{where}: {column} {given!r} is not one of {', '.join(allowed)}")
+            notes.add(f"{column} {given!r} is read as {row[column]}: {{n}} rows, {{first}} first", where)
     mask = row.get("mask") or None
     if mask and row["label"] == NORMAL:
         raise DataError(
