@@ -11,7 +11,7 @@ _PUBLIC = {
     "SemiAnoGAN": "semi_anogan.networks.model",
     "Detector": "semi_anogan.scoring.detector",
     "Detection": "semi_anogan.scoring.detector",
-    "HeldOut": "semi_anogan.scoring.calibration",
+    "HeldOut": "semi_anogan.scoring.fit_calibration",
     "LatentSearch": "semi_anogan.networks.latent_search",
     "Generator": "semi_anogan.networks.gan",
     "Discriminator": "semi_anogan.networks.gan",

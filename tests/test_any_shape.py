@@ -27,8 +27,8 @@ from semi_anogan.runs import build
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring import maps
 from semi_anogan.scoring.base_detector import Preparation
-from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.fit_calibration import HeldOut
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import SizeMemory, embed
 

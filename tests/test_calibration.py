@@ -9,14 +9,8 @@ from scipy import stats
 
 from helpers.trained import StandInDetector
 from semi_anogan.errors import ConfigError, RunError
-from semi_anogan.scoring.calibration import (
-    Calibration,
-    HeldOut,
-    as_held_out,
-    fit,
-    with_interval,
-    with_pixel_threshold,
-)
+from semi_anogan.scoring.calibration import Calibration
+from semi_anogan.scoring.fit_calibration import HeldOut, as_held_out, fit, with_interval, with_pixel_threshold
 from semi_anogan.scoring.fusion import FIRMNESS, SLOPE, known_weights
 from semi_anogan.scoring.judging import Judging
 from semi_anogan.scoring.threshold import plausible, tail_threshold

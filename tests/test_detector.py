@@ -11,10 +11,10 @@ from helpers.trained import tiny_model
 from semi_anogan.backend import compile_function
 from semi_anogan.data.images import from_uint8, resize, resize_map, smooth_map, to_uint8
 from semi_anogan.data.tiles import corners
-from semi_anogan.scoring import calibration
-from semi_anogan.scoring.calibration import HeldOut
+from semi_anogan.scoring import fit_calibration
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.detector import Detection, Detector, fitting_batch
+from semi_anogan.scoring.fit_calibration import HeldOut
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.memory import Memory, SizeMemory
 from semi_anogan.scoring.threshold import tail_threshold
@@ -206,7 +206,7 @@ def test_calibrate_takes_what_the_images_say(tiny):
     np.testing.assert_allclose(found.map_center, np.median([n.mean() for n in normal]) * times, rtol=1e-5)
     np.testing.assert_allclose(found.map_scale, np.median([n.std() for n in normal]) * times, rtol=1e-4)
     components = np.repeat(np.float32([n.mean() for n in normal])[:, None], 3, axis=1)
-    expected = calibration.fit(tiny.names, HeldOut(components), 0.2)
+    expected = fit_calibration.fit(tiny.names, HeldOut(components), 0.2)
     assert found.threshold == pytest.approx(expected.threshold, rel=1e-4)
     assert found.normals == 5 and found.abnormals == 0
     # A map of equal layers is the standardised image, smoothed.
@@ -262,7 +262,7 @@ def test_known_images_weigh_what_was_not_trained_on_them(featured):
     left_out = known.copy()
     left_out[:, 2] = [2.0, 2.5]
     held_out = HeldOut(rows, abnormal=left_out)
-    expected = calibration.fit(names, held_out, 0.01, base=("memory",), ignored=("discriminator",))
+    expected = fit_calibration.fit(names, held_out, 0.01, base=("memory",), ignored=("discriminator",))
     assert dataclasses.replace(found, false_alarm_interval=()) == expected
     assert found.weights[0] == 0 and found.weights[2] > 0
     with pytest.raises(ValueError, match="known must be the 2 images .*got 1"):

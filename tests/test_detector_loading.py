@@ -9,8 +9,8 @@ import pytest
 
 from semi_anogan.errors import CheckpointError, RunError
 from semi_anogan.runs import build
-from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.fit_calibration import HeldOut
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from semi_anogan.data.look import Look, look
 from semi_anogan.scoring import drift as drifting
 from semi_anogan.scoring import files as score_files
 from semi_anogan.scoring.base_detector import Measurement
-from semi_anogan.scoring.calibration import Calibration, HeldOut
+from semi_anogan.scoring.calibration import Calibration
 from semi_anogan.scoring.drift import Drift, Usual, Watch, interval, reckoned
+from semi_anogan.scoring.fit_calibration import HeldOut
 
 
 def parts(count, seed=0, light=1.0, shift=0):

@@ -11,8 +11,8 @@ import pytest
 
 from semi_anogan.benchmarks import evidence
 from semi_anogan.benchmarks.recorded import Recorded
-from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.evidence import Evidence
+from semi_anogan.scoring.fit_calibration import HeldOut
 
 FILES = sorted((pathlib.Path(__file__).parent / "data" / "evidence").glob("*.npz"))
 

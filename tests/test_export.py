@@ -139,9 +139,9 @@ def test_whatever_is_fitted_to_features_exports(tmp_path):
     """Whatever the pretrained features feed, in ONNX and TFLite, scores as the model does."""
     from semi_anogan.networks.model import SemiAnoGAN
     from semi_anogan.networks.segmentation import SegmentationNetwork
-    from semi_anogan.scoring.calibration import HeldOut
     from semi_anogan.scoring.classifier import Classifier
     from semi_anogan.scoring.feature_reader import FeatureReader
+    from semi_anogan.scoring.fit_calibration import HeldOut
     from semi_anogan.scoring.likeness import Likeness
     from semi_anogan.scoring.memory import Memory
     from semi_anogan.scoring.segmentation import Segmentation
@@ -220,7 +220,7 @@ def test_search_through_the_feature_generator_exports(tmp_path, image_weight):
     The reach is short: where a gradient is near 0, rounding decides the sign of Adam's step.
     """
     from semi_anogan.networks.model import SemiAnoGAN
-    from semi_anogan.scoring.calibration import HeldOut
+    from semi_anogan.scoring.fit_calibration import HeldOut
 
     keras.utils.set_random_seed(1)  # else other weights each time, and of some a gradient is about 0
     model = SemiAnoGAN(

@@ -9,8 +9,8 @@ import pytest
 from semi_anogan.benchmarks import evidence, false_alarms
 from semi_anogan.benchmarks.recorded import Recorded
 from semi_anogan.errors import RunError
-from semi_anogan.scoring.calibration import HeldOut, fit
 from semi_anogan.scoring.evidence import Evidence
+from semi_anogan.scoring.fit_calibration import HeldOut, fit
 
 
 def recorded(names=("a",), **arrays) -> Recorded:

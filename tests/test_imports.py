@@ -224,7 +224,13 @@ WITHOUT_KERAS = (
         "data",
         "evaluation",
     ),
-    *("networks.schedule", "scoring.calibration", "scoring.threshold", "training.events"),
+    *(
+        "networks.schedule",
+        "scoring.calibration",
+        "scoring.fit_calibration",
+        "scoring.threshold",
+        "training.events",
+    ),
     "benchmarks.baselines.classical",
     "benchmarks.baselines.subspace",
 )

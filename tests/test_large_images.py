@@ -89,8 +89,8 @@ def test_more_pixels_than_pillows_own_limit_pass_where_they_are_asked_for(tmp_pa
 
 @pytest.mark.slow
 def test_an_image_of_12000_by_4000_and_a_line_scan_are_scored(tmp_path):
-    from semi_anogan.scoring.calibration import HeldOut
     from semi_anogan.scoring.detector import Detector
+    from semi_anogan.scoring.fit_calibration import HeldOut
 
     def calibrated(**settings):
         model = tiny_model(resolution=128, filters_base=64, filters_cap=4)

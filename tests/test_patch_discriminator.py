@@ -17,9 +17,9 @@ from semi_anogan.networks.patch_discriminator import PatchDiscriminator
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs.build import resolve
 from semi_anogan.runs.check_config import check
-from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
+from semi_anogan.scoring.fit_calibration import HeldOut
 from semi_anogan.scoring.memory import Memory
 from semi_anogan.scoring.views import places_of
 

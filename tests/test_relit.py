@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from semi_anogan.data.relit import LIGHT, in_light, relit
-from semi_anogan.scoring.calibration import HeldOut, fit
+from semi_anogan.scoring.fit_calibration import HeldOut, fit
 
 
 def test_light_by_hand():

@@ -240,7 +240,7 @@ def test_no_pyplot_state_and_no_heavy_import(tmp_path):
     code = (
         "import sys, numpy as np\n"
         "from semi_anogan.evaluation import metrics, results\n"
-        "from semi_anogan.scoring import calibration\n"
+        "from semi_anogan.scoring import fit_calibration\n"
         "from semi_anogan.training import events\n"
         "from semi_anogan.evaluation.report.contents import Report\n"
         "from semi_anogan.evaluation.report.page import write_report\n"

@@ -11,8 +11,8 @@ from helpers import strange as made_up
 from semi_anogan import components as table
 from semi_anogan.data.dataset import Dataset
 from semi_anogan.networks.segmentation import SegmentationNetwork, decoded
-from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.fit_calibration import HeldOut
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.segmentation import Segmentation
 from semi_anogan.training.segmentation import (

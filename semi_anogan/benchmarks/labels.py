@@ -1,7 +1,7 @@
 """What labels of newly scored images are worth, those chosen by review/worth.py beside others at random.
 
 Half of a run's test images come in from the line, few of them abnormal; the truth stands in for the person.
-The detector is fitted again, without training the networks, and judges the other half.
+The detector is fitted again as `--refit` does, without training the networks, and judges the other half.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from semi_anogan.review import worth
 from semi_anogan.runs import build, places
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector
+from semi_anogan.scoring.parts import read_parts
 
 ABNORMAL_SHARE = 0.1  # of what comes in
 HEADER = [
@@ -56,6 +57,7 @@ def _rows(folder, counts: Sequence[int], seed: int) -> Iterator[list]:
     splits = dataclasses.replace(splits, test=test)
     scores = [detector.judge(m)[0] for m in detector.measure(map(dataset.masked, incoming), pictures=False)]
     progress = run_folder.read_progress(folder)
+    former = read_parts(pathlib.Path(folder), ["segmentation"])
 
     def figures(judge, what: str, labelled: Sequence[Example], seconds):
         values = metrics_of(judge, score_test_images(judge, dataset, test), splits, progress)
@@ -73,7 +75,7 @@ def _rows(folder, counts: Sequence[int], seed: int) -> Iterator[list]:
             started = time.perf_counter()
             with tempfile.TemporaryDirectory() as temporary:
                 now = joined(config, dataset, splits, labelled)
-                fitted = fit_detector(config, temporary, detector.model, dataset, now)
+                fitted = fit_detector(config, temporary, detector.model, dataset, now, **former)
             seconds = time.perf_counter() - started
             yield figures(fitted, name, labelled, round(seconds))
 

@@ -23,13 +23,14 @@ from semi_anogan.errors import RunError
 from semi_anogan.networks.latent_search import LatentSearch
 from semi_anogan.runs import build, replacement
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.scoring import calibration as calibrating
 from semi_anogan.scoring import chosen as chosen_threshold
+from semi_anogan.scoring import fit_calibration
 from semi_anogan.scoring.base_detector import BaseDetector, Preparation
-from semi_anogan.scoring.calibration import Calibration, HeldOut
+from semi_anogan.scoring.calibration import Calibration, check_threshold
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.drift import Usual
 from semi_anogan.scoring.evidence import Evidence, read_evidence
+from semi_anogan.scoring.fit_calibration import HeldOut
 from semi_anogan.scoring.graph import ScoreGraph, Verdict
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.map_peaks import highest_places
@@ -262,7 +263,7 @@ class Detector(BaseDetector):
         )
         fitted = self._calibrated_as(found)
         highest = np.array([fitted._combined(f[1]).max() for f in normal + trained])
-        found = calibrating.with_pixel_threshold(found, evidence.held_out, highest)
+        found = fit_calibration.with_pixel_threshold(found, evidence.held_out, highest)
         return self._calibrated_as(found, evidence)
 
     def evidence(
@@ -448,13 +449,13 @@ def _loaded(cls, folder: pathlib.Path, overrides: dict) -> Detector:
         return detector
     try:
         calibration = _calibration_of(state)
-        calibrating.check_threshold(calibration.threshold)
+        check_threshold(calibration.threshold)
         # The map of a run of before was made otherwise: its pixel threshold does not fit this one.
         made = tuple(state.get("map_components", ())), state.get("map_edges", False)
         if made != (detector._map_components(), detector._map_edges() is not None):
             calibration = dataclasses.replace(calibration, pixel_threshold=None, normal_highest=())
         if not calibration.normal_scores and (folder / run_folder.EVIDENCE).exists():  # of a run of before
-            calibration = calibrating.with_normal_scores(calibration, read_evidence(folder).held_out)
+            calibration = fit_calibration.with_normal_scores(calibration, read_evidence(folder).held_out)
         detector = detector._calibrated_as(calibration)
         chosen = chosen_threshold.of_state(state, path)
         if chosen is not None:

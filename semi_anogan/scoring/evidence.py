@@ -12,8 +12,9 @@ import numpy as np
 from semi_anogan.config import default
 from semi_anogan.errors import RunError
 from semi_anogan.runs import folder as run_folder
-from semi_anogan.scoring import calibration as calibrating
-from semi_anogan.scoring.calibration import Calibration, HeldOut
+from semi_anogan.scoring import fit_calibration
+from semi_anogan.scoring.calibration import Calibration
+from semi_anogan.scoring.fit_calibration import HeldOut
 
 IMAGES = ("normal", "abnormal", "synthetic", "relit", "trained")
 WORDS = ("names", "base", "ignored", "tested")
@@ -21,13 +22,13 @@ WORDS = ("names", "base", "ignored", "tested")
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """The arguments of calibration.fit, less the false-alarm rate.
+    """The arguments of fit_calibration.fit, less the false-alarm rate.
 
     Attributes:
       names: of the K components.
       held_out: with the components [., K] of its images; of `known` there are none: where these weigh, they
         are the `abnormal` ones.
-      base, ignored: components, as in calibration.fit.
+      base, ignored: components, as in fit_calibration.fit.
     """
 
     names: tuple[str, ...]
@@ -36,9 +37,9 @@ class Evidence:
     ignored: tuple[str, ...] = ()
 
     def calibration(self, false_alarm_rate: float = default("calibration.false_alarm_rate")) -> Calibration:
-        """The Calibration with its interval; raises as calibration.fit."""
-        found = calibrating.fit(self.names, self.held_out, false_alarm_rate, self.base, self.ignored)
-        return calibrating.with_interval(found, self.held_out)
+        """The Calibration with its interval; raises as fit_calibration.fit."""
+        found = fit_calibration.fit(self.names, self.held_out, false_alarm_rate, self.base, self.ignored)
+        return fit_calibration.with_interval(found, self.held_out)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Named arrays, from which `of_arrays` makes the same."""

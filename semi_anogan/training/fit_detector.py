@@ -18,10 +18,10 @@ from semi_anogan.data.synthetic import calibration_kinds
 from semi_anogan.progress import shown
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.runs import remembered, suspicious_csv
-from semi_anogan.scoring.calibration import HeldOut
 from semi_anogan.scoring.classifier import Classifier
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.feature_reader import FeatureReader
+from semi_anogan.scoring.fit_calibration import HeldOut
 from semi_anogan.scoring.parts import PARTS, write_parts
 from semi_anogan.scoring.segmentation import Segmentation
 from semi_anogan.training import suspicion

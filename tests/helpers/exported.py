@@ -9,8 +9,8 @@ BATCH = 6  # of the bundle of the smoke run; a TFLite file takes half of it
 
 def detector_without_search(**settings):
     """A tiny detector without the search, with colour, calibrated on noise."""
-    from semi_anogan.scoring.calibration import HeldOut
     from semi_anogan.scoring.detector import Detector
+    from semi_anogan.scoring.fit_calibration import HeldOut
 
     detector = Detector(
         trained.tiny_model(channels=3), components=("discriminator",), batch_size=2, **settings
@@ -34,8 +34,8 @@ def write_products(folder):
     Tiny detectors without the search, in ONNX and TFLite, at batch 1 and 2.
     """
     from semi_anogan.export import products, write
-    from semi_anogan.scoring.calibration import HeldOut
     from semi_anogan.scoring.detector import Detector
+    from semi_anogan.scoring.fit_calibration import HeldOut
 
     for name, model, held_out in zip(PRODUCTS, (0, 0, 1), (0, 1, 2), strict=True):
         network = trained.tiny_model(channels=3, seed=model)
