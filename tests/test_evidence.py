@@ -4,6 +4,7 @@
 wrote the files.
 """
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -23,6 +24,21 @@ def test_the_whole_score_is_no_worse_than_its_components(path):
     found = evidence.figures(Recorded.read(path))
     assert found.whole >= found.components[found.best] - 0.01, found
     assert found.whole >= found.components["memory"] - 0.002, found
+
+
+def test_a_share_believed_mislabelled_lowers_the_threshold_below_hidden_defects():
+    """A tenth of these tiles' normal images are defects, 16 of the 169 held out; nothing else changes."""
+    recorded = Recorded.read(next(path for path in FILES if path.stem == "tiles_hidden_defects"))
+    assert (recorded.mislabelled.sum(), len(recorded.mislabelled)) == (16, 169)
+    found = []
+    for share in (0.0, 0.1):
+        held_out = dataclasses.replace(recorded.evidence.held_out, mislabelled_share=share)
+        given = recorded._replace(evidence=dataclasses.replace(recorded.evidence, held_out=held_out))
+        found.append(evidence.figures(given))
+    silent, told = found
+    assert silent.whole == told.whole
+    assert (silent.false_alarms, silent.recall) == pytest.approx((0.0, 0.127), abs=0.001)
+    assert (told.false_alarms, told.recall) == pytest.approx((0.037, 0.70), abs=0.001)
 
 
 def test_arrays_give_the_same_evidence():
