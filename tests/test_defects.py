@@ -65,6 +65,11 @@ def test_without_known_defects_the_hidden_ones_stand_in(strange, find):
     assert of_hidden.stand_ins == [e for e, _ in of_hidden.ranked[:4]]
     assert of_hidden.likeness.left_out.shape == (4,)
     assert of_hidden.trimmed == []  # an untrained model's own estimate
+    # Doubt does not rest on the likeness to what stands in: it rests on the same as without one.
+    alone, _ = find(splits, wants_likeness=False)
+    pairs = [(of_hidden.unaided[e], alone.unaided[e]) for e in alone.unaided]
+    np.testing.assert_allclose(*zip(*pairs, strict=True), atol=1e-3)
+    assert of_hidden.unaided != dict(of_hidden.ranked)
 
 
 def test_what_a_person_found_stands_in_first_and_what_is_normal_neither_stands_in_nor_is_trimmed(
@@ -117,7 +122,8 @@ def test_where_no_likeness_is_wanted_isolation_and_feature_residual_rank_the_ima
     assert plain.likeness is None and plain.stand_ins == []
     config, model, dataset, _ = strange
     read = reading(dataset)
-    assert plain.ranked == suspicion.rank(config, model, read, splits, samples.isolation)
+    assert (plain.ranked, plain.unaided) == suspicion.rank(config, model, read, splits, samples.isolation)
+    assert plain.unaided == dict(plain.ranked)
     # Before any training the residual says little, and the isolation enough.
     of_training = [e for e, _ in plain.ranked if e in samples.drawn]
     assert set(of_training[:8]) >= set(hidden_in(splits))

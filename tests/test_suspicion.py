@@ -48,9 +48,13 @@ def ranked(splits=SPLITS, draws_features=False, **arguments) -> dict[str, float]
     def read(examples, what):
         return [numbers[e.path] for e in examples]
 
-    pairs = suspicion.rank(default_config(), model, read, splits, **arguments)
+    pairs, unaided = suspicion.rank(default_config(), model, read, splits, **arguments)
     values = [value for _, value in pairs]
     assert values == sorted(values, reverse=True) and len(pairs) == 8
+    if all(e.reviewed for e in arguments.get("stand_ins", ())):
+        assert unaided == dict(pairs)
+    else:
+        assert {e.path: value for e, value in unaided.items()} == expected([OF_ISOLATION])
     return {e.path: value for e, value in pairs}
 
 
@@ -74,6 +78,13 @@ def test_the_likeness_judges_too_and_its_own_images_by_what_the_others_say(found
     of_likeness = np.array([3.0, -1.0, 0.0, 1.0, -1.0, -1.0, 1.0, 0.0])
     # Of the held-out ones the median is 2, the median absolute deviation 2.
     assert suspicions == expected([OF_ISOLATION, of_likeness / 1.4826])
+
+
+def test_the_likeness_to_what_a_person_found_is_no_matter_of_doubt(found):
+    """It counts unaided too: `ranked` looks."""
+    found["likeness"] = [90.0, 1.0, 2.0, 3.0, 1.0, 0.0, 4.0, 2.0]
+    seen = example("found", label="abnormal", reviewed=True)
+    ranked(isolation=ISOLATION, likeness=types.SimpleNamespace(left_out=[5.0]), stand_ins=[seen])
 
 
 def test_what_cannot_be_drawn_again_is_suspicious(found):

@@ -30,6 +30,7 @@ class Defects:
 
     Attributes:
       ranked: (example, suspicion) of all images labelled normal, the most suspicious first.
+      unaided: {example: suspicion} as in suspicion.Ranking, on which doubt rests.
       found: images that a person found abnormal.
       trimmed: normal training images that look most abnormal; nothing is learned from them.
       stand_ins: normal training images that stand in for known defects.
@@ -37,6 +38,7 @@ class Defects:
     """
 
     ranked: list[tuple[Example, float]]
+    unaided: dict[Example, float]
     found: list[Example]
     trimmed: list[Example]
     stand_ins: list[Example]
@@ -62,7 +64,7 @@ def find_defects(config, model, dataset, splits, read, reader, samples, wants_li
             else found + _highest(samples.isolation, doubtful, *FIRST_STAND_INS)
         )
     likeness = likeness_to(known or first) if wants_likeness and (known or first) else None
-    ranked = suspicion.rank(config, model, read, splits, samples.isolation, likeness, first)
+    ranked, unaided = suspicion.rank(config, model, read, splits, samples.isolation, likeness, first)
     # The stand-ins proper: the most suspicious images, the likeness to the first ones among the judgements.
     stand_ins = []
     if standing_in:
@@ -76,7 +78,7 @@ def find_defects(config, model, dataset, splits, read, reader, samples, wants_li
     trimmed = suspicion.highest(
         dict(ranked), doubtful, round(_trim_share(config, model) * len(splits.normal))
     )
-    return Defects(ranked, found, trimmed, stand_ins, likeness)
+    return Defects(ranked, unaided, found, trimmed, stand_ins, likeness)
 
 
 def known_weigh(splits) -> bool:

@@ -41,7 +41,7 @@ def fit_memory(
     trimmed = set(defects.trimmed)
     examples = [e for e in samples.drawn if e not in trimmed]
     patches = [samples.drawn[e].memory for e in examples]
-    doubts = doubt * suspicion.doubts(dict(defects.ranked), examples)
+    doubts = doubt * suspicion.doubts(defects.unaided, examples)
     number = {example: i for i, example in enumerate(splits.normal)}
 
     def fitted(patches) -> Memory:

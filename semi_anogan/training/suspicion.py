@@ -42,10 +42,21 @@ def sample_patches(reader, read, splits, seed: int) -> Samples:
     return Samples(dict(zip(splits.normal, drawn, strict=True)), isolation)
 
 
-def rank(
-    config, model, read, splits, isolation=None, likeness=None, stand_ins=()
-) -> list[tuple[Example, float]]:
-    """All images labelled normal with their suspicion, held-out ones too, the most suspicious first.
+class Ranking(NamedTuple):
+    """How suspicious the images labelled normal are, held-out ones too.
+
+    Attributes:
+      ranked: (example, suspicion), the most suspicious first.
+      unaided: {example: its suspicion without the likeness to stand-ins that no person has found}. These may
+        be unusual normal images: then all that look like them are suspicious.
+    """
+
+    ranked: list[tuple[Example, float]]
+    unaided: dict[Example, float]
+
+
+def rank(config, model, read, splits, isolation=None, likeness=None, stand_ins=()) -> Ranking:
+    """Ranks all images labelled normal by their suspicion.
 
     The suspicion is the mean of up to four judgements: the scores of the discriminators that known abnormal
     images trained, the isolation, the feature residual (of the encoder's latents, without a search), and the
@@ -70,23 +81,30 @@ def rank(
         detector = Detector.of_config(config, model, **settings)
     # There are none of one or of very many.
     left_out = dict(zip(stand_ins, likeness.left_out, strict=False)) if likeness is not None else {}
-    ranked = []
+    ranked, unaided = [], {}
     for examples, what in ((splits.normal, "normal"), (splits.held_out_normal, "held-out normal")):
         judgements = [[isolation[e] for e in examples]] if isolation else []
+        of_likeness = []
         if detector is not None:
             images = read(examples, f"suspicion of {what}")
             measured = np.stack([m.components for m in detector.measure(images, overlap=True)])
             found = dict(zip(detector.names, measured.T, strict=True))
             if "likeness" in found:
                 pairs = zip(examples, found["likeness"], strict=True)
-                judgements.append([left_out.get(e, value) for e, value in pairs])
+                of_likeness.append([left_out.get(e, value) for e, value in pairs])
             if "feature_residual" in found:
                 judgements.append(found["feature_residual"])
             if "discriminator" in found:
                 judgements.append(np.mean([robust_z(found[name]) for name in of_networks], axis=0))
-        suspicion = np.mean([np.clip(robust_z(j), -MOST, MOST) for j in judgements], axis=0)
+        suspicion = _joined(judgements + of_likeness)
+        alone = _joined(judgements) if judgements and not all(e.reviewed for e in stand_ins) else suspicion
         ranked += zip(examples, suspicion.tolist(), strict=True)
-    return sorted(ranked, key=lambda pair: -pair[1])
+        unaided |= zip(examples, alone.tolist(), strict=True)
+    return Ranking(sorted(ranked, key=lambda pair: -pair[1]), unaided)
+
+
+def _joined(judgements) -> np.ndarray:
+    return np.mean([np.clip(robust_z(j), -MOST, MOST) for j in judgements], axis=0)
 
 
 def doubts(suspicions: dict[Example, float], normal: list[Example]) -> np.ndarray:
