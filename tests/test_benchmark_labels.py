@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from semi_anogan.benchmarks import labels
 from semi_anogan.data.dataset import Example
 
@@ -20,6 +22,7 @@ def test_a_tenth_of_what_comes_in_is_abnormal():
     assert sum(e.abnormal for e in incoming) == 1  # half at most
 
 
+@pytest.mark.slow
 def test_labels_join_and_the_run_stays_as_it_is(smoke_run):
     before = {p.name: p.read_bytes() for p in smoke_run.iterdir() if p.is_file()}
     counts = json.loads(before["metrics.json"])["counts"]

@@ -28,6 +28,7 @@ def test_readme_shows_commands_and_python_and_the_guide_more():
     assert [language for language, _ in IN_GUIDE if language != "bash"] == ["python", "python"]
 
 
+@pytest.mark.slow
 def test_readmes_commands_run(folder):
     path, done = folder
     for line, result in done.items():
@@ -50,6 +51,7 @@ def test_readmes_commands_run(folder):
         assert (path / "runs/smoke" / name).exists(), name
 
 
+@pytest.mark.slow
 def test_the_guides_commands_run(folder):
     """After README's, in the same folder; the last ones wrote what is looked at here."""
     path, _ = folder
@@ -61,6 +63,7 @@ def test_the_guides_commands_run(folder):
     assert rows[0].endswith(",threshold,p_value,time,look_threshold") and len(rows) == 7
 
 
+@pytest.mark.slow
 def test_the_guide_leads_from_a_folder_to_regions(tmp_path):
     """Command by command, but with smaller networks, and a threshold by which they find something."""
     commands = TOUR.replace("\\\n", " ").strip().splitlines()
@@ -84,6 +87,7 @@ def test_the_guide_leads_from_a_folder_to_regions(tmp_path):
     assert done.returncode == 1 and done.stderr == "error: parts: exists already; give another --output\n"
 
 
+@pytest.mark.slow
 def test_python_of_readme_and_guide_runs(folder):
     """As one program: a later block uses names of the earlier ones."""
     path, _ = folder

@@ -73,6 +73,7 @@ def test_small_cnn_learns(toy):
     assert separation(same_twice(lambda: networks.small_cnn(*toy, steps=40, flips="hvr", seed=1))) > 0.9
 
 
+@pytest.mark.slow
 def test_finetuned_classifier_learns(toy):
     assert separation(networks.finetuned_classifier(*toy, steps=8, flips="h", seed=1)) > 0.9
 

@@ -18,6 +18,7 @@ def test_three_normal_then_three_abnormal_images_are_chosen():
     assert len(set(found)) == 5 and found == page.chosen(abnormal, seed=0) != page.chosen(abnormal, seed=1)
 
 
+@pytest.mark.slow
 def test_a_page_shows_images_and_reconstructions(smoke_run, smoke_data, tmp_path):
     config, dataset, splits = smoke_data
     told = page.run([str(smoke_run), str(smoke_run)], str(tmp_path / "page.png"))

@@ -174,6 +174,7 @@ def test_what_was_filled_in_outlives_a_fit_that_did_not_use_it_and_a_full_disk(t
     assert file.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["suspicious.csv"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_labels_the_most_suspicious_by_the_truth(smoke_run, smoke_data):
     """With none looked at the figures are the run's own; then three are, and their truth is the source's."""
     _, dataset, _ = smoke_data

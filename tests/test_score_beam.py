@@ -310,6 +310,7 @@ def test_products_by_folder(product_bundles, pictures, tmp_path):
     assert dict(table(tmp_path / "out", "errors")) == errors and "of which product?" in str(errors)
 
 
+@pytest.mark.slow
 def test_another_file_system(product_bundles, pictures, expected, tmp_path):
     """Bundle, images and output are elsewhere: they are read and written by Beam's file systems alone."""
     assert FileSystems.get_scheme("remote://x") == "remote"

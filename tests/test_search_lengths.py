@@ -13,6 +13,7 @@ from semi_anogan.networks.layers import bounded
 from semi_anogan.scoring.detector import Detector
 
 
+@pytest.mark.slow
 def test_rows_are_the_runs_search(smoke_run, smoke_data, capsys):
     _, dataset, splits = smoke_data
     text = search_lengths.run(str(smoke_run), [0, 20], 20)
