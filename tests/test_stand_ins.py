@@ -97,7 +97,7 @@ def test_images_that_a_person_found_normal_do_not_stand_in_and_are_not_in_doubt(
     memory = detector.names.index("memory")
     before, after = (np.stack([m.components[memory] for m in d.measure(hidden)]) for d in (plain, detector))
     # Each patch of theirs is remembered, and those of the next striped image: nearer than where in doubt.
-    assert (before - after > 1.5).all()
+    assert (before - after > 0.5).all()
     listed = suspicious_csv.read_highest(tmp_path / "suspicious.csv", 120)
     assert not {path for path, _ in listed} & set(labels)
 
