@@ -81,7 +81,7 @@ def test_the_likeness_judges_too_and_its_own_images_by_what_the_others_say(found
 
 
 def test_the_likeness_to_what_a_person_found_is_no_matter_of_doubt(found):
-    """It counts unaided too: `ranked` looks."""
+    """It counts in `unaided` too, which the helper `ranked` asserts."""
     found["likeness"] = [90.0, 1.0, 2.0, 3.0, 1.0, 0.0, 4.0, 2.0]
     seen = example("found", label="abnormal", reviewed=True)
     ranked(isolation=ISOLATION, likeness=types.SimpleNamespace(left_out=[5.0]), stand_ins=[seen])
