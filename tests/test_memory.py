@@ -122,6 +122,9 @@ def test_isolation_of_patches_by_hand():
     found = isolation_of_patches(np.float32([[0], [0], [4], [7]]), np.array([0, 0, 1, 2]))
     np.testing.assert_allclose(found, [7, 7, 4, 7], rtol=1e-5)
     assert isolation_of_patches(np.float32([[0], [9]]), np.array([3, 3])).tolist() == [0, 0]
+    # Compared with those at 3, 6 and 10 alone: of two or three other images the second nearest.
+    found = isolation_of_patches(at, np.arange(7), among=np.array([2, 3, 4]), block=2)
+    np.testing.assert_allclose(found, [6, 5, 7, 4, 7, 9, 15], rtol=1e-5)
 
 
 def test_all_patches_are_kept_where_there_are_few_and_a_remembered_one_is_near():
@@ -134,17 +137,55 @@ def test_all_patches_are_kept_where_there_are_few_and_a_remembered_one_is_near()
     assert np.min(memory.distances(embed([f + 5 for f in known]))) > 1
 
 
-def test_the_patches_kept_are_drawn_at_random_alike_of_every_image():
-    """A rare kind of patch is kept as often as it comes: 1 in 10, however far it is from the others."""
+def test_every_image_has_as_many_patches_kept():
+    """A hidden defect fills its image with rare patches: it has no more of them than others."""
     rng = np.random.default_rng(0)
     patches = [rng.normal(100.0 * (i % 10 == 0), 1.0, (20, 3)).astype(np.float32) for i in range(100)]
     memory = SizeMemory.fit(patches, 500, seed=0)
-    assert len(memory.patches) == 500
-    rare = memory.patches[:, np.argmax(np.ptp(memory.patches, axis=0))]
-    count = np.count_nonzero(np.abs(rare - np.median(rare)) > 1.5)
-    assert 30 < count < 70
+    assert np.bincount(memory.owner).tolist() == [5] * 100
     again = SizeMemory.fit(patches, 500, seed=0)
     np.testing.assert_array_equal(again.patches, memory.patches)
+
+
+def test_rare_patches_are_kept_and_plain_background_is_known_by_a_few():
+    """Of each image 5 of 100 patches lie far apart, and 95 are background; 10 of each are kept."""
+    rng = np.random.default_rng(0)
+    patches = [
+        np.concatenate([rng.normal(0, 0.1, (95, 8)), rng.normal(0, 5, (5, 8))]).astype(np.float32)
+        for _ in range(30)
+    ]
+    memory = SizeMemory.fit(patches, 300, seed=0)
+    size = np.linalg.norm(memory.patches - np.median(memory.patches, axis=0), axis=1)
+    rare = size > 2
+    assert len(memory.patches) == 300 and set(np.bincount(memory.owner)) == {10}
+    assert np.count_nonzero(rare) >= 0.97 * 150  # at random, about 15 of 150 would be
+
+
+def test_how_likely_a_patch_is_to_be_kept_by_hand(monkeypatch):
+    """2 and 4 from the nearest image: 2^4 times as likely; compared with a patch of each image."""
+    at = np.float32([[0], [2], [6], [6]])
+    owner = np.array([0, 1, 2, 2])
+    monkeypatch.setattr(memory_module, "NEIGHBOURS", 1)
+    found = memory_module._rarity(at, owner, np.random.default_rng(0))
+    np.testing.assert_allclose(found, [2.0**4, 2.0**4, 4.0**4, 4.0**4])
+    # What has its equal in another image is still drawn where nothing else is there.
+    same = memory_module._rarity(np.zeros((3, 1), np.float32), np.arange(3), np.random.default_rng(0))
+    np.testing.assert_allclose(same, [1e-12] * 3)
+
+
+def test_patches_are_drawn_as_likely_as_they_are():
+    """1 of 2 patches of each image, the first three times as likely: of 3 in 4 images it is the first."""
+    owner = np.repeat(np.arange(4000), 2)
+    rows = memory_module._drawn_alike(
+        owner, 4000, np.random.default_rng(0), lambda: np.tile([3.0, 1.0], 4000)
+    )
+    assert owner[rows].tolist() == list(range(4000))
+    assert np.mean(rows % 2 == 0) == pytest.approx(0.75, abs=0.02)
+    # Of more images than patches one each of some; of fewer patches all.
+    rows = memory_module._drawn_alike(owner, 10, np.random.default_rng(0))
+    assert len(rows) == 10 == len(set(owner[rows]))
+    rows = memory_module._drawn_alike(np.array([0, 0, 1]), 4, np.random.default_rng(0))
+    assert rows.tolist() == [0, 1, 2]
 
 
 def test_no_patch_counts_as_more_isolated_than_most():

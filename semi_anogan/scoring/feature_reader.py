@@ -36,6 +36,7 @@ class FeatureReader:
         self.preparation = Preparation.of_model(model, tile)
         self.batch_size = batch_size
         self._model = model
+        self._values = None  # (a memory, what gives its values)
         network, shape = feature_network(model), model.image_shape
         self._shape, self._sizes = shape, len(model.memory_sizes)
 
@@ -71,8 +72,9 @@ class FeatureReader:
 
     def memory_values(self, memory: Memory, images: Iterable) -> np.ndarray:
         """Of each image the memory's value at each size, that of its farthest tile: float64 [N, S]."""
-        values = compile_function(lambda *views: [memory.values(views)], self._model)
-        found = self._of_tiles(images, lambda x: values(*self._extract_views(x)))
+        if self._values is None or self._values[0] is not memory:  # compiled once for all calls with it
+            self._values = memory, compile_function(lambda *views: [memory.values(views)], self._model)
+        found = self._of_tiles(images, lambda x: self._values[1](*self._extract_views(x)))
         return np.array([np.max([v for (v,) in tiles], axis=0) for tiles in found], np.float64).reshape(
             -1, self._sizes
         )

@@ -23,6 +23,10 @@ NEIGHBOURS = 5  # other images that must be near, for a patch not to be isolated
 # A remembered patch that is more isolated than this share of them may be a defect that nobody has labelled:
 # it counts as if it were no more isolated.
 ISOLATION_SHARE = 0.7
+# Of more patches than are kept, one that is isolated twice as much is 2 ** RARITY times as likely to be kept:
+# plain background, of which there are many alike, is known by a few.
+RARITY = 4.0
+COMPARED = 4000  # patches that say how isolated those are that may be kept
 LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, say, that are the same
 # A patch is as normal as it is near to the nearest image and to the next one. What a single image says is no
 # proof: it may be a hidden defect.
@@ -101,7 +105,11 @@ class SizeMemory:
         seed: int,
         doubts: Sequence[float] = (),
     ) -> "SizeMemory":
-        """Keeps patches of normal images, drawn at random: no kind of them is taken more often than it comes.
+        """Keeps patches of normal images: of each image as many, those that are rare rather than those that
+        have many alike.
+
+        A greedy coreset (PatchCore) takes what is rarest, hidden defects before all. Here chance has a say,
+        and no image has more of it than another.
 
         Args:
           patches: of each image some, float32 [n, D], drawn at random from all of them (`embed`).
@@ -113,8 +121,9 @@ class SizeMemory:
         rng = np.random.default_rng(seed)
         drawn, owner = np.concatenate(patches), np.repeat(np.arange(len(patches)), [len(p) for p in patches])
         center, projection = whitening(drawn, PRINCIPAL_COMPONENTS)
-        kept = _drawn_alike([len(p) for p in patches], most, rng)
-        owner, whitened = owner[kept], (drawn[kept] - center) @ projection
+        whitened = (drawn - center) @ projection
+        kept = _drawn_alike(owner, most, rng, lambda: _rarity(whitened, owner, rng))
+        owner, whitened = owner[kept], whitened[kept]
         isolated = isolation_of_patches(whitened, owner)
         radii = np.minimum(isolated, np.quantile(isolated, ISOLATION_SHARE))
         doubts = np.asarray(doubts, np.float32)[owner] if len(doubts) else None
@@ -283,16 +292,32 @@ def _mean_of_smallest(values, count: int):
     return 0.5 * (smallest + next_one)
 
 
-def _drawn_alike(counts: Sequence[int], most: int, rng) -> np.ndarray:
-    """Which of the patches of images, one image's after the other, are kept: of each as many, at random.
+def _rarity(whitened: np.ndarray, owner: np.ndarray, rng) -> np.ndarray:
+    """How likely each patch is to be drawn among those of its image, float64 [K]: not to one scale, > 0."""
+    among = _drawn_alike(owner, COMPARED, rng)
+    isolated = isolation_of_patches(whitened, owner, among).astype(np.float64)
+    return np.maximum(isolated, 1e-3) ** RARITY
 
-    Args: counts: patches of each image; most: kept of all, where there are more images one each of some.
+
+def _drawn_alike(owner: np.ndarray, most: int, rng, likely=None) -> np.ndarray:
+    """Rows of the patches that are kept, in order: of each image as many, at random.
+
+    Args: owner: int [K], of which image each is, in order; most: kept of all, where there are more images one
+      each of some; likely: () -> how likely each is to be drawn among those of its image, > 0 [K]; None:
+      alike. It is asked only where some are left out.
     """
-    starts = np.cumsum(counts) - counts
-    chosen = np.sort(rng.permutation(len(counts))[:most])
+    images, counts = np.unique(owner, return_counts=True)
+    chosen = rng.permutation(len(images))[:most]
     each = max(1, most // max(1, len(chosen)))
-    kept = [starts[i] + rng.permutation(counts[i])[:each] for i in chosen]
-    return np.sort(np.concatenate(kept))
+    rows = np.flatnonzero(np.isin(owner, images[chosen]))
+    if len(rows) == np.minimum(counts[chosen], each).sum():
+        return rows
+    # The first of an exponential race: without replacement, each as likely as it is (Efraimidis 2006).
+    arrival = rng.standard_exponential(len(owner)) / (1.0 if likely is None else likely())
+    order = rows[np.lexsort((arrival[rows], owner[rows]))]
+    starts = np.flatnonzero(np.diff(owner[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
+    return np.sort(order[rank < each])
 
 
 def _mean_of_two_largest(values: list):
@@ -333,24 +358,28 @@ def neighbourhood_mean(x):
     return ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
 
 
-def isolation_of_patches(patches: np.ndarray, owner: np.ndarray, block: int = 1024) -> np.ndarray:
+def isolation_of_patches(
+    patches: np.ndarray, owner: np.ndarray, among: np.ndarray | None = None, block: int = 1024
+) -> np.ndarray:
     """How far each patch is from those of other images, float32 [K]: 0 where there is no other image.
 
     It is the distance, over sqrt(P), to the nearest patch of the image that is the NEIGHBOURS-th nearest;
     of fewer other images, of the last.
 
-    Args: patches: [K, P]; owner: int [K], of which image each is, in order.
+    Args: patches: [K, P]; owner: int [K], of which image each is, in order; among: rows of the patches that
+      are compared with, in order; None: all.
     """
-    starts = np.flatnonzero(np.diff(owner, prepend=owner[0] - 1))
-    column = np.cumsum(np.diff(owner, prepend=owner[0]) != 0)
-    neighbour = min(NEIGHBOURS, len(starts) - 1) - 1
+    others = slice(None) if among is None else among
+    compared, of_compared = patches[others], owner[others]
+    images, starts = np.unique(of_compared, return_index=True)
+    neighbour = min(NEIGHBOURS, len(images) - 1) - 1
     if neighbour < 0:
         return np.zeros(len(patches), np.float32)
-    lengths, found = np.sum(patches**2, axis=1), np.zeros(len(patches), np.float32)
+    lengths, found = np.sum(compared**2, axis=1), np.zeros(len(patches), np.float32)
     for begin in range(0, len(patches), block):
-        x = patches[begin : begin + block]
-        nearest = np.minimum.reduceat(lengths - 2.0 * x @ patches.T, starts, axis=1)
-        nearest[np.arange(len(x)), column[begin : begin + block]] = np.inf
+        x, own = patches[begin : begin + block], owner[begin : begin + block, None] == images
+        nearest = np.minimum.reduceat(lengths - 2.0 * x @ compared.T, starts, axis=1)
+        nearest[own] = np.inf
         squared = np.partition(nearest, neighbour, axis=1)[:, neighbour] + np.sum(x**2, axis=1)
         found[begin : begin + block] = np.sqrt(np.maximum(squared, 0.0) / patches.shape[1])
     return found
