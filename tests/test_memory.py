@@ -161,6 +161,21 @@ def test_rare_patches_are_kept_and_plain_background_is_known_by_a_few():
     assert np.count_nonzero(rare) >= 0.97 * 150  # at random, about 15 of 150 would be
 
 
+def test_of_an_image_in_doubt_patches_are_kept_at_random():
+    """Half of the images are in doubt: what is rare in these may be a defect, and is not preferred."""
+    rng = np.random.default_rng(0)
+    patches = [
+        np.concatenate([rng.normal(0, 0.1, (95, 8)), rng.normal(0, 5, (5, 8))]).astype(np.float32)
+        for _ in range(60)
+    ]
+    memory = SizeMemory.fit(patches, 600, seed=0, doubts=[1.0, 0.0] * 30)
+    size = np.linalg.norm(memory.patches - np.median(memory.patches, axis=0), axis=1)
+    doubted = memory.owner % 2 == 0
+    assert np.count_nonzero(doubted) == 300 and set(memory.doubts[doubted]) == {1.0}
+    assert np.count_nonzero(size[~doubted] > 2) >= 0.97 * 150
+    assert np.count_nonzero(size[doubted] > 2) <= 0.2 * 150  # about 15
+
+
 def test_how_likely_a_patch_is_to_be_kept_by_hand(monkeypatch):
     """2 and 4 from the nearest image: 2^4 times as likely; compared with a patch of each image."""
     at = np.float32([[0], [2], [6], [6]])

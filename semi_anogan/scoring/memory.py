@@ -122,11 +122,15 @@ class SizeMemory:
         drawn, owner = np.concatenate(patches), np.repeat(np.arange(len(patches)), [len(p) for p in patches])
         center, projection = whitening(drawn, PRINCIPAL_COMPONENTS)
         whitened = (drawn - center) @ projection
-        kept = _drawn_alike(owner, most, rng, lambda: _rarity(whitened, owner, rng))
-        owner, whitened = owner[kept], whitened[kept]
+        doubts = np.asarray(doubts if len(doubts) else np.zeros(len(patches)), np.float32)[owner]
+
+        def likely():  # what is rare in an image in doubt may be its defect: of it patches are drawn alike
+            return np.where(doubts > 0, 1.0, _rarity(whitened, owner, rng))
+
+        kept = _drawn_alike(owner, most, rng, likely)
+        owner, whitened, doubts = owner[kept], whitened[kept], doubts[kept]
         isolated = isolation_of_patches(whitened, owner)
         radii = np.minimum(isolated, np.quantile(isolated, ISOLATION_SHARE))
-        doubts = np.asarray(doubts, np.float32)[owner] if len(doubts) else None
         return cls(whitened, radii, center, projection, owner=owner, doubts=doubts, support=SUPPORT)
 
     def distances(self, embedded, left_out=None):
