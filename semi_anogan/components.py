@@ -16,6 +16,7 @@ class Component(NamedTuple):
     locates: whether it makes the map, whatever it weighs in the score: it compares or tells places of the
       pretrained features. What a generator cannot redraw lies about a defect more than in it.
     unlabelled: whether it finds defects that nobody has labelled, on any data: it knows normal images alone.
+    voices: how much it counts beside others where no known defect says otherwise.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Component(NamedTuple):
     trained_on_known: bool = False
     locates: bool = False
     unlabelled: bool = False
+    voices: int = 1
 
 
 COMPONENTS = (
@@ -36,8 +38,9 @@ COMPONENTS = (
     Component("discriminator", trained_on_known=True),
     # Minus the patch discriminator's logit.
     Component("patches", trained_on_known=True, locates=True),
-    # Distance of the worst patches to the nearest normal ones.
-    Component("memory", fitted=True, locates=True, unlabelled=True),
+    # Distance of the worst patches to the nearest normal ones. A mean of two sizes of the image, where the
+    # others see one.
+    Component("memory", fitted=True, locates=True, unlabelled=True, voices=2),
     # To the known defects; where none is known, to hidden or synthetic ones.
     Component("likeness", fitted=True, locates=True),
     # Log-odds of the whole image, where many defects are known.

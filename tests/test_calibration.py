@@ -385,17 +385,21 @@ def test_a_component_that_says_next_to_nothing_is_dropped():
     assert calibration.weights[:2] == pytest.approx(without.weights, rel=0.02)
 
 
-def test_what_is_tested_joins_the_base_only_where_it_finds_synthetic_defects_as_well():
+def test_what_is_tested_joins_the_base_only_where_it_finds_more_synthetic_defects():
     """Of 60 synthetic defects the memory finds some; a likeness that finds more of them counts too."""
     rng = np.random.default_rng(12)
     normal, names = rng.normal(size=(300, 3)), ("memory", "likeness", "patches")
     synthetic = rng.normal(size=(60, 3)) + [1.5, 2.5, 5.0]
     better = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))
-    assert better.base == ("memory", "likeness") and better.weights == (0.5, 0.5, 0.0)
+    assert better.base == ("memory", "likeness") and better.weights == (2 / 3, 1 / 3, 0.0)
     synthetic[:, 1] -= 2.0
     worse = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))
     assert worse.base == ("memory",) and worse.weights == (1.0, 0.0, 0.0)
     assert fit(names, HeldOut(normal, tested=("likeness",)), base=("memory",)).base == ("memory",)
+    # Where the base finds them all, nothing is proved by finding them, too.
+    synthetic += 30.0
+    both = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))
+    assert both.base == ("memory",)
 
 
 def kept(**changes) -> Calibration:

@@ -51,7 +51,7 @@ class Calibration:
       warnings: sentences for the user.
       false_alarm_interval: (low, high) between which the false-alarm rate of new images lies with a
         probability of 90 %, as far as so few normal images can say; empty where that is not known.
-      base: components that count, all the same, where no known abnormal image says otherwise.
+      base: components that count where no known abnormal image says otherwise.
       pixel_threshold: of the map; a normal image has a place above it with a probability of false_alarm_rate.
         None where that is not known.
       normal_scores: those that the threshold rests on, of `normals` images; empty where they are not kept.

@@ -22,7 +22,7 @@ from semi_anogan.scoring.calibration import (
     checked_components,
     standardised,
 )
-from semi_anogan.scoring.fusion import equal_weights, known_weights
+from semi_anogan.scoring.fusion import known_weights, starting_weights
 from semi_anogan.scoring.robust import robust_spread
 from semi_anogan.scoring.threshold import false_alarm_interval, plausible, probably_normal, tail_threshold
 
@@ -51,7 +51,8 @@ class HeldOut:
         image, though its own patches are remembered.
       checked: bool for each normal image, and then for each trained one, whether it is normal for certain:
         the threshold bears it, however high it scores. None is by default.
-      tested: components that count in the base as far as they tell the synthetic images apart.
+      tested: components that count in the base if they tell the synthetic images apart as well as one of it
+        does, and it does better with them.
       mislabelled_share: of the images labelled normal how many are believed to be abnormal, in [0, 0.5). The
         threshold does not bear so many of the highest scores, `checked` ones apart.
     """
@@ -77,8 +78,8 @@ def fit(
 ) -> Calibration:
     """Fits weights and threshold.
 
-    Without known abnormal images the components of the base weigh the same and the others nothing. Known ones
-    move the weights away from that, as far as their number allows (fusion.known_weights).
+    Without known abnormal images the components of the base weigh by their voices (components.py), the others
+    nothing. Known ones move the weights away from that, as far as their number allows (fusion.known_weights).
 
     Args:
       names: K component names.
@@ -106,9 +107,9 @@ def fit(
         return np.clip(standardised(components, center, scale), -CLIP, CLIP)
 
     z_normal, z_abnormal = clipped(normal), clipped(abnormal)
-    base = _base(names, base, held_out.tested, normal, synthetic)
+    base = _base(names, base, held_out.tested, z_normal, clipped(synthetic))
     method, bias = ROBUST_Z_SUM, 0.0
-    weights = equal_weights(len(names), [names.index(name) for name in base])
+    weights = starting_weights(names, base)
     if len(z_abnormal):
         used = [k for k, name in enumerate(names) if name not in ignored]
         moved, moved_bias = known_weights(z_normal, z_abnormal, weights, used)
@@ -239,17 +240,24 @@ def _normal_scores(found: Calibration, held_out: HeldOut, normal=..., trained=..
     return scores, keep
 
 
-def _base(names, base, tested, normal, synthetic) -> tuple[str, ...]:
-    """The base among the names, with what tells synthetic defects apart as well as one of it does.
+def _base(names, base, tested, z_normal, z_synthetic) -> tuple[str, ...]:
+    """The base among the names, with what finds synthetic defects as well as one of it, and more with it.
 
     What was fitted to synthetic defects may know these alone: then it finds other kinds of them, which its
-    training has not drawn, no better than what knows none.
+    training has not drawn, no better than what knows none. Where the base finds them all, they prove nothing.
     """
     found = [name for name in names if name in base]
-    if found and len(synthetic) and len(normal):
-        worth = {name: _auroc(normal[:, k], synthetic[:, k]) for k, name in enumerate(names)}
-        least = min(worth[name] for name in found)
-        found += [name for name in tested if name in names and name not in found and worth[name] >= least]
+
+    def worth(*chosen) -> float:
+        weights = starting_weights(names, chosen)
+        return _auroc(z_normal @ weights, z_synthetic @ weights)
+
+    if found and len(z_synthetic) and len(z_normal):
+        least = min(map(worth, found))
+        for name in tested:
+            new = name in names and name not in found
+            if new and worth(name) >= least and worth(*found, name) > worth(*found):
+                found.append(name)
     return tuple(name for name in names if name in found) or tuple(names)
 
 

@@ -1,9 +1,10 @@
-"""How much each component counts: the same, but as far as known abnormal images say otherwise."""
+"""How much each component counts: by its voices, but as far as known abnormal images say otherwise."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from semi_anogan.components import BY_NAME
 from semi_anogan.scoring.threshold import plausible
 
 # In standard deviations: what is farther off is certain, and says no more of how much a component is worth.
@@ -17,11 +18,10 @@ FIRMNESS = 1.0
 SLOPE = 1.0
 
 
-def equal_weights(count: int, chosen: Sequence[int]) -> np.ndarray:
-    """Weights [count] that sum to 1, all the same for the chosen components and 0 for the others."""
-    weights = np.zeros(count)
-    weights[list(chosen)] = 1.0 / len(chosen)
-    return weights
+def starting_weights(names: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
+    """Weights [K] that sum to 1, by the voices of the chosen components, and 0 of the others."""
+    voices = [(BY_NAME[name].voices if name in BY_NAME else 1) * (name in chosen) for name in names]
+    return np.array(voices) / sum(voices)
 
 
 def known_weights(
