@@ -176,6 +176,22 @@ def test_of_an_image_in_doubt_patches_are_kept_at_random():
     assert np.count_nonzero(size[doubted] > 2) <= 0.2 * 150  # about 15
 
 
+def test_an_image_is_remembered_as_it_is_as_well_as_in_other_light():
+    """Half of the patches are of it in other light, and 3 times as far apart: half of those kept are."""
+    rng = np.random.default_rng(0)
+    patches = [rng.normal(0, [[1.0]] * 40 + [[3.0]] * 40, (80, 4)).astype(np.float32) for _ in range(50)]
+
+    def far(**given):
+        kept = SizeMemory.fit(patches, 500, seed=0, **given).patches
+        # Of the nearest of all drawn ones: from which half each comes.
+        memory = SizeMemory.fit(patches, 10**6, seed=0)
+        row = [np.sum((memory.patches - k) ** 2, axis=1).argmin() for k in kept]
+        return np.mean(np.array(row) % 80 >= 40)
+
+    assert far() > 0.9
+    assert far(upright=[40] * 50) == pytest.approx(0.5, abs=0.06)
+
+
 def test_how_likely_a_patch_is_to_be_kept_by_hand(monkeypatch):
     """2 and 4 from the nearest image: 2^4 times as likely; compared with a patch of each image."""
     at = np.float32([[0], [2], [6], [6]])

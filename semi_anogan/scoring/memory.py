@@ -104,6 +104,7 @@ class SizeMemory:
         most: int,
         seed: int,
         doubts: Sequence[float] = (),
+        upright: Sequence[int] = (),
     ) -> "SizeMemory":
         """Keeps patches of normal images: of each image as many, those that are rare rather than those that
         have many alike.
@@ -115,6 +116,8 @@ class SizeMemory:
           patches: of each image some, float32 [n, D], drawn at random from all of them (`embed`).
           most: patches kept, about: of each image as many, of those that have so many.
           doubts: of each image how doubtful it is that it is normal, 0 or more: s; 0 of all by default.
+          upright: of each image how many of its patches, the first, are of it as it is, not in other light
+            or turned; all by default. Of either as large a share is kept.
         """
         if not len(patches):
             raise ValueError("a memory needs at least one normal image, got none")
@@ -124,8 +127,13 @@ class SizeMemory:
         whitened = (drawn - center) @ projection
         doubts = np.asarray(doubts if len(doubts) else np.zeros(len(patches)), np.float32)[owner]
 
-        def likely():  # what is rare in an image in doubt may be its defect: of it patches are drawn alike
-            return np.where(doubts > 0, 1.0, _rarity(whitened, owner, rng))
+        place = np.concatenate([np.arange(len(p)) for p in patches])
+        reading = 2 * owner + (place >= np.asarray(upright)[owner] if len(upright) else 0)
+
+        def likely():
+            # What is rare in an image in doubt may be its defect: of it patches are drawn alike.
+            rare = np.where(doubts > 0, 1.0, _rarity(whitened, owner, rng))
+            return rare * (np.bincount(reading) / np.maximum(np.bincount(reading, rare), 1e-30))[reading]
 
         kept = _drawn_alike(owner, most, rng, likely)
         owner, whitened, doubts = owner[kept], whitened[kept], doubts[kept]
@@ -207,18 +215,20 @@ class Memory:
         most: int,
         seed: int,
         doubts: Sequence[float] = (),
+        upright: Sequence[Sequence[int]] = (),
     ) -> "Memory":
         """A memory for each size, not yet `judged_by` held-out images.
 
-        Args: sizes: short sides; patches: of each image, for each size, as in SizeMemory.fit; places: of each
-          size how many patches a whole image has; most: patches kept of a size; others: as there.
+        Args: sizes: short sides; patches, upright: of each image, for each size, as in SizeMemory.fit;
+          places: of each size how many patches a whole image has; most: patches kept of a size; others: as
+          there.
         """
         if not len(patches):
             raise ValueError("a memory needs at least one normal image, got none")
         found = {}
         for i, size in enumerate(sizes):
             kept = max(1, min(most, MOST_DISTANCES // places[i]))
-            found[size] = SizeMemory.fit([p[i] for p in patches], kept, seed, doubts)
+            found[size] = SizeMemory.fit([p[i] for p in patches], kept, seed, doubts, [n[i] for n in upright])
         return cls(found)
 
     def judged_by(self, values) -> "Memory":

@@ -41,11 +41,12 @@ def fit_memory(
     trimmed = set(defects.trimmed)
     examples = [e for e in samples.drawn if e not in trimmed]
     patches = [samples.drawn[e].memory for e in examples]
+    upright = [[len(p) for p in sizes] for sizes in patches]
     doubts = doubt * suspicion.doubts(defects.unaided, examples)
     number = {example: i for i, example in enumerate(splits.normal)}
 
     def fitted(patches) -> Memory:
-        found = Memory.fit(model.memory_sizes, patches, places_of(model), most, seed, doubts)
+        found = Memory.fit(model.memory_sizes, patches, places_of(model), most, seed, doubts, upright)
         return found.owned_by([number[e] for e in examples])
 
     held_out = splits.held_out_normal
