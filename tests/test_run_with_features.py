@@ -174,7 +174,7 @@ def test_the_review_page_is_told_what_a_place_is_near_to(finished):
         "remembered in other light",
         "not found again: remembered in other light alone",
     }  # 60 patches in all
-    assert hows <= {"found again", *lit} and "another image now" not in hows
+    assert hows <= {"found again", *lit} and "it is another image now" not in hows
     near = [n["distance"] for n in found["normal"]]
     assert near == sorted(near) and found["support"] == 2
     signed = np.mean([np.sign(d) * d * d for d in near[:2]])

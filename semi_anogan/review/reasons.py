@@ -201,7 +201,7 @@ class Reasons:
             how = "found again"
         elif not found.known:
             # Of few patches that are remembered, all may be of the image in other light.
-            how = "not found again: remembered in other light alone, or another image now; the place most like it"
+            how = "not found again: remembered in other light alone, or another image; the place most like it"
         else:
             turned = f", {found.orientation}" if found.orientation else ""
             how = f"remembered in other light{turned}; the place most like it"
