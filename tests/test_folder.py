@@ -248,12 +248,59 @@ def test_images_that_lie_directly_in_a_split(tmp_path):
         load(1, tmp_path / "only")
 
 
-def test_a_folder_of_masks_beside_images_that_lie_directly(tmp_path):
-    tree(tmp_path, train=4, test__good=1)
-    write(tmp_path / "train/Label/0_label.png")
-    with pytest.raises(DataError, match=r"train: 4 images lie directly in it: are they normal\?"):
+def write_mask(path, value):
+    """A mask of which a corner has a value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.zeros((5, 6), np.uint8)
+    values[:2, :2] = value
+    Image.fromarray(values).save(path)
+
+
+def test_masks_of_images_that_lie_directly_say_which_are_abnormal(tmp_path):
+    """As in KolektorSDD2: train/1.png and train/1_GT.png, black where there is no defect."""
+    tree(tmp_path, train=4, test=2)
+    for split, marked in (("train", (2, 3)), ("test", (1,))):
+        for image in sorted((tmp_path / split).glob("*.png")):
+            write_mask(image.with_name(f"{image.stem}_GT.png"), 255 * (int(image.stem) in marked))
+    with pytest.raises(DataError) as error:
         load(1, tmp_path)
-    assert labels(load(1, tmp_path, good=".,good"), "train") == {"train": "normal"}
+    assert "train: 4 images lie directly in it: are they normal? --config.data.good=. takes" in str(
+        error.value
+    )
+    assert "but for those whose mask marks something; a folder each" in str(error.value)
+    dataset = load(1, tmp_path, good=".")
+    found = {(e.path, e.label, e.mask, e.kind) for e in dataset.examples}
+    assert found == {
+        ("train/0.png", "normal", None, None),
+        ("train/1.png", "normal", None, None),
+        ("train/2.png", "abnormal", "train/2_GT.png", "defect"),
+        ("train/3.png", "abnormal", "train/3_GT.png", "defect"),
+        ("test/0.png", "normal", None, None),
+        ("test/1.png", "abnormal", "test/1_GT.png", "defect"),
+    }
+    assert dataset.notes.lines() == [
+        "6 masks lie beside their images, such as train/0_GT.png: no images",
+        "2 images in train/ have a mask that marks something, such as train/2.png: taken as abnormal, of the "
+        "kind defect",
+        "1 images in test/ have a mask that marks something, such as test/1.png: taken as abnormal, of the "
+        "kind defect",
+    ]
+
+
+def test_a_folder_of_masks_beside_images_that_lie_directly(tmp_path):
+    """As in DAGM 2007: Train/1.png, and Train/Label/1_label.png of the defective ones alone."""
+    tree(tmp_path, Train=4, Test__good=1)
+    write_mask(tmp_path / "Train/Label/0_label.png", 255)
+    with pytest.raises(DataError, match=r"Train: 4 images lie directly in it: are they normal\?") as error:
+        load(1, tmp_path)
+    assert "--config.data.good=good,. takes them as normal, but for" in str(error.value)
+    assert "--config.data.good=good leaves them out" in str(error.value)
+    dataset = load(1, tmp_path, good=".,good")
+    assert [(e.path, e.label) for e in dataset.select("train")] == [
+        *((f"Train/{i}.png", "normal") for i in (1, 2, 3)),
+        ("Train/0.png", "abnormal"),
+    ]
+    assert {e.mask for e in dataset.examples if e.abnormal} == {"Train/Label/0_label.png"}
 
 
 def test_folders_within_a_kind_are_read_and_told(tmp_path):

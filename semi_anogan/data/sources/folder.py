@@ -1,11 +1,10 @@
 """Image files in folders whose names, as folder_names.py knows them, say split and label: two layouts."""
 
-import collections
 import hashlib
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from semi_anogan.config import words
@@ -23,7 +22,7 @@ from semi_anogan.data.listing import (
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_names
 from semi_anogan.data.sources.files import choose_training, file_dataset
-from semi_anogan.data.sources.folder_masks import Places, masks_of
+from semi_anogan.data.sources.folder_masks import Places, apart, marked, masks_of
 from semi_anogan.data.sources.folder_names import GOOD, plain
 from semi_anogan.errors import DataError
 
@@ -38,6 +37,7 @@ LAYOUTS = """
      ignore/train/good/*.png ...   optional: masks of what does not count, at the path of their image
   B  normal/*.png                  split by file name into training and test images
      abnormal/*.png                likewise; those that fall to training are the known abnormal ones"""
+MARKED = "defect"  # the kind of images that no folder names and whose mask marks something
 HERE = "."  # in data.good: the images that lie directly in the folder of a split
 SHOWN = 5  # names in a line
 
@@ -287,14 +287,9 @@ class _FolderReader:
                     found.defects[kind] = known.joined(images) if known else images
             here = self.directly(folder)
             if here and HERE in self.given:
-                found.good[folder] = _Images({f"{folder}/{n}": os.path.splitext(n)[0] for n in here}, {})
+                self.take_directly(folder, here, found)
             elif here and self.asked and not found.has_images:
-                raise DataError(
-                    f"{os.path.join(self.root, folder)}: {len(here)} images lie directly in it: are they "
-                    "normal? --config.data.good=good,. takes them as normal, --config.data.good=good leaves "
-                    "them out; a folder each for normal images (good) and for every kind of defect says it "
-                    "too"
-                )
+                self.ask_directly(folder, here, found)
             else:
                 self.note_directly(folder, "put them into a folder of their kind")
         several = [(name, len(images.names)) for name, images in found.good.items()]
@@ -306,23 +301,50 @@ class _FolderReader:
             self.notes.add(f"{self.root}: folders of one split, read together: {_few(folders)}")
         return found
 
+    def take_directly(self, folder: str, here: list[str], found: _Split):
+        """Adds images that lie in the folder of a split: normal, but for those whose mask marks something."""
+        names, beside = apart(folder, here)
+        masks = marked(self.root, names, beside, [m for m in found.masks if m.startswith(f"{folder}/")])
+        found.good[folder] = _Images({path: name for path, name in names.items() if path not in masks}, {})
+        if masks:
+            kind = self.kind_of(MARKED, found.defects)
+            images = _Images(
+                {path: names[path] for path in masks},
+                {path: beside[path] for path in masks if path in beside},
+            )
+            found.defects[kind] = images.joined(found.defects.get(kind, _Images({}, {})))
+        self.notes.add(
+            "{n} masks lie beside their images, such as {first}: no images",
+            next(iter(beside.values()), ""),
+            len(set(beside.values())),
+        )
+        self.notes.add(
+            f"{{n}} images in {folder}/ have a mask that marks something, such as {{first}}: taken as "
+            f"abnormal, of the kind {MARKED}",
+            next(iter(masks), ""),
+            len(masks),
+        )
+
+    def ask_directly(self, folder: str, here: list[str], found: _Split):
+        """DataError that asks whether the images that lie in the folder of a split are normal."""
+        names, beside = apart(folder, here)
+        known = self.known_good()
+        yes, no = shlex.quote(",".join([*known, HERE])), shlex.quote(",".join(known))
+        leave = f", --config.data.good={no} leaves them out" if known else ""
+        but = ", but for those whose mask marks something" if beside or found.masks else ""
+        raise DataError(
+            f"{os.path.join(self.root, folder)}: {len(names)} images lie directly in it: are they normal? "
+            f"--config.data.good={yes} takes them as normal{but}{leave}; a folder each for normal images "
+            "(good) and for every kind of defect says it too"
+        )
+
     def images(self, folder: str, normal: bool = False) -> _Images:
         """The images below a folder, without the masks that lie beside them.
 
         Raises: DataError where a folder within it is named as one of the other label.
         """
         paths = images_below(os.path.join(self.root, folder), self.notes, folder_names.is_no_kind)
-        stems = collections.defaultdict(list)
-        for path in paths:
-            stems[os.path.splitext(path)[0]].append(path)
-        names, beside = {}, {}
-        for path in paths:
-            stem = os.path.splitext(path)[0]
-            base = without_mask_ending(stem)
-            if base in stems:
-                beside |= {f"{folder}/{image}": f"{folder}/{path}" for image in stems[base]}
-            else:
-                names[f"{folder}/{path}"] = stem
+        names, beside = apart(folder, paths)
         what = "left out, as the images are normal" if normal else "taken as the masks of these"
         first = next(iter(beside.values()), "")
         self.notes.add(
@@ -443,10 +465,7 @@ class _FolderReader:
         """DataError that asks whether the images of folders are normal."""
         if not perhaps:
             return
-        parents = {os.path.dirname(path) for path, _ in perhaps}
-        parents |= {n for n in subfolders(self.root) if plain(n) in folder_names.TRAIN | folder_names.TEST}
-        known = [n for p in parents for n in subfolders(os.path.join(self.root, p)) if plain(n) in GOOD]
-        known = sorted({plain(name) for name in known})
+        known = self.known_good(os.path.dirname(path) for path, _ in perhaps)
         meant = list(dict.fromkeys(os.path.basename(path) for path, _ in perhaps))
         yes, no = (shlex.quote(",".join(names)) for names in ([*known, *meant], known))
         other = f"--config.data.good={no} as abnormal" if known else "else it names those that are"
@@ -454,6 +473,13 @@ class _FolderReader:
             f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes them "
             f"as normal, {other}"
         )
+
+    def known_good(self, parents: Iterable[str] = ()) -> list[str]:
+        """Names of the folders of normal images in those of splits, and in the parents."""
+        splits = folder_names.TRAIN | folder_names.TEST
+        parents = {*parents, *(n for n in subfolders(self.root) if plain(n) in splits)}
+        found = [n for p in parents for n in subfolders(os.path.join(self.root, p)) if plain(n) in GOOD]
+        return sorted({plain(name) for name in found})
 
     def check_given(self, folders: Sequence[str]):
         """DataError for a name in data.good that no folder has."""

@@ -1,9 +1,11 @@
 """Which mask belongs to which image of a folder layout: by name, in a folder of masks or beside the image."""
 
+import collections
 import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from semi_anogan.data import masks as mask_files
 from semi_anogan.data.listing import images_below, without_mask_ending
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
@@ -15,6 +17,42 @@ class Places(NamedTuple):
     shared: list[str]
     train: list[str]
     test: list[str]
+
+
+def apart(folder: str, paths: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """(image -> its name without suffix, image -> the mask beside it), of files in a folder.
+
+    Args: folder: relative to the root, as the images and masks returned; paths: relative to the folder.
+    """
+    stems = collections.defaultdict(list)
+    for path in paths:
+        stems[os.path.splitext(path)[0]].append(path)
+    names, beside = {}, {}
+    for path in paths:
+        stem = os.path.splitext(path)[0]
+        base = without_mask_ending(stem)
+        if base in stems:
+            beside |= {f"{folder}/{image}": f"{folder}/{path}" for image in stems[base]}
+        else:
+            names[f"{folder}/{path}"] = stem
+    return names, beside
+
+
+def marked(
+    root: str, names: Mapping[str, str], beside: Mapping[str, str], folders: Iterable[str]
+) -> dict[str, str]:
+    """Image -> its mask, of those whose mask marks something.
+
+    Args: names, beside: as `apart` returns them; folders: of masks, relative to root.
+    Raises: ImageError for a mask that cannot be read.
+    """
+    by_name = _by_name(root, folders, set(names.values()), Notes())
+    masks = {path: by_name.get(name, beside.get(path)) for path, name in names.items()}
+    return {
+        path: mask
+        for path, mask in masks.items()
+        if mask and mask_files.read(os.path.join(root, mask))[0].any()
+    }
 
 
 def masks_of(
