@@ -244,8 +244,11 @@ def test_images_that_lie_directly_in_a_split(tmp_path):
         "3 images lie directly in the folder of the da",
     ]
     write(tmp_path / "only/0.png")
-    with pytest.raises(DataError, match="1 images lie directly in it: put them into .*only/train/good"):
+    with pytest.raises(
+        DataError, match="1 images lie directly in it: put them into .*only/train/good"
+    ) as error:
         load(1, tmp_path / "only")
+    assert "--config.data.name=manifest --config.data.path=LIST.csv" in str(error.value)
 
 
 def write_mask(path, value):

@@ -36,7 +36,9 @@ LAYOUTS = """
                                    same name is in train/<defect>/ and in test/<defect>/
      ignore/train/good/*.png ...   optional: masks of what does not count, at the path of their image
   B  normal/*.png                  split by file name into training and test images
-     abnormal/*.png                likewise; those that fall to training are the known abnormal ones"""
+     abnormal/*.png                likewise; those that fall to training are the known abnormal ones
+  Images that lie otherwise can be listed in a CSV with the columns path, split, label and, if you like, mask:
+  --config.data.name=manifest --config.data.path=LIST.csv --config.data.root=FOLDER"""
 MARKED = "defect"  # the kind of images that no folder names and whose mask marks something
 HERE = "."  # in data.good: the images that lie directly in the folder of a split
 SHOWN = 5  # names in a line
