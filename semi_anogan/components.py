@@ -26,21 +26,21 @@ class Component(NamedTuple):
     trained_on_known: bool = False
     locates: bool = False
     unlabelled: bool = False
-    voices: int = 1
+    voices: float = 1.0
 
 
 COMPONENTS = (
     # What the search compares, at the latents it found: pixels, pretrained features, discriminator features.
     Component("residual", needs_search=True),
-    Component("feature_residual", needs_search=True, unlabelled=True),
+    # It sees one size of the image, and does not see what its generator draws as well: it counts half.
+    Component("feature_residual", needs_search=True, unlabelled=True, voices=0.5),
     Component("feature_distance", needs_search=True),
     # Minus the discriminator's logit.
     Component("discriminator", trained_on_known=True),
     # Minus the patch discriminator's logit.
     Component("patches", trained_on_known=True, locates=True),
-    # Distance of the worst patches to the nearest normal ones. A mean of two sizes of the image, where the
-    # others see one.
-    Component("memory", fitted=True, locates=True, unlabelled=True, voices=2),
+    # Distance of the worst patches to the nearest normal ones.
+    Component("memory", fitted=True, locates=True, unlabelled=True),
     # To the known defects; where none is known, to hidden or synthetic ones.
     Component("likeness", fitted=True, locates=True),
     # Log-odds of the whole image, where many defects are known.

@@ -391,11 +391,14 @@ def test_what_is_tested_joins_the_base_only_where_it_finds_more_synthetic_defect
     normal, names = rng.normal(size=(300, 3)), ("memory", "likeness", "patches")
     synthetic = rng.normal(size=(60, 3)) + [1.5, 2.5, 5.0]
     better = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))
-    assert better.base == ("memory", "likeness") and better.weights == (2 / 3, 1 / 3, 0.0)
+    assert better.base == ("memory", "likeness") and better.weights == (0.5, 0.5, 0.0)
     synthetic[:, 1] -= 2.0
     worse = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))
     assert worse.base == ("memory",) and worse.weights == (1.0, 0.0, 0.0)
     assert fit(names, HeldOut(normal, tested=("likeness",)), base=("memory",)).base == ("memory",)
+    # The feature residual counts half.
+    both = fit(("feature_residual", "memory"), HeldOut(normal[:, :2]))
+    assert both.weights == pytest.approx((1 / 3, 2 / 3))
     # Where the base finds them all, nothing is proved by finding them, too.
     synthetic += 30.0
     both = fit(names, HeldOut(normal, synthetic=synthetic, tested=("likeness",)), base=("memory",))

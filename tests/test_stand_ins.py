@@ -151,7 +151,7 @@ def test_images_found_abnormal_beside_known_ones_are_known_ones(strange, tmp_pat
 
 
 def test_what_learned_from_kinds_that_were_named_has_a_voice(strange, tmp_path, monkeypatch):
-    """Patches and likeness, with batches.synthetic_kinds: one each, and the memory has two."""
+    """Patches and likeness, with batches.synthetic_kinds: a third each of the score, as the memory."""
     config, model, dataset, splits = strange
     splits = dataclasses.replace(splits, normal=[e for e in splits.normal if not e.mislabelled])
     config, drawn = config.copy_and_resolve_references(), []
@@ -166,7 +166,7 @@ def test_what_learned_from_kinds_that_were_named_has_a_voice(strange, tmp_path, 
     weights = dict(zip(detector.names, detector.calibration.weights, strict=True))
     assert detector.calibration.base == ("patches", "memory", "likeness") and ("crack", "shade") in drawn
     found = {name: weight for name, weight in weights.items() if weight}
-    assert found == pytest.approx({"patches": 0.25, "memory": 0.5, "likeness": 0.25})
+    assert found == pytest.approx(dict.fromkeys(("patches", "memory", "likeness"), 1 / 3))
 
 
 def test_with_known_defects_the_likeness_is_to_them_alone(strange, tmp_path, given):

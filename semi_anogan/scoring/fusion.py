@@ -20,7 +20,7 @@ SLOPE = 1.0
 
 def starting_weights(names: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
     """Weights [K] that sum to 1, by the voices of the chosen components, and 0 of the others."""
-    voices = [(BY_NAME[name].voices if name in BY_NAME else 1) * (name in chosen) for name in names]
+    voices = [(BY_NAME[name].voices if name in BY_NAME else 1.0) * (name in chosen) for name in names]
     return np.array(voices) / sum(voices)
 
 
