@@ -170,11 +170,9 @@ def test_the_review_page_is_told_what_a_place_is_near_to(finished):
     assert "the memory knows this image: its own patches are left out" in found["notes"]
     assert len(found["normal"]) == 4 and paths[0] not in [n["path"] for n in found["normal"]]
     hows = {n["how"].split(",")[0].split(";")[0] for n in found["normal"]}
-    lit = {
-        "remembered in other light",
-        "not found again: remembered in other light alone",
-    }  # 60 patches in all
-    assert hows <= {"found again", *lit} and "it is another image now" not in hows
+    # Of 60 patches in all, those of an image may be of it in other light alone.
+    alone = "not found again: remembered in other light alone"
+    assert hows <= {"found again", "remembered in other light", alone}
     near = [n["distance"] for n in found["normal"]]
     assert near == sorted(near) and found["support"] == 2
     signed = np.mean([np.sign(d) * d * d for d in near[:2]])

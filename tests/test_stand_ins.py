@@ -150,8 +150,8 @@ def test_images_found_abnormal_beside_known_ones_are_known_ones(strange, tmp_pat
     assert len(detector.likeness.left_out) == 3 and detector.calibration.method == "logistic_regression"
 
 
-def test_what_learned_from_kinds_that_were_named_has_a_voice(strange, tmp_path, monkeypatch):
-    """Patches and likeness, with batches.synthetic_kinds: a third each of the score, as the memory."""
+def test_what_learned_from_kinds_that_were_named_weighs_as_much_as_the_memory(strange, tmp_path, monkeypatch):
+    """Patches and likeness, with batches.synthetic_kinds: a third each of the score."""
     config, model, dataset, splits = strange
     splits = dataclasses.replace(splits, normal=[e for e in splits.normal if not e.mislabelled])
     config, drawn = config.copy_and_resolve_references(), []
