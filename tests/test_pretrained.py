@@ -26,6 +26,21 @@ def test_depthwise_equals_tensorflows_own_with_its_gradient(size, stride, side):
     np.testing.assert_allclose(tape.gradient(a, x), tape.gradient(b, x), atol=1e-5)
 
 
+def test_relu6_is_tensorflows_with_its_gradient():
+    x = tf.constant([-1.0, 0.0, 1e-30, 3.0, 6.0, 7.0])
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = efficientnet_lite0.relu6(x)
+            ours, theirs = tf.reduce_sum(tf.sin(y)), tf.reduce_sum(tf.sin(tf.nn.relu6(x)))
+        first = tape.gradient(ours, x)
+    np.testing.assert_array_equal(y, np.float32([0, 0, 1e-30, 3, 6, 6]))
+    np.testing.assert_allclose(first, [0, 0, 1, np.cos(3), 0, 0], rtol=1e-6)
+    np.testing.assert_array_equal(first, tape.gradient(theirs, x))
+    np.testing.assert_allclose(outer.gradient(first, x), [0, 0, -1e-30, -np.sin(3), 0, 0], rtol=1e-6)
+
+
 def test_frozen_features_have_no_variables_and_the_scales_they_say():
     network = load_features()
     network.build()

@@ -35,8 +35,23 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def relu6(x):
-    """min(max(x, 0), 6), written so that its gradient exports."""
-    return ops.minimum(ops.maximum(x, 0.0), 6.0)
+    """min(max(x, 0), 6), with a gradient that exports; the operator's own does not.
+
+    The operator itself is computed with the convolution before it; minimum and maximum took a third of the
+    network's time.
+    """
+
+    @ops.custom_gradient
+    def apply(x):
+        y = ops.relu6(x)
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            return ops.where(ops.logical_and(x > 0.0, x < 6.0), upstream, 0.0)
+
+        return y, gradient
+
+    return apply(x)
 
 
 def depthwise(x, kernel, stride: int):
