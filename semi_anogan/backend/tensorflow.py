@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import logging
 import os
 
 import numpy as np
@@ -15,6 +16,14 @@ from tensorflow.python.eager import context
 for _gpu in tf.config.list_physical_devices("GPU"):
     with contextlib.suppress(RuntimeError):  # the program that imports us has used it already
         tf.config.experimental.set_memory_growth(_gpu, True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """All but the advice against compiling again: each size that grows, and each detector, is once."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
+tf.get_logger().addFilter(_is_news)
 
 
 def input_gradients(function, x):
