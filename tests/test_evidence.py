@@ -46,8 +46,8 @@ def test_a_share_believed_mislabelled_lowers_the_threshold_below_hidden_defects(
         found.append(evidence.figures(given))
     silent, told = found
     assert silent.whole == told.whole
-    assert (silent.false_alarms, silent.recall) == pytest.approx((0.0, 0.097), abs=0.001)
-    assert (told.false_alarms, told.recall) == pytest.approx((0.047, 0.68), abs=0.001)
+    assert (silent.false_alarms, silent.recall) == pytest.approx((0.0, 0.117), abs=0.001)
+    assert (told.false_alarms, told.recall) == pytest.approx((0.042, 0.623), abs=0.001)
 
 
 def test_arrays_give_the_same_evidence():
