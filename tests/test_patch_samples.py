@@ -32,6 +32,8 @@ def test_of_each_image_as_many_patches_are_drawn_and_they_are_its_own():
             assert len(rows(found)) == len(found)
             assert rows(found) <= rows(view.reshape(-1, view.shape[-1]))
         assert rows(patches.likeness) <= rows(likeness.patches_of(tile))
+        # No view of more that was drawn of the first images, which would stay in the computer's memory.
+        assert all(array.base is None for array in (*patches.memory, patches.likeness))
     again = draw(iter(images), seed=3, pool=30)
     for a, b in zip(drawn, again, strict=True):
         for one, other in zip(a.memory, b.memory, strict=True):

@@ -34,7 +34,8 @@ def draw(images: Iterable[Sequence], seed: int, pool: int = POOL) -> list[PatchS
         of_likeness = np.concatenate([likeness.patches_of(features) for features, _ in tiles])
         drawn.append(PatchSamples(of_memory, of_likeness[rng.permutation(len(of_likeness))[:most]]))
     most = max(1, pool // max(1, len(drawn)))
-    return [PatchSamples(tuple(p[:most] for p in d.memory), d.likeness[:most]) for d in drawn]
+    # Copies: a view would keep all that were drawn of the first images, several times as much as is wanted.
+    return [PatchSamples(tuple(p[:most].copy() for p in d.memory), d.likeness[:most].copy()) for d in drawn]
 
 
 def of_views(tiles: Sequence, rng: np.random.Generator, most: int) -> tuple[np.ndarray, ...]:
