@@ -73,7 +73,8 @@ def test_images_that_are_not_named_as_such(parts):
         (parts / "train/good" / name).write_bytes(content)
     (parts / "train/good/notes.txt").write_text("II, MM and BM are no images")
     (parts / "train/good/empty").touch()
-    (line,) = told(parts)
+    line, other = told(parts)
+    assert other.startswith("2 files that are no images, by their names, are left out, such as ")
     assert line.startswith("3 files are images, but not by their names, and are left out, such as ")
 
 
@@ -191,10 +192,13 @@ def test_the_same_of_a_manifest(parts):
 def test_masks_that_are_not_read_and_test_images_without_one(parts):
     place = parts / "ground_truth/cut"
     place.mkdir(parents=True)
-    (place / "0.json").write_text("{}")
+    (place / "0.xml").write_text("<annotation>")
     assert told(parts) == [
-        "1 folders of masks have none that is read, such as ground_truth/cut: masks are image files"
+        f"1 files that are no images, by their names, are left out, such as {place}/0.xml",
+        "1 folders of masks have none that is read, such as ground_truth/cut: masks are image files, or "
+        "polygons of labelme in JSON files of their images' names",
     ]
+    (place / "0.xml").unlink()
     Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(place / "0.png")
     assert told(parts) == []
     write(parts / "test/hole/0.png", 7)
@@ -214,7 +218,7 @@ def test_several_masks_of_one_image_are_joined(parts):
     Image.fromarray(one).save(place / "000.png")
     Image.fromarray(two).save(place / "001.png")
     assert told(parts) == [
-        "1 images have a folder of masks, such as ground_truth/cut/0: what any of them marks is abnormal"
+        "1 images have several masks, such as ground_truth/cut/0: what any of them marks is abnormal"
     ]
     dataset = load("folder", 1, root=parts)
     example = next(e for e in dataset.examples if e.path == "test/cut/0.png")

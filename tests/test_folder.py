@@ -1,6 +1,7 @@
 """What names of folders mean: labels, splits, masks; and what of a folder is left out or taken as unusual."""
 
 import itertools
+import json
 import shlex
 import shutil
 
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semi_anogan.data import record
+from semi_anogan.data.check_files import read_all
 from semi_anogan.data.sources import folder_names
 from semi_anogan.data.sources.folder import load
+from semi_anogan.data.splits import Splits
 from semi_anogan.errors import DataError
 
 _numbers = itertools.count()
@@ -50,7 +54,7 @@ PERHAPS = (
     "pass passed fine io gut healthy clean negative nodefect nodefects no_defects defectfree Defect-Free "
     "faultfree "
     "nondefective undamaged anomalyfree intact accepted 0 ok_front good_parts frontOK OK2 goood godo "
-    "noraml nomal i.O. fehlerfrei ohne_Fehler 合格 images unlabeled"
+    "noraml nomal i.O. fehlerfrei ohne_Fehler 合格 images unlabeled unsure to_check New-Folder"
 ).split()
 DEFECTS = (
     "not_good nok NOK abnormal no_good not_ok bad ng KO cut hole color broken_large crack faulty_imprint "
@@ -140,9 +144,15 @@ def test_a_layout_one_folder_lower_is_named(tmp_path):
         DataError, match=f"one of them is in {tmp_path}/Images: --config.data.root={tmp_path}"
     ):
         load(1, tmp_path)
-    tree(tmp_path / "all", bottle__train__good=2)
-    with pytest.raises(DataError, match=f"one of them is in {tmp_path}/all/bottle: --config"):
+    tree(tmp_path / "all", data__bottle__train__good=2, data__bottle__test=1)
+    with pytest.raises(DataError, match=f"one of them is in {tmp_path}/all/data/bottle: --config"):
         load(1, tmp_path / "all")
+    with pytest.raises(DataError, match=f"one of them is in {tmp_path}/all/data/bottle: --config"):
+        load(1, tmp_path / "all/data/bottle/train/good")
+    assert load(1, tmp_path / "all/data/bottle/train", test_share=0.0).notes.lines()[0] == (
+        f"{tmp_path}/all/data/bottle/train: is part of a folder with training images of its own; "
+        f"--config.data.root={tmp_path}/all/data/bottle takes these, and test images beside them"
+    )
 
 
 def test_the_same_for_training(tmp_path):
@@ -349,9 +359,128 @@ def test_masks_beside_their_images(tmp_path, name):
     assert [e.mask for e in dataset.select("test", "abnormal")] == [
         f"test/cut/{name.format(i)}" for i in range(2)
     ]
-    first, second = dataset.notes.lines()
+    first, marked, second = dataset.notes.lines()
     assert first.startswith("2 masks lie beside their images, such as train/good/") and "left out" in first
+    assert marked.startswith("2 files named as masks of normal images mark something, such as train/good/")
     assert second.endswith("taken as the masks of these")
+
+
+@pytest.mark.parametrize(
+    "name", ["mask_{}.png", "{}.png.bmp", "{}.png_mask.png", "{}_mask_0.png", "{}-GT2.png"]
+)
+def test_masks_by_other_names(tmp_path, name):
+    tree(tmp_path, train__good=3, test__good=2, test__cut=2)
+    for i in range(2):
+        write_mask(tmp_path / "ground_truth/cut" / name.format(i), 255)
+    dataset = load(1, tmp_path)
+    assert [e.mask for e in dataset.select("test", "abnormal")] == [
+        f"ground_truth/cut/{name.format(i)}" for i in range(2)
+    ]
+    assert dataset.notes.lines() == []
+
+
+@pytest.mark.parametrize("place", ["test/cut", "ground_truth/cut"])
+def test_numbered_masks_are_joined(tmp_path, place):
+    tree(tmp_path, train__good=3, test__good=2, test__cut=2)
+    for i in range(2):
+        for j in (0, 10, 2):
+            write_mask(tmp_path / place / f"{i}_mask_{j}.png", 255)
+    values = np.zeros((5, 6), np.uint8)
+    values[4, 5] = 1
+    Image.fromarray(values).save(tmp_path / place / "0_mask_10.png")
+    dataset = load(1, tmp_path)
+    first, second = dataset.select("test", "abnormal")
+    assert first.mask == f"{place}/0_mask*.png"
+    assert np.argwhere(dataset.read_mask(first)).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [4, 5]]
+    assert dataset.read_mask(second).sum() == 4
+    *_, told = dataset.notes.lines()
+    assert (
+        told
+        == f"2 images have several masks, such as {place}/0_mask*.png: what any of them marks is abnormal"
+    )
+    rows = record.rows_of(dataset, Splits([], [], [], [], [first, second]))
+    assert not record.compare(dataset, rows, "test").changed
+    write_mask(tmp_path / place / "1_mask_2.png", 0)
+    assert [(row.path, how) for row, how in record.compare(dataset, rows, "test").changed] == [
+        ("test/cut/1.png", "its mask")
+    ]
+    write_mask(tmp_path / place / "0_GT.png", 255)
+    with pytest.raises(
+        DataError, match=f"{place}/0_GT.png and {place}/0_mask_0.png are masks of the same image"
+    ):
+        load(1, tmp_path)
+
+
+def test_masks_that_are_missing_name_those_of_no_image(tmp_path):
+    tree(tmp_path, train__good=3, test__good=1, test__cut=2)
+    for name in ("0_0", "0_1"):
+        write_mask(tmp_path / f"ground_truth/cut/{name}.png", 255)
+    with pytest.raises(
+        DataError, match="for 2 images, the first is test/cut/0.png; 2 masks there are of no image"
+    ):
+        load(1, tmp_path)
+
+
+def polygon(path, *points, size=(5, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shapes = [{"points": points, "shape_type": "polygon", "label": "cut"}] if points else []
+    path.write_text(json.dumps({"shapes": shapes, "imageHeight": size[0], "imageWidth": size[1]}))
+
+
+def test_polygons_of_labelme_are_masks(tmp_path):
+    tree(tmp_path, train__good=3, test__good=1, test__cut=2, train__cut=1)
+    place = tmp_path / "ground_truth/test/cut"
+    polygon(place / "0.json", [0, 0], [3, 0], [3, 2], [0, 2])
+    polygon(place / "1.json", [0, 0], [3, 0], [3, 2])
+    write_mask(place / "1_mask.png", 255)
+    polygon(tmp_path / "train/cut/0.json", [0, 0], [3, 0], [3, 2])
+    dataset = load(1, tmp_path)
+    first, second = dataset.select("test", "abnormal")
+    assert np.argwhere(dataset.read_mask(first)).tolist() == [[y, x] for y in range(2) for x in range(3)]
+    assert second.mask == "ground_truth/test/cut/1_mask.png"
+    read_all(dataset, dataset.examples)
+    lines = [line.split(":")[0].split(";")[0] for line in dataset.notes.lines()]
+    assert [line for line in lines if "JSON" in line or "polygons" in line] == [
+        f"1 JSON files are left out, such as {tmp_path}/train/cut/0.json",
+        "1 JSON files are not used, such as ground_truth/test/cut/1.json",
+        "1 masks are polygons, such as ground_truth/test/cut/0.json",
+    ]
+    polygon(place / "0.json", [0, 0], [3, 0], [3, 2], size=(6, 5))
+    with pytest.raises(
+        DataError, match="0.json: the mask has 5 x 6 pixels, but its image .*cut/0.png has 6 x 5"
+    ):
+        dataset.read_mask(first)
+
+
+@pytest.mark.parametrize("masks, images", [("test/cut_mask", "test/cut"), ("cut-GT", "cut")])
+def test_a_folder_named_as_masks_of_the_one_beside_it(tmp_path, masks, images):
+    good = "test/good" if "/" in images else "good"
+    tree(tmp_path, **({"train__good": 3} if "/" in images else {}), **{good.replace("/", "__"): 9})
+    write(tmp_path / images, 2)
+    for i in range(2):
+        write_mask(tmp_path / masks / f"{i}.png", 255)
+    write_mask(tmp_path / f"{good}_mask/0.png", 0)
+    dataset = load(1, tmp_path)
+    assert {e.path: e.mask for e in dataset.examples if e.abnormal} == {
+        f"{images}/{i}.png": f"{masks}/{i}.png" for i in range(2)
+    }
+    assert dataset.notes.lines()[-1].startswith(
+        f"1 masks lie in no folder of a kind of defect, such as {good}_m"
+    )
+
+
+def test_masks_of_normal_images_that_mark_something_are_told(tmp_path):
+    tree(tmp_path, train__good=3, test__good=3, test__cut=1)
+    for place in ("ground_truth/good", "train/good"):
+        for i in range(3):
+            write_mask(tmp_path / place / f"{i}_mask.png", 255 * (i > 0))
+    write_mask(tmp_path / "ground_truth/cut/0.png", 255)
+    told = [line for line in load(1, tmp_path).notes.lines() if "mark something" in line]
+    assert told == [
+        # two in train/good; and 1 and 2 in ground_truth/good, of an image in each split
+        "6 files named as masks of normal images mark something, such as train/good/1_mask.png: not used, "
+        "and their images are taken as normal; look whether they are"
+    ]
 
 
 def test_masks_of_no_image_and_of_no_kind_are_told(tmp_path):
@@ -378,7 +507,8 @@ def test_files_that_could_be_images_are_told(tmp_path, suffix):
     for i in range(2):
         (tmp_path / f"train/good/x{i}.{suffix}").write_bytes(b"x")
     (tmp_path / "train/good/notes.txt").write_text("no image")
-    (line,) = load(1, tmp_path).notes.lines()
+    other, line = load(1, tmp_path).notes.lines()
+    assert other.startswith("1 files that are no images, by their names, are left out") and "notes" in other
     assert (
         line.startswith("2 files of formats that are not read are left out, such as ")
         and f"x0.{suffix}" in line
@@ -403,6 +533,31 @@ def test_links_to_folders_are_followed_once(tmp_path):
     assert len(load(1, tmp_path).select("train")) == 5
 
 
+@pytest.mark.parametrize(
+    "folders, name", [("ok__test ok__train", "ok"), ("train__good__val train__good", "good")]
+)
+def test_a_split_within_a_label_is_not_mixed_up(tmp_path, folders, name):
+    tree(tmp_path, **dict.fromkeys(folders.split(), 3))
+    inner = "ok/test" if name == "ok" else "train/good/val"
+    with pytest.raises(
+        DataError, match=f"{tmp_path}/{inner}: named as a folder of a split, but within "
+    ) as error:
+        load(1, tmp_path)
+    assert f"--config.data.good={name} takes all images" in str(error.value)
+    assert len(load(1, tmp_path, good=name).examples) == 6
+
+
+def test_folders_without_images_are_told(tmp_path):
+    tree(tmp_path, train__good=3, **{"train__.cache": 2})
+    (tmp_path / "test/cut").mkdir(parents=True)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/coco.json").touch()
+    assert load(1, tmp_path).notes.lines() == [
+        f"2 images in hidden folders are left out, such as those in {tmp_path}/train/.cache",
+        f"2 folders hold no images, such as {tmp_path}/test/cut: not used",
+    ]
+
+
 def test_what_commands_have_written_among_the_images_is_left_out(tmp_path):
     """A run, a bundle and scores of these very images: their pictures are no kind of defect."""
     tree(
@@ -422,5 +577,6 @@ def test_what_commands_have_written_among_the_images_is_left_out(tmp_path):
     dataset = load(1, tmp_path)
     assert len(dataset.examples) == 12 and {e.kind for e in dataset.examples} == {None, "abnormal"}
     assert [line.split(", such")[0] for line in dataset.notes.lines()] == [
-        "6 images in folders that a command here has written are left out"
+        "6 images in folders that a command here has written are left out",
+        "2 files that are no images, by their names, are left out",
     ]

@@ -342,8 +342,9 @@ def test_masks_of_training_defects(mvtec):
     assert masks_by_path(dataset, "test")["test/cut/0.png"] == "ground_truth/cut/0_mask.png"
     assert dataset.read_mask(dataset.select("train", "abnormal")[1]).sum() == 30
     assert notes_of(dataset) == [
+        f"1 folders hold no images, such as {mvtec}/test/hole: not used",
         f"{mvtec}: ground_truth/cut/0_mask.png is taken as the mask of test/cut, not of train/cut/0.png, "
-        "which has the same name (2 such masks); those of train/cut belong in ground_truth/train/cut"
+        "which has the same name (2 such masks); those of train/cut belong in ground_truth/train/cut",
     ]
 
 

@@ -10,15 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from semi_anogan.data import ignore
+from semi_anogan.data import ignore, mask_names
 from semi_anogan.data.dataset import Example, Masked
 from semi_anogan.data.images import Reader
 from semi_anogan.data.listing import (
     csv_rows,
-    is_image_name,
     listed,
     subfolders,
-    without_mask_ending,
 )
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
@@ -36,7 +34,7 @@ def mask_of(root: str, name: str) -> str | None:
     folder = os.path.join(root, FOLDER, place)
     if not os.path.isdir(folder):
         return None
-    found = [file for file in listed(folder) if _is_mask(file) and _belongs(file, stem)]
+    found = [file for file in listed(folder) if mask_names.is_mask_name(file) and _belongs(file, stem)]
     if len(found) > 1:
         raise DataError(f"{folder}: {found[0]} and {found[1]} are masks of the same image")
     return "/".join(filter(None, [FOLDER, place.replace(os.sep, "/"), found[0]])) if found else None
@@ -125,13 +123,9 @@ def _of_csv(path: str) -> dict[str, str]:
     return {file: mask for file, mask in masks.items() if mask is not None}
 
 
-def _is_mask(name: str) -> bool:
-    return is_image_name(name) or name.lower().endswith(".json") and not name.startswith(".")
-
-
 def _belongs(file: str, stem: str) -> bool:
     own = os.path.splitext(file)[0]
-    return own == stem or without_mask_ending(own) == stem
+    return own == stem or mask_names.without_ending(own) == stem
 
 
 def _masks_below(root: str) -> list[str]:
@@ -140,7 +134,11 @@ def _masks_below(root: str) -> list[str]:
     while waiting:
         place = waiting.pop(0)
         full = os.path.join(root, place)
-        found += [f"{place}/{n}" for n in listed(full) if _is_mask(n) and os.path.isfile(f"{full}/{n}")]
+        found += [
+            f"{place}/{n}"
+            for n in listed(full)
+            if mask_names.is_mask_name(n) and os.path.isfile(f"{full}/{n}")
+        ]
         waiting += [f"{place}/{name}" for name in subfolders(full)]
     return found
 

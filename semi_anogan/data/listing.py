@@ -6,14 +6,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
+from semi_anogan.data import mask_names
 from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES, begins_as_image
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
 OUTPUTS = "folders that a command here has written"
-_MASK_ENDING = re.compile(r"[-_. ](?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)$", re.I)
-
-
+HIDDEN = "hidden folders"
 # Columns of a CSV file of images: what must be there, and what may.
 OPTIONAL = ("mask", "kind", "ignore")
 USED = ("path", "split", "label", *OPTIONAL)
@@ -71,17 +70,11 @@ def is_ignore(name: str) -> bool:
     return name == "ignore"
 
 
-def without_mask_ending(stem: str) -> str | None:
-    """`part1` of `part1_mask`, `part1-GT` and the like; None of a name without such an ending."""
-    match = _MASK_ENDING.search(stem)
-    return stem[: match.start()] if match and match.start() else None
-
-
 def note_masks(notes: Notes, files: list[str]):
     """Adds a line where files are named as masks of others among them."""
     stems = {os.path.splitext(file)[0] for file in files}
     for file in files:
-        if without_mask_ending(os.path.splitext(file)[0]) in stems:
+        if not stems.isdisjoint(mask_names.images_of(os.path.splitext(file)[0])):
             notes.add(
                 "{n} files are named as masks of images beside them, such as {first}: taken as images", file
             )
@@ -157,6 +150,8 @@ def images_below(
     notes: Notes | None = None,
     leave_out: Callable[[str], bool] = lambda name: False,
     tolerant: bool = False,
+    wanted: Callable[[str], bool] | None = None,
+    others: bool = False,
 ) -> list[str]:
     """Image files at any depth, relative to folder with forward slashes, in natural order.
 
@@ -164,10 +159,12 @@ def images_below(
       notes: get a line for each kind of what is left out.
       leave_out: whether a folder is, by its name; hidden ones are always.
       tolerant: a folder below it that cannot be listed is left out, too.
+      wanted: whether a file is listed, by its name; image files are without this.
+      others: whether notes get a line on files, too, that could not be images.
 
     Raises: DataError for a folder that cannot be listed.
     """
-    notes, found = notes or Notes(), []
+    notes, found, wanted = notes or Notes(), [], wanted or is_image_name
 
     def not_listed(error: DataError):
         if not tolerant:
@@ -176,26 +173,28 @@ def images_below(
 
     for place, folders, names in _places(folder, leave_out, not_listed):
         inside = "" if place == "." else f"{place}/"
-        found += [inside + name for name in names if is_image_name(name)]
+        found += [inside + name for name in names if wanted(name)]
         for name in names:
-            if not is_image_name(name):
-                note_left_out(notes, os.path.join(folder, inside, name))
+            if not wanted(name):
+                note_left_out(notes, os.path.join(folder, inside, name), others)
         for name in folders:
             count = len(_images_under(os.path.join(folder, inside, name)))
             if name.startswith("."):
-                kind = "hidden folders"
+                kind = HIDDEN
             elif is_output(os.path.join(folder, inside, name)):
                 kind = OUTPUTS
             else:
                 kind = "folders named as those of masks, ignored regions or thumbnails"
-            notes.add(
-                f"{{n}} images in {kind} are left out, such as those in {{first}}", inside + name, count
-            )
+            place = os.path.join(folder, inside, name)
+            notes.add(f"{{n}} images in {kind} are left out, such as those in {{first}}", place, count)
     return sorted(found, key=_natural)
 
 
-def note_left_out(notes: Notes, path: str):
-    """Adds a line where a file that is none to read, by its name, could be an image all the same."""
+def note_left_out(notes: Notes, path: str, others: bool = False):
+    """Adds a line where a file that is none to read, by its name, could be an image all the same.
+
+    others: a line too where it could not.
+    """
     name = os.path.basename(path).lower()
     if name.startswith("."):
         if name.endswith(SUFFIXES):
@@ -212,6 +211,14 @@ def note_left_out(notes: Notes, path: str):
             f"named {' '.join(SUFFIXES)}",
             path,
         )
+    elif others and name.endswith(mask_names.POLYGONS):
+        notes.add(
+            "{n} JSON files are left out, such as {first}; polygons of labelme are read as masks, or as what "
+            "is ignored, where image files with masks would be",
+            path,
+        )
+    elif others and name not in ("thumbs.db", "desktop.ini"):
+        notes.add("{n} files that are no images, by their names, are left out, such as {first}", path)
 
 
 def _places(
@@ -269,11 +276,12 @@ def subfolders(folder: str, outputs: bool = False) -> list[str]:
 
 
 def note_outputs(notes: Notes, folder: str):
-    """Adds a line on the folders directly in a folder that a command here has written."""
-    for name in subfolders(folder, outputs=True):
-        path = os.path.join(folder, name)
-        told = f"{{n}} images in {OUTPUTS} are left out, such as those in {{first}}"
-        notes.add(told, path, len(_images_under(path)))
+    """Adds a line on the folders directly in a folder that a command here has written, and on hidden ones."""
+    hidden = [name for name in listed(folder) if name.startswith(".")]
+    for kind, names in ((OUTPUTS, subfolders(folder, outputs=True)), (HIDDEN, hidden)):
+        for path in (os.path.join(folder, name) for name in names):
+            told = f"{{n}} images in {kind} are left out, such as those in {{first}}"
+            notes.add(told, path, len(_images_under(path)))
 
 
 def is_image_name(name: str) -> bool:

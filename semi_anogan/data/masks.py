@@ -17,6 +17,7 @@ import os
 import numpy as np
 from PIL import Image
 
+from semi_anogan.data import mask_names, polygons
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import file_format, read_values
 from semi_anogan.data.listing import image_names
@@ -27,26 +28,27 @@ MOST_LABELS = 31  # highest number of a kind of defect, where values are numbers
 LEAST_STEP = 1 / 16  # between labels that are no such numbers, as a share of the brightest
 LEAST_FLAT = 1 / 4  # of the pixels of other labels
 
-PLAIN, EMPTY, FULL, GREY, LABELS = "plain", "empty", "full", "grey", "labels"
+PLAIN, EMPTY, FULL, GREY, LABELS, POLYGONS = "plain", "empty", "full", "grey", "labels", "polygons"
 _TOLD = {
     EMPTY: "black all over, such as {first}: they show no defect; look whether their images have one",
     FULL: "of one value without black, such as {first}: all of the image counts as abnormal",
     GREY: "grey in places, such as {first}: pixels from half of a mask's brightest value on count as "
     "abnormal",
     LABELS: "of several values, taken as kinds of defects, such as {first}: all but black counts as abnormal",
+    POLYGONS: "polygons, such as {first}: all that they enclose counts as abnormal, whatever its label",
 }
 MOST_SHARE = 0.5  # of an image: a mask that marks more may be inverted
 
 
 def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str]:
-    """Reads a mask file, or a folder of several masks of one image: what any of them marks is abnormal.
+    """Reads a mask file, or several masks of one image: what any of them marks is abnormal.
 
-    In palette and colour images the brightest of a pixel's channels is its value, and not the number of its
-    colour. Transparent pixels are black.
+    A JSON file has polygons: all that they enclose is abnormal. In palette and colour images the brightest of
+    a pixel's channels is its value, and not the number of its colour. Transparent pixels are black.
 
     Returns:
-      (bool [H, W], True where abnormal; how it was read: PLAIN, EMPTY, FULL, GREY or LABELS; of several the
-      first that is not PLAIN).
+      (bool [H, W], True where abnormal; how it was read: PLAIN, EMPTY, FULL, GREY, LABELS or POLYGONS; of
+      several the first that is not PLAIN).
 
     Raises:
       ImageError: as in `images.read_image`, or values that are negative or no numbers.
@@ -54,7 +56,7 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndar
     """
     joined, readings, first = None, [], None
     for file in files_of(path):
-        mask, reading = of_values(read_values(file, max_pixels))
+        mask, reading = _of_file(file, max_pixels)
         if joined is not None and joined.shape != mask.shape:
             raise DataError(
                 f"{file}: has {mask.shape[1]} x {mask.shape[0]} pixels, but {first}, of the same image, has "
@@ -65,20 +67,44 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndar
     return joined, next((reading for reading in readings if reading != PLAIN), PLAIN)
 
 
+def _of_file(path: str, max_pixels: int) -> tuple[np.ndarray, str]:
+    if is_polygons(path):
+        mask = polygons.read(path, max_pixels, touched=False)
+        return mask, POLYGONS if mask.any() else EMPTY
+    return of_values(read_values(path, max_pixels))
+
+
+def is_polygons(path: str) -> bool:
+    """Whether a file has polygons instead of pixels, by its name."""
+    return path.lower().endswith(mask_names.POLYGONS)
+
+
+def is_several(path: str | os.PathLike) -> bool:
+    """Whether a path stands for several masks: it is a folder, or a pattern as mask_names has it."""
+    return os.path.isdir(path) or "*" in os.path.basename(path) and not os.path.isfile(path)
+
+
 def files_of(path: str | os.PathLike) -> list[str]:
-    """The files of a mask: itself, or of a folder those in it; DataError for one without any."""
+    """The files of a mask: itself, those in a folder, or of a pattern; DataError where there are none."""
     path = os.fspath(path)
-    if not os.path.isdir(path):
+    if not is_several(path):
         return [path]
-    found = [os.path.join(path, name) for name in image_names(path)]
+    if os.path.isdir(path):
+        found = [os.path.join(path, name) for name in image_names(path)]
+    else:
+        folder, pattern = os.path.split(path)
+        found = [
+            os.path.join(folder, n) for n in image_names(folder or ".") if mask_names.pattern(n) == pattern
+        ]
     if not found:
-        raise DataError(f"{path}: a folder of masks without an image file")
+        raise DataError(f"{path}: several masks of an image, but there is no image file")
     return found
 
 
 def format_of(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> str:
-    """The format of a mask's file, as Pillow names it; of several the first one's."""
-    return file_format(files_of(path)[0], max_pixels)
+    """The format of a mask's file, as Pillow names it, or "JSON"; of several the first one's."""
+    first = files_of(path)[0]
+    return "JSON" if is_polygons(first) else file_format(first, max_pixels)
 
 
 def of_values(values: np.ndarray) -> tuple[np.ndarray, str]:

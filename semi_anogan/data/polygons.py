@@ -10,21 +10,22 @@ from PIL import Image, ImageDraw
 from semi_anogan.errors import DataError
 
 
-def read(path: str | os.PathLike, max_pixels: int, image: str = "") -> np.ndarray:
-    """bool [H, W] of an image's own size, True where a shape is; pixels that its outline touches count too.
+def read(path: str | os.PathLike, max_pixels: int, image: str = "", touched: bool = True) -> np.ndarray:
+    """bool [H, W] of an image's own size, True where a shape is.
 
     Of labelme polygons, rectangles and circles are read, of COCO polygons, run lengths as numbers, and boxes
     where an annotation has neither. Labels and categories do not matter.
 
-    Args: image: name of the image that the mask is for, where a COCO file has several.
+    Args: image: name of the image that the mask is for, where a COCO file has several; touched: whether
+      pixels that an outline touches count too, or those alone whose middle is inside.
     Raises: DataError for anything else; it names the file and what it has.
     """
     path = os.fspath(path)
     values = load(path)
     with _told(path):
         if "shapes" in values:
-            return of_labelme(path, values, max_pixels)
-        return _of_coco(path, values, max_pixels, image)
+            return of_labelme(path, values, max_pixels, touched)
+        return _of_coco(path, values, max_pixels, image, touched)
 
 
 def load(path: str | os.PathLike) -> dict:
@@ -56,10 +57,7 @@ def _told(path: str):
 
 
 def of_labelme(path: str, values: dict, max_pixels: int, touched: bool = True) -> np.ndarray:
-    """As `read`, of what a file of labelme holds.
-
-    touched: whether pixels that an outline touches count too, or those alone whose middle is inside.
-    """
+    """As `read`, of what a file of labelme holds."""
     with _told(path):
         size = _size(path, values, "imageHeight", "imageWidth", max_pixels)
         shapes = [_of_labelme(path, i, s) for i, s in enumerate(values["shapes"], 1)]
@@ -108,7 +106,7 @@ def _of_labelme(path: str, number: int, shape: dict) -> list[tuple]:
     )
 
 
-def _of_coco(path: str, values: dict, max_pixels: int, image: str) -> np.ndarray:
+def _of_coco(path: str, values: dict, max_pixels: int, image: str, touched: bool) -> np.ndarray:
     images = values["images"]
     if len(images) > 1:
         images = [i for i in images if os.path.basename(str(i.get("file_name"))) == os.path.basename(image)]
@@ -116,7 +114,7 @@ def _of_coco(path: str, values: dict, max_pixels: int, image: str) -> np.ndarray
         what = f"none of them, or several, is {os.path.basename(image)!r}" if image else "a mask is of one"
         raise DataError(f"{path}: has {len(values['images'])} images; {what}")
     own = [a for a in values["annotations"] if a["image_id"] == images[0]["id"]]
-    return of_annotations(path, images[0], own, max_pixels)
+    return of_annotations(path, images[0], own, max_pixels, touched)
 
 
 def _of_runs(path: str, found: dict, size: tuple[int, int]) -> np.ndarray:

@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 
+from semi_anogan.data import masks
 from semi_anogan.data.check_files import in_threads
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.splits import MAX_HELD_OUT_ABNORMAL, MIN_HELD_OUT_ABNORMAL, Splits
@@ -284,15 +285,16 @@ def _digests(dataset: Dataset, examples: Iterable[Example]) -> dict[str, str]:
     def digest(name: str) -> str:
         path = _file(dataset, name)
         try:
-            if not os.path.isdir(path):
+            if not masks.is_several(path):
                 with open(path, "rb") as file:
                     return hashlib.file_digest(file, "sha256").hexdigest()
-            found = hashlib.sha256()  # of several masks of one image
-            for part in sorted(os.listdir(path)):
-                with open(os.path.join(path, part), "rb") as file:
-                    found.update(os.fsencode(part) + hashlib.file_digest(file, "sha256").digest())
+            found = hashlib.sha256()
+            for part in sorted(masks.files_of(path)):
+                with open(part, "rb") as file:
+                    part = os.fsencode(os.path.basename(part))
+                    found.update(part + hashlib.file_digest(file, "sha256").digest())
             return found.hexdigest()
-        except OSError:
+        except (OSError, DataError):
             return ""
 
     return dict(zip(names, in_threads(digest, names, "files compared"), strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from semi_anogan.config import words
-from semi_anogan.data import ignore_files
+from semi_anogan.data import ignore_files, mask_names
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import (
     images_below,
@@ -17,28 +17,14 @@ from semi_anogan.data.listing import (
     note_left_out,
     note_outputs,
     subfolders,
-    without_mask_ending,
 )
 from semi_anogan.data.notes import Notes
-from semi_anogan.data.sources import folder_names
+from semi_anogan.data.sources import folder_layouts, folder_names
 from semi_anogan.data.sources.files import choose_training, file_dataset
 from semi_anogan.data.sources.folder_masks import Places, apart, marked, masks_of
 from semi_anogan.data.sources.folder_names import GOOD, plain
 from semi_anogan.errors import DataError
 
-LAYOUTS = """
-  A  train/good/*.png              normal images to learn from
-     train/<defect>/*.png          optional: known abnormal images to learn from
-     test/good/*.png               normal test images
-     test/<defect>/*.png           abnormal test images
-     ground_truth/<defect>/*.png   optional: masks of both, <name>_mask.png or <name>.png for <name>.png;
-                                   ground_truth/train/<defect>/ and ground_truth/test/<defect>/ where the
-                                   same name is in train/<defect>/ and in test/<defect>/
-     ignore/train/good/*.png ...   optional: masks of what does not count, at the path of their image
-  B  normal/*.png                  split by file name into training and test images
-     abnormal/*.png                likewise; those that fall to training are the known abnormal ones
-  Images that lie otherwise can be listed in a CSV with the columns path, split, label and, if you like, mask:
-  --config.data.name=manifest --config.data.path=LIST.csv --config.data.root=FOLDER"""
 MARKED = "defect"  # the kind of images that no folder names and whose mask marks something
 HERE = "."  # in data.good: the images that lie directly in the folder of a split
 SHOWN = 5  # names in a line
@@ -85,7 +71,7 @@ def load(
     good: str | None = None,
     test_folder: str | None = None,
 ) -> Dataset:
-    """Loads a folder laid out like MVTec AD, or one with a folder of normal images (see `LAYOUTS`).
+    """Loads a folder laid out like MVTec AD, or one with a folder of normal images (see folder_layouts.py).
 
     Names of folders count without case, `-`, `_` and spaces. What could be meant as a folder of normal or of
     test images, but is no known name of one, is asked for. The order of images is by name, with numbers by
@@ -118,6 +104,11 @@ def load(
     note_outputs(notes, root)
     tops = [name for name in subfolders(root) if name != ignore_files.FOLDER]
     train = [name for name in tops if plain(name) in folder_names.TRAIN]
+    if not train and (outer := folder_layouts.above(root)):
+        notes.add(
+            f"{root}: is part of a folder with training images of its own; --config.data.root="
+            f"{shlex.quote(outer)} takes these, and test images beside them"
+        )
     if train:
         examples = reader.split_layout(tops, train, test_folder)
     elif good or [name for name in tops if reader.is_good(name)] or reader.perhaps_good("", tops):
@@ -125,14 +116,7 @@ def load(
             tops, lambda name: "test" if _hash_of(name, seed) < test_share else "train"
         )
     else:
-        found = ", ".join(tops[: 4 * SHOWN]) or "none"
-        here = len(reader.directly(""))
-        lying = f"; {here} images lie directly in it: put them into {root}/train/good" if here else ""
-        deeper = reader.with_layout(tops)
-        lower = f"; one of them is in {deeper}: --config.data.root={shlex.quote(deeper)}" if deeper else ""
-        raise DataError(
-            f"{root}: neither of the known layouts (folders found: {found}{lying}){lower}. They are:{LAYOUTS}"
-        )
+        raise folder_layouts.neither(root, tops, len(reader.directly("")), reader.is_good)
     reader.note_directly("", "put them into a folder of their kind")
     examples = ignore_files.with_masks(root, examples, notes)
     examples = choose_training(examples, abnormal_count, contamination, root)
@@ -151,20 +135,10 @@ class _FolderReader:
     def is_good(self, name: str) -> bool:
         return plain(name) in self.good
 
-    def with_layout(self, tops: list[str]) -> str:
-        """The first folder in the root that has one of the layouts itself, where the root has none; or ""."""
-        for name in tops:
-            inside = subfolders(os.path.join(self.root, name))
-            if any(plain(n) in folder_names.TRAIN for n in inside):
-                return os.path.join(self.root, name)
-            if any(map(self.is_good, inside)) and not any(plain(n) in folder_names.TEST for n in tops):
-                return os.path.join(self.root, name)
-        return ""
-
     def split_layout(self, tops: list[str], train: list[str], test_folder: str | None) -> list[Example]:
         """The examples of layout A."""
         test = self.test_folders(tops, test_folder)
-        masks = [name for name in tops if folder_names.is_masks(name)]
+        masks = self.mask_folders(tops)
         self.ask([(f, n) for folder in (*train, *test) for f, n in self.perhaps_good(folder)])
         splits = {"train": self.split(train), "test": self.split(test)}
         self.check_given([*train, *test])
@@ -196,16 +170,17 @@ class _FolderReader:
     def plain_layout(self, tops: list[str], split_of: Callable[[str], str]) -> list[Example]:
         """The examples of layout B; split_of: path of an image -> its split."""
         self.ask(self.perhaps_good("", tops))
-        masks = [name for name in tops if folder_names.is_masks(name)]
+        masks = self.mask_folders(tops)
         self.check_given([""])
         good, defects = {}, {}
         for name in tops:
             is_split = plain(name) in folder_names.TEST or folder_names.is_perhaps_test(name)
             if self.is_good(name):
                 good[name] = self.images(name, normal=True)
+            elif name in masks:
+                continue
             elif is_split or folder_names.is_no_kind(name):
-                if name not in masks:
-                    self.note_unused(name)
+                self.note_unused(name)
             else:
                 self.note_replaced(name)
                 images = self.images(name)
@@ -226,7 +201,7 @@ class _FolderReader:
                     {path: name for path, name in images.names.items() if split_of(path) == split},
                     images.beside,
                 )
-        splits = {split: _Split([], {}, part, []) for split, part in parts.items()}
+        splits = {split: _Split([], good, part, []) for split, part in parts.items()}
         mask_of, kind_of = self.masks(splits, masks), _kinds(splits)
         for label, folders in ((NORMAL, good), (ABNORMAL, defects)):
             for images in folders.values():
@@ -277,7 +252,7 @@ class _FolderReader:
                 path = f"{folder}/{name}"
                 if self.is_good(name):
                     found.good[path] = self.images(path, normal=True)
-                elif folder_names.is_masks(name) and self.holds_masks(folder, name, kinds):
+                elif name in self.mask_folders(kinds) and self.holds_masks(folder, name, kinds):
                     found.masks.append(path)
                 elif plain(name) in folder_names.SMALL:
                     self.note_unused(path)
@@ -285,6 +260,8 @@ class _FolderReader:
                     self.note_replaced(path)
                     kind = self.kind_of(name, found.defects)
                     images = self.images(path)
+                    if not images.names:
+                        self.note_empty(path)
                     known = found.defects.get(kind)
                     found.defects[kind] = known.joined(images) if known else images
             here = self.directly(folder)
@@ -345,7 +322,8 @@ class _FolderReader:
 
         Raises: DataError where a folder within it is named as one of the other label.
         """
-        paths = images_below(os.path.join(self.root, folder), self.notes, folder_names.is_no_kind)
+        place = os.path.join(self.root, folder)
+        paths = images_below(place, self.notes, folder_names.is_no_kind, others=True)
         names, beside = apart(folder, paths)
         what = "left out, as the images are normal" if normal else "taken as the masks of these"
         first = next(iter(beside.values()), "")
@@ -354,6 +332,8 @@ class _FolderReader:
             first,
             len(set(beside.values())),
         )
+        if normal:
+            self.note_marked(names, beside)
         inner = [path for path in names if "/" in path[len(folder) + 1 :]]
         if self.asked:
             self.refuse_other_label(folder, inner, normal)
@@ -364,10 +344,33 @@ class _FolderReader:
         )
         return _Images(names, beside)
 
+    def note_marked(self, names: Mapping[str, str], beside: Mapping[str, str], folders: Sequence[str] = ()):
+        """Tells of normal images whose mask marks something; arguments as of folder_masks.marked."""
+        try:
+            found = marked(self.root, names, beside, folders)
+        except DataError:  # of a mask that is not used
+            return
+        self.notes.add(
+            "{n} files named as masks of normal images mark something, such as {first}: not used, and their "
+            "images are taken as normal; look whether they are",
+            next(iter(found.values()), ""),
+            len(found),
+        )
+
     def refuse_other_label(self, folder: str, inner: Sequence[str], normal: bool):
-        """DataError where a folder in one of normal images is named as one of defects, or the other way."""
+        """DataError where a folder in one of normal images is named as one of defects, or the other way.
+
+        Or as one of a split: its images would be split anew.
+        """
+        known = ",".join(self.known_good([os.path.dirname(folder)]))
         for path in inner:
             for name in path[len(folder) + 1 :].split("/")[:-1]:
+                if folder_names.is_split(name):
+                    raise DataError(
+                        f"{os.path.join(self.root, os.path.dirname(path))}: named as a folder of a split, "
+                        f"but within {folder}; make it {name}/{os.path.basename(folder)}, or "
+                        f"--config.data.good={shlex.quote(known)} takes all images in {folder} alike"
+                    )
                 defect = folder_names.is_bad(name)
                 good = plain(name) in GOOD or folder_names.is_perhaps_good(name)
                 if defect if normal else good:
@@ -388,6 +391,9 @@ class _FolderReader:
                 for split, known in (("train", folder_names.TRAIN), ("test", folder_names.TEST)):
                     if plain(name) in known or name in splits[split].folders:
                         of_split[split].append(f"{folder}/{name}")
+            for split, found in splits.items():
+                if mask_names.without_ending(folder) in found.folders:
+                    of_split[split].append(folder)
         of = {split: {plain(k): i for k, i in found.defects.items()} for split, found in splits.items()}
         kinds = sorted({*splits["train"].defects, *splits["test"].defects})
         kinds = list({plain(kind): kind for kind in kinds}.values())  # of two spellings one
@@ -398,9 +404,10 @@ class _FolderReader:
             for folder in folders:
                 same = [n for n in subfolders(os.path.join(self.root, folder)) if plain(n) == plain(kind)]
                 found += [f"{folder}/{name}" for name in same]
+                of = self.images_of_masks(os.path.basename(folder))
                 # Masks without folders of kinds can only be those of the one kind that there is.
-                inside = subfolders(os.path.join(self.root, folder))
-                if len(kinds) == 1 and not inside and self.directly(folder):
+                of_only = len(kinds) == 1 and not subfolders(os.path.join(self.root, folder)) and of is None
+                if of == plain(kind) or of_only and self.directly(folder):
                     found.append(folder)
             used.update(found)
             return found
@@ -421,6 +428,9 @@ class _FolderReader:
             )
             for name in subfolders(os.path.join(self.root, folder)):
                 path = f"{folder}/{name}"
+                if self.is_good(name):
+                    for images in itertools.chain(*(split.good.values() for split in splits.values())):
+                        self.note_marked(images.names, {}, [path])
                 if path not in used and path not in every:
                     count = self.count(path)
                     self.notes.add(
@@ -435,8 +445,7 @@ class _FolderReader:
         folder = os.path.join(self.root, split, name)
         if {plain(n) for n in subfolders(folder)} & {plain(kind) for kind in kinds}:
             return True
-        own = {os.path.splitext(n)[0] for n in images_below(folder)}
-        own = {without_mask_ending(stem) or stem for stem in own}
+        own = [os.path.splitext(n)[0] for n in images_below(folder, wanted=mask_names.is_mask_name)]
         others = {
             os.path.splitext(os.path.basename(n))[0]
             for kind in kinds
@@ -444,7 +453,17 @@ class _FolderReader:
             for n in images_below(os.path.join(self.root, split, kind))
         }
         others |= {os.path.splitext(n)[0] for n in self.directly(split)}
-        return bool(own) and own <= others
+        return bool(own) and all(others & {stem, *mask_names.images_of(stem)} for stem in own)
+
+    def mask_folders(self, names: Sequence[str]) -> list[str]:
+        """Those of folders side by side that hold masks, by their names: masks, or NAME_mask of NAME."""
+        known = {plain(name) for name in names}
+        return [n for n in names if folder_names.is_masks(n) or self.images_of_masks(n) in known]
+
+    def images_of_masks(self, name: str) -> str | None:
+        """NAME, plain, of a folder NAME_mask; None of another."""
+        of = None if folder_names.is_masks(name) else mask_names.without_ending(name)
+        return None if of is None else plain(of)
 
     def kind_of(self, name: str, kinds: Mapping[str, object]) -> str:
         """The name of a kind of defect, as another folder has spelt it first."""
@@ -456,9 +475,11 @@ class _FolderReader:
             return []
         inside = f"{folder}/" if folder else ""
         names = subfolders(os.path.join(self.root, folder)) if names is None else names
+        masks = self.mask_folders(names)
         found = [
             (inside + n, self.count(inside + n))
             for n in names
+            if n not in masks
             if folder_names.is_perhaps_good(n) or folder and folder_names.says_nothing(n)
         ]
         return [(name, count) for name, count in found if count]
@@ -502,7 +523,7 @@ class _FolderReader:
         full = os.path.join(self.root, folder)
         for name in listed(full):
             if not is_image_name(name) and not os.path.isdir(os.path.join(full, name)):
-                note_left_out(self.notes, os.path.join(full, name))
+                note_left_out(self.notes, os.path.join(full, name), others=True)
         here = self.directly(folder)
         first = os.path.join(folder, here[0]) if here else ""
         where = f"directly in {folder}/" if folder else "directly in the folder of the data"
@@ -511,8 +532,14 @@ class _FolderReader:
         )
 
     def note_unused(self, folder: str):
+        count = self.count(folder)
+        self.notes.add(f"{self.root}: {{n}} images in the folder {folder} are not used", folder, count)
+        if not count:
+            self.note_empty(folder)
+
+    def note_empty(self, folder: str):
         self.notes.add(
-            f"{self.root}: {{n}} images in the folder {folder} are not used", folder, self.count(folder)
+            "{n} folders hold no images, such as {first}: not used", os.path.join(self.root, folder)
         )
 
     def note_replaced(self, folder: str):

@@ -5,8 +5,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from semi_anogan.data import mask_names
 from semi_anogan.data import masks as mask_files
-from semi_anogan.data.listing import images_below, without_mask_ending
+from semi_anogan.data.listing import images_below
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
@@ -23,19 +24,28 @@ def apart(folder: str, paths: Iterable[str]) -> tuple[dict[str, str], dict[str, 
     """(image -> its name without suffix, image -> the mask beside it), of files in a folder.
 
     Args: folder: relative to the root, as the images and masks returned; paths: relative to the folder.
+    Raises: DataError for two masks of an image that are not numbered.
     """
     stems = collections.defaultdict(list)
     for path in paths:
         stems[os.path.splitext(path)[0]].append(path)
-    names, beside = {}, {}
+    names, beside = {}, collections.defaultdict(list)
     for path in paths:
         stem = os.path.splitext(path)[0]
-        base = without_mask_ending(stem)
-        if base in stems:
-            beside |= {f"{folder}/{image}": f"{folder}/{path}" for image in stems[base]}
-        else:
+        image = next((name for name in mask_names.images_of(stem) if name in stems), None)
+        if image is None:
             names[f"{folder}/{path}"] = stem
-    return names, beside
+        for file in stems.get(image, ()):
+            beside[f"{folder}/{file}"].append(f"{folder}/{path}")
+    return names, {image: _one_of(found) for image, found in beside.items()}
+
+
+def _one_of(paths: list[str]) -> str:
+    """The mask of an image, or the pattern of those that are numbered; DataError where they are not."""
+    patterns = {mask_names.pattern(path) for path in paths}
+    if len(paths) > 1 and len(patterns) > 1:
+        raise DataError(f"{paths[0]} and {paths[1]} are masks of the same image")
+    return patterns.pop() if len(paths) > 1 else paths[0]
 
 
 def marked(
@@ -106,6 +116,12 @@ def masks_of(
     others = set() if own_test else set(train.values())  # whose masks may stand in the same folder
     masks |= _of_test(root, kind, test, of_test, others, beside)
     used = set(masks.values())
+    several = [mask for mask in masks.values() if mask and mask_files.is_several(os.path.join(root, mask))]
+    notes.add(
+        "{n} images have several masks, such as {first}: what any of them marks is abnormal",
+        (several or [""])[0],
+        len(several),
+    )
     unused = [mask for image, mask in beside.items() if image in masks and mask not in used]
     notes.add(
         "{n} masks beside their images are not used, such as {first}: a folder of masks has others",
@@ -131,9 +147,11 @@ def _of_test(
     """{test image: mask}, or None for all where the data has none; others: names of training images."""
     masks = {path: by_name.get(name, beside.get(path)) for path, name in test.items()}
     without = [path for path, mask in masks.items() if mask is None]
-    if without and (len(without) < len(masks) or set(by_name) - others):
+    strange = [mask for name, mask in by_name.items() if name not in {*test.values(), *others}]
+    if without and (len(without) < len(masks) or strange):
         place = os.path.dirname(next(iter([*by_name.values(), *filter(None, masks.values())])))
-        hint = f" (masks of train/{kind} belong in ground_truth/train/{kind})" if others else ""
+        hint = f"; {len(strange)} masks there are of no image, such as {strange[0]}" if strange else ""
+        hint += f" (masks of train/{kind} belong in ground_truth/train/{kind})" if others else ""
         raise DataError(
             f"{root}: {place} has no mask for {len(without)} images, the first is {without[0]}{hint}"
         )
@@ -143,34 +161,37 @@ def _of_test(
 def _by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -> dict[str, str]:
     """{name of the image: path relative to root} of the masks in some folders.
 
-    Args: names: of the images; a mask has the name of one, or that and an ending such as _mask, or lies in a
-      folder of that name with others of the image; notes: get a line about what is left out.
+    Args: names: of the images; a mask has the name of one, or one that mask_names knows, or lies in a folder
+      of that name with others of the image; notes: get a line about what is left out.
     """
-    found: dict[str, str] = {}
+    found = collections.defaultdict(list)
     for folder in folders:
-        paths = images_below(os.path.join(root, folder), notes)
+        paths = images_below(os.path.join(root, folder), notes, wanted=mask_names.is_mask_name, others=True)
         notes.add(
-            "{n} folders of masks have none that is read, such as {first}: masks are image files",
+            "{n} folders of masks have none that is read, such as {first}: masks are image files, or "
+            "polygons of labelme in JSON files of their images' names",
             folder,
             not paths,
         )
-        several = set()
         for path in paths:
-            name = os.path.splitext(path)[0]
-            if name not in names:
-                name = without_mask_ending(name) or name
-            parent = os.path.dirname(name)
-            if name not in names and parent in names:  # one of several masks, as in MVTec LOCO
-                name, path = parent, parent
-                if path in several:
-                    continue
-                several.add(path)
-            if name in found:
-                raise DataError(f"{root}: {found[name]} and {folder}/{path} are masks of the same image")
-            found[name] = f"{folder}/{path}"
-        notes.add(
-            "{n} images have a folder of masks, such as {first}: what any of them marks is abnormal",
-            f"{folder}/{min(several, default='')}",
-            len(several),
-        )
-    return found
+            stem, place = os.path.splitext(path)[0], os.path.dirname(path)
+            of = [stem, *mask_names.images_of(stem), mask_names.without_suffix(stem)]
+            name = next((name for name in of if name in names), None)
+            if name is None and place in names:  # one of several masks, as in MVTec LOCO
+                name, path = place, place
+            mask = f"{folder}/{path}"
+            if mask not in (same := found[name or mask_names.without_ending(stem) or stem]):
+                same.append(mask)
+    for name, masks in found.items():
+        polygons = [mask for mask in masks if mask_files.is_polygons(mask)]
+        if len(polygons) < len(masks):
+            found[name] = [mask for mask in masks if mask not in polygons]
+            notes.add(
+                "{n} JSON files are not used, such as {first}: an image file has the mask",
+                (polygons or [""])[0],
+                len(polygons),
+            )
+    try:
+        return {name: _one_of(masks) for name, masks in found.items()}
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from None

@@ -25,7 +25,8 @@ PERHAPS_GOOD = frozenset(
 SAY_NOTHING = frozenset(
     (
         "image images img imgs picture pictures photo photos data sample samples part parts all "
-        "unknown unlabeled unlabelled unsorted unclassified"
+        "unknown unlabeled unlabelled unsorted unclassified unsure uncertain unclear undecided unbekannt "
+        "unklar todo review tocheck tobechecked pending borderline grenzfall new newfolder neuerordner misc"
     ).split()
 )
 BAD_LABELS = frozenset(
@@ -67,6 +68,11 @@ def meant_by(word: str) -> str | None:
 def is_perhaps_test(name: str) -> bool:
     """Whether a folder could be meant as that of the test images."""
     return plain(name) in PERHAPS_TEST or plain(name).startswith("test") and plain(name) not in TEST
+
+
+def is_split(name: str) -> bool:
+    """Whether a folder within one of a label is named as one of training or of test images."""
+    return plain(name) in TRAIN | TEST | {"validation", "val"}
 
 
 def is_masks(name: str) -> bool:

@@ -1,0 +1,49 @@
+"""How masks are named: which image one is of, and which files are several masks of one image."""
+
+import os
+import re
+
+from semi_anogan.data.image_files import SUFFIXES
+
+_MASK = r"(?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)"
+_ENDING = re.compile(rf"[-_. ]{_MASK}([-_. ]?\d+)?$", re.I)
+_BEGINNING = re.compile(rf"^{_MASK}[-_. ]", re.I)
+POLYGONS = ".json"  # of labelme or COCO
+
+
+def is_mask_name(name: str) -> bool:
+    """Whether a file among masks counts as one, by its name: an image or polygons."""
+    return not name.startswith(".") and name.lower().endswith((*SUFFIXES, POLYGONS))
+
+
+def without_ending(stem: str) -> str | None:
+    """`part1` of `part1_mask`, `part1-GT`, `part1_mask_2` and the like; None without such an ending."""
+    match = _ENDING.search(stem)
+    return stem[: match.start()] if match and match.start() else None
+
+
+def images_of(stem: str) -> list[str]:
+    """What the image may be called of which a file is the mask by its name, without suffix, likeliest first.
+
+    `part1` of `part1_mask`, of `part1_mask_2`, of `part1.jpg_mask` and of `mask_part1`; not the name itself.
+    """
+    folder, name = os.path.split(stem)
+    found = []
+    if ended := without_ending(stem):
+        found += [ended, without_suffix(ended)]
+    if match := _BEGINNING.match(name):
+        found.append(os.path.join(folder, name[match.end() :]))
+    return found
+
+
+def without_suffix(stem: str) -> str:
+    """`part1` of `part1.jpg`; names without a suffix of an image as they are."""
+    bare, suffix = os.path.splitext(stem)
+    return bare if suffix.lower() in SUFFIXES else stem
+
+
+def pattern(path: str) -> str:
+    """`part1_mask*.png` of `part1_mask.png` and `part1_mask_2.png`: what masks of an image share."""
+    stem, suffix = os.path.splitext(path)
+    match = _ENDING.search(stem)
+    return f"{stem[: match.start(1)] if match and match[1] else stem}*{suffix}"

@@ -1,0 +1,74 @@
+"""The two layouts of folders, and where one is that has not been found in the folder that was given."""
+
+import os
+import shlex
+from collections.abc import Callable
+
+from semi_anogan.data.listing import subfolders
+from semi_anogan.data.sources import folder_names
+from semi_anogan.data.sources.folder_names import plain
+from semi_anogan.errors import DataError
+
+LAYOUTS = """
+  A  train/good/*.png              normal images to learn from
+     train/<defect>/*.png          optional: known abnormal images to learn from
+     test/good/*.png               normal test images
+     test/<defect>/*.png           abnormal test images
+     ground_truth/<defect>/*.png   optional: masks of both, <name>_mask.png or <name>.png for <name>.png;
+                                   ground_truth/train/<defect>/ and ground_truth/test/<defect>/ where the
+                                   same name is in train/<defect>/ and in test/<defect>/
+     ignore/train/good/*.png ...   optional: masks of what does not count, at the path of their image
+  B  normal/*.png                  split by file name into training and test images
+     abnormal/*.png                likewise; those that fall to training are the known abnormal ones
+  Images that lie otherwise can be listed in a CSV with the columns path, split, label and, if you like, mask:
+  --config.data.name=manifest --config.data.path=LIST.csv --config.data.root=FOLDER"""
+FAR = 3  # folders above or below the one that was given, where a layout is looked for
+MOST = 200  # folders below it that are looked at
+
+
+def above(root: str) -> str:
+    """The nearest folder above the root that has a layout with splits, the root within one; or ""."""
+    place = os.path.abspath(root)
+    for _ in range(FAR):
+        inside, place = os.path.basename(place), os.path.dirname(place)
+        names = _folders(place)
+        is_split = plain(inside) in folder_names.TRAIN | folder_names.TEST
+        if is_split and any(plain(name) in folder_names.TRAIN for name in names):
+            return place
+    return ""
+
+
+def below(root: str, is_good: Callable[[str], bool]) -> str:
+    """The first folder below the root that has a layout; or "". is_good: whether a name means normal."""
+    waiting = [(root, 0)]
+    for place, depth in waiting:
+        names = _folders(place)
+        for name in names if depth < FAR and len(waiting) < MOST else ():
+            inside = _folders(os.path.join(place, name))
+            if any(plain(n) in folder_names.TRAIN for n in inside):
+                return os.path.join(place, name)
+            if any(map(is_good, inside)) and not any(plain(n) in folder_names.TEST for n in names):
+                return os.path.join(place, name)
+            waiting.append((os.path.join(place, name), depth + 1))
+    return ""
+
+
+def neither(root: str, tops: list[str], here: int, is_good: Callable[[str], bool]) -> DataError:
+    """An error that says what there is instead of a layout; tops: folders; here: images beside them."""
+    found = ", ".join(tops[:20]) or "none"
+    other = above(root)
+    lying = ""
+    if here and not other:
+        lying = f"; {here} images lie directly in it: put them into {os.path.join(root, 'train', 'good')}"
+    other = other or below(root, is_good)
+    hint = f"; one of them is in {other}: --config.data.root={shlex.quote(other)}" if other else ""
+    return DataError(
+        f"{root}: neither of the known layouts (folders found: {found}{lying}){hint}. They are:{LAYOUTS}"
+    )
+
+
+def _folders(place: str) -> list[str]:
+    try:
+        return subfolders(place)
+    except DataError:  # cannot be listed
+        return []
