@@ -60,7 +60,7 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
     max_pixels, examples = config.data.max_pixels or MAX_PIXELS, dataset.examples
     looks = survey.survey(dataset, max_pixels)
     usable = [(e, look) for e, look in zip(examples, looks, strict=True) if not isinstance(look, str)]
-    for note in (check_files.note_grey, check_files.note_two_valued):
+    for note in (check_files.note_grey, check_files.note_apart, check_files.note_two_valued):
         note(dataset.notes, *([pair[i] for pair in usable] for i in (0, 1)))
     seen = aspect.features_side(config) or config.model.resolution
     for example, figures in usable:
@@ -147,7 +147,7 @@ def _sizes(looks) -> list[str]:
     shares = [f.defect for f in good if f.defect]
     if shares:
         lines.append(
-            f"masks mark {min(shares):.2%} to {max(shares):.1%} of their image, {np.median(shares):.2%} on "
+            f"masks mark {min(shares):.2%} to {max(shares):.2%} of their image, {np.median(shares):.2%} on "
             "the median"
         )
     return lines
@@ -170,17 +170,18 @@ def _more(items) -> list[str]:
 
 
 def _print(dataset, table, lines):
+    from semi_anogan.data.notes import in_one_line
+
     print(f"{dataset.name}: {len(dataset.examples)} images")
-    widths = [max(len(str(row[i])) for row in table) for i in range(len(table[0]))]
+    table = [[in_one_line(str(cell)) for cell in row] for row in table]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for row in table:
-        print(
-            "  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for heading, found in lines.items():
         if found:
             print(f"{heading}:")
         for line in found:
-            print(f"  {line}")
+            print(f"  {in_one_line(line)}")
 
 
 def _write_csv(path, examples, looks, uses):
@@ -194,7 +195,7 @@ def _write_csv(path, examples, looks, uses):
                 continue
             height, width = figures.found.size
             numbers = (figures.brightness, figures.contrast, figures.sharpness)
-            row += [width, height, figures.found.kind, "yes" if figures.colour else "no"]
+            row += [width, height, figures.found.kind, "yes" if figures.found.colour else "no"]
             row += [f"{number:.4g}" for number in numbers]
             writer.writerow([*row, "" if figures.defect is None else f"{figures.defect:.4g}", ""])
 

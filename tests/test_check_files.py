@@ -93,8 +93,48 @@ def test_sizes_colours_and_small_images(parts):
     assert first.startswith(
         "images have 2 sizes, from 16 x 12 to 20 x 12 (width x height), 6 of 7 are 16 x 12"
     )
-    assert second.startswith("6 of 7 files are grey, such as train/good/0.png, the others in colour")
+    assert second.startswith("6 of 7 files are grey, such as train/good/0.png, and 1 show colour; where")
     assert third.startswith("7 images are at most half as large as what the model sees (24 pixels)")
+
+
+def test_grey_files_beside_grey_pixels_of_files_in_colour_are_nothing_to_tell(parts):
+    for name in ("test/good/0.png", "test/cut/0.png", "train/good/2.png"):
+        Image.open(parts / name).convert("RGB").save(parts / name)
+    assert told(parts) == []
+
+
+def test_forms_that_go_with_the_label_or_the_split(parts):
+    for i in (1, 2):
+        write(parts / f"test/cut/{i}.png", 5 + i, size=(20, 12))
+    for name in ("0", "1", "2"):
+        path = parts / f"test/cut/{name}.png"
+        Image.open(path).save(path.with_suffix(".bmp"))
+        path.unlink()
+    (parts / "test/good/0.png").unlink()
+    Image.fromarray(np.arange(192, dtype=np.uint16).reshape(12, 16)).save(parts / "test/good/0.tif")
+    forms = [line for line in told(parts) if line.startswith(("format", "depth", "size of"))]
+    learned, test = "that may be all that is learned", "the test is of other images than were learned from"
+    assert forms == [
+        f"format of the files: normal mostly PNG (3 of 4), abnormal all BMP (3): {learned}",
+        f"format of the files: normal training images all PNG (3), normal test images all TIFF (1): {test}",
+        "depth of the files: normal training images all 8 bits (3), normal test images all more than 8 bits "
+        f"(1): {test}",
+    ]
+    (parts / "test/cut/0.bmp").unlink()
+    forms = [line for line in told(parts) if line.startswith("size of")]
+    assert forms == [f"size of the images: normal all 16 x 12 (4), abnormal all 20 x 12 (2): {learned}"]
+
+
+def test_signed_values_and_names_that_break_lines(parts):
+    tifffile.imwrite(parts / "train/good/3.tif", np.full((12, 16), -1, np.int8))
+    with pytest.raises(
+        DataError, match="3.tif: signed values of 8 bits, which are not read; save it with 0 as bl"
+    ):
+        told(parts)
+    (parts / "train/good/3.tif").unlink()
+    (parts / "train/good/a\n\u2028.txt").touch()
+    (line,) = told(parts)
+    assert line.endswith(r"/train/good/a\n\u2028.txt")
 
 
 def test_equal_files(parts):

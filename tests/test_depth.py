@@ -74,6 +74,19 @@ def test_white_is_the_smallest_usual_depth_that_holds_all(tmp_path, highest, whi
     )
 
 
+def test_images_that_one_bright_pixel_of_another_makes_dark_are_told(tmp_path):
+    hot = ramp(4000)
+    hot[0, 0] = 65535
+    config = folder_of(tmp_path, write_png, [ramp(3900), ramp(4000), hot] * 2)
+    dataset, _, _ = build.load_data(config)
+    assert config.data.white == 65535
+    assert dataset.notes.lines()[:2] == [
+        "6 of 6 training images have more than 8 bits, values up to 65535: white is 65535 (data.white)",
+        "4 of these stay at 4000 or below: nearly black beside the others; where these are wrong in a few "
+        "pixels, --config.data.white=4095 is meant",
+    ]
+
+
 def test_8_bit_files_stay_as_they_are(tmp_path):
     values = np.arange(48, dtype=np.uint8).reshape(6, 8)  # dark, and yet 255 is white
     config = folder_of(tmp_path, lambda path, v: Image.fromarray(v).save(path), [values] * 6)

@@ -77,7 +77,7 @@ def test_everything_is_named_with_its_number(found, parts):
     sizes = lines["Sizes and depths"]
     assert sizes[:2] == [
         "all are 60 x 40 pixels (width x height)",
-        "masks mark 0.50% to 0.5% of their image, 0.50% on the median",
+        "masks mark 0.50% to 0.50% of their image, 0.50% on the median",
     ]
     assert "PNG 8 bits grey (34)" in sizes
     unusual = "\n".join(lines["What is unusual"])
@@ -157,11 +157,23 @@ def test_what_cannot_be_looked_at_is_one_line(tmp_path):
 
 
 def figures(size=(100, 100), colour=False, brightness=0.5, defect=None):
-    return Figures(Found(None, "8 bits", 255.0, size), colour, brightness, 0.1, 0.2, defect)
+    return Figures(Found(None, "8 bits", 255.0, size, colour=colour), brightness, 0.1, 0.2, defect)
 
 
 def of(label, split="train"):
     return Example("x", split, label)
+
+
+def test_images_that_show_next_to_nothing_are_told(tmp_path):
+    """Values of 4 bits in files of 8."""
+    for i in range(6):
+        (tmp_path / "train/good").mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(i).integers(0, 3, (40, 60), np.uint8)
+        Image.fromarray(values).save(tmp_path / f"train/good/{i}.png")
+    (told,) = inspect.run(config_of(tmp_path), tmp_path / "out")["What lies apart"]
+    # 0, 1 and 2 of 255: a mean of 1 / 255, a deviation of sqrt(2 / 3) / 255.
+    assert told.startswith("normal training images show little: their contrast is 0.0032 of the range on")
+    assert "their brightness 0.0039; where white is another value" in told
 
 
 def test_an_outlier_by_hand():

@@ -76,12 +76,14 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
             f"height), {count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"
         )
     note_grey(notes, examples, looks)
+    note_apart(notes, examples, looks)
     note_two_valued(notes, examples, looks)
 
 
 def note_two_valued(notes: Notes, examples: Sequence[Example], looks: Sequence):
     """Tells of images that have two values among those that have more: they may be masks; looks: as below."""
-    two = [e.path for e, look in zip(examples, looks, strict=True) if look.found.levels == 2]
+    found = [(e.path, look.found) for e, look in zip(examples, looks, strict=True)]
+    two = [path for path, file in found if file.levels == 2 and not file.clipped]
     if len(two) < len(looks):
         notes.add(
             "{n} images have two values alone, as masks have, such as {first}: taken as images; masks belong "
@@ -92,15 +94,52 @@ def note_two_valued(notes: Notes, examples: Sequence[Example], looks: Sequence):
 
 
 def note_grey(notes: Notes, examples: Sequence[Example], looks: Sequence):
-    """Tells of grey files among those in colour; looks: what has a `found`, as Look has."""
+    """Tells of grey files among those that show colour; looks: what has a `found`, as Look has."""
     grey = [e.path for e, look in zip(examples, looks, strict=True) if is_grey(look.found.header.mode)]
-    if 0 < len(grey) < len(looks):
+    coloured = sum(look.found.colour for look in looks)
+    if grey and coloured:
         notes.add(
-            f"{{n}} of {len(looks)} files are grey, such as {{first}}, the others in colour; where that goes "
-            "with the label, it is all that is learned",
+            f"{{n}} of {len(looks)} files are grey, such as {{first}}, and {coloured} show colour; where "
+            "that goes with the label, it is all that is learned",
             grey[0],
             len(grey),
         )
+
+
+def note_apart(notes: Notes, examples: Sequence[Example], looks: Sequence):
+    """Tells where files of one label, or of one split, differ from all others in form; looks: as above."""
+    found = list(zip(examples, looks, strict=True))
+    normal = [pair for pair in found if not pair[0].abnormal]
+    labels = ("normal", normal), ("abnormal", [pair for pair in found if pair[0].abnormal])
+    train, test = ([pair for pair in normal if pair[0].split == split] for split in ("train", "test"))
+    splits = ("normal training images", train), ("normal test images", test)
+    so = "that may be all that is learned"
+    expect = "the test is of other images than were learned from"
+    for what, form in _FORMS.items():
+        for ((one, ones), (other, others)), meaning in ((labels, so), (splits, expect)):
+            counts = [
+                collections.Counter(form(look.found) for _, look in part).most_common()
+                for part in (ones, others)
+            ]
+            if all(counts) and not dict(counts[0]).keys() & dict(counts[1]).keys():
+                told = [_most(part) for part in counts]
+                if all(told):
+                    notes.add(f"{what}: {one} {told[0]}, {other} {told[1]}: {meaning}")
+
+
+_FORMS = {
+    "format of the files": lambda found: found.header.format,
+    "depth of the files": lambda found: found.kind,
+    "size of the images": lambda found: f"{found.size[1]} x {found.size[0]}",
+}
+
+
+def _most(counts: Sequence[tuple[str, int]]) -> str:
+    """What at least half of the files have, in words; "" where there is no such thing."""
+    (first, count), every = counts[0], sum(n for _, n in counts)
+    if len(counts) == 1:
+        return f"all {first} ({every})"
+    return f"mostly {first} ({count} of {every})" if 2 * count >= every else ""
 
 
 def is_grey(mode: str) -> bool:

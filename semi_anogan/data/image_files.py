@@ -31,8 +31,9 @@ OTHER_SUFFIXES = tuple(
 )
 ORIENTATION = 0x0112  # the EXIF value
 # Values of TIFF.
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 258, 262, 277
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL, SAMPLE_FORMAT = 258, 262, 277, 339
 MIN_IS_WHITE = 0  # of PHOTOMETRIC
+SIGNED = 2  # of SAMPLE_FORMAT
 _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Those that no other kind of file begins with.
 _IMAGE_BEGINS = (
@@ -90,6 +91,11 @@ def opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
             if width * height > max_pixels:
                 raise ImageError(
                     f"{path}: {width} x {height} pixels, more than the limit of {max_pixels} pixels{_RAISE}"
+                )
+            if _tiff_bits(image) == 8 and SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
+                # Pillow takes -1 for 255.
+                raise ImageError(
+                    f"{path}: signed values of 8 bits, which are not read; save it with 0 as black"
                 )
             yield image
     except ImageError:

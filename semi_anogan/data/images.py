@@ -35,6 +35,8 @@ _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values for images stored on their s
 # Kinds of values -> what is white where nothing else is known.
 EIGHT_BITS, DEEP, FLOAT = "8 bits", "more than 8 bits", "float"
 FULL_SCALE = {EIGHT_BITS: 255.0, DEEP: 65535.0, FLOAT: 1.0}
+COLOUR = 0.02  # mean difference of the channels, as a share of the range, from which on there is colour
+SAMPLED = 256  # about so many rows and columns say so
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Found:
       other_scale: whether it is of another depth than the scale's, and was read at its own full scale.
       transparent: whether it has transparent pixels, or could have.
       levels: how many values its pixels have: 1, 2, or 3 for more.
+      colour: whether it shows colour; False too of a file of colours whose pixels are all grey.
     """
 
     header: Header | None
@@ -90,6 +93,7 @@ class Found:
     other_scale: bool = False
     transparent: bool = False
     levels: int = 3
+    colour: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +207,7 @@ def _in_range(
     else:
         pixels /= np.float32(127.5)
         pixels -= np.float32(1.0)
+    step = max(1, min(pixels.shape[:2]) // SAMPLED)
     found = Found(
         header,
         kind,
@@ -212,6 +217,7 @@ def _in_range(
         other_scale,
         transparent,
         levels_of(pixels),
+        pixels.shape[-1] == 3 and in_colour(pixels[::step, ::step]),
     )
     pixels = to_channels(pixels, channels)
     # Rounding may have left the range.
@@ -366,12 +372,9 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return np.repeat(image.astype(np.float32, copy=False), 3, axis=-1)
 
 
-def in_colour(image: np.ndarray, least: float = 0.02) -> bool:
-    """Whether the channels of an image [H, W, 3] in [-1, 1] differ.
-
-    least: by how much on the mean over the pixels, as a share of the range.
-    """
-    return float(np.ptp(image, axis=-1).mean()) > 2 * least
+def in_colour(image: np.ndarray) -> bool:
+    """Whether the channels of an image [H, W, 3] in [-1, 1] differ by more than COLOUR."""
+    return float(np.ptp(image, axis=-1).mean()) > 2 * COLOUR
 
 
 def from_uint8(image: np.ndarray) -> np.ndarray:

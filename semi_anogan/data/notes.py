@@ -1,5 +1,7 @@
 """What a person should know of how data were found and read: each kind in one line, with its count."""
 
+import re
+
 
 class Notes:
     """Lines about data: things of one kind are counted and told together, with the first as an example."""
@@ -23,10 +25,15 @@ class Notes:
     def lines(self) -> list[str]:
         """A line for each kind, in the order of their first."""
         return [
-            text.replace("{n}", str(n)).replace("{first}", str(first))
+            in_one_line(text.replace("{n}", str(n)).replace("{first}", str(first)))
             for text, (n, first) in self._found.items()
         ]
 
     def counted(self) -> list[tuple[str, int, str]]:
         """(text, count, first) of each kind, as `add` takes them: to put several Notes together."""
         return [(text, n, first) for text, (n, first) in self._found.items()]
+
+
+def in_one_line(text: str) -> str:
+    """A text with what breaks a line, as names of files may have it, as `\\n` and the like."""
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)

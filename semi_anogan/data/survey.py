@@ -16,7 +16,7 @@ from semi_anogan.errors import DataError
 
 FAR = 6.0  # robust standard deviations of normal training images: farther out a file stands out
 APART = 2.0  # so many between the medians of two groups are told
-COLOUR = 0.02  # mean difference of the channels, as a share of the range, from which on there is colour
+PALE = 0.01  # contrast below which images show next to nothing
 LEAST = 8  # images, below which a spread says nothing
 MEASURED = ("brightness", "contrast", "sharpness")  # figures whose spread is looked at
 
@@ -27,13 +27,11 @@ class Figures:
 
     Attributes:
       found: as images.read gives it.
-      colour: whether it shows colour.
       brightness, contrast, sharpness: as in look.Look.
       defect: share of the pixels that the mask marks; None without a mask.
     """
 
     found: Found
-    colour: bool
     brightness: float
     contrast: float
     sharpness: float
@@ -100,11 +98,11 @@ def _of_eight_bits(task: Task) -> Figures | None:
             red, green, blue = np.moveaxis(np.asarray(image)[::step, ::step], -1, 0)
             high = np.maximum(np.maximum(red, green), blue)
             low = np.minimum(np.minimum(red, green), blue)
-            colour = float((high - low).mean()) > COLOUR * 255
+            colour = float((high - low).mean()) > images.COLOUR * 255
         levels = images.levels_of(values)
-        found = Found(header, EIGHT_BITS, 255.0, (height, width), levels=levels)
+        found = Found(header, EIGHT_BITS, 255.0, (height, width), levels=levels, colour=colour)
     sampled = values[::step, ::step] / np.float32(255)
-    return _figures(found, colour, sampled, middle(values).astype(np.int16), 255 / 2)
+    return _figures(found, sampled, middle(values).astype(np.int16), 255 / 2)
 
 
 def _measured(pixels: np.ndarray, found: Found) -> Figures:
@@ -112,12 +110,12 @@ def _measured(pixels: np.ndarray, found: Found) -> Figures:
     sampled = pixels[::step, ::step]
     values = (images.to_channels(sampled, 1)[..., 0] + 1) / 2
     inner = images.to_channels(middle(pixels), 1)[..., 0]
-    return _figures(found, images.in_colour(sampled, COLOUR), values, inner, 1.0)
+    return _figures(found, values, inner, 1.0)
 
 
-def _figures(found: Found, colour: bool, values: np.ndarray, inner: np.ndarray, unit: float) -> Figures:
+def _figures(found: Found, values: np.ndarray, inner: np.ndarray, unit: float) -> Figures:
     """Args: values: [H, W] in [0, 1]; inner: [H, W], whose range is twice `unit`."""
-    return Figures(found, bool(colour), *light(values), sharpness(inner, unit))
+    return Figures(found, *light(values), sharpness(inner, unit))
 
 
 class Outlier(NamedTuple):
@@ -154,8 +152,18 @@ def reference(examples, looks) -> dict[str, tuple[float, float]]:
 
 
 def groups_apart(examples, looks) -> list[str]:
-    """Lines on groups of images whose figures as a whole lie apart from normal training images."""
+    """Lines on groups of images whose figures as a whole lie apart from normal training images.
+
+    And on these, where they show next to nothing.
+    """
     lines = []
+    light, contrast = (_values(examples, looks, n, "train", NORMAL) for n in ("brightness", "contrast"))
+    if len(contrast) and np.median(contrast) < PALE:
+        lines.append(
+            f"normal training images show little: their contrast is {np.median(contrast):.2g} of the range on "
+            f"the median, their brightness {np.median(light):.2g}; where white is another value than was "
+            "taken, data.white and data.black say so"
+        )
     groups = [("train", "abnormal"), ("test", "normal"), ("test", "abnormal")]
     for name, (median, spread) in reference(examples, looks).items():
         for split, label in groups:
@@ -204,4 +212,4 @@ def depths(looks: Sequence[Figures | str]) -> str:
 def _colours(header: Header | None, figures: Figures) -> str:
     if header is not None and is_grey(header.mode):
         return "grey"
-    return "colour" if figures.colour else "grey in a file of colours"
+    return "colour" if figures.found.colour else "grey in a file of colours"

@@ -9,6 +9,7 @@ from semi_anogan.data.images import DEEP, EIGHT_BITS, FLOAT, Scale
 from semi_anogan.errors import DataError
 
 USUAL = (255, 1023, 4095, 16383, 65535)  # what is white, by the bits that a camera has
+DARK = 8  # so many times below white most images are told of
 
 
 def resolve(config, dataset):
@@ -59,9 +60,20 @@ def _white(dataset) -> float:
     if not deep:
         return 255.0
     highest = max(deep)
-    white = next((float(value) for value in USUAL if value >= highest), float(USUAL[-1]))
+    white = _usual(highest)
     dataset.notes.add(
         f"{len(deep)} of {len(found)} training images have more than 8 bits, values up to {highest:g}: white "
         f"is {white:g} (data.white)"
     )
+    dark = [high for high in deep if _usual(high) < white / DARK]
+    if 2 * len(dark) >= len(deep):
+        dataset.notes.add(
+            f"{len(dark)} of these stay at {max(dark):g} or below: nearly black beside the others; where "
+            f"these are wrong in a few pixels, --config.data.white={_usual(max(dark)):g} is meant"
+        )
     return white
+
+
+def _usual(highest: float) -> float:
+    """The smallest of USUAL that holds a value."""
+    return next((float(value) for value in USUAL if value >= highest), float(USUAL[-1]))

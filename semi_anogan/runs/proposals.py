@@ -23,7 +23,7 @@ def proposed(config, examples: Sequence[Example], looks: Sequence[Figures | str]
     if not normal:
         return []
     lines = []
-    colour = sum(f.colour for f in normal)
+    colour = sum(f.found.colour for f in normal)
     if config.model.channels == 1 and 2 * colour >= len(normal):
         lines.append(
             f"--config.model.channels=3: {colour} of {len(normal)} normal training images are in colour"
