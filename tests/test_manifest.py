@@ -79,6 +79,34 @@ def test_manifest_of_a_spreadsheet(folder):
     ]
 
 
+@pytest.mark.parametrize("by", [";", "\t"])
+def test_what_separates_values_is_found_and_told(folder, by):
+    text = '\n"path",label,split,kind\nimg/0.png,normal,train,\nimg/1.png,bad,test,"a,b"\n'.replace(",", by)
+    dataset = load_manifest(1, manifest(folder, text))
+    assert [(e.path, e.label, e.kind) for e in dataset.examples] == [
+        ("img/0.png", "normal", None),
+        ("img/1.png", "abnormal", "a,b".replace(",", by)),
+    ]
+    assert dataset.notes.lines()[0] == f"{folder}/list.csv: values are separated by {by!r}, and not by ','"
+    with pytest.raises(DataError, match="not UTF-8 text; save it as CSV UTF-8"):
+        load_manifest(1, manifest(folder, text, encoding="utf-16"))
+
+
+def test_masks_of_a_manifest_may_be_several_or_shared(folder):
+    """A folder is several masks of an image; one file for two images is told."""
+    (folder / "both").mkdir()
+    for x in (1, 3):
+        values = np.zeros((5, 6), np.uint8)
+        values[2, x] = 255
+        Image.fromarray(values).save(folder / f"both/{x}.png")
+    text = "path,split,label,mask\nimg/0.png,train,normal,\n"
+    masks = {1: "both", 2: "img/mask.png", 3: "./img/mask.png"}
+    text += "".join(f"img/{i}.png,test,abnormal,{mask}\n" for i, mask in masks.items())
+    dataset = load_manifest(1, manifest(folder, text))
+    assert np.argwhere(dataset.read_mask(dataset.examples[1])).tolist() == [[2, 1], [2, 3]]
+    assert dataset.notes.lines() == ["2 images share their mask with others, such as img/2.png: img/mask.png"]
+
+
 def test_names_of_columns_count_without_case_and_others_are_told(folder):
     text = "Path,Split,LABEL,Mask,masks\nimg/0.png,train,normal,,\nimg/1.png,test,abnormal,img/mask.png,x\n"
     dataset = load_manifest(1, manifest(folder, text))
@@ -132,8 +160,8 @@ def test_labels_and_splits_as_others_spell_them(folder):
     [
         ("", "row 1: no column path, split, label"),
         (
-            "path;split;label\n",
-            "row 1: no column path, split, label; the columns are ['path;split;label'], separated",
+            "\n\npath|split|label\n",
+            "row 3: no column path, split, label; the columns are ['path|split|label'], separated by",
         ),
         ("path,split\nimg/0.png,train\n", "row 1: no column label"),
         ("path,split,label\n", "no rows"),
@@ -154,6 +182,14 @@ def test_labels_and_splits_as_others_spell_them(folder):
         (
             "path,split,label,mask\nimg/0.png,train,normal,img/mask.png\n",
             "row 2: mask 'img/mask.png' on a normal image",
+        ),
+        (
+            "path,split,label,kind\nimg/0.png,train,abnormal,OK\n",
+            "row 2: kind 'OK' on an abnormal image; name the defect, or label the row normal",
+        ),
+        (
+            "path,split,label,mask\nimg/0.png,train,normal,\nimg/1.png,test,abnormal,img/../img/0.png\n",
+            "row 3: mask 'img/../img/0.png' is itself an image, in row 2",
         ),
         ("path,split,label\nimg/0.png,train,abnormal\nimg/1.png,test,normal\n", "no normal training images"),
         ('path,split,label\n"img/0.png,train,normal\n', "row 2: not CSV"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -92,10 +93,12 @@ def csv_rows(
     """(line number, {column: stripped text}) of each row of a CSV file that is not blank.
 
     Args:
-      path: the file: UTF-8, commas, a header, whose names count without case.
+      path: the file: UTF-8, a header, whose names count without case, and commas; or semicolons or tabs,
+        where these give the columns.
       columns: must exist, the column path among them, which must be filled in every row.
       errors: what to do with bytes that are not UTF-8, as for open.
-      notes: get a line where there are columns that no one uses: a name of one may be misspelt.
+      notes: get a line where there are columns that no one uses: a name of one may be misspelt; and where
+        values are not separated by commas.
 
     Raises:
       DataError: unreadable, not CSV, a column or value missing, a column twice, or no rows.
@@ -104,18 +107,22 @@ def csv_rows(
     try:
         # -sig: Excel writes a byte order mark.
         with open(path, encoding="utf-8-sig", errors=errors, newline="") as file:
-            reader = csv.reader(file, strict=True)
-            found = [name.strip() for name in next(reader, [])]
-            header = [name.casefold() for name in found]
+            text = file.read()
+            delimiter = _delimiter(text, columns)
+            if delimiter != "," and notes is not None:
+                notes.add(f"{path}: values are separated by {delimiter!r}, and not by ','")
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+            found = [name.strip() for name in next(filter(any, reader), [])]
+            first, header = max(1, reader.line_num), [name.casefold() for name in found]
             absent = [name for name in columns if name not in header]
             if absent:
                 raise DataError(
-                    f"{path}: row 1: no column {', '.join(absent)}; the columns are {found}, separated by "
-                    "commas"
+                    f"{path}: row {first}: no column {', '.join(absent)}; the columns are {found}, "
+                    "separated by commas, semicolons or tabs"
                 )
             twice = [name for name in columns + OPTIONAL if header.count(name) > 1]
             if twice:
-                raise DataError(f"{path}: row 1: the column {twice[0]} is there twice")
+                raise DataError(f"{path}: row {first}: the column {twice[0]} is there twice")
             unused = [name for name in found if name and name.casefold() not in USED]
             if unused and notes is not None:
                 notes.add(f"{path}: columns that are not used: {', '.join(unused)} (used: {', '.join(USED)})")
@@ -130,12 +137,23 @@ def csv_rows(
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text: {error}") from None
+        raise DataError(f"{path}: not UTF-8 text; save it as CSV UTF-8: {error}") from None
     except csv.Error as error:
         raise DataError(f"{path}: row {reader.line_num}: not CSV: {error}") from None
     if not rows:
         raise DataError(f"{path}: no rows")
     return rows
+
+
+def _delimiter(text: str, columns: tuple[str, ...]) -> str:
+    """What separates the values of a CSV file, by its first line that is not blank; "," in doubt."""
+    line = text.lstrip().partition("\n")[0]
+
+    def gives_columns(delimiter: str) -> bool:
+        names = {name.strip().strip('"').strip().casefold() for name in line.split(delimiter)}
+        return names.issuperset(columns)
+
+    return next(filter(gives_columns, (",", ";", "\t")), ",")
 
 
 def _check_row(where: str, header: list[str], columns: tuple[str, ...], cells: list[str], row: dict) -> None:

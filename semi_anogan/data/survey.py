@@ -160,8 +160,8 @@ def groups_apart(examples, looks) -> list[str]:
     light, contrast = (_values(examples, looks, n, "train", NORMAL) for n in ("brightness", "contrast"))
     if len(contrast) and np.median(contrast) < PALE:
         lines.append(
-            f"normal training images show little: their contrast is {np.median(contrast):.2g} of the range on "
-            f"the median, their brightness {np.median(light):.2g}; where white is another value than was "
+            f"normal training images show little: their contrast is {np.median(contrast):.2g} of the range "
+            f"on the median, their brightness {np.median(light):.2g}; where white is another value than was "
             "taken, data.white and data.black say so"
         )
     groups = [("train", "abnormal"), ("test", "normal"), ("test", "abnormal")]

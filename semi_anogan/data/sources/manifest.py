@@ -24,10 +24,10 @@ def load(
 
     Args:
       channels: 1 or 3.
-      path: CSV file (UTF-8, commas, a header) with the columns path, split ("train" or "test"), label
-        ("normal" or "abnormal"; both as folder_names spells them, too) and optionally mask (an image file,
-        read as data/masks.py says), kind (a word for the kind of defect) and ignore (a mask of what does not
-        count, an image file or polygons).
+      path: CSV file (UTF-8, a header, values as csv_rows separates them) with the columns path, split
+        ("train" or "test"), label ("normal" or "abnormal"; both as folder_names spells them, too) and
+        optionally mask (a file, or a folder of several of the image, read as data/masks.py says), kind (a
+        word for the kind of defect) and ignore (a mask of what does not count, an image file or polygons).
       root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
         they are.
       abnormal_count, contamination: as in `choose_training`, by the order of the rows.
@@ -41,6 +41,7 @@ def load(
         raise DataError(f"data.root: {root!r} is not a folder")
     notes = Notes()
     examples, rows, first_row, missing = [], csv_rows(path, COLUMNS, notes=notes), {}, []
+    masks = {}  # file -> (row, path) of the images whose mask it is
     for line, row in rows:
         example = _example(f"{path}: row {line}", row, notes)
         file = os.path.normpath(os.path.join(root, example.path))
@@ -50,15 +51,29 @@ def load(
         missing += [
             f"row {line}: {name}"
             for name in (example.path, example.mask, example.ignore)
-            if name and not os.path.isfile(os.path.join(root, name))
+            if name and not _is_there(os.path.join(root, name), name == example.mask)
         ]
+        if example.mask:
+            of = masks.setdefault(os.path.normpath(os.path.join(root, example.mask)), [])
+            of.append((line, example.path, example.mask))
         examples.append(example)
+    for file, of in masks.items():
+        line, image, mask = of[0]
+        if file in first_row:
+            raise DataError(f"{path}: row {line}: mask {mask!r} is itself an image, in row {first_row[file]}")
+        if len(of) > 1:
+            notes.add("{n} images share their mask with others, such as {first}", f"{image}: {mask}", len(of))
     if missing:
         shown = "\n  ".join(missing[:5] + ["..."] * (len(missing) > 5))
         hint = " (folders are separated by /)" if "\\" in shown and os.sep == "/" else ""
         raise DataError(f"{path}: {len(missing)} files do not exist under {root or '.'!r}{hint}:\n  {shown}")
     examples = choose_training(examples, abnormal_count, contamination, path)
     return file_dataset("manifest", root, examples, channels, notes)
+
+
+def _is_there(path: str, is_mask: bool) -> bool:
+    """Whether a file is there; a folder may hold several masks of one image."""
+    return os.path.isfile(path) or is_mask and os.path.isdir(path)
 
 
 def _example(where: str, row: dict[str, str], notes: Notes) -> Example:
@@ -83,4 +98,8 @@ def _example(where: str, row: dict[str, str], notes: Notes) -> Example:
                 f"{where}: kind {kind!r} on a normal image; leave the kind empty or label the row abnormal"
             )
         kind = None
+    if kind and plain(kind) in GOOD:
+        raise DataError(
+            f"{where}: kind {kind!r} on an abnormal image; name the defect, or label the row normal"
+        )
     return Example(row["path"], row["split"], row["label"], mask, kind=kind, ignore=row.get("ignore") or None)
