@@ -44,7 +44,7 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
 
     Raises: DataError where the folder cannot be understood; RunError where the page cannot be written.
     """
-    from semi_anogan.data import catalog, check_files, images, survey
+    from semi_anogan.data import catalog, check_files, ignore, images, survey
     from semi_anogan.data.image_files import MAX_PIXELS
     from semi_anogan.files import told_writing
     from semi_anogan.runs import aspect, depth, proposals
@@ -55,7 +55,7 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
             f"data.name: the source {config.data.name!r} reads no image files; --config.data.root=FOLDER "
             "names a folder of them"
         )
-    dataset = depth.resolve(config, dataset)
+    dataset = ignore.without_hidden(depth.resolve(config, dataset))
     aspect.resolve(config, dataset)
     max_pixels, examples = config.data.max_pixels or MAX_PIXELS, dataset.examples
     looks = survey.survey(dataset, max_pixels)
@@ -68,6 +68,8 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
     check_files.note_without_mask(dataset.notes, examples)
     check_files.note_equal(dataset, examples)
     uses, used = _uses(config, dataset)
+    if dataset.ignore is not None:
+        used.append(ignore.told(dataset.ignore, config.data.ignore))
     far = survey.outliers(examples, looks)
     bad = [look for look in looks if isinstance(look, str)]
     shapes = aspect.told(config, dataset)

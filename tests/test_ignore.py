@@ -113,6 +113,10 @@ def test_labelme_polygons(tmp_path):
         ({"shape_type": "line", "points": [[0, 0], [5, 5]]}, "shape 1 is a line of 2 points"),
         ({"points": [[0, 0]]}, "shape 1 is a polygon of 1 points"),
         ({"points": "x"}, "not as labelme or COCO write it"),
+        (
+            {"points": [[11, 2], [15, 2], [15, 4]]},
+            r"a shape from 11, 2 to 15, 4 \(x, y\) lies outside the image, which has 10 x 8 pixels",
+        ),
     ):
         shapes[0] = shape
         file.write_text(json.dumps(values))

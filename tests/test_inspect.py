@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -162,6 +163,38 @@ def figures(size=(100, 100), colour=False, brightness=0.5, defect=None):
 
 def of(label, split="train"):
     return Example("x", split, label)
+
+
+def test_what_is_ignored_is_looked_at(parts, tmp_path):
+    """A mask of all images that does not fit, one of its own that marks nothing, a hidden defect."""
+    root = tmp_path / "parts"
+    shutil.copytree(parts, root)
+    names = sorted(path.name for path in (root / "train/good").glob("?.png"))[:2]
+    for name, value in zip(names, (0, 255), strict=True):
+        values = np.zeros((40, 60), np.uint8)
+        values[:30] = value
+        (root / "ignore/train/good").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(root / f"ignore/train/good/{name}")
+    lines = inspect.run(config_of(root), tmp_path / "own")
+    unusual = lines["What is unusual"]
+    first, second = (f"ignore/train/good/{name}" for name in names)
+    assert f"1 masks of what is ignored mark nothing, such as {first}" in unusual
+    assert f"1 images have a mask of their own of what is ignored, such as {second}" in unusual
+    assert any(
+        line.startswith("of 1 images more than 50% are ignored, such as train/good/") for line in unusual
+    )
+    config = config_of(root)
+    config.data.ignore = str(tmp_path / "fixed.png")
+    Image.fromarray(np.eye(40, 40, dtype=np.uint8) * 255).save(config.data.ignore)
+    lines = inspect.run(config, tmp_path / "fixed")
+    assert f"2.5 % of each image is ignored ({config.data.ignore})" in lines["What would be used how"]
+    assert any(
+        "fixed.png: the mask of what is ignored has 40 x 40 pixels, but train/good/" in line
+        for line in (lines["Files that cannot be used"])
+    )
+    Image.fromarray(np.arange(2400, dtype=np.uint16).reshape(40, 60) > 0).save(config.data.ignore)
+    unusual = inspect.run(config, tmp_path / "hidden")["What is unusual"]
+    assert any("abnormal images are left out, such as" in line for line in unusual)
 
 
 def test_images_that_show_next_to_nothing_are_told(tmp_path):

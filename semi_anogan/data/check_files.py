@@ -33,19 +33,26 @@ def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, reso
         rest = f"\n  and {len(problems) - most} more" if len(problems) > most else ""
         raise DataError(f"{len(problems)} of {len(examples)} images cannot be used:{told}{rest}")
     for example, look in zip(examples, looks, strict=True):
-        images.note(dataset.notes, example.path, look.found, dataset.files.scale)
-        if look.mask_reading is not None:
-            masks.note(dataset.notes, example.mask, look.mask_reading, look.mask_share, look.mask_format)
-        if look.ignored_share:
-            dataset.notes.add(
-                "{n} images have a mask of their own of what is ignored, such as {first}", example.ignore
-            )
-            ignore.note_share(dataset.notes, example.path, look.ignored_share)
+        note_file(dataset, example, look)
     _note_differences(dataset.notes, examples, looks)
     for example, look in zip(examples, looks, strict=True):
         images.note_small(dataset.notes, example.path, look.found.size, resolution)
     note_without_mask(dataset.notes, examples)
     note_equal(dataset, examples)
+
+
+def note_file(dataset: Dataset, example: Example, look: Look):
+    """Tells of what is unusual in the files of an example."""
+    images.note(dataset.notes, example.path, look.found, dataset.files.scale)
+    if look.mask_reading is not None:
+        masks.note(dataset.notes, example.mask, look.mask_reading, look.mask_share, look.mask_format)
+    if example.ignore is not None and not look.ignored_share:
+        dataset.notes.add("{n} masks of what is ignored mark nothing, such as {first}", example.ignore)
+    elif example.ignore is not None:
+        dataset.notes.add(
+            "{n} images have a mask of their own of what is ignored, such as {first}", example.ignore
+        )
+        ignore.note_share(dataset.notes, example.path, look.ignored_share)
 
 
 def in_threads(function, items: Sequence, what: str) -> list:

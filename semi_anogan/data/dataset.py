@@ -67,7 +67,7 @@ class Look(NamedTuple):
       mask_reading: how its mask was read, as data/masks.py names it; None without a mask.
       mask_share: of the image's pixels, what the mask marks.
       mask_format: of the mask's file, as Pillow names it.
-      ignored_share: of the image's pixels, what is ignored where it has a mask of its own for that.
+      ignored_share: of the image's pixels, what is ignored.
     """
 
     found: Found

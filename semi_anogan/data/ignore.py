@@ -262,8 +262,7 @@ def ignoring(dataset: Dataset, fixed: np.ndarray | None, path: str = "") -> Data
     def look(example: Example):
         found = dataset.files.look(example)
         there = ignored(example, found.found.size)
-        own = example.ignore is not None and there is not None
-        return found._replace(ignored_share=float(there.mean())) if own else found
+        return found if there is None else found._replace(ignored_share=float(there.mean()))
 
     def depth(example: Example):
         return dataset.files.depth(example, ignored(example))

@@ -139,10 +139,16 @@ def _size(path: str, values: dict, height: str, width: str, max_pixels: int) -> 
 
 def _drawn(path: str, size: tuple[int, int], shapes: list[list[tuple]], touched: bool) -> np.ndarray:
     """bool [H, W] of closed outlines (x, y), 0 being the left or upper edge of the first pixel."""
-    mask = np.zeros(size, bool)
+    mask, (height, width) = np.zeros(size, bool), size
     for points in shapes:
         if not np.isfinite(points).all():
             raise DataError(f"{path}: a polygon has a point that is no number")
+        (left, top), (right, bottom) = np.min(points, axis=0), np.max(points, axis=0)
+        if right < 0 or bottom < 0 or left > width or top > height:
+            raise DataError(
+                f"{path}: a shape from {left:g}, {top:g} to {right:g}, {bottom:g} (x, y) lies outside the "
+                f"image, which has {width} x {height} pixels"
+            )
         inside = None if touched else _middles_inside(points, size)
         # A shape that is thinner than a pixel may hold no middle; it is marked all the same.
         mask |= inside if inside is not None and inside.any() else _touched(points, size)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from semi_anogan.data import images, masks
-from semi_anogan.data.check_files import in_threads, is_grey
-from semi_anogan.data.dataset import NORMAL, Dataset, Example
+from semi_anogan.data.check_files import in_threads, is_grey, note_file
+from semi_anogan.data.dataset import NORMAL, Dataset, Example, Look
 from semi_anogan.data.image_files import Header, decoded
 from semi_anogan.data.images import EIGHT_BITS, Found, Scale
 from semi_anogan.data.look import SAMPLED, light, middle, sharpness
@@ -29,6 +29,8 @@ class Figures:
       found: as images.read gives it.
       brightness, contrast, sharpness: as in look.Look.
       defect: share of the pixels that the mask marks; None without a mask.
+      mask_reading, mask_format: as in dataset.Look.
+      ignored: share of the pixels that is ignored.
     """
 
     found: Found
@@ -38,6 +40,7 @@ class Figures:
     defect: float | None = None
     mask_reading: str | None = None
     mask_format: str = ""
+    ignored: float = 0.0
 
 
 class Task(NamedTuple):
@@ -56,13 +59,25 @@ def survey(dataset: Dataset, max_pixels: int) -> list[Figures | str]:
     def mask_of(example: Example) -> str | None:
         return files.path(dataclasses.replace(example, path=example.mask)) if example.mask else None
 
-    tasks = [Task(files.path(e), mask_of(e), files.scale, max_pixels) for e in dataset.examples]
-    looks = in_threads(look, tasks, "files looked at")
+    def look_at(example: Example) -> Figures | str:
+        found = look(Task(files.path(example), mask_of(example), files.scale, max_pixels))
+        if isinstance(found, str):
+            return found
+        try:
+            ignored = dataset.ignored(example)
+        except DataError as error:
+            return str(error)
+        return found if ignored is None else dataclasses.replace(found, ignored=float(ignored.mean()))
+
+    looks = in_threads(look_at, dataset.examples, "files looked at")
     for example, found in zip(dataset.examples, looks, strict=True):
         if not isinstance(found, str):
-            images.note(dataset.notes, example.path, found.found, files.scale)
-            if found.mask_reading is not None:
-                masks.note(dataset.notes, example.mask, found.mask_reading, found.defect, found.mask_format)
+            share = found.defect or 0.0
+            note_file(
+                dataset,
+                example,
+                Look(found.found, found.mask_reading, share, found.mask_format, found.ignored),
+            )
     return looks
 
 
