@@ -1,6 +1,7 @@
 """python -m semi_anogan.inspect: looks at the images of a data set before anything is trained."""
 
 import csv
+import dataclasses
 import pathlib
 import statistics
 
@@ -57,6 +58,7 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
         )
     dataset = ignore.without_hidden(depth.resolve(config, dataset))
     aspect.resolve(config, dataset)
+    dataset, uses, used = _uses(config, dataset)
     max_pixels, examples = config.data.max_pixels or MAX_PIXELS, dataset.examples
     looks = survey.survey(dataset, max_pixels)
     usable = [(e, look) for e, look in zip(examples, looks, strict=True) if not isinstance(look, str)]
@@ -67,7 +69,6 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
         images.note_small(dataset.notes, example.path, figures.found.size, seen)
     check_files.note_without_mask(dataset.notes, examples)
     check_files.note_equal(dataset, examples)
-    uses, used = _uses(config, dataset)
     if dataset.ignore is not None:
         used.append(ignore.told(dataset.ignore, config.data.ignore))
     far = survey.outliers(examples, looks)
@@ -91,14 +92,14 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
     return lines
 
 
-def _uses(config, dataset) -> tuple[dict[str, str], list[str]]:
-    """(path -> what an image would be used for, lines that count this)."""
+def _uses(config, dataset):
+    """(dataset with the labels that a person gave, path -> what an image would be used for, lines on it)."""
     from semi_anogan.data.splits import split
 
     try:
         splits = split(dataset, config.calibration.hold_out_share, config.seed)
     except DataError as error:
-        return {}, [f"nothing can be trained: {error}"]
+        return dataset, {}, [f"nothing can be trained: {error}"]
     parts = {
         "train": splits.normal,
         "held out": splits.held_out_normal,
@@ -107,6 +108,8 @@ def _uses(config, dataset) -> tuple[dict[str, str], list[str]]:
         "test": splits.test,
     }
     uses = {e.path: use for use, part in parts.items() for e in part}
+    labelled = {e.path: e for e in splits.training}
+    examples = tuple(labelled.get(e.path, e) for e in dataset.examples)
     known = splits.abnormal + splits.held_out_abnormal
     abnormal = sum(e.abnormal for e in splits.test)
     masks = sum(e.mask is not None for e in splits.test if e.abnormal)
@@ -119,7 +122,10 @@ def _uses(config, dataset) -> tuple[dict[str, str], list[str]]:
         if splits.test
         else "there are no test images: the report will have no figures of a test",
     ]
-    return uses, lines
+    if reviewed := [e for e in splits.training if e.reviewed]:
+        said = sum(e.abnormal for e in reviewed)
+        lines.append(f"{config.data.reviewed}: {len(reviewed)} images reviewed, {said} of them abnormal")
+    return dataclasses.replace(dataset, examples=examples), uses, lines
 
 
 def _table(counts) -> list[list]:

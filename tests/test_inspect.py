@@ -197,6 +197,27 @@ def test_what_is_ignored_is_looked_at(parts, tmp_path):
     assert any("abnormal images are left out, such as" in line for line in unusual)
 
 
+def test_labels_that_a_person_gave_count_and_their_masks_are_found(parts, tmp_path, monkeypatch):
+    """Whatever folder the command runs in: the root and the file are relative to it, a mask to the file."""
+    mask = np.zeros((40, 60))
+    mask[:4, :3] = 255
+    save(tmp_path / "said/masks/1.png", mask)
+    (tmp_path / "said/reviewed.csv").write_text(
+        "path,label,mask\ntrain/good/1.png,abnormal,masks/1.png\ntrain/good/5.png,normal,\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").symlink_to(parts)
+    config = config_of("parts")
+    config.data.reviewed = "said/reviewed.csv"
+    lines = inspect.run(config, tmp_path / "out")
+    assert lines["What would be used how"][1] == "2 known defects, 0 of them held out; 2 have a mask"
+    assert "said/reviewed.csv: 2 images reviewed, 1 of them abnormal" in lines["What would be used how"]
+    with open(tmp_path / "out/inspect.csv") as file:
+        (row,) = [row for row in csv.DictReader(file) if row["path"] == "train/good/1.png"]
+    # 12 of 2400 pixels.
+    assert (row["label"], row["use"], row["defect_share"]) == ("abnormal", "known defect", "0.005")
+
+
 def test_images_that_show_next_to_nothing_are_told(tmp_path):
     """Values of 4 bits in files of 8."""
     for i in range(6):

@@ -173,8 +173,9 @@ def test_what_is_ignored_of_an_image_is_recorded_and_a_change_is_told(parts, tmp
     # A renamed image keeps its name in the record if its mask went with it.
     for name in ("", "ignore/"):
         (parts / f"{name}train/good/2.png").rename(parts / f"{name}train/good/two.png")
-    moved = record.compare(listed(parts), rows, "train")
-    assert list(moved.renamed) == ["train/good/2.png"] and not moved.missing
+    for contents in (True, False):
+        moved = record.compare(listed(parts), rows, "train", contents=contents)
+        assert list(moved.renamed) == ["train/good/2.png"] and not moved.missing and not moved.new
 
     lines = (tmp_path / "files.csv").read_text().splitlines()
     (tmp_path / "files.csv").write_text("\n".join(line.rsplit(",", 3)[0] for line in lines))

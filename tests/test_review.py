@@ -66,6 +66,7 @@ def test_a_name_that_is_not_utf8_is_read_as_suspicious_csv_writes_it(tmp_path):
         ("path,label,kind\na,normal,cut\n", "row 2: kind 'cut' on a normal image"),
         ("path,label,mask\na,normal,m.png\n", "row 2: mask 'm.png' on a normal image"),
         ("path,label,mask\na,abnormal,m.png\n", "row 2: the mask .*m.png is not there"),
+        ("path,label,kind\na,abnormal,Good\n", "row 2: kind 'Good' on an abnormal image; name the defect"),
         ("path,label,origin\na,abnormal,line\n", "row 2: origin 'line' is not one of training, test, scored"),
         (
             "path,label,kind\na,abnormal,cut\na,abnormal,\n",

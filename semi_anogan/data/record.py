@@ -127,7 +127,8 @@ def compare(
     """How the files of a split, "train" or "test", differ from those recorded.
 
     Args: rows: of the record, all of them; chosen: whether the source uses some of the known defects only,
-      so that others are not listed; contents: whether files are read, or only looked for.
+      so that others are not listed; contents: whether files are read, or only looked for; new ones are read,
+      where others are missing, to find those that have another name.
     """
     rows = [row for row in rows if (row.use == TEST) == (split == "test") and not row.gone]
     listed = {e.path: e for e in dataset.select(split)}
@@ -159,7 +160,9 @@ def compare(
         elif example is not None and _ignore_differs(dataset, row, example, digests):
             how = "what is ignored of it"
         changed += [(row, how)] if how else []
-    renamed = _renamed(dataset, missing, new, digests) if contents else {}
+    if not contents and missing:
+        digests = _digests(dataset, new)
+    renamed = _renamed(dataset, missing, new, digests) if missing else {}
     taken = set(renamed.values())
     return Changes(
         [e for e in new if e not in taken],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from semi_anogan.data import ignore_files
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import csv_rows
+from semi_anogan.data.sources.folder_names import GOOD, plain
 from semi_anogan.errors import DataError
 
 # Where an image was when it was looked at: `scored` ones are no part of the data, and join it.
@@ -21,7 +22,7 @@ class Review:
     Attributes:
       label: "normal" or "abnormal".
       kind: of the defect, or None.
-      mask: path of the file of its pixels, which can be opened as it is, or None.
+      mask: absolute path of the file of its pixels, or None.
       origin: one of ORIGINS, or "" where the file does not say it.
       row: of the file, for errors.
     """
@@ -71,8 +72,12 @@ def _of_row(where: str, row: Mapping[str, str], label: str, folder: str, line: i
             f"{where}: {'mask' if mask else 'kind'} {mask or kind!r} on a normal image; leave it empty, or "
             "label the row abnormal"
         )
+    if kind and plain(kind) in GOOD:
+        raise DataError(
+            f"{where}: kind {kind!r} on an abnormal image; name the defect, or label the row normal"
+        )
     if mask:
-        mask = os.path.join(folder, mask)
+        mask = os.path.abspath(os.path.join(folder, mask))  # else it would count from the root of the data
         if not os.path.isfile(mask):
             raise DataError(f"{where}: the mask {mask} is not there")
     return Review(label, kind or None, mask or None, origin, line)
