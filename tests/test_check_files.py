@@ -52,7 +52,11 @@ def test_nothing_unusual_is_nothing_told(parts):
     ],
 )
 def test_converted_images(parts, name, mode, words):
-    write(parts / f"train/good/{name}", 9, mode=mode)
+    path = write(parts / f"train/good/{name}", 9, mode=mode)
+    if mode.endswith("A"):
+        image = Image.open(path)
+        image.putpixel((3, 2), (9,) * (len(mode) - 1) + (254,))
+        image.save(path)
     assert any(line.startswith(words) for line in told(parts))
 
 
@@ -135,6 +139,17 @@ def test_signed_values_and_names_that_break_lines(parts):
     (parts / "train/good/a\n\u2028.txt").touch()
     (line,) = told(parts)
     assert line.endswith(r"/train/good/a\n\u2028.txt")
+
+
+def test_copies_in_another_format_and_alpha_of_nothing_transparent(parts):
+    for name in ("train/good/0", "test/cut/0"):
+        Image.open(parts / f"{name}.png").save(parts / f"{name}.bmp")
+    Image.open(parts / "train/good/1.png").convert("LA").save(parts / "train/good/1.png")
+    (line,) = told(parts)
+    assert line.startswith(
+        "2 images are there under one name with several suffixes, such as train/good/0.bmp and "
+        "train/good/0.png; if they are copies"
+    )
 
 
 def test_equal_files(parts):

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import os
 import shlex
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -153,6 +155,14 @@ def test_a_layout_one_folder_lower_is_named(tmp_path):
         f"{tmp_path}/all/data/bottle/train: is part of a folder with training images of its own; "
         f"--config.data.root={tmp_path}/all/data/bottle takes these, and test images beside them"
     )
+
+
+def test_a_root_that_is_no_folder_says_what_may_be_meant(tmp_path):
+    (tmp_path / "list.csv").touch()
+    with pytest.raises(DataError, match="list.csv' is not a folder; lists of images are given as data.path"):
+        load(1, tmp_path / "list.csv")
+    with pytest.raises(DataError, match="'~/parts' is not a folder; the shell puts no folder for ~ there"):
+        load(1, "~/parts")
 
 
 def test_the_same_for_training(tmp_path):
@@ -316,6 +326,60 @@ def test_a_folder_of_masks_beside_images_that_lie_directly(tmp_path):
     assert {e.mask for e in dataset.examples if e.abnormal} == {"Train/Label/0_label.png"}
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("",)])
+def test_images_and_masks_side_by_side(tmp_path, splits):
+    """images/1.png and masks/1.png, black where there is no defect: as tools for segmentation have them."""
+    for split in splits:
+        for i in range(6):
+            write(tmp_path / split / f"images/{i}.png")
+            write_mask(tmp_path / split / f"masks/{i}.png", 255 * (i in (1, 4)))
+    with pytest.raises(DataError, match="images .6 images.") as error:
+        load(1, tmp_path)
+    assert (
+        "--config.data.good=images takes them as normal, but for those whose mask marks something, else"
+        in (str(error.value))
+    )
+    dataset = load(1, tmp_path, good="images")
+    assert {e.path: e.mask for e in dataset.examples if e.abnormal} == {
+        os.path.join(split, f"images/{i}.png"): os.path.join(split, f"masks/{i}.png")
+        for split in splits
+        for i in (1, 4)
+    }
+    assert len(dataset.examples) == 6 * len(splits) and {e.kind for e in dataset.examples} == {None, "defect"}
+    told = [line for line in dataset.notes.lines() if "each is split into" not in line]
+    assert [line.split(" in ")[0] for line in told] == ["2 images"] * len(splits)
+
+
+def test_names_count_however_their_accents_are_encoded(tmp_path):
+    write(tmp_path / "train/good", 3)
+    write(
+        tmp_path
+        / "test"
+        / unicodedata.normalize("NFD", "Gr\u00e4te")
+        / unicodedata.normalize("NFD", "\u00e4.png")
+    )
+    mask = tmp_path / unicodedata.normalize("NFC", "ground_truth/Gr\u00e4te/\u00e4_mask.png")
+    write_mask(mask, 255)
+    (example,) = load(1, tmp_path).select("test")
+    assert example.mask == str(mask.relative_to(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "train, test, alike",
+    [
+        ("scratch", "Scratches", True),
+        ("crack", "cracks", True),
+        ("hole_1", "hole_2", False),
+        ("dent", "bent", False),
+    ],
+)
+def test_kinds_that_are_named_nearly_alike_are_told(tmp_path, train, test, alike):
+    tree(tmp_path, train__good=2, **{f"train__{train}": 1, f"test__{test}": 1})
+    lines = load(1, tmp_path).notes.lines()
+    told = f"{tmp_path}: train/{train} and test/{test} are taken as two kinds of defects; name both alike"
+    assert [line.startswith(told) for line in lines] == [True] * alike
+
+
 def test_folders_within_a_kind_are_read_and_told(tmp_path):
     tree(
         tmp_path,
@@ -353,7 +417,7 @@ def test_masks_beside_their_images(tmp_path, name):
     tree(tmp_path, train__good=3, test__good=2, test__cut=2)
     for folder in ("train/good", "test/cut"):
         for i in range(2):
-            write(tmp_path / folder / name.format(i))
+            write_mask(tmp_path / folder / name.format(i), 255)
     dataset = load(1, tmp_path)
     assert len(dataset.select("train")) == 3 and len(dataset.select("test")) == 4
     assert [e.mask for e in dataset.select("test", "abnormal")] == [

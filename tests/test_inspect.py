@@ -273,4 +273,11 @@ def test_settings_and_their_reasons():
     )
     (stretched,) = proposed([figures((100, 300))] * 200 + [figures((100, 100))] * 400 + [figures()], many)
     assert "200 of 600 normal training images are stretched" in stretched
+    thermal = Figures(Found(None, "more than 8 bits", 7400.0, (100, 100), lowest=7000.0), 0.5, 0.1, 0.2)
+    (narrow,) = proposed([thermal] * 600 + [figures()], many, **{"data.white": 16383.0})
+    assert narrow.startswith(
+        "--config.data.black=7000 --config.data.white=7400, or a little wider: values lie "
+    )
+    assert narrow.endswith("from 7000 to 7400, which is 2% of what is now black to white")
+    assert proposed([thermal] * 600 + [figures()], many, **{"data.white": 7800.0, "data.black": 7000.0}) == []
     assert proposed(["bad"]) == []

@@ -38,6 +38,7 @@ def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, reso
     for example, look in zip(examples, looks, strict=True):
         images.note_small(dataset.notes, example.path, look.found.size, resolution)
     note_without_mask(dataset.notes, examples)
+    note_same_name(dataset.notes, examples)
     note_equal(dataset, examples)
 
 
@@ -165,6 +166,20 @@ def note_without_mask(notes: Notes, examples: Sequence[Example]):
             (without or [""])[0],
             len(without),
         )
+
+
+def note_same_name(notes: Notes, examples: Sequence[Example]):
+    """Tells of files whose paths differ by the suffix alone: copies in another format, maybe."""
+    by_stem = collections.defaultdict(list)
+    for example in examples:
+        by_stem[os.path.splitext(example.path)[0]].append(example.path)
+    twice = [paths for paths in by_stem.values() if len(paths) > 1]
+    notes.add(
+        "{n} images are there under one name with several suffixes, such as {first}; if they are copies, "
+        "keep one of each: where one of them is held out, the threshold is too low for others",
+        " and ".join(twice[0][:2]) if twice else "",
+        len(twice),
+    )
 
 
 def note_equal(dataset: Dataset, examples: Sequence[Example]):

@@ -76,11 +76,11 @@ class Found:
     Attributes:
       header: of the file; None of a frame that is none.
       kind: a key of FULL_SCALE.
-      highest: its highest value; of 8 bits 255.
+      highest, lowest: its highest and lowest value; of 8 bits 255 and 0.
       size: (height, width).
       clipped: whether values lie beyond white or black.
       other_scale: whether it is of another depth than the scale's, and was read at its own full scale.
-      transparent: whether it has transparent pixels, or could have.
+      transparent: whether it has transparent pixels.
       levels: how many values its pixels have: 1, 2, or 3 for more.
       colour: whether it shows colour; False too of a file of colours whose pixels are all grey.
     """
@@ -94,6 +94,7 @@ class Found:
     transparent: bool = False
     levels: int = 3
     colour: bool = False
+    lowest: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,16 +157,17 @@ def read(
 ) -> tuple[np.ndarray, Found]:
     """As `read_image`, with what was found in the file."""
     with decoded(path, max_pixels) as (image, header):
-        transparent = image.has_transparency_data
+        transparent = _has_transparent_pixels(image)
         raw = deep_values(path, image, header)
         if raw is None:
-            pixels, kind, highest = _eight_bits(image), EIGHT_BITS, 255.0
+            pixels, kind, lowest, highest = _eight_bits(image), EIGHT_BITS, 0.0, 255.0
         else:
             kind = FLOAT if raw.dtype.kind == "f" else DEEP
-            highest = _checked(path, raw, kind, scale)
+            lowest, highest = _checked(path, raw, kind, scale)
             pixels = raw.astype(np.float32)
     most = header.most if kind == DEEP else 0
-    return _in_range(pixels, kind, highest, channels, scale, most, header, transparent)
+    image, found = _in_range(pixels, kind, highest, channels, scale, most, header, transparent)
+    return image, dataclasses.replace(found, lowest=lowest)
 
 
 def of_values(
@@ -464,8 +466,12 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
     return pixels[..., None] if grey else pixels
 
 
-def _checked(path, raw: np.ndarray, kind: str, scale: Scale) -> float:
-    """The highest value of a file of more than 8 bits; ImageError where its values cannot be meant."""
+def _has_transparent_pixels(image: Image.Image) -> bool:
+    return image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255
+
+
+def _checked(path, raw: np.ndarray, kind: str, scale: Scale) -> tuple[float, float]:
+    """(lowest, highest value) of a file of more than 8 bits; ImageError where its values cannot be meant."""
     low, high = float(raw.min()), float(raw.max())
     if kind == FLOAT:
         top = scale.white if scale.white is not None and scale.white > 1 else FULL_SCALE[kind]
@@ -477,4 +483,4 @@ def _checked(path, raw: np.ndarray, kind: str, scale: Scale) -> float:
         if kind != FLOAT:
             wanted = f"integer values must lie in [0, {limit:.0f}], or data.white must be more"
         raise ImageError(f"{os.fspath(path)}: pixel values from {raw.min()} to {raw.max()}; {wanted}")
-    return high
+    return low, high

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Example
+from semi_anogan.data.images import EIGHT_BITS
 from semi_anogan.data.splits import TRAINED
 from semi_anogan.data.survey import Figures
 from semi_anogan.image_shape import shape_of, stretch
@@ -13,6 +14,7 @@ from semi_anogan.runs.aspect import MUCH
 SMALL = 8  # pixels: side of a defect in what the features see, below which it is easily lost
 LARGE = 1024  # short side from which on it is worth a word where no mask says how large defects are
 FEW = 100  # normal training images
+NARROW = 0.25  # share of black to white that the values of deep files span, below which it is worth a word
 STRETCHED = 0.2  # share of the images, above which tiles are worth a word
 
 
@@ -28,6 +30,7 @@ def proposed(config, examples: Sequence[Example], looks: Sequence[Figures | str]
         lines.append(
             f"--config.model.channels=3: {colour} of {len(normal)} normal training images are in colour"
         )
+    lines += _for_depth(config, normal)
     lines += _for_size(config, pairs, normal) or _for_shape(config, normal)
     held_out = max(2, round(len(normal) * config.calibration.hold_out_share))
     judged = min(len(normal), held_out + TRAINED)
@@ -48,6 +51,21 @@ def proposed(config, examples: Sequence[Example], looks: Sequence[Figures | str]
             "more than any setting"
         )
     return lines
+
+
+def _for_depth(config, normal) -> list[str]:
+    """A line where the values of deep files span a small part of the range, as a thermal camera's do."""
+    deep = [f.found for f in normal if f.found.kind != EIGHT_BITS and not f.found.other_scale]
+    if 2 * len(deep) < len(normal) or not config.data.white:
+        return []
+    low, high = min(found.lowest for found in deep), max(found.highest for found in deep)
+    share = (high - low) / (config.data.white - (config.data.black or 0.0))
+    if not 0 < share < NARROW:
+        return []
+    return [
+        f"--config.data.black={low:g} --config.data.white={high:g}, or a little wider: values lie from "
+        f"{low:g} to {high:g}, which is {share:.0%} of what is now black to white"
+    ]
 
 
 def _for_shape(config, normal) -> list[str]:

@@ -1,8 +1,10 @@
 """Image files in folders whose names, as folder_names.py knows them, say split and label: two layouts."""
 
+import difflib
 import hashlib
 import itertools
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -28,6 +30,7 @@ from semi_anogan.errors import DataError
 MARKED = "defect"  # the kind of images that no folder names and whose mask marks something
 HERE = "."  # in data.good: the images that lie directly in the folder of a split
 SHOWN = 5  # names in a line
+ALIKE = 0.85  # likeness of names, from which on one may be the other misspelt
 
 
 class _Images(NamedTuple):
@@ -95,7 +98,9 @@ def load(
     """
     root, notes = os.fspath(root), Notes()
     if not os.path.isdir(root):
-        raise DataError(f"data.root: {root!r} is not a folder")
+        hint = "; lists of images are given as data.path" if os.path.isfile(root) else ""
+        hint = "; the shell puts no folder for ~ there" if root.startswith("~") else hint
+        raise DataError(f"data.root: {root!r} is not a folder{hint}")
     if good is not None and not words(good):
         raise DataError("data.good: names no folder")
     if not 0.0 <= test_share < 1.0:
@@ -128,6 +133,7 @@ class _FolderReader:
 
     def __init__(self, root: str, good: str | None, notes: Notes):
         self.root, self.notes = root, notes
+        self.unmarked: set[str] = set()  # names of normal images whose mask was looked at
         self.asked = good is None
         self.given = words(good or "")
         self.good = GOOD if good is None else frozenset(plain(word) for word in self.given)
@@ -152,6 +158,7 @@ class _FolderReader:
         if not splits["train"].normal:
             why = "; ".join(["no normal training images, none that is read", *self.notes.lines()])
             raise DataError(f"{os.path.join(self.root, next(iter(splits['train'].good)))}: {why}")
+        self.note_alike(splits)
         mask_of = self.masks(splits, masks)
         for name in tops:
             if name not in (*train, *test, *masks):
@@ -186,6 +193,8 @@ class _FolderReader:
                 images = self.images(name)
                 kind = self.kind_of(name, defects)
                 defects[kind] = defects[kind].joined(images) if kind in defects else images
+        for name in filter(folder_names.says_nothing, good):
+            self.take_marked(name, good, defects, masks)
         found = [f"{name} ({len(images.names)} images)" for name, images in good.items()]
         present = [*good, *(kind for kind, images in defects.items() if images.names)]
         if present not in ([NORMAL], [NORMAL, ABNORMAL], [ABNORMAL, NORMAL]):
@@ -264,6 +273,9 @@ class _FolderReader:
                         self.note_empty(path)
                     known = found.defects.get(kind)
                     found.defects[kind] = known.joined(images) if known else images
+            for name in filter(folder_names.says_nothing, kinds):
+                if (path := f"{folder}/{name}") in found.good:
+                    self.take_marked(path, found.good, found.defects, found.masks)
             here = self.directly(folder)
             if here and HERE in self.given:
                 self.take_directly(folder, here, found)
@@ -282,26 +294,33 @@ class _FolderReader:
 
     def take_directly(self, folder: str, here: list[str], found: _Split):
         """Adds images that lie in the folder of a split: normal, but for those whose mask marks something."""
-        names, beside = apart(folder, here)
-        masks = marked(self.root, names, beside, [m for m in found.masks if m.startswith(f"{folder}/")])
-        found.good[folder] = _Images({path: name for path, name in names.items() if path not in masks}, {})
-        if masks:
-            kind = self.kind_of(MARKED, found.defects)
-            images = _Images(
-                {path: names[path] for path in masks},
-                {path: beside[path] for path in masks if path in beside},
-            )
-            found.defects[kind] = images.joined(found.defects.get(kind, _Images({}, {})))
+        found.good[folder] = _Images(*apart(folder, here))
         self.notes.add(
             "{n} masks lie beside their images, such as {first}: no images",
-            next(iter(beside.values()), ""),
-            len(set(beside.values())),
+            next(iter(found.good[folder].beside.values()), ""),
+            len(set(found.good[folder].beside.values())),
         )
+        self.take_marked(
+            folder, found.good, found.defects, [m for m in found.masks if m.startswith(f"{folder}/")]
+        )
+
+    def take_marked(
+        self, folder: str, good: dict[str, _Images], defects: dict[str, _Images], masks: list[str]
+    ):
+        """Makes those images of a folder abnormal whose mask marks something; masks: folders of these."""
+        names, beside = good[folder]
+        of = marked(self.root, names, beside, masks)
+        good[folder] = _Images({path: name for path, name in names.items() if path not in of}, {})
+        self.unmarked |= set(good[folder].names.values())
+        if of:
+            kind = self.kind_of(MARKED, defects)
+            images = _Images({path: names[path] for path in of}, of)
+            defects[kind] = images.joined(defects.get(kind, _Images({}, {})))
         self.notes.add(
             f"{{n}} images in {folder}/ have a mask that marks something, such as {{first}}: taken as "
             f"abnormal, of the kind {MARKED}",
-            next(iter(masks), ""),
-            len(masks),
+            next(iter(of), ""),
+            len(of),
         )
 
     def ask_directly(self, folder: str, here: list[str], found: _Split):
@@ -416,7 +435,14 @@ class _FolderReader:
             train, test = (of[split].get(plain(kind), _Images({}, {})) for split in ("train", "test"))
             places = Places(*(of_kind(f, kind) for f in (masks, of_split["train"], of_split["test"])))
             mask_of |= masks_of(
-                self.root, kind, train.names, test.names, places, train.beside | test.beside, self.notes
+                self.root,
+                kind,
+                train.names,
+                test.names,
+                places,
+                train.beside | test.beside,
+                self.notes,
+                self.unmarked,
             )
         every = [*masks, *of_split["train"], *of_split["test"]]
         for folder in every:
@@ -465,6 +491,20 @@ class _FolderReader:
         of = None if folder_names.is_masks(name) else mask_names.without_ending(name)
         return None if of is None else plain(of)
 
+    def note_alike(self, splits: Mapping[str, _Split]):
+        """Tells of kinds in training alone that are nearly named as others in the test alone."""
+        train, test = (
+            {plain(k): k for k, i in splits[s].defects.items() if i.names} for s in ("train", "test")
+        )
+        tests = sorted(test.keys() - train.keys())
+        for own in sorted(train.keys() - test.keys()):
+            for other in difflib.get_close_matches(own, tests, n=1, cutoff=ALIKE):
+                if re.sub(r"\D", "", own) == re.sub(r"\D", "", other):
+                    self.notes.add(
+                        f"{self.root}: train/{train[own]} and test/{test[other]} are taken as two kinds of "
+                        "defects; name both alike if they are one, for its figures and for its masks"
+                    )
+
     def kind_of(self, name: str, kinds: Mapping[str, object]) -> str:
         """The name of a kind of defect, as another folder has spelt it first."""
         return next((kind for kind in kinds if plain(kind) == plain(name)), name)
@@ -480,7 +520,9 @@ class _FolderReader:
             (inside + n, self.count(inside + n))
             for n in names
             if n not in masks
-            if folder_names.is_perhaps_good(n) or folder and folder_names.says_nothing(n)
+            if folder_names.is_perhaps_good(n)
+            or folder_names.says_nothing(n)
+            and (folder or masks and self.directly(n))
         ]
         return [(name, count) for name, count in found if count]
 
@@ -492,9 +534,14 @@ class _FolderReader:
         meant = list(dict.fromkeys(os.path.basename(path) for path, _ in perhaps))
         yes, no = (shlex.quote(",".join(names)) for names in ([*known, *meant], known))
         other = f"--config.data.good={no} as abnormal" if known else "else it names those that are"
+        parents = {
+            os.path.dirname(path) for path, _ in perhaps if folder_names.says_nothing(path.split("/")[-1])
+        }
+        beside = [m for p in parents for m in self.mask_folders(subfolders(os.path.join(self.root, p)))]
+        but = ", but for those whose mask marks something" if beside else ""
         raise DataError(
             f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes them "
-            f"as normal, {other}"
+            f"as normal{but}, {other}"
         )
 
     def known_good(self, parents: Iterable[str] = ()) -> list[str]:

@@ -2,7 +2,8 @@
 
 import collections
 import os
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from semi_anogan.data import mask_names
@@ -73,6 +74,7 @@ def masks_of(
     places: Places,
     beside: Mapping[str, str],
     notes: Notes,
+    unmarked: Container[str] = (),
 ) -> dict[str, str | None]:
     """The masks of the images of one kind of defect.
 
@@ -87,6 +89,7 @@ def masks_of(
       places: where its masks may be.
       beside: image -> mask that lies beside it.
       notes: get lines about masks that are not used.
+      unmarked: names of normal images whose masks mark nothing, and may stand among these.
 
     Returns: image -> mask or None.
 
@@ -131,7 +134,7 @@ def masks_of(
     for found in (shared, own_train, own_test):
         if found is shared and own_train and own_test:
             continue  # told above
-        strange = [mask for mask in found.values() if mask not in used]
+        strange = [mask for name, mask in found.items() if mask not in used and name not in unmarked]
         notes.add("{n} masks are of no image, such as {first}: not used", (strange or [""])[0], len(strange))
     return masks
 
@@ -164,7 +167,7 @@ def _by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -
     Args: names: of the images; a mask has the name of one, or one that mask_names knows, or lies in a folder
       of that name with others of the image; notes: get a line about what is left out.
     """
-    found = collections.defaultdict(list)
+    found, by_letters = collections.defaultdict(list), {_letters(name): name for name in names}
     for folder in folders:
         paths = images_below(os.path.join(root, folder), notes, wanted=mask_names.is_mask_name, others=True)
         notes.add(
@@ -176,7 +179,7 @@ def _by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -
         for path in paths:
             stem, place = os.path.splitext(path)[0], os.path.dirname(path)
             of = [stem, *mask_names.images_of(stem), mask_names.without_suffix(stem)]
-            name = next((name for name in of if name in names), None)
+            name = next((by_letters[n] for n in map(_letters, of) if n in by_letters), None)
             if name is None and place in names:  # one of several masks, as in MVTec LOCO
                 name, path = place, place
             mask = f"{folder}/{path}"
@@ -195,3 +198,8 @@ def _by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -
         return {name: _one_of(masks) for name, masks in found.items()}
     except DataError as error:
         raise DataError(f"{root}: {error}") from None
+
+
+def _letters(name: str) -> str:
+    """A name however its accents are encoded: a copy from another system may encode them otherwise."""
+    return unicodedata.normalize("NFC", name)

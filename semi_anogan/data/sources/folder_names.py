@@ -5,6 +5,7 @@ Names are compared without case, `-`, `_` and spaces. The tables here are the on
 
 import difflib
 import re
+import unicodedata
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL
 
@@ -55,8 +56,8 @@ _LIKENESS = 0.75  # above it a name is taken for a misspelt one
 
 
 def plain(name: str) -> str:
-    """A name as it is compared: without case, `-`, `_` and spaces."""
-    return re.sub(r"[-_\s]", "", name.casefold())
+    """A name as it is compared: without case, `-`, `_` and spaces, however its accents are encoded."""
+    return re.sub(r"[-_\s]", "", unicodedata.normalize("NFC", name.casefold()))
 
 
 def meant_by(word: str) -> str | None:
