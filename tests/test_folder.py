@@ -541,8 +541,7 @@ def test_masks_of_normal_images_that_mark_something_are_told(tmp_path):
     write_mask(tmp_path / "ground_truth/cut/0.png", 255)
     told = [line for line in load(1, tmp_path).notes.lines() if "mark something" in line]
     assert told == [
-        # two in train/good; and 1 and 2 in ground_truth/good, of an image in each split
-        "6 files named as masks of normal images mark something, such as train/good/1_mask.png: not used, "
+        "4 files named as masks of normal images mark something, such as train/good/1_mask.png: not used, "
         "and their images are taken as normal; look whether they are"
     ]
 

@@ -7,61 +7,27 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from semi_anogan.config import words
-from semi_anogan.data import ignore_files, mask_names
+from semi_anogan.data import ignore_files
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import (
     images_below,
-    is_image_name,
-    listed,
-    note_left_out,
     note_outputs,
     subfolders,
 )
 from semi_anogan.data.notes import Notes
-from semi_anogan.data.sources import folder_layouts, folder_names
+from semi_anogan.data.sources import folder_layouts, folder_mask_folders, folder_names
 from semi_anogan.data.sources.files import choose_training, file_dataset
-from semi_anogan.data.sources.folder_masks import Places, apart, marked, masks_of
+from semi_anogan.data.sources.folder_masks import apart, marked
 from semi_anogan.data.sources.folder_names import GOOD, plain
+from semi_anogan.data.sources.folder_root import Images, Root, Split
 from semi_anogan.errors import DataError
 
 MARKED = "defect"  # the kind of images that no folder names and whose mask marks something
 HERE = "."  # in data.good: the images that lie directly in the folder of a split
 SHOWN = 5  # names in a line
 ALIKE = 0.85  # likeness of names, from which on one may be the other misspelt
-
-
-class _Images(NamedTuple):
-    """Images of a folder, relative to root -> their names below it, without suffix; and masks beside them."""
-
-    names: dict[str, str]
-    beside: dict[str, str]
-
-    def joined(self, other: "_Images") -> "_Images":
-        return _Images(self.names | other.names, self.beside | other.beside)
-
-
-class _Split(NamedTuple):
-    """What the folders of a split hold.
-
-    Attributes: folders: relative to root; good: folder -> its normal images; defects: kind -> images; masks:
-      folders of masks that lie within.
-    """
-
-    folders: list[str]
-    good: dict[str, _Images]
-    defects: dict[str, _Images]
-    masks: list[str]
-
-    @property
-    def has_images(self) -> bool:
-        return any(images.names for images in [*self.good.values(), *self.defects.values()])
-
-    @property
-    def normal(self) -> list[str]:
-        return [path for images in self.good.values() for path in images.names]
 
 
 def load(
@@ -128,11 +94,11 @@ def load(
     return file_dataset("folder", root, examples, channels, notes)
 
 
-class _FolderReader:
+class _FolderReader(Root):
     """Finds the images of a folder; good: as in `load`; notes: get what is left out or unusual."""
 
     def __init__(self, root: str, good: str | None, notes: Notes):
-        self.root, self.notes = root, notes
+        super().__init__(root, notes)
         self.unmarked: set[str] = set()  # names of normal images whose mask was looked at
         self.asked = good is None
         self.given = words(good or "")
@@ -144,7 +110,7 @@ class _FolderReader:
     def split_layout(self, tops: list[str], train: list[str], test_folder: str | None) -> list[Example]:
         """The examples of layout A."""
         test = self.test_folders(tops, test_folder)
-        masks = self.mask_folders(tops)
+        masks = folder_mask_folders.named_as_masks(tops)
         self.ask([(f, n) for folder in (*train, *test) for f, n in self.perhaps_good(folder)])
         splits = {"train": self.split(train), "test": self.split(test)}
         self.check_given([*train, *test])
@@ -159,7 +125,7 @@ class _FolderReader:
             why = "; ".join(["no normal training images, none that is read", *self.notes.lines()])
             raise DataError(f"{os.path.join(self.root, next(iter(splits['train'].good)))}: {why}")
         self.note_alike(splits)
-        mask_of = self.masks(splits, masks)
+        mask_of = folder_mask_folders.of_images(self, splits, masks, self.good, self.unmarked)
         for name in tops:
             if name not in (*train, *test, *masks):
                 self.note_unused(name)
@@ -177,7 +143,7 @@ class _FolderReader:
     def plain_layout(self, tops: list[str], split_of: Callable[[str], str]) -> list[Example]:
         """The examples of layout B; split_of: path of an image -> its split."""
         self.ask(self.perhaps_good("", tops))
-        masks = self.mask_folders(tops)
+        masks = folder_mask_folders.named_as_masks(tops)
         self.check_given([""])
         good, defects = {}, {}
         for name in tops:
@@ -206,12 +172,13 @@ class _FolderReader:
         examples, parts = [], {"train": {}, "test": {}}
         for kind, images in defects.items():
             for split, part in parts.items():
-                part[kind] = _Images(
+                part[kind] = Images(
                     {path: name for path, name in images.names.items() if split_of(path) == split},
                     images.beside,
                 )
-        splits = {split: _Split([], good, part, []) for split, part in parts.items()}
-        mask_of, kind_of = self.masks(splits, masks), _kinds(splits)
+        splits = {split: Split([], good, part, []) for split, part in parts.items()}
+        mask_of = folder_mask_folders.of_images(self, splits, masks, self.good, self.unmarked)
+        kind_of = _kinds(splits)
         for label, folders in ((NORMAL, good), (ABNORMAL, defects)):
             for images in folders.values():
                 examples += [
@@ -248,20 +215,22 @@ class _FolderReader:
             return True
         if plain(name) in folder_names.TRAIN or folder_names.is_no_kind(name):
             return False
-        inside = subfolders(os.path.join(self.root, name))
+        inside = self.folders(name)
         return any(self.is_good(n) or folder_names.is_perhaps_good(n) for n in inside)
 
-    def split(self, folders: Sequence[str]) -> _Split:
+    def split(self, folders: Sequence[str]) -> Split:
         """What the folders of one split hold."""
-        found = _Split(list(folders), {}, {}, [])
+        found = Split(list(folders), {}, {}, [])
         for folder in folders:
             note_outputs(self.notes, os.path.join(self.root, folder))
-            kinds = subfolders(os.path.join(self.root, folder))
+            kinds = self.folders(folder)
             for name in kinds:
                 path = f"{folder}/{name}"
                 if self.is_good(name):
                     found.good[path] = self.images(path, normal=True)
-                elif name in self.mask_folders(kinds) and self.holds_masks(folder, name, kinds):
+                elif name in folder_mask_folders.named_as_masks(kinds) and folder_mask_folders.holds_masks(
+                    self, folder, name, kinds
+                ):
                     found.masks.append(path)
                 elif plain(name) in folder_names.SMALL:
                     self.note_unused(path)
@@ -292,9 +261,9 @@ class _FolderReader:
             self.notes.add(f"{self.root}: folders of one split, read together: {_few(folders)}")
         return found
 
-    def take_directly(self, folder: str, here: list[str], found: _Split):
+    def take_directly(self, folder: str, here: list[str], found: Split):
         """Adds images that lie in the folder of a split: normal, but for those whose mask marks something."""
-        found.good[folder] = _Images(*apart(folder, here))
+        found.good[folder] = Images(*apart(folder, here))
         self.notes.add(
             "{n} masks lie beside their images, such as {first}: no images",
             next(iter(found.good[folder].beside.values()), ""),
@@ -304,18 +273,16 @@ class _FolderReader:
             folder, found.good, found.defects, [m for m in found.masks if m.startswith(f"{folder}/")]
         )
 
-    def take_marked(
-        self, folder: str, good: dict[str, _Images], defects: dict[str, _Images], masks: list[str]
-    ):
+    def take_marked(self, folder: str, good: dict[str, Images], defects: dict[str, Images], masks: list[str]):
         """Makes those images of a folder abnormal whose mask marks something; masks: folders of these."""
         names, beside = good[folder]
         of = marked(self.root, names, beside, masks)
-        good[folder] = _Images({path: name for path, name in names.items() if path not in of}, {})
+        good[folder] = Images({path: name for path, name in names.items() if path not in of}, {})
         self.unmarked |= set(good[folder].names.values())
         if of:
             kind = self.kind_of(MARKED, defects)
-            images = _Images({path: names[path] for path in of}, of)
-            defects[kind] = images.joined(defects.get(kind, _Images({}, {})))
+            images = Images({path: names[path] for path in of}, of)
+            defects[kind] = images.joined(defects.get(kind, Images({}, {})))
         self.notes.add(
             f"{{n}} images in {folder}/ have a mask that marks something, such as {{first}}: taken as "
             f"abnormal, of the kind {MARKED}",
@@ -323,7 +290,7 @@ class _FolderReader:
             len(of),
         )
 
-    def ask_directly(self, folder: str, here: list[str], found: _Split):
+    def ask_directly(self, folder: str, here: list[str], found: Split):
         """DataError that asks whether the images that lie in the folder of a split are normal."""
         names, beside = apart(folder, here)
         known = self.known_good()
@@ -336,7 +303,7 @@ class _FolderReader:
             "(good) and for every kind of defect says it too"
         )
 
-    def images(self, folder: str, normal: bool = False) -> _Images:
+    def images(self, folder: str, normal: bool = False) -> Images:
         """The images below a folder, without the masks that lie beside them.
 
         Raises: DataError where a folder within it is named as one of the other label.
@@ -352,7 +319,7 @@ class _FolderReader:
             len(set(beside.values())),
         )
         if normal:
-            self.note_marked(names, beside)
+            folder_mask_folders.note_marked(self, names, beside)
         inner = [path for path in names if "/" in path[len(folder) + 1 :]]
         if self.asked:
             self.refuse_other_label(folder, inner, normal)
@@ -361,20 +328,7 @@ class _FolderReader:
             (inner or [""])[0],
             len(inner),
         )
-        return _Images(names, beside)
-
-    def note_marked(self, names: Mapping[str, str], beside: Mapping[str, str], folders: Sequence[str] = ()):
-        """Tells of normal images whose mask marks something; arguments as of folder_masks.marked."""
-        try:
-            found = marked(self.root, names, beside, folders)
-        except DataError:  # of a mask that is not used
-            return
-        self.notes.add(
-            "{n} files named as masks of normal images mark something, such as {first}: not used, and their "
-            "images are taken as normal; look whether they are",
-            next(iter(found.values()), ""),
-            len(found),
-        )
+        return Images(names, beside)
 
     def refuse_other_label(self, folder: str, inner: Sequence[str], normal: bool):
         """DataError where a folder in one of normal images is named as one of defects, or the other way.
@@ -401,97 +355,7 @@ class _FolderReader:
                         f"--config.data.good={shlex.quote(good)} takes its images as {own}"
                     )
 
-    def masks(self, splits: Mapping[str, _Split], masks: list[str]) -> dict[str, str | None]:
-        """image -> mask or None, of all abnormal images; masks: folders of masks in the root."""
-        inside = {folder: subfolders(os.path.join(self.root, folder)) for folder in masks}
-        of_split = {split: list(found.masks) for split, found in splits.items()}
-        for folder, names in inside.items():
-            for name in names:
-                for split, known in (("train", folder_names.TRAIN), ("test", folder_names.TEST)):
-                    if plain(name) in known or name in splits[split].folders:
-                        of_split[split].append(f"{folder}/{name}")
-            for split, found in splits.items():
-                if mask_names.without_ending(folder) in found.folders:
-                    of_split[split].append(folder)
-        of = {split: {plain(k): i for k, i in found.defects.items()} for split, found in splits.items()}
-        kinds = sorted({*splits["train"].defects, *splits["test"].defects})
-        kinds = list({plain(kind): kind for kind in kinds}.values())  # of two spellings one
-        mask_of, used = {}, set()
-
-        def of_kind(folders: list[str], kind: str) -> list[str]:
-            found = []
-            for folder in folders:
-                same = [n for n in subfolders(os.path.join(self.root, folder)) if plain(n) == plain(kind)]
-                found += [f"{folder}/{name}" for name in same]
-                of = self.images_of_masks(os.path.basename(folder))
-                # Masks without folders of kinds can only be those of the one kind that there is.
-                of_only = len(kinds) == 1 and not subfolders(os.path.join(self.root, folder)) and of is None
-                if of == plain(kind) or of_only and self.directly(folder):
-                    found.append(folder)
-            used.update(found)
-            return found
-
-        for kind in kinds:
-            train, test = (of[split].get(plain(kind), _Images({}, {})) for split in ("train", "test"))
-            places = Places(*(of_kind(f, kind) for f in (masks, of_split["train"], of_split["test"])))
-            mask_of |= masks_of(
-                self.root,
-                kind,
-                train.names,
-                test.names,
-                places,
-                train.beside | test.beside,
-                self.notes,
-                self.unmarked,
-            )
-        every = [*masks, *of_split["train"], *of_split["test"]]
-        for folder in every:
-            lying = [] if folder in used else [f"{folder}/{name}" for name in self.directly(folder)]
-            self.notes.add(
-                "{n} masks lie in no folder of a kind of defect, such as {first}: not used",
-                (lying or [""])[0],
-                len(lying),
-            )
-            for name in subfolders(os.path.join(self.root, folder)):
-                path = f"{folder}/{name}"
-                if self.is_good(name):
-                    for images in itertools.chain(*(split.good.values() for split in splits.values())):
-                        self.note_marked(images.names, {}, [path])
-                if path not in used and path not in every:
-                    count = self.count(path)
-                    self.notes.add(
-                        "{n} masks are in folders of no kind of defect, such as {first}: not used",
-                        path,
-                        count,
-                    )
-        return mask_of
-
-    def holds_masks(self, split: str, name: str, kinds: list[str]) -> bool:
-        """Whether a folder in that of a split has masks: its folders or files are named as the others."""
-        folder = os.path.join(self.root, split, name)
-        if {plain(n) for n in subfolders(folder)} & {plain(kind) for kind in kinds}:
-            return True
-        own = [os.path.splitext(n)[0] for n in images_below(folder, wanted=mask_names.is_mask_name)]
-        others = {
-            os.path.splitext(os.path.basename(n))[0]
-            for kind in kinds
-            if kind != name
-            for n in images_below(os.path.join(self.root, split, kind))
-        }
-        others |= {os.path.splitext(n)[0] for n in self.directly(split)}
-        return bool(own) and all(others & {stem, *mask_names.images_of(stem)} for stem in own)
-
-    def mask_folders(self, names: Sequence[str]) -> list[str]:
-        """Those of folders side by side that hold masks, by their names: masks, or NAME_mask of NAME."""
-        known = {plain(name) for name in names}
-        return [n for n in names if folder_names.is_masks(n) or self.images_of_masks(n) in known]
-
-    def images_of_masks(self, name: str) -> str | None:
-        """NAME, plain, of a folder NAME_mask; None of another."""
-        of = None if folder_names.is_masks(name) else mask_names.without_ending(name)
-        return None if of is None else plain(of)
-
-    def note_alike(self, splits: Mapping[str, _Split]):
+    def note_alike(self, splits: Mapping[str, Split]):
         """Tells of kinds in training alone that are nearly named as others in the test alone."""
         train, test = (
             {plain(k): k for k, i in splits[s].defects.items() if i.names} for s in ("train", "test")
@@ -514,8 +378,8 @@ class _FolderReader:
         if not self.asked:
             return []
         inside = f"{folder}/" if folder else ""
-        names = subfolders(os.path.join(self.root, folder)) if names is None else names
-        masks = self.mask_folders(names)
+        names = self.folders(folder) if names is None else names
+        masks = folder_mask_folders.named_as_masks(names)
         found = [
             (inside + n, self.count(inside + n))
             for n in names
@@ -537,7 +401,7 @@ class _FolderReader:
         parents = {
             os.path.dirname(path) for path, _ in perhaps if folder_names.says_nothing(path.split("/")[-1])
         }
-        beside = [m for p in parents for m in self.mask_folders(subfolders(os.path.join(self.root, p)))]
+        beside = [m for p in parents for m in folder_mask_folders.named_as_masks(self.folders(p))]
         but = ", but for those whose mask marks something" if beside else ""
         raise DataError(
             f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes them "
@@ -548,46 +412,18 @@ class _FolderReader:
         """Names of the folders of normal images in those of splits, and in the parents."""
         splits = folder_names.TRAIN | folder_names.TEST
         parents = {*parents, *(n for n in subfolders(self.root) if plain(n) in splits)}
-        found = [n for p in parents for n in subfolders(os.path.join(self.root, p)) if plain(n) in GOOD]
+        found = [n for p in parents for n in self.folders(p) if plain(n) in GOOD]
         return sorted({plain(name) for name in found})
 
     def check_given(self, folders: Sequence[str]):
         """DataError for a name in data.good that no folder has."""
-        there = {plain(n): n for f in folders for n in subfolders(os.path.join(self.root, f))}
+        there = {plain(n): n for f in folders for n in self.folders(f)}
         for name in self.given:
             if name != HERE and plain(name) not in there:
                 raise DataError(
                     f"data.good: {name!r} is no folder in {' or '.join(filter(None, folders)) or self.root} "
                     f"(folders found: {_few(list(there.values()))})"
                 )
-
-    def directly(self, folder: str) -> list[str]:
-        """Names of the images that lie in a folder itself."""
-        full = os.path.join(self.root, folder)
-        return [n for n in listed(full) if is_image_name(n) and not os.path.isdir(os.path.join(full, n))]
-
-    def note_directly(self, folder: str, advice: str):
-        full = os.path.join(self.root, folder)
-        for name in listed(full):
-            if not is_image_name(name) and not os.path.isdir(os.path.join(full, name)):
-                note_left_out(self.notes, os.path.join(full, name), others=True)
-        here = self.directly(folder)
-        first = os.path.join(folder, here[0]) if here else ""
-        where = f"directly in {folder}/" if folder else "directly in the folder of the data"
-        self.notes.add(
-            f"{{n}} images lie {where} and are left out, such as {{first}}; {advice}", first, len(here)
-        )
-
-    def note_unused(self, folder: str):
-        count = self.count(folder)
-        self.notes.add(f"{self.root}: {{n}} images in the folder {folder} are not used", folder, count)
-        if not count:
-            self.note_empty(folder)
-
-    def note_empty(self, folder: str):
-        self.notes.add(
-            "{n} folders hold no images, such as {first}: not used", os.path.join(self.root, folder)
-        )
 
     def note_replaced(self, folder: str):
         """Tells where data.good makes a folder one of defects whose name says otherwise."""
@@ -601,12 +437,8 @@ class _FolderReader:
                 self.count(folder),
             )
 
-    def count(self, folder: str) -> int:
-        """How many images are below a folder."""
-        return len(images_below(os.path.join(self.root, folder)))
 
-
-def _kinds(splits: Mapping[str, _Split]) -> dict[str, str]:
+def _kinds(splits: Mapping[str, Split]) -> dict[str, str]:
     """Image -> its kind of defect, as the first folder spells it."""
     found, spelt = {}, {}
     for split in splits.values():

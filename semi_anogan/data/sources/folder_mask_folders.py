@@ -1,0 +1,116 @@
+"""Which folders hold masks, of which split and kind of defect, in a folder of images."""
+
+import itertools
+import os
+from collections.abc import Container, Mapping, Sequence
+
+from semi_anogan.data import mask_names
+from semi_anogan.data.listing import images_below, subfolders
+from semi_anogan.data.sources import folder_names
+from semi_anogan.data.sources.folder_masks import Places, marked, masks_of
+from semi_anogan.data.sources.folder_names import plain
+from semi_anogan.data.sources.folder_root import Images, Root, Split
+from semi_anogan.errors import DataError
+
+
+def named_as_masks(names: Sequence[str]) -> list[str]:
+    """Those of folders side by side that hold masks, by their names: masks, or NAME_mask of NAME."""
+    known = {plain(name) for name in names}
+    return [n for n in names if folder_names.is_masks(n) or _images_of(n) in known]
+
+
+def _images_of(name: str) -> str | None:
+    """NAME, plain, of a folder NAME_mask; None of another."""
+    of = None if folder_names.is_masks(name) else mask_names.without_ending(name)
+    return None if of is None else plain(of)
+
+
+def holds_masks(root: Root, split: str, name: str, kinds: list[str]) -> bool:
+    """Whether a folder in that of a split has masks: its folders or files are named as the others."""
+    folder = os.path.join(root.root, split, name)
+    if {plain(n) for n in subfolders(folder)} & {plain(kind) for kind in kinds}:
+        return True
+    own = [os.path.splitext(n)[0] for n in images_below(folder, wanted=mask_names.is_mask_name)]
+    others = {
+        os.path.splitext(os.path.basename(n))[0]
+        for kind in kinds
+        if kind != name
+        for n in images_below(os.path.join(root.root, split, kind))
+    }
+    others |= {os.path.splitext(n)[0] for n in root.directly(split)}
+    return bool(own) and all(others & {stem, *mask_names.images_of(stem)} for stem in own)
+
+
+def of_images(
+    root: Root, splits: Mapping[str, Split], masks: list[str], good: Container[str], unmarked: Container[str]
+) -> dict[str, str | None]:
+    """image -> mask or None, of all abnormal images.
+
+    Args: splits: by name, "train" and "test"; masks: folders of masks in the root; good: plain names of those
+      of normal images; unmarked: as in folder_masks.masks_of.
+    """
+    inside = {folder: root.folders(folder) for folder in masks}
+    of_split = {split: list(found.masks) for split, found in splits.items()}
+    for folder, names in inside.items():
+        for name in names:
+            for split, known in (("train", folder_names.TRAIN), ("test", folder_names.TEST)):
+                if plain(name) in known or name in splits[split].folders:
+                    of_split[split].append(f"{folder}/{name}")
+        for split, found in splits.items():
+            if mask_names.without_ending(folder) in found.folders:
+                of_split[split].append(folder)
+    of = {split: {plain(k): i for k, i in found.defects.items()} for split, found in splits.items()}
+    kinds = sorted({*splits["train"].defects, *splits["test"].defects})
+    kinds = list({plain(kind): kind for kind in kinds}.values())  # of two spellings one
+    mask_of, used = {}, set()
+
+    def of_kind(folders: list[str], kind: str) -> list[str]:
+        found = []
+        for folder in folders:
+            same = [n for n in root.folders(folder) if plain(n) == plain(kind)]
+            found += [f"{folder}/{name}" for name in same]
+            of = _images_of(os.path.basename(folder))
+            # Masks without folders of kinds can only be those of the one kind that there is.
+            of_only = len(kinds) == 1 and not root.folders(folder) and of is None
+            if of == plain(kind) or of_only and root.directly(folder, mask_names.is_mask_name):
+                found.append(folder)
+        used.update(found)
+        return found
+
+    for kind in kinds:
+        train, test = (of[split].get(plain(kind), Images({}, {})) for split in ("train", "test"))
+        places = Places(*(of_kind(f, kind) for f in (masks, of_split["train"], of_split["test"])))
+        beside = train.beside | test.beside
+        mask_of |= masks_of(root.root, kind, train.names, test.names, places, beside, root.notes, unmarked)
+    images = [images.names for split in splits.values() for images in split.good.values()]
+    normal = dict(itertools.chain(*(names.items() for names in images)))
+    every = [*masks, *of_split["train"], *of_split["test"]]
+    for folder in every:
+        flat = [] if folder in used else root.directly(folder, mask_names.is_mask_name)
+        root.notes.add(
+            "{n} masks lie in no folder of a kind of defect, such as {first}: not used",
+            f"{folder}/{(flat or [''])[0]}",
+            len(flat),
+        )
+        for name in root.folders(folder):
+            path = f"{folder}/{name}"
+            if plain(name) in good:
+                note_marked(root, normal, {}, [path])
+            if path not in used and path not in every:
+                told = "{n} masks are in folders of no kind of defect, such as {first}: not used"
+                root.notes.add(told, path, root.count(path))
+    return mask_of
+
+
+def note_marked(root: Root, names: Mapping[str, str], beside: Mapping[str, str], folders: Sequence[str] = ()):
+    """Tells of normal images whose mask marks something; arguments as of folder_masks.marked."""
+    try:
+        found = marked(root.root, names, beside, folders)
+    except DataError:  # of a mask that is not used
+        return
+    root.notes.add(
+        "{n} files named as masks of normal images mark something, such as {first}: not used, and their "
+        "images are taken as normal; look whether they are",
+        next(iter(found.values()), ""),
+        len(set(found.values())),
+    )

@@ -1,0 +1,85 @@
+"""The folder of a data set: what its folders hold, and lines about what of it is left out."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from semi_anogan.data.listing import images_below, is_image_name, listed, note_left_out, subfolders
+from semi_anogan.data.notes import Notes
+
+
+class Images(NamedTuple):
+    """Images of a folder, relative to root -> their names below it, without suffix; and masks beside them."""
+
+    names: dict[str, str]
+    beside: dict[str, str]
+
+    def joined(self, other: "Images") -> "Images":
+        return Images(self.names | other.names, self.beside | other.beside)
+
+
+class Split(NamedTuple):
+    """What the folders of a split hold.
+
+    Attributes: folders: relative to root; good: folder -> its normal images; defects: kind -> images; masks:
+      folders of masks that lie within.
+    """
+
+    folders: list[str]
+    good: dict[str, Images]
+    defects: dict[str, Images]
+    masks: list[str]
+
+    @property
+    def has_images(self) -> bool:
+        return any(images.names for images in [*self.good.values(), *self.defects.values()])
+
+    @property
+    def normal(self) -> list[str]:
+        return [path for images in self.good.values() for path in images.names]
+
+
+class Root:
+    """A folder, whose folders are named relative to it; notes: get what is left out."""
+
+    def __init__(self, root: str, notes: Notes):
+        self.root, self.notes = root, notes
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder; as listing.subfolders."""
+        return subfolders(os.path.join(self.root, folder))
+
+    def directly(self, folder: str, wanted: Callable[[str], bool] = is_image_name) -> list[str]:
+        """Names of the images that lie in a folder itself; wanted: other files, by their names."""
+        full = os.path.join(self.root, folder)
+        return [n for n in listed(full) if wanted(n) and not os.path.isdir(os.path.join(full, n))]
+
+    def note_directly(self, folder: str, advice: str):
+        """Tells of the files that lie in a folder itself, all of which are left out."""
+        full = os.path.join(self.root, folder)
+        for name in listed(full):
+            if not is_image_name(name) and not os.path.isdir(os.path.join(full, name)):
+                note_left_out(self.notes, os.path.join(full, name), others=True)
+        here = self.directly(folder)
+        first = os.path.join(folder, here[0]) if here else ""
+        where = f"directly in {folder}/" if folder else "directly in the folder of the data"
+        self.notes.add(
+            f"{{n}} images lie {where} and are left out, such as {{first}}; {advice}", first, len(here)
+        )
+
+    def note_unused(self, folder: str):
+        """Tells of a folder that is not used."""
+        count = self.count(folder)
+        self.notes.add(f"{self.root}: {{n}} images in the folder {folder} are not used", folder, count)
+        if not count:
+            self.note_empty(folder)
+
+    def note_empty(self, folder: str):
+        """Tells of a folder without images."""
+        self.notes.add(
+            "{n} folders hold no images, such as {first}: not used", os.path.join(self.root, folder)
+        )
+
+    def count(self, folder: str) -> int:
+        """How many images are below a folder."""
+        return len(images_below(os.path.join(self.root, folder)))
