@@ -68,7 +68,7 @@ def run(config, output: pathlib.Path) -> dict[str, list[str]]:
     for example, figures in usable:
         images.note_small(dataset.notes, example.path, figures.found.size, seen)
     check_files.note_without_mask(dataset.notes, examples)
-    check_files.note_same_name(dataset.notes, examples)
+    check_files.note_names(dataset.notes, examples)
     check_files.note_equal(dataset, examples)
     if dataset.ignore is not None:
         used.append(ignore.told(dataset.ignore, config.data.ignore))

@@ -148,8 +148,20 @@ def test_copies_in_another_format_and_alpha_of_nothing_transparent(parts):
     (line,) = told(parts)
     assert line.startswith(
         "2 images are there under one name with several suffixes, such as train/good/0.bmp and "
-        "train/good/0.png; if they are copies"
+        "train/good/0.png; of copies keep one each"
     )
+
+
+def test_file_names_that_say_another_label(parts):
+    for i, name in enumerate(("good/NG_1", "good/no_defect", "cut/ok-1", "cut/not ok", "cut/okra")):
+        write(parts / f"test/{name}.png", 5 + i)
+    assert told(parts) == [
+        "1 normal images are named as defects, such as test/good/NG_1.png: look whether they are",
+        "1 abnormal images are named as good ones, such as test/cut/ok-1.png: look whether they are",
+    ]
+    for name in ("0", "not ok", "okra"):  # then all are, and it says nothing
+        (parts / f"test/cut/{name}.png").unlink()
+    assert [line for line in told(parts) if "good ones" in line] == []
 
 
 def test_equal_files(parts):

@@ -143,9 +143,10 @@ def test_a_folder_of_labels_could_be_the_test(tmp_path, name, inside):
 def test_a_layout_one_folder_lower_is_named(tmp_path):
     tree(tmp_path, Images__Normal=3, Images__Anomaly=2, Masks__Anomaly=2)
     with pytest.raises(
-        DataError, match=f"one of them is in {tmp_path}/Images: --config.data.root={tmp_path}"
-    ):
+        DataError, match=f"one of them is in {tmp_path}/Images: --config.data.root={tmp_path}/Images, from "
+    ) as error:
         load(1, tmp_path)
+    assert "/Images, from where the masks in Masks are not found. They are:" in str(error.value)
     tree(tmp_path / "all", data__bottle__train__good=2, data__bottle__test=1)
     with pytest.raises(DataError, match=f"one of them is in {tmp_path}/all/data/bottle: --config"):
         load(1, tmp_path / "all")
@@ -269,6 +270,17 @@ def test_images_that_lie_directly_in_a_split(tmp_path):
     ) as error:
         load(1, tmp_path / "only")
     assert "--config.data.name=manifest --config.data.path=LIST.csv" in str(error.value)
+
+
+def test_annotations_beside_images_that_lie_directly_are_told(tmp_path):
+    tree(tmp_path, train=5)
+    (tmp_path / "train/_annotations.coco.json").write_text("{}")
+    with pytest.raises(
+        DataError, match="as normal, whatever _annotations.coco.json beside them says; a folder"
+    ):
+        load(1, tmp_path)
+    (line,) = load(1, tmp_path, good=".").notes.lines()
+    assert line.startswith(f"1 JSON files are left out, such as {tmp_path}/train/_annotations.coco.json")
 
 
 def write_mask(path, value):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from semi_anogan.data import ignore, images, masks
 from semi_anogan.data.dataset import Dataset, Example, Look
 from semi_anogan.data.notes import Notes
+from semi_anogan.data.sources import folder_names
 from semi_anogan.errors import DataError
 from semi_anogan.progress import shown
 
@@ -38,7 +39,7 @@ def read_all(dataset: Dataset, examples: Sequence[Example], most: int = 20, reso
     for example, look in zip(examples, looks, strict=True):
         images.note_small(dataset.notes, example.path, look.found.size, resolution)
     note_without_mask(dataset.notes, examples)
-    note_same_name(dataset.notes, examples)
+    note_names(dataset.notes, examples)
     note_equal(dataset, examples)
 
 
@@ -168,6 +169,19 @@ def note_without_mask(notes: Notes, examples: Sequence[Example]):
         )
 
 
+def note_names(notes: Notes, examples: Sequence[Example]):
+    """Tells of normal images that are named as defects, of the other way, and as `note_same_name`."""
+    for abnormal, is_other, told in (
+        (False, folder_names.is_bad, "{n} normal images are named as defects, such as {first}"),
+        (True, folder_names.has_good, "{n} abnormal images are named as good ones, such as {first}"),
+    ):
+        own = [e.path for e in examples if e.abnormal == abnormal]
+        other = [path for path in own if is_other(os.path.splitext(os.path.basename(path))[0])]
+        if len(other) < len(own):  # else the name means something else
+            notes.add(f"{told}: look whether they are", (other or [""])[0], len(other))
+    note_same_name(notes, examples)
+
+
 def note_same_name(notes: Notes, examples: Sequence[Example]):
     """Tells of files whose paths differ by the suffix alone: copies in another format, maybe."""
     by_stem = collections.defaultdict(list)
@@ -175,8 +189,8 @@ def note_same_name(notes: Notes, examples: Sequence[Example]):
         by_stem[os.path.splitext(example.path)[0]].append(example.path)
     twice = [paths for paths in by_stem.values() if len(paths) > 1]
     notes.add(
-        "{n} images are there under one name with several suffixes, such as {first}; if they are copies, "
-        "keep one of each: where one of them is held out, the threshold is too low for others",
+        "{n} images are there under one name with several suffixes, such as {first}; of copies keep one "
+        "each, since the threshold is too low for others where one is held out; name masks NAME_mask",
         " and ".join(twice[0][:2]) if twice else "",
         len(twice),
     )

@@ -64,7 +64,7 @@ def load(
     """
     root, notes = os.fspath(root), Notes()
     if not os.path.isdir(root):
-        hint = "; lists of images are given as data.path" if os.path.isfile(root) else ""
+        hint = "; lists of images are given as data.path" if root.lower().endswith(".csv") else ""
         hint = "; the shell puts no folder for ~ there" if root.startswith("~") else hint
         raise DataError(f"data.root: {root!r} is not a folder{hint}")
     if good is not None and not words(good):
@@ -263,6 +263,7 @@ class _FolderReader(Root):
 
     def take_directly(self, folder: str, here: list[str], found: Split):
         """Adds images that lie in the folder of a split: normal, but for those whose mask marks something."""
+        self.note_others(folder)
         found.good[folder] = Images(*apart(folder, here))
         self.notes.add(
             "{n} masks lie beside their images, such as {first}: no images",
@@ -297,6 +298,9 @@ class _FolderReader(Root):
         yes, no = shlex.quote(",".join([*known, HERE])), shlex.quote(",".join(known))
         leave = f", --config.data.good={no} leaves them out" if known else ""
         but = ", but for those whose mask marks something" if beside or found.masks else ""
+        lists = self.directly(folder, lambda name: name.lower().endswith((".json", ".csv", ".xml", ".txt")))
+        if lists and not but:
+            but = f", whatever {lists[0]} beside them says"
         raise DataError(
             f"{os.path.join(self.root, folder)}: {len(names)} images lie directly in it: are they normal? "
             f"--config.data.good={yes} takes them as normal{but}{leave}; a folder each for normal images "

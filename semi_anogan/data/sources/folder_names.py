@@ -92,11 +92,17 @@ def says_nothing(name: str) -> bool:
 
 
 def is_bad(name: str) -> bool:
-    """Whether a folder in one of normal images is named as one of defects: bad, crack, old_rejects."""
+    """Whether a folder or file among normal ones is named as one of defects: bad, crack, old_rejects."""
     short = plain(name)
     if short in BAD:
         return short != "1"
     return bool(set(_words(name)) & BAD_LABELS) and not _denies_a_defect(name, short)
+
+
+def has_good(name: str) -> bool:
+    """Whether a file among those of defects is named as a good one: OK_1, part-good."""
+    words = set(_words(name))
+    return bool(words & GOOD) and not words & {*_NEGATIONS, *BAD_LABELS}
 
 
 def is_perhaps_good(name: str) -> bool:

@@ -56,16 +56,19 @@ class Root:
 
     def note_directly(self, folder: str, advice: str):
         """Tells of the files that lie in a folder itself, all of which are left out."""
-        full = os.path.join(self.root, folder)
-        for name in listed(full):
-            if not is_image_name(name) and not os.path.isdir(os.path.join(full, name)):
-                note_left_out(self.notes, os.path.join(full, name), others=True)
+        self.note_others(folder)
         here = self.directly(folder)
         first = os.path.join(folder, here[0]) if here else ""
         where = f"directly in {folder}/" if folder else "directly in the folder of the data"
         self.notes.add(
             f"{{n}} images lie {where} and are left out, such as {{first}}; {advice}", first, len(here)
         )
+
+    def note_others(self, folder: str):
+        """Tells of the files that lie in a folder itself and are no images by their names."""
+        full = os.path.join(self.root, folder)
+        for name in self.directly(folder, lambda name: not is_image_name(name)):
+            note_left_out(self.notes, os.path.join(full, name), others=True)
 
     def note_unused(self, folder: str):
         """Tells of a folder that is not used."""
