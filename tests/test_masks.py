@@ -45,6 +45,14 @@ def test_two_values_are_plain(tmp_path, name, array):
     np.testing.assert_array_equal(mask, RECTANGLE > 0)
 
 
+def test_a_mask_of_several_pages_is_refused(tmp_path):
+    """The second would be left out: of these two it alone marks something."""
+    pages = [Image.fromarray(RECTANGLE * value) for value in (0, 255)]
+    pages[0].save(tmp_path / "mask.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ImageError, match="mask.tif: a mask of 2 frames or pages; save it as one"):
+        masks.read(tmp_path / "mask.tif")
+
+
 def test_masks_of_one_value():
     found, reading = masks.of_values(np.zeros((4, 5), np.uint8))
     assert reading == EMPTY and not found.any()

@@ -329,9 +329,14 @@ def read_values(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.nda
       [H, W], uint8, or of 16-bit, integer and float files as they are.
 
     Raises:
-      ImageError: as in `read_image`, or values that are negative or no numbers.
+      ImageError: as in `read_image`, several frames, or values that are negative or no numbers.
     """
-    with decoded(path, max_pixels) as (image, _):
+    with decoded(path, max_pixels) as (image, header):
+        if header.frames > 1:
+            raise ImageError(
+                f"{os.fspath(path)}: a mask of {header.frames} frames or pages; save it as one, or each "
+                "as a file of its own, named NAME_mask_1 and so on"
+            )
         if not is_deep(image):
             return np.rint(_eight_bits(image)).astype(np.uint8).max(axis=-1)
         values = np.asarray(image)
