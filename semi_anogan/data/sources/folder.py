@@ -95,11 +95,14 @@ def load(
 
 
 class _FolderReader(Root):
-    """Finds the images of a folder; good: as in `load`; notes: get what is left out or unusual."""
+    """Finds the images of a folder; good: as in `load`; notes: get what is left out or unusual.
+
+    Attributes: unmarked: names of normal images whose mask was looked at and marks nothing.
+    """
 
     def __init__(self, root: str, good: str | None, notes: Notes):
         super().__init__(root, notes)
-        self.unmarked: set[str] = set()  # names of normal images whose mask was looked at
+        self.unmarked: set[str] = set()
         self.asked = good is None
         self.given = words(good or "")
         self.good = GOOD if good is None else frozenset(plain(word) for word in self.given)
@@ -224,13 +227,12 @@ class _FolderReader(Root):
         for folder in folders:
             note_outputs(self.notes, os.path.join(self.root, folder))
             kinds = self.folders(folder)
+            masks = folder_mask_folders.named_as_masks(kinds)
             for name in kinds:
                 path = f"{folder}/{name}"
                 if self.is_good(name):
                     found.good[path] = self.images(path, normal=True)
-                elif name in folder_mask_folders.named_as_masks(kinds) and folder_mask_folders.holds_masks(
-                    self, folder, name, kinds
-                ):
+                elif name in masks and folder_mask_folders.holds_masks(self, folder, name, kinds):
                     found.masks.append(path)
                 elif plain(name) in folder_names.SMALL:
                     self.note_unused(path)

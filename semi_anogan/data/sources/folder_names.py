@@ -27,7 +27,7 @@ SAY_NOTHING = frozenset(
     (
         "image images img imgs picture pictures photo photos data sample samples part parts all "
         "unknown unlabeled unlabelled unsorted unclassified unsure uncertain unclear undecided unbekannt "
-        "unklar todo review tocheck tobechecked pending borderline grenzfall new newfolder neuerordner misc"
+        "unklar todo review tocheck tobechecked pending borderline grenzfall new newfolder neuerordner"
     ).split()
 )
 BAD_LABELS = frozenset(
