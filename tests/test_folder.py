@@ -545,6 +545,13 @@ def test_a_folder_named_as_masks_of_the_one_beside_it(tmp_path, masks, images):
     )
 
 
+def test_a_label_may_be_what_is_missing(tmp_path):
+    tree(tmp_path, train__good=3, test__missing=2, test__missing_label=2)
+    assert labels(load(1, tmp_path), "test") == dict.fromkeys(
+        ("test/missing", "test/missing_label"), "abnormal"
+    )
+
+
 def test_masks_of_normal_images_that_mark_something_are_told(tmp_path):
     tree(tmp_path, train__good=3, test__good=3, test__cut=1)
     for place in ("ground_truth/good", "train/good"):

@@ -20,8 +20,13 @@ def named_as_masks(names: Sequence[str]) -> list[str]:
 
 
 def _images_of(name: str) -> str | None:
-    """NAME, plain, of a folder NAME_mask; None of another."""
-    of = None if folder_names.is_masks(name) else mask_names.without_ending(name)
+    """NAME, plain, of a folder NAME_mask; None of another.
+
+    Not of NAME_label: a label may be what is missing or torn.
+    """
+    if folder_names.is_masks(name) or plain(name).endswith(("label", "labels", "annotation")):
+        return None
+    of = mask_names.without_ending(name)
     return None if of is None else plain(of)
 
 
