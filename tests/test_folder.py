@@ -398,9 +398,9 @@ def test_folders_within_a_kind_are_read_and_told(tmp_path):
         train__good__lot1=3,
         train__good=2,
         train__good__thumbnails=2,
-        train__good__masks=1,
         train__good__ignore=1,
     )
+    write_mask(tmp_path / "train/good/masks/0.png", 255)
     tree(tmp_path, test__cut__a=1, test__cut__b=1, ground_truth__cut__a=1, ground_truth__cut__b=1)
     dataset = load(1, tmp_path)
     assert len(dataset.select("train")) == 5
@@ -410,7 +410,8 @@ def test_folders_within_a_kind_are_read_and_told(tmp_path):
     assert told[0].startswith(
         "4 images in folders named as those of masks, ignored regions or thumbnails are"
     )
-    assert told[1].startswith("5 images in folders within those of a kind are read as of this kind")
+    assert told[1].startswith("1 files named as masks of normal images mark something, such as train/good/ma")
+    assert told[2].startswith("5 images in folders within those of a kind are read as of this kind")
 
 
 @pytest.mark.parametrize(
@@ -545,6 +546,21 @@ def test_a_folder_named_as_masks_of_the_one_beside_it(tmp_path, masks, images):
     )
 
 
+@pytest.mark.parametrize("images, masks", [("", "masks"), ("images", "ground_truth"), ("", "GT/lot1")])
+def test_masks_in_a_folder_within_that_of_their_images(tmp_path, images, masks):
+    tree(tmp_path, train__good=3)
+    lot = "lot1" if "lot1" in masks else ""
+    for i in range(2):
+        write(tmp_path / "test/cut" / images / lot / f"{i}.png")
+        write_mask(tmp_path / "test/cut" / masks / f"{i}_mask.png", 255)
+    write_mask(tmp_path / "test/cut" / masks / "7.png", 255)
+    dataset = load(1, tmp_path)
+    assert [e.mask for e in dataset.select("test")] == [f"test/cut/{masks}/{i}_mask.png" for i in range(2)]
+    told = [line for line in dataset.notes.lines() if "mask" in line]
+    assert told[0] == f"1 masks are of no image, such as test/cut/{masks}/7.png: not used"
+    assert told[1].endswith("taken as the masks of these") and len(told) == 2
+
+
 def test_a_label_may_be_what_is_missing(tmp_path):
     tree(tmp_path, train__good=3, test__missing=2, test__missing_label=2)
     assert labels(load(1, tmp_path), "test") == dict.fromkeys(
@@ -554,13 +570,13 @@ def test_a_label_may_be_what_is_missing(tmp_path):
 
 def test_masks_of_normal_images_that_mark_something_are_told(tmp_path):
     tree(tmp_path, train__good=3, test__good=3, test__cut=1)
-    for place in ("ground_truth/good", "train/good"):
+    for place in ("ground_truth/good", "train/good", "test/good/masks"):
         for i in range(3):
             write_mask(tmp_path / place / f"{i}_mask.png", 255 * (i > 0))
     write_mask(tmp_path / "ground_truth/cut/0.png", 255)
     told = [line for line in load(1, tmp_path).notes.lines() if "mark something" in line]
     assert told == [
-        "4 files named as masks of normal images mark something, such as train/good/1_mask.png: not used, "
+        "6 files named as masks of normal images mark something, such as train/good/1_mask.png: not used, "
         "and their images are taken as normal; look whether they are"
     ]
 

@@ -315,8 +315,16 @@ class _FolderReader(Root):
         Raises: DataError where a folder within it is named as one of the other label.
         """
         place = os.path.join(self.root, folder)
-        paths = images_below(place, self.notes, folder_names.is_no_kind, others=True)
-        names, beside = apart(folder, paths)
+        masks = [name for name in self.folders(folder) if folder_names.is_masks(name)]
+
+        def leave_out(name: str) -> bool:
+            return folder_names.is_no_kind(name) and (normal or name not in masks)
+
+        paths = images_below(place, self.notes, leave_out, others=True)
+        names, beside = apart(folder, [path for path in paths if path.split("/")[0] not in masks])
+        masks = [f"{folder}/{name}" for name in masks]
+        if not normal:
+            beside = folder_mask_folders.within(self, names, masks) | beside
         what = "left out, as the images are normal" if normal else "taken as the masks of these"
         first = next(iter(beside.values()), "")
         self.notes.add(
@@ -325,7 +333,7 @@ class _FolderReader(Root):
             len(set(beside.values())),
         )
         if normal:
-            folder_mask_folders.note_marked(self, names, beside)
+            folder_mask_folders.note_marked(self, names, beside, masks)
         inner = [path for path in names if "/" in path[len(folder) + 1 :]]
         if self.asked:
             self.refuse_other_label(folder, inner, normal)

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from semi_anogan.data import mask_names
 from semi_anogan.data.listing import images_below, subfolders
 from semi_anogan.data.sources import folder_names
-from semi_anogan.data.sources.folder_masks import Places, marked, masks_of
+from semi_anogan.data.sources.folder_masks import Places, by_name, marked, masks_of
 from semi_anogan.data.sources.folder_names import plain
 from semi_anogan.data.sources.folder_root import Images, Root, Split
 from semi_anogan.errors import DataError
@@ -105,6 +105,23 @@ def of_images(
                 told = "{n} masks are in folders of no kind of defect, such as {first}: not used"
                 root.notes.add(told, path, root.count(path))
     return mask_of
+
+
+def within(root: Root, names: Mapping[str, str], folders: Sequence[str]) -> dict[str, str]:
+    """Image -> its mask in folders of masks within that of the images; names: as Images has them.
+
+    An image may lie in a folder beside these whose name says nothing: images/1.png and masks/1.png.
+    """
+
+    def short(name: str) -> str:
+        first, _, rest = name.partition("/")
+        return rest if rest and folder_names.says_nothing(first) else name
+
+    found = by_name(root.root, folders, set(map(short, names.values())), root.notes)
+    of = {image: found[short(name)] for image, name in names.items() if short(name) in found}
+    strange = [mask for mask in found.values() if mask not in set(of.values())]
+    root.notes.add("{n} masks are of no image, such as {first}: not used", (strange or [""])[0], len(strange))
+    return of
 
 
 def note_marked(root: Root, names: Mapping[str, str], beside: Mapping[str, str], folders: Sequence[str] = ()):

@@ -57,8 +57,8 @@ def marked(
     Args: names, beside: as `apart` returns them; folders: of masks, relative to root.
     Raises: ImageError for a mask that cannot be read.
     """
-    by_name = _by_name(root, folders, set(names.values()), Notes())
-    masks = {path: by_name.get(name, beside.get(path)) for path, name in names.items()}
+    found = by_name(root, folders, set(names.values()), Notes())
+    masks = {path: found.get(name, beside.get(path)) for path, name in names.items()}
     return {
         path: mask
         for path, mask in masks.items()
@@ -98,7 +98,7 @@ def masks_of(
         of them would silently give half of the pixel metrics.
     """
     names = {*train.values(), *test.values()}
-    shared, own_train, own_test = (_by_name(root, folders, names, notes) for folders in places)
+    shared, own_train, own_test = (by_name(root, folders, names, notes) for folders in places)
     if shared and own_train and own_test:
         notes.add(
             f"{root}: {places.shared[0]} is not used, as {places.train[0]} and {places.test[0]} are there"
@@ -161,7 +161,7 @@ def _of_test(
     return masks
 
 
-def _by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -> dict[str, str]:
+def by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) -> dict[str, str]:
     """{name of the image: path relative to root} of the masks in some folders.
 
     Args: names: of the images; a mask has the name of one, or one that mask_names knows, or lies in a folder
