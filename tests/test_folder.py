@@ -563,6 +563,8 @@ def test_masks_in_a_folder_within_that_of_their_images(tmp_path, images, masks):
 
 def test_a_label_may_be_what_is_missing(tmp_path):
     tree(tmp_path, train__good=3, test__missing=2, test__missing_label=2)
+    write(tmp_path / "train/good/label_1.png")
+    assert len(load(1, tmp_path).select("train")) == 4
     assert labels(load(1, tmp_path), "test") == dict.fromkeys(
         ("test/missing", "test/missing_label"), "abnormal"
     )
