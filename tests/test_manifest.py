@@ -1,5 +1,6 @@
 """CSV manifests, folder layouts and the inputs of the score command."""
 
+import json
 import os
 import re
 
@@ -105,6 +106,18 @@ def test_masks_of_a_manifest_may_be_several_or_shared(folder):
     dataset = load_manifest(1, manifest(folder, text))
     assert np.argwhere(dataset.read_mask(dataset.examples[1])).tolist() == [[2, 1], [2, 3]]
     assert dataset.notes.lines() == ["2 images share their mask with others, such as img/2.png: img/mask.png"]
+
+
+def test_a_file_of_coco_has_the_masks_of_many_images(folder):
+    images = [{"id": i, "file_name": f"{i}.png", "height": 5, "width": 6} for i in range(4)]
+    boxes = [{"image_id": i, "bbox": [i, 0, 1, 2]} for i in (2, 3)]
+    (folder / "coco.json").write_text(json.dumps({"images": images, "annotations": boxes}))
+    text = "path,split,label,mask\nimg/0.png,train,normal,\n"
+    text += "".join(f"img/{i}.png,test,abnormal,coco.json\n" for i in (2, 3))
+    dataset = load_manifest(1, manifest(folder, text))
+    for example, x in zip(dataset.select("test"), (2, 3), strict=True):
+        assert np.argwhere(dataset.read_mask(example)).tolist() == [[0, x], [1, x]]
+    assert dataset.notes.lines() == []
 
 
 def test_names_of_columns_count_without_case_and_others_are_told(folder):

@@ -40,11 +40,13 @@ _TOLD = {
 MOST_SHARE = 0.5  # of an image: a mask that marks more may be inverted
 
 
-def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str]:
+def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS, image: str = "") -> tuple[np.ndarray, str]:
     """Reads a mask file, or several masks of one image: what any of them marks is abnormal.
 
     A JSON file has polygons: all that they enclose is abnormal. In palette and colour images the brightest of
     a pixel's channels is its value, and not the number of its colour. Transparent pixels are black.
+
+    Args: image: name of the image, where a file of COCO has the polygons of several.
 
     Returns:
       (bool [H, W], True where abnormal; how it was read: PLAIN, EMPTY, FULL, GREY, LABELS or POLYGONS; of
@@ -56,7 +58,7 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndar
     """
     joined, readings, first = None, [], None
     for file in files_of(path):
-        mask, reading = _of_file(file, max_pixels)
+        mask, reading = _of_file(file, max_pixels, image)
         if joined is not None and joined.shape != mask.shape:
             raise DataError(
                 f"{file}: has {mask.shape[1]} x {mask.shape[0]} pixels, but {first}, of the same image, has "
@@ -67,9 +69,9 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[np.ndar
     return joined, next((reading for reading in readings if reading != PLAIN), PLAIN)
 
 
-def _of_file(path: str, max_pixels: int) -> tuple[np.ndarray, str]:
+def _of_file(path: str, max_pixels: int, image: str) -> tuple[np.ndarray, str]:
     if is_polygons(path):
-        mask = polygons.read(path, max_pixels, touched=False)
+        mask = polygons.read(path, max_pixels, image, touched=False)
         return mask, POLYGONS if mask.any() else EMPTY
     return of_values(read_values(path, max_pixels))
 

@@ -90,7 +90,7 @@ def look(task: Task) -> Figures | str:
         found = figures.found
         if task.mask is None:
             return figures
-        mask, reading = masks.read(task.mask, task.max_pixels)
+        mask, reading = masks.read(task.mask, task.max_pixels, task.path)
         masks.check_size(task.mask, mask, task.path, found.size)
         form = masks.format_of(task.mask, task.max_pixels)
         return dataclasses.replace(figures, defect=float(mask.mean()), mask_reading=reading, mask_format=form)

@@ -41,7 +41,7 @@ def file_dataset(
     def mask_of(example: Example, size: tuple[int, int]):
         """(mask, how it was read)."""
         file = os.path.join(root, example.mask)
-        mask, reading = masks.read(file, max_pixels)
+        mask, reading = masks.read(file, max_pixels, example.path)
         masks.check_size(file, mask, path(example), size)
         return mask, reading
 

@@ -4,6 +4,7 @@ import os
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import csv_rows
+from semi_anogan.data.masks import is_polygons
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources.files import choose_training, file_dataset
 from semi_anogan.data.sources.folder_names import GOOD, meant_by, plain
@@ -61,7 +62,7 @@ def load(
         line, image, mask = of[0]
         if file in first_row:
             raise DataError(f"{path}: row {line}: mask {mask!r} is itself an image, in row {first_row[file]}")
-        if len(of) > 1:
+        if len(of) > 1 and not is_polygons(file):  # one of COCO has the masks of many
             notes.add("{n} images share their mask with others, such as {first}", f"{image}: {mask}", len(of))
     if missing:
         shown = "\n  ".join(missing[:5] + ["..."] * (len(missing) > 5))
