@@ -1,4 +1,7 @@
-"""Messages to other programs: nothing is lost while these are away, refused ones are put aside."""
+"""Messages to other programs: nothing is lost while these are away, refused ones are put aside.
+
+What is no answer to the message, such as a redirect, is no delivery either.
+"""
 
 import http.server
 import json
@@ -20,16 +23,31 @@ BROKER = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin"
 
 
 class Receiver:
-    """The other side: keeps bodies; `away` answers 503, `refuses` says which bodies get a 422."""
+    """The other side: keeps bodies; `away` answers 503, `refuses` says which bodies get a 422.
+
+    `moved`: the code of a redirect to /new, which is answered instead; `asked`: (method, path) of each request.
+    """
 
     def __init__(self, port=0):
         self.bodies, self.tokens, self.away, self.refuses = [], [], False, ()
+        self.moved, self.asked = None, []
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                receiver.asked.append(("GET", self.path))
+                self.send_response(200)
+                self.end_headers()
+
             def do_POST(self):
+                receiver.asked.append(("POST", self.path))
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 refused = body["number"] in receiver.refuses
+                if receiver.moved:
+                    self.send_response(receiver.moved)
+                    self.send_header("Location", f"http://a:word@127.0.0.1:{receiver.port}/new")
+                    self.end_headers()
+                    return
                 if not receiver.away and not refused:  # before the answer, after which the next one comes
                     receiver.bodies.append(body)
                     receiver.tokens.append(self.headers["Authorization"])
@@ -83,11 +101,11 @@ def test_what_comes_while_the_other_side_is_away_is_kept(receiver, tmp_path, cap
     delivery = Delivery(address, tmp_path, pause=0.01)
     for number in range(3):
         delivery.add({"number": number})
-    until(lambda: "cannot be reached, messages are kept: HTTPError" in capsys.readouterr().out)
+    until(lambda: f"note: {address} answers 503 Service Unavailable; messages are kept" in capsys.readouterr().out)
     receiver.away = False
     until(lambda: len(receiver.bodies) == 3)
     assert delivery.close() == 0 and receiver.numbers == [0, 1, 2]
-    assert f"{address} is reached again" in capsys.readouterr().out
+    assert f"{address} takes messages again" in capsys.readouterr().out
 
 
 def test_a_receiver_that_is_stopped_and_started_again(tmp_path):
@@ -116,6 +134,44 @@ def test_the_next_process_delivers_what_is_left(receiver, tmp_path, capsys):
     later = Delivery(f"http://user:word@127.0.0.1:{receiver.port}/x", tmp_path)
     assert later.close() == 0 and receiver.numbers == [0]
     assert receiver.tokens == ["Basic dXNlcjp3b3Jk"]  # user:word
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_is_no_delivery_and_gets_no_token(receiver, tmp_path, monkeypatch, capsys, code):
+    # urllib follows 301 to 303 by a GET with the token, without the body, and is content with its 200.
+    monkeypatch.setenv(delivering.TOKEN, "secret")
+    receiver.moved = code
+    delivery = Delivery(f"http://127.0.0.1:{receiver.port}/x", tmp_path, pause=0.01)
+    delivery.add({"number": 0})
+    assert delivery.close(0.1) == 1
+    assert set(receiver.asked) == {("POST", "/x")}
+    told = capsys.readouterr().out
+    assert f" answers {code} " in told
+    assert f"give the address that it names, http://127.0.0.1:{receiver.port}/new; " in told
+
+
+def test_at_the_end_the_other_side_is_asked_again_but_not_flooded(receiver, tmp_path):
+    receiver.away = True
+    delivery = Delivery(f"http://127.0.0.1:{receiver.port}/x", tmp_path, pause=0.2)
+    delivery.add({"number": 0})
+    until(lambda: len(receiver.asked) == 2)
+    asked = len(receiver.asked)
+    assert delivery.close(1) == 1
+    # At once or after 0.4 s, then after 0.2, 0.4 and 0.8 s, as far as there is time.
+    assert 1 <= len(receiver.asked) - asked <= 4
+    assert [b["number"] for b in receiver.bodies] == []
+
+
+def test_the_token_is_taken_without_its_end_of_line(receiver, tmp_path, monkeypatch):
+    monkeypatch.setenv(delivering.TOKEN, "secret\n")
+    delivery = Delivery(f"http://127.0.0.1:{receiver.port}/x", tmp_path)
+    delivery.add({"number": 0})
+    assert delivery.close() == 0 and receiver.tokens == ["Bearer secret"]
+    for token in ("se\ncret", "sécret"):
+        monkeypatch.setenv(delivering.TOKEN, token)
+        with pytest.raises(ConfigError, match="^SEMI_ANOGAN_NOTIFY_TOKEN: ") as caught:
+            sender("http://host/x")
+        assert "cret" not in str(caught.value)
 
 
 def test_what_is_left_is_told_and_comes_first(receiver, tmp_path, capsys):
@@ -165,6 +221,8 @@ def test_any_trouble_is_tried_again_and_a_refusal_is_not(tmp_path):
         ("http:///x", "expected http://HOST/PATH or mqtt"),
         ("http://host:port/x", "--notify=http://host:port/x: "),
         ("http://user:word@host:port/x", "--notify=host:port/x: "),
+        ("http://host/a b", "--notify='http://host/a b': expected %20"),
+        ("http://a:word@host/é", "--notify='http://host/é': expected %20"),
         ("mqtt://host", "expected a topic after the host, without # and +"),
         ("mqtt://user:word@host/a/#", "--notify=mqtt://host/a/: expected a topic"),
     ],

@@ -9,7 +9,6 @@ import json
 import os
 import pathlib
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -146,18 +145,29 @@ class Delivery:
                 print(f"note: {self._address} refuses a message, which is put aside: {error}", flush=True)
             except Exception as error:  # noqa: BLE001 - whatever keeps it away, it is tried again
                 if not self._away:
-                    told = f"{type(error).__name__}: {error}"
-                    print(f"note: {self._address} cannot be reached, messages are kept: {told}", flush=True)
+                    print(f"note: {self._address} {_trouble(error)}; messages are kept", flush=True)
                 self._away = True
-                if self._closing.wait(pause):
-                    time.sleep(min(pause, 0.2))
+                if self._closing.is_set():  # not at once: the other side is not to be flooded
+                    self._ended.wait(pause)
+                elif self._closing.wait(pause):
+                    pause = self._pause
+                    continue
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             else:
                 self._spool.delivered(number)
             if self._away:
-                print(f"note: {self._address} is reached again", flush=True)
+                print(f"note: {self._address} takes messages again", flush=True)
             self._away, pause = False, self._pause
+
+
+def _trouble(error: Exception) -> str:
+    """What keeps a message from being delivered, as words after the address."""
+    if not isinstance(error, urllib.error.HTTPError):
+        return f"cannot be reached: {type(error).__name__}: {error}"
+    told = f"answers {error.code} {error.reason}"
+    place = error.headers.get("Location") if 300 <= error.code < 400 else None
+    return f"{told}: give the address that it names, {shown(place)}" if place else told
 
 
 def shown(address: str) -> str:
@@ -179,6 +189,9 @@ def sender(address: str):
             f"--notify={shown(address)}: expected http://HOST/PATH or mqtt://HOST/TOPIC, or https or mqtts"
         )
     if parts.scheme.startswith("http"):
+        if not (parts.path + parts.query).isascii() or not address.isprintable() or " " in address:
+            told = "expected %20 and the like for what is no printable character of ASCII"
+            raise ConfigError(f"--notify={shown(address)!r}: {told}")
         return _webhook(address)
     topic = parts.path.strip("/")
     if not topic or "+" in topic or "#" in address:
@@ -186,19 +199,29 @@ def sender(address: str):
     return _Mqtt(parts, topic)
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error. urllib would follow it with the token but, from 301 to 303, without the body."""
+
+    def redirect_request(self, *arguments):
+        return None
+
+
 def _webhook(address: str):
+    opener = urllib.request.build_opener(_NoRedirects)
     headers, parts = {"Content-Type": "application/json"}, urllib.parse.urlsplit(address)
     if parts.username:
         words = urllib.parse.unquote(f"{parts.username}:{parts.password or ''}")
         headers["Authorization"] = f"Basic {base64.b64encode(words.encode()).decode()}"
         address = shown(address)
-    if token := os.environ.get(TOKEN):
+    if token := os.environ.get(TOKEN, "").strip():  # a file's end of line is no part of it
+        if not (token.isascii() and token.isprintable()):
+            raise ConfigError(f"{TOKEN}: the token must be of printable ASCII characters")
         headers["Authorization"] = f"Bearer {token}"
 
     def send(body: str):
         request = urllib.request.Request(address, body.encode(), headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            with opener.open(request, timeout=TIMEOUT) as response:
                 response.read()
         except urllib.error.HTTPError as error:
             with error:
