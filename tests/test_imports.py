@@ -17,7 +17,7 @@ HEAVY = ("tensorflow", "keras", "jax", "sklearn", "matplotlib")
 # from its own group and from the lines before it, at the top of the file or inside a function. Of two names
 # that fit a module the longer one counts. The public package itself, semi_anogan, stands outside.
 LEVELS = (
-    ("errors image_shape files versions whole_batches progress components config backend",),
+    ("errors image_shape files listening versions whole_batches progress components config backend",),
     ("networks", "data", "configs"),
     ("runs",),
     ("scoring",),

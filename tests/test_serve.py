@@ -26,8 +26,10 @@ from helpers.processes import ENVIRONMENT
 from helpers.served import DEADLY, SLOW, StandInSettings
 from helpers.trained import CALIBRATION as BARE
 from helpers.trained import StandInDetector
+from semi_anogan import listening
 from semi_anogan.errors import RunError
 from semi_anogan.export.runtime import __main__ as runtime
+from semi_anogan.review import __main__ as review
 from semi_anogan.serve import __main__ as serve
 from semi_anogan.serve.answers import Job, answer
 from semi_anogan.serve.connections import protocol
@@ -361,9 +363,37 @@ def test_a_token_is_needed_beyond_this_machine(tmp_path, monkeypatch, capsys):
         serve._token(options)
 
 
+def test_a_token_file_without_a_token_opens_nothing(tmp_path, capsys):
+    for content in (b"", b" \n", b"\xff\xfe"):
+        (tmp_path / "token").write_bytes(content)
+        assert serve.main(["--bundle=x", "--engine=onnx", f"--token_file={tmp_path / 'token'}"]) == 1
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'token'}: ")
+
+
 def test_a_bundle_that_cannot_be_used_is_told(tmp_path, capsys):
-    assert serve.main([f"--bundle={tmp_path}", "--engine=onnx"]) == 1
+    assert serve.main([f"--bundle={tmp_path}", "--engine=onnx", "--port=0"]) == 1
     assert str(tmp_path / "bundle.json") in capsys.readouterr().err
+
+
+def test_an_address_that_cannot_be_listened_at_is_told_at_once(capsys):
+    taken = listening.listen("127.0.0.1", 0)
+    port = taken.getsockname()[1]
+    assert listening.address(taken, "127.0.0.1") == f"http://127.0.0.1:{port}"
+    for host, number in (("127.0.0.1", port), ("127.0.0.1", 65536), ("127.0.0.1", -1), ("::1%x", 0)):
+        with pytest.raises(RunError, match=f"^--host={host} --port={number}: cannot be listened at: "):
+            listening.listen(host, number)
+    for command in (serve, review):
+        arguments = ["--workdir=x"] if command is review else ["--bundle=x", "--engine=onnx"]
+        assert command.main([*arguments, f"--port={port}"]) == 1
+        assert f"--port={port}: cannot be listened at: " in capsys.readouterr().err
+    taken.close()
+
+
+@pytest.mark.parametrize("option", ["seconds=inf", "seconds=nan", "threads=0", "batch=0", "max_bytes=-1"])
+def test_options_that_cannot_be(option, capsys):
+    with pytest.raises(SystemExit):
+        serve.main(["--bundle=x", "--engine=onnx", f"--{option}"])
+    assert f"--{option.split('=')[0]} must be above 0, got " in capsys.readouterr().err
 
 
 def post(address, body, kind="image/png", timeout=60):
@@ -461,6 +491,11 @@ def test_bad_requests_are_refused_clearly_and_the_service_lives(service):
             422,
             "the form holds no file",
         ),
+        (score, form([("a", good), ("b", good)])[0][:-30], form([])[1]): (
+            422,
+            "the form ends before its last boundary",
+        ),
+        (f"{score}?threshold=1&threshold=9", good, "image/png"): (422, "threshold: is given 2 times"),
         (score, *form([(str(i), b"") for i in range(65)])): (400, "Too many files"),
         (f"{address}/../../etc/passwd", good, "image/png"): (404, "Not Found"),
     }.items():

@@ -11,10 +11,10 @@ import argparse
 import getpass
 import os
 import secrets
-import signal
 import sys
 
 from semi_anogan.errors import RunError, UserError
+from semi_anogan.listening import address, listen, serve
 
 TOKEN = "SEMI_ANOGAN_TOKEN"
 MAX_BYTES = 64 << 20  # of a request: a mask
@@ -29,7 +29,7 @@ def main(arguments=None) -> int:
 
             return exchange(options, _who(options.who))
         try:
-            import uvicorn
+            import uvicorn  # noqa: F401
 
             from semi_anogan.review.app import make_app
         except ImportError as error:
@@ -37,6 +37,7 @@ def main(arguments=None) -> int:
         from semi_anogan.review.guard import LOOPBACK, Guard
         from semi_anogan.review.state import Review
 
+        listening = listen(options.host, options.port)
         review = Review(options.workdir, options.scored, _who(options.who), options.data_root)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -48,25 +49,11 @@ def main(arguments=None) -> int:
         token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     app = make_app(review)
     app.add_middleware(Guard, token=token, max_bytes=MAX_BYTES)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    print(
-        f"open http://{host}:{options.port}/{'' if token is None else f'?token={token}'} in a browser; "
-        "Ctrl-C ends it",
-        flush=True,
-    )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn raises the signal that ended it once more, when all is done: that is no reason to fail.
-        signal.signal(number, lambda *_: None)
+    asked = "" if token is None else f"?token={token}"
+    print(f"open {address(listening, options.host)}/{asked} in a browser; Ctrl-C ends it", flush=True)
     try:
-        uvicorn.run(
-            app,
-            host=options.host,
-            port=options.port,
-            log_level="warning",
-            access_log=False,  # it would show the token
-            timeout_graceful_shutdown=5,
-            server_header=False,
-        )
+        # An access log would show the token.
+        serve(app, listening, access_log=False, timeout_graceful_shutdown=5)
     finally:
         review.close()
     return 0
@@ -99,10 +86,7 @@ def _options(arguments):
     )
     exchanged.add_argument("--export_labels", metavar="PATH", help="where to write the labels; no page")
     parser.add_argument("--format", default="coco", help="of these: coco (default), labelme, folder, csv")
-    options = parser.parse_args(arguments)
-    if not 1 <= options.port <= 65535:
-        parser.error(f"--port must be in 1 to 65535, got {options.port}")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

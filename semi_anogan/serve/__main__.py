@@ -8,12 +8,13 @@ unless --host says otherwise; then a token is asked for.
 """
 
 import argparse
+import math
 import os
 import pathlib
-import signal
 import sys
 
 from semi_anogan.errors import RunError, UserError
+from semi_anogan.listening import address, listen, serve
 
 ENGINES = ("onnx", "tflite", "tensorrt")
 TOKEN = "SEMI_ANOGAN_TOKEN"
@@ -26,7 +27,7 @@ def main(arguments=None) -> int:
     try:
         token = _token(options)
         try:
-            import uvicorn
+            import uvicorn  # noqa: F401
 
             from semi_anogan.serve.app import make_app
             from semi_anogan.serve.connections import protocol
@@ -36,6 +37,7 @@ def main(arguments=None) -> int:
         from semi_anogan.serve.queue import ScoringQueue
         from semi_anogan.serve.worker import Settings, Worker, WorkerError
 
+        listening = listen(options.host, options.port)
         settings = Settings(
             options.bundle,
             options.engine,
@@ -67,21 +69,13 @@ def main(arguments=None) -> int:
         all_bytes=8 * options.max_bytes,
         seconds=options.seconds,
     )
-    print(
-        f"batches of up to {queue.worker.batch_size}; http://{options.host}:{options.port}/docs", flush=True
-    )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn raises the signal that ended it once more, when all is done: that is no reason to fail.
-        signal.signal(number, lambda *_: None)
+    print(f"batches of up to {queue.worker.batch_size}; {address(listening, options.host)}/docs", flush=True)
     try:
-        uvicorn.run(
+        serve(
             app,
-            host=options.host,
-            port=options.port,
+            listening,
             http=protocol(options.seconds),
-            log_level="warning",
             timeout_graceful_shutdown=round(options.seconds) + 1,
-            server_header=False,
         )
     finally:
         queue.close(0)
@@ -96,6 +90,10 @@ def _token(options) -> str | None:
             token = pathlib.Path(options.token_file).read_text().strip()
         except OSError as error:
             raise RunError(f"{options.token_file}: cannot be read: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise RunError(f"{options.token_file}: the token must be of ASCII characters") from error
+        if not token:
+            raise RunError(f"{options.token_file}: holds no token")
     if token is not None and not token.isascii():
         raise RunError("the token must be of ASCII characters")
     if not token and options.host not in LOOPBACK:
@@ -149,9 +147,10 @@ def _options(arguments):
         "--max_pixels", type=int, default=100_000_000, help="of an image; default 100 million"
     )
     options = parser.parse_args(arguments)
-    for name in ("waiting", "seconds", "max_bytes", "max_pixels"):
-        if not getattr(options, name) > 0:
-            parser.error(f"--{name} must be above 0, got {getattr(options, name)}")
+    for name in ("waiting", "seconds", "max_bytes", "max_pixels", "batch", "threads"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:  # NaN fails too
+            parser.error(f"--{name} must be above 0, got {value}")
     return options
 
 

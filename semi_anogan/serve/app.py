@@ -1,6 +1,7 @@
 """The addresses of the service: /score, /health, /metrics, /docs."""
 
 import asyncio
+import collections
 import contextlib
 import html
 import time
@@ -18,6 +19,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 
 from semi_anogan.serve.answers import Job
@@ -77,6 +79,11 @@ def make_app(queue: ScoringQueue, seconds: float, name: str = "") -> FastAPI:
     async def score(request: Request, options: Annotated[Options, Query()]):
         """Scores one image, the body, or several, the files of a form."""
         begun = time.monotonic()
+        for name, times in collections.Counter(
+            name for name, _ in request.query_params.multi_items()
+        ).items():
+            if times > 1:
+                raise HTTPException(422, f"{name}: is given {times} times")
         if told := _product_trouble(options.product, queue.worker.products):
             raise HTTPException(422, told)
         images, form = await _images(request)
@@ -155,10 +162,14 @@ def _product_trouble(product: str | None, products) -> str | None:
 
 async def _images(request: Request) -> tuple[list[tuple[str, bytes]], bool]:
     """([(name, content)], whether it was a form) of a request; HTTPException for what is neither."""
-    kind = request.headers.get("content-type", "application/octet-stream").split(";")[0].strip().lower()
+    given = request.headers.get("content-type", "application/octet-stream")
+    kind = given.split(";")[0].strip().lower()
     if kind == "multipart/form-data":
+        whole = _form_end(given) in await request.body()
         async with request.form(max_files=MOST_IMAGES, max_fields=0) as form:
             found = [(file.filename or "", await file.read()) for _, file in form.multi_items()]
+        if found and not whole:  # an image in which it ends would be left out in silence
+            raise HTTPException(422, "the form ends before its last boundary")
         if not found:
             raise HTTPException(422, "the form holds no file")
         return found, True
@@ -168,6 +179,12 @@ async def _images(request: Request) -> tuple[list[tuple[str, bytes]], bool]:
     if not content:
         raise HTTPException(422, "the body is empty")
     return [("", content)], False
+
+
+def _form_end(content_type: str) -> bytes:
+    """What ends a form."""
+    _, options = parse_options_header(content_type)
+    return b"--" + options.get(b"boundary", b"") + b"--"
 
 
 def _answer(found) -> dict:
