@@ -127,7 +127,7 @@ def score(
     def again(outcome):
         return read_image(outcome.path, detector.channels, max_pixels or MAX_PIXELS, detector.scale)
 
-    with told_writing(output, RunError):
+    with told_writing(output, RunError), output_files.terminated_as_interrupted():
         failed = score_files.write(
             timed(shown(found, len(paths), "score")), output, detector, outputs, notes=notes, read=again
         )

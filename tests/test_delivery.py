@@ -25,7 +25,7 @@ BROKER = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin"
 class Receiver:
     """The other side: keeps bodies; `away` answers 503, `refuses` says which bodies get a 422.
 
-    `moved`: the code of a redirect to /new, which is answered instead; `asked`: (method, path) of each request.
+    `moved`: the code of a redirect to /new, answered instead; `asked`: (method, path) of each request.
     """
 
     def __init__(self, port=0):
@@ -101,7 +101,8 @@ def test_what_comes_while_the_other_side_is_away_is_kept(receiver, tmp_path, cap
     delivery = Delivery(address, tmp_path, pause=0.01)
     for number in range(3):
         delivery.add({"number": number})
-    until(lambda: f"note: {address} answers 503 Service Unavailable; messages are kept" in capsys.readouterr().out)
+    told = f"note: {address} answers 503 Service Unavailable; messages are kept"
+    until(lambda: told in capsys.readouterr().out)
     receiver.away = False
     until(lambda: len(receiver.bodies) == 3)
     assert delivery.close() == 0 and receiver.numbers == [0, 1, 2]

@@ -273,6 +273,16 @@ def test_an_output_that_cannot_be_written(bundle_folder, pictures, tmp_path):
     )
 
 
+def test_a_provider_that_is_not_there_is_no_reason_to_take_the_cpu(bundle_folder, tmp_path):
+    arguments = ("--engine=onnx", f"--input={tmp_path}", f"--output={tmp_path / 'out'}")
+    (tmp_path / "a.png").write_bytes(b"none")
+    done = runtime(bundle_folder, *arguments, "--providers=CPUExecutionProvider,NoneExecutionProvider")
+    assert done.returncode == 1 and done.stderr.startswith(
+        b"error: providers: 'NoneExecutionProvider' is none of those of this ONNX Runtime: "
+    )
+    assert b"CPUExecutionProvider\n" in done.stderr and done.stderr.count(b"\n") == 1
+
+
 def test_a_bundle_that_is_none(pictures, tmp_path):
     done = runtime(tmp_path, "--engine=onnx", f"--input={pictures}", f"--output={tmp_path / 'out'}")
     assert done.returncode == 1 and done.stderr.startswith(b"error: ") and b"bundle.json" in done.stderr

@@ -4,9 +4,11 @@ import collections
 import csv
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -388,6 +390,37 @@ def test_interrupted_it_keeps_what_it_has(command, tmp_path, clock, monkeypatch,
     assert "interrupted; what was scored is written" in capsys.readouterr().err
     assert len(rows_of(tmp_path / "out")) == 1
     assert '"file_name": "a.png"' in (tmp_path / "out/coco.json").read_text()
+
+
+def test_a_cut_frame_costs_no_whole_one(command, tmp_path, monkeypatch, capsys):
+    """Two whole frames wait for a batch of four when the stream ends within the third."""
+    monkeypatch.setattr(Edge, "batch", 4)
+    frame = b"P5 8 8 255\n" + bytes([255] * 64)
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(frame * 2 + frame[:40])))
+    assert command("-", "--batch=4", "--coco") == 1
+    assert capsys.readouterr().err == "error: frame_000003: the stream ended after 29 of its 64 bytes\n"
+    assert [row["path"] for row in rows_of(tmp_path / "out")] == ["frame_000001", "frame_000002"]
+    images = json.loads((tmp_path / "out/coco.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == ["frame_000001", "frame_000002"]
+
+
+def test_a_service_manager_ends_it_as_ctrl_c_does(command, tmp_path, monkeypatch, capsys):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"in/{name}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / f"in/{name}.png").write_bytes(picture(255))
+    before, read = signal.getsignal(signal.SIGTERM), runtime.Reader.__call__
+
+    def terminated(self, path, channels):
+        if str(path).endswith("b.png"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return read(self, path, channels)
+
+    monkeypatch.setattr(runtime.Reader, "__call__", terminated)
+    assert command(tmp_path / "in", "--coco") == 130  # not 0: c.png is missing
+    assert "interrupted; what was scored is written" in capsys.readouterr().err
+    assert [os.path.basename(row["path"]) for row in rows_of(tmp_path / "out")] == ["a.png"]
+    assert len(json.loads((tmp_path / "out/coco.json").read_text())["images"]) == 1
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_frames_have_rows_of_their_own_after_a_restart(command, tmp_path, monkeypatch):

@@ -30,9 +30,12 @@ def test_tail_by_hand():
     warnings = []
     assert tail_threshold(scores, 0.02, warnings) == pytest.approx(16 + 6 * np.log(4 / 21 / 0.02))
     assert warnings == [
-        "20 normal images show no false-alarm rate below 1/21 = 4.76% (2.00% asked for); the threshold is "
+        "20 normal images show no false-alarm rate below 1/21 = 4.76% (2% asked for); the threshold is "
         "extrapolated from their highest scores"
     ]
+    warnings = []
+    tail_threshold(scores, 1e-9, warnings)
+    assert "(1e-07% asked for)" in warnings[0]
     # The rate of a threshold is the inverse.
     assert tail.rate(tail.threshold(0.02)) == pytest.approx(0.02)
     assert tail.rate(16 + 6 * np.log(2)) == pytest.approx(2 / 21) and tail.rate(3.0) == tail.share

@@ -6,7 +6,7 @@
 
 --output gets scores.csv, regions.csv, regions.jsonl, overlays/ and what is asked for, as `python -m
 semi_anogan.score` writes them. With --watch they are continued. The exit code is 3 where an image could not
-be read.
+be read, and 130 where it was interrupted before the last one.
 """
 
 import argparse
@@ -39,6 +39,7 @@ from semi_anogan.scoring.judging import Judging
 from semi_anogan.scoring.outputs import Outputs
 from semi_anogan.scoring.regions import MISSING
 
+INTERRUPTED = 130  # exit code, as a shell has it
 LATEST = 10_000  # images whose latency is told: memory does not grow with all of them
 
 
@@ -59,10 +60,13 @@ def main(arguments=None) -> int:
             detectors[product], lines = judging.applied(_detector(options, product))
             for line in lines:
                 print(f"note: {score_files.of_product(product, line)}")
-        with files.told_writing(options.output, RunError):
+        with files.told_writing(options.output, RunError), output_files.terminated_as_interrupted():
             return _score(_Detectors(detectors, names, notes, options), inputs, name, outputs, options)
     except (UserError, OSError) as error:  # OSError: an engine's library that cannot be loaded
         print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:  # before the first image, or a second one
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 1
 
 
@@ -204,6 +208,7 @@ def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> in
             if count == options.limit:
                 return
 
+    interrupted = False
     try:
         # A frame cannot be read again, and a watched file may be gone.
         passing = watched or options.input == "-"
@@ -219,6 +224,7 @@ def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> in
         )
     except KeyboardInterrupt:
         print("interrupted; what was scored is written", file=sys.stderr)
+        interrupted = not options.watch  # which ends no other way
     finally:
         for delivery in deliveries:
             delivery.close()
@@ -231,7 +237,7 @@ def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> in
     told.latency()
     if searched:
         told.budget()
-    return 3 if told.failed else 0
+    return INTERRUPTED if interrupted else 3 if told.failed else 0
 
 
 def _message(outcome: score_files.Scored, detector: EdgeDetector | None, min_area: int) -> dict:

@@ -200,7 +200,7 @@ def sender(address: str):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error. urllib would follow it with the token but, from 301 to 303, without the body."""
+    """A redirect is an error: urllib would follow it with the token, and from 301 to 303 without the body."""
 
     def redirect_request(self, *arguments):
         return None

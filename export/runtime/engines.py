@@ -80,6 +80,12 @@ class OnnxProgram(Program):
         # next function needs: on two cores a search then takes twice as long.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
+        there = onnxruntime.get_available_providers()
+        for name in providers or ():  # ONNX Runtime would take the CPU instead
+            if name not in there:
+                raise BundleError(
+                    f"providers: {name!r} is none of those of this ONNX Runtime: {', '.join(there)}"
+                )
         try:
             self._session = onnxruntime.InferenceSession(
                 data, options, providers=providers or ["CPUExecutionProvider"]

@@ -282,8 +282,10 @@ class Frame(NamedTuple):
         return image
 
 
-def of_stream(stream, max_pixels: int = image_files.MAX_PIXELS) -> Iterator[Frame]:
+def of_stream(stream, max_pixels: int = image_files.MAX_PIXELS) -> Iterator:
     """Frames of a binary stream of PGM (P5) and PPM (P6) images, as ffmpeg's image2pipe writes them.
+
+    Before it raises it gives PAUSE, so that whole frames that wait for a batch are scored.
 
     Raises: DataError naming the frame where the stream holds something else or ends within a frame.
     """
@@ -291,18 +293,22 @@ def of_stream(stream, max_pixels: int = image_files.MAX_PIXELS) -> Iterator[Fram
     while (magic := pnm.token(stream)) != b"":
         number += 1
         name = f"frame_{number:06d}"
-        if magic not in (b"P5", b"P6"):
-            raise DataError(f"{name}: a frame must be PGM (P5) or PPM (P6), it begins with {magic[:12]!r}")
         try:
-            header = pnm.read_header(stream, magic)
-            size = f"{header.width} x {header.height}"
-            if min(header.width, header.height) < image_files.MIN_SIDE:
-                raise ValueError(f"{size} pixels up to {header.most} cannot be used")
-            if header.width * header.height > max_pixels:
-                raise ValueError(
-                    f"{size} pixels, more than the limit of {max_pixels} pixels; --max_pixels raises it"
-                )
-            pixels = pnm.read_pixels(stream, header)
+            frame = _frame(stream, magic, name, max_pixels)
         except ValueError as error:
+            yield PAUSE
             raise DataError(f"{name}: {error}") from None
-        yield Frame(name, pixels, header.most)
+        yield frame
+
+
+def _frame(stream, magic: bytes, name: str, max_pixels: int) -> Frame:
+    """The frame that begins with `magic`; ValueError where it cannot be used."""
+    if magic not in (b"P5", b"P6"):
+        raise ValueError(f"a frame must be PGM (P5) or PPM (P6), it begins with {magic[:12]!r}")
+    header = pnm.read_header(stream, magic)
+    size = f"{header.width} x {header.height}"
+    if min(header.width, header.height) < image_files.MIN_SIDE:
+        raise ValueError(f"{size} pixels up to {header.most} cannot be used")
+    if header.width * header.height > max_pixels:
+        raise ValueError(f"{size} pixels, more than the limit of {max_pixels} pixels; --max_pixels raises it")
+    return Frame(name, pnm.read_pixels(stream, header), header.most)

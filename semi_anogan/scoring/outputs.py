@@ -9,11 +9,13 @@ import io
 import json
 import os
 import pathlib
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 
-from semi_anogan.errors import RunError
+from semi_anogan.errors import RunError, UserError
 from semi_anogan.scoring.regions import Region, polygon
 
 SCORES, REGIONS, REGION_LINES, COCO = "scores.csv", "regions.csv", "regions.jsonl", "coco.json"
@@ -222,7 +224,7 @@ class Coco:
 
 @contextlib.contextmanager
 def coco(path: pathlib.Path, root: str) -> Iterator[Coco]:
-    """A Coco that is written to `path` at the end, also when interrupted; memory does not grow."""
+    """A Coco that is written to `path` at the end, also an early one; memory does not grow."""
     temporary = path.with_name(path.name + ".tmp")
     categories = [{"id": 1, "name": "abnormal", "supercategory": "abnormal"}]
     try:
@@ -231,7 +233,7 @@ def coco(path: pathlib.Path, root: str) -> Iterator[Coco]:
             stopped = None
             try:
                 yield Coco(file, images, root)
-            except KeyboardInterrupt as error:
+            except (KeyboardInterrupt, UserError) as error:  # a stream of frames may end in an error
                 stopped = error
             file.write('\n],\n"images": [')
             images.seek(0)
@@ -243,6 +245,23 @@ def coco(path: pathlib.Path, root: str) -> Iterator[Coco]:
             raise stopped
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM inside is KeyboardInterrupt, as Ctrl-C is: so ends what a service manager stops."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def root_of(argument: str) -> str:

@@ -71,7 +71,8 @@ def tail_threshold(scores: np.ndarray, false_alarm_rate: float, warnings: list[s
     if k > n:
         warnings.append(
             f"{n} normal images show no false-alarm rate below 1/{n + 1} = {1 / (n + 1):.2%} "
-            f"({false_alarm_rate:.2%} asked for); the threshold is extrapolated from their highest scores"
+            f"({100 * false_alarm_rate:.3g}% asked for); the threshold is extrapolated from their highest "
+            "scores"
         )
     tail = Tail.fit(scores)
     if false_alarm_rate < tail.share:
