@@ -1,6 +1,7 @@
 """Labels from other programs and for them: what is read by hand-made files, and what comes back."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -77,6 +78,24 @@ def test_folders_are_read_by_their_names(tmp_path):
         ("1.png", "normal", "", None),
         ("x/2.png", "abnormal", "scratch", None),
     ]
+    for name, told in (
+        ("passed/5.png", "'passed', which may mean normal"),
+        ("train/6.png", "lies in 'train', "),
+    ):
+        (tmp_path / name).parent.mkdir()
+        Image.new("L", (2, 2)).save(tmp_path / name)
+        with pytest.raises(DataError, match=told):
+            labels.read(tmp_path)
+        shutil.rmtree((tmp_path / name).parent)
+    (tmp_path / "mask/OK").mkdir(parents=True)
+    for name, told in (
+        ("none", "1 masks are of no image there, such as "),
+        ("1", "'OK', which has no defect"),
+    ):
+        Image.new("L", (2, 2), 255).save(tmp_path / f"mask/OK/{name}.png")
+        with pytest.raises(DataError, match=told):
+            labels.read(tmp_path)
+        (tmp_path / f"mask/OK/{name}.png").unlink()
     Image.new("L", (2, 2)).save(tmp_path / "4.png")
     with pytest.raises(DataError, match="1 images lie in no folder that says what they are: 4.png"):
         labels.read(tmp_path)
@@ -140,6 +159,17 @@ def items(tmp_path):
     return out
 
 
+def test_labelme_finds_the_images_from_its_files_on(items, tmp_path):
+    labels.write(tmp_path / "out", "labelme", items[:2])
+    values = json.loads((tmp_path / "out/x__2.json").read_text())
+    assert values["imagePath"] == "../images/2.png" and (tmp_path / "out" / values["imagePath"]).is_file()
+    paths = ["2.png", str(tmp_path / "images/1.png")]  # of the data, and one that joins it
+    assert {one.label: path for one, path in labels.matched(labels.read(tmp_path / "out"), paths)} == {
+        "normal": paths[1],
+        "abnormal": paths[0],
+    }
+
+
 @pytest.mark.parametrize("form", ["coco", "labelme", "csv"])
 def test_what_is_written_comes_back(items, tmp_path, form):
     path = tmp_path / {"coco": "out/l.json", "labelme": "out", "csv": "out/l.csv"}[form]
@@ -151,6 +181,8 @@ def test_what_is_written_comes_back(items, tmp_path, form):
     if form == "labelme":  # it has no holes
         expected["x/3.png"] = ("abnormal", "", SQUARE.tolist())
         del expected["x/4.png"]
+    if form == "labelme":  # it names the files
+        expected = {name.replace("x/", "../images/"): value for name, value in expected.items()}
     found = {name: (label, kind, mask) for name, label, kind, mask in said(labels.read(path))}
     assert {name: found[name] for name in expected} == expected and len(found) == 5
     with pytest.raises(RunError, match="is there already"):
@@ -177,6 +209,10 @@ def test_folders_that_are_written_are_data(items, tmp_path):
     assert found["train/scratch/x__5.png"] == ("abnormal", "scratch", False) and len(found) == 5
     example = next(e for e in dataset.examples if e.path == "train/scratch/x__2.png")
     np.testing.assert_array_equal(dataset.read_mask(example), SQUARE)
+    # Taken back they say the same, of the same images.
+    back = labels.matched(labels.read(tmp_path / "parts"), ["y/1.png", *(f"x/{i}.png" for i in range(1, 6))])
+    expected = {name: (label, kind, mask) for name, label, kind, mask in said(items)}
+    assert {path: said([one])[0][1:] for one, path in back} == expected
     # And the CSV file is what data.reviewed reads.
     labels.write(tmp_path / "r.csv", "csv", items)
     assert review.read(tmp_path / "r.csv")["x/2.png"].mask == str(tmp_path / "r/x__2.png")

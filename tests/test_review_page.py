@@ -221,6 +221,37 @@ def test_a_table_that_another_program_changed_is_read_again(base, client):
     assert [row["label"] for row in rows_of(base / "run")] == ["normal", "abnormal", "normal"]
 
 
+def test_columns_of_a_person_stay(base):
+    rows = [("train/good/1.png", "normal", "seen, twice"), ("elsewhere.png", "abnormal", "ask Bob")]
+    table(base / "run/reviewed.csv", ["path", "label", "Comment"], rows)
+    review = Review(base / "run")
+    client = client_of(review)
+    items = {item["path"]: item for item in listed(client, "suspicious")["items"]}
+    assert say(client, items["train/good/1.png"], "abnormal").status_code == 200
+    assert say(client, items["train/good/2.png"], "normal").status_code == 200
+    review.close()
+    found = {row["path"]: (row["label"], row["comment"]) for row in rows_of(base / "run")}
+    assert found == {
+        "train/good/1.png": ("abnormal", "seen, twice"),
+        "elsewhere.png": ("abnormal", "ask Bob"),
+        "train/good/2.png": ("normal", ""),
+    }
+
+
+def test_labels_that_cannot_be_given_are_told(base, capsys):
+    wanted = [f"--workdir={base / 'run'}", f"--export_labels={base / 'l.csv'}", "--format=csv"]
+    assert run_page(*wanted) == 1 and not (base / "l.csv").exists()
+    assert "reviewed.csv: holds no label of an image that is here" in capsys.readouterr().err
+    columns = ["path", "label", "mask"]
+    rows = [("train/good/1.png", "normal", ""), ("elsewhere.png", "abnormal", "")]
+    table(base / "run/reviewed.csv", columns, [*rows, ("train/good/2.png", "abnormal", "masks/none.png")])
+    assert run_page(*wanted) == 1 and not (base / "l.csv").exists()
+    assert "train/good/2.png: the mask masks/none.png is not there" in capsys.readouterr().err
+    table(base / "run/reviewed.csv", columns, rows)
+    assert run_page(*wanted) == 0
+    assert "; 1 labels are of other images, and left out: newly" in capsys.readouterr().out
+
+
 def test_rows_of_other_images_stay(base):
     """Such as those of a folder that was scored earlier; and a table of two columns does."""
     table(
@@ -753,7 +784,10 @@ def test_labels_are_given_to_other_programs_and_taken_back(base, review, client,
     review.close()
     assert run_page(f"--workdir={run}", f"--export_labels={base / 'all.csv'}", "--format=csv") == 0
     told = capsys.readouterr().out.splitlines()[-1]
-    assert told.endswith("; 1 are test images: a run that learns of them cannot be tested on them")
+    assert told.endswith(
+        "; 1 are test images: a run that learns of them cannot be tested on them"
+        "; 1 labels are of other images, and left out: newly scored ones need --scored"
+    )
     (run / "reviewed.csv").write_text(
         "".join(line for line in (run / "reviewed.csv").open() if ",test," not in line)
     )

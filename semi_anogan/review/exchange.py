@@ -5,6 +5,7 @@ import functools
 from semi_anogan.data import masks
 from semi_anogan.data.dataset import ABNORMAL
 from semi_anogan.data.review import TEST
+from semi_anogan.errors import DataError, RunError
 from semi_anogan.review import labels
 from semi_anogan.review.labels import Labelled
 from semi_anogan.review.state import Review
@@ -53,10 +54,14 @@ def give(review: Review, path, form: str) -> str:
     """Writes the labels that there are, as labels.write does; returns a line on it."""
     found = [(e, review.reviewed.row(e)) for e in review.entries.all if e.same is None]
     found = [(entry, row) for entry, row in found if row.label]
+    if not found:
+        raise RunError(f"{review.reviewed.path}: holds no label of an image that is here: nothing to write")
     names = labels.names([entry.path for entry, _ in found])
     items = []
     for entry, row in found:
         mask = review.reviewed.mask_path(row)
+        if row.mask and mask is None:
+            raise DataError(f"{review.reviewed.path}: {row.path}: the mask {row.mask} is not there")
         read = None if mask is None else functools.partial(_read_mask, mask)
         file, where = review.pictures.file(entry) or "", f"{review.reviewed.path}: {row.path}"
         items.append(Labelled(names[entry.path], row.label, row.kind, read, file, where))
@@ -64,6 +69,11 @@ def give(review: Review, path, form: str) -> str:
     told = ""
     if tests:
         told = f"; {tests} are test images: a run that learns of them cannot be tested on them"
+    labelled = sum(sum(counts.values()) for counts in review.reviewed.counts().values())
+    if labelled > count:
+        told += (
+            f"; {labelled - count} labels are of other images, and left out: newly scored ones need --scored"
+        )
     return f"labels of {count} images written: {path}{told}"
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -15,13 +16,15 @@ from PIL import Image
 from semi_anogan.data import masks, polygons, review
 from semi_anogan.data.dataset import ABNORMAL, NORMAL
 from semi_anogan.data.image_files import MAX_PIXELS
-from semi_anogan.data.listing import images_below, is_image_name
-from semi_anogan.data.sources.folder_names import BAD_LABELS, GOOD, plain
+from semi_anogan.data.listing import images_below, is_image_name, without_mask_ending
+from semi_anogan.data.sources import folder_names
+from semi_anogan.data.sources.folder_names import BAD_LABELS, GOOD, TEST, TRAIN, plain
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.files import atomically, told_writing
 from semi_anogan.scoring import regions
 
 FORMATS = ("coco", "labelme", "folder", "csv")
+JOINED = "__"  # stands between folders in a path that is written as one name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,8 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> list[Labelled
 
     - A JSON file of COCO: an image without annotations is normal; the kind is the category that covers most.
     - A JSON file of labelme, or a folder with some: an image without shapes is normal; likewise.
-    - A folder of folders of images, named as normal ones are (good, ok, normal) or by the kind of defect.
+    - A folder of folders of images, named as normal ones are (good, ok, normal) or by the kind of defect;
+      also as `write` makes one, with train/ above them and masks in ground_truth/.
     - A CSV file, as data/review.py reads it.
 
     Categories and folders named as abnormal ones in general (`defect`, `ng`) name no kind.
@@ -62,7 +66,7 @@ def read(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> list[Labelled
         if files:
             found = [one for name in files for one in _of_json(os.path.join(path, name), max_pixels)]
         else:
-            found = _of_folder(path)
+            found = _of_folder(path, max_pixels)
     elif path.lower().endswith(".json"):
         found = _of_json(path, max_pixels)
     elif path.lower().endswith(".csv"):
@@ -81,7 +85,8 @@ def matched(found: Iterable[Labelled], paths: Iterable[str]) -> list[tuple[Label
     """Each with the path of its image among `paths`: the one that ends as its name does.
 
     A relative name must fit as far as both go: `a/1.png` is `parts/a/1.png`, and so is `1.png` where no other
-    folder has one. Of an absolute name, as of another machine, two parts must fit, and more that fit decide.
+    folder has one; `a__1.png` may be `a/1.png` too. Of an absolute name, as of another machine, and of one
+    that begins with `../`, two parts must fit, and more that fit decide.
 
     Raises: DataError for one that is none of them or could be several, and for two that are the same.
     """
@@ -90,13 +95,12 @@ def matched(found: Iterable[Labelled], paths: Iterable[str]) -> list[tuple[Label
         by_base.setdefault(_parts(path)[-1], []).append(path)
     pairs, owner, unknown = [], {}, []
     for one in found:
-        parts = _parts(one.name)
-        elsewhere = parts[0] == "" or parts[0].endswith(":")
-        alike = {}
-        for path in by_base.get(parts[-1], []):
-            length, same = min(len(parts), len(_parts(path))), _same_end(parts, _parts(path))
-            if same >= (min(2, length) if elsewhere else length):
-                alike[path] = same
+        given = _parts(one.name)
+        parts = list(itertools.dropwhile(lambda part: part in (".", ".."), given)) or given
+        elsewhere = parts[0] == "" or parts[0].endswith(":") or ".." in given
+        alike = _alike(parts, by_base, elsewhere)
+        if not alike and JOINED in parts[-1]:
+            alike = _alike(parts[-1].split(JOINED), by_base)
         if not alike:
             unknown.append(one)
             continue
@@ -113,6 +117,16 @@ def matched(found: Iterable[Labelled], paths: Iterable[str]) -> list[tuple[Label
             f"({len(unknown)} of {len(unknown) + len(pairs)} are not)"
         )
     return pairs
+
+
+def _alike(parts: list[str], by_base: dict[str, list[str]], elsewhere: bool = False) -> dict[str, int]:
+    """Path -> how many last parts it has in common with a name, of the paths that the name may mean."""
+    found = {}
+    for path in by_base.get(parts[-1], []):
+        length, same = min(len(parts), len(_parts(path))), _same_end(parts, _parts(path))
+        if same >= (min(2, length) if elsewhere else length):
+            found[path] = same
+    return found
 
 
 def write(path: str | os.PathLike, form: str, items: Iterable[Labelled]) -> int:
@@ -218,19 +232,50 @@ def _largest(named: Iterable[tuple[str, np.ndarray]]) -> str:
     return max(areas, key=areas.__getitem__)
 
 
-def _of_folder(path: str) -> list[Labelled]:
+def _of_folder(path: str, max_pixels: int) -> list[Labelled]:
     found, loose = [], []
+    drawn = {}  # folder of a kind and stem -> mask
     for name in images_below(path):
-        folder, *below = name.split("/")
-        if not below:
+        parts = name.split("/")
+        is_mask = folder_names.is_masks(parts[0])
+        parts = parts[1:] if is_mask else parts
+        if len(parts) > 2 and plain(parts[0]) in TRAIN | TEST:
+            parts = parts[1:]
+        folder, *below = parts
+        stem = "/".join([folder, *os.path.splitext("/".join(below))[:1]])
+        if is_mask:
+            drawn[without_mask_ending(stem) or stem] = os.path.join(path, name)
+        elif not below:
             loose.append(name)
-        elif plain(folder) in GOOD:
-            found.append(Labelled("/".join(below), NORMAL, where=path))
+        elif plain(folder) not in GOOD and (folder_names.is_perhaps_good(folder) or _is_unclear(folder)):
+            raise DataError(
+                f"{path}: {name} lies in {folder!r}, which may mean normal or says nothing; name the folder "
+                "good, or as the kind of defect"
+            )
         else:
-            found.append(Labelled("/".join(below), ABNORMAL, _kind_of(folder), where=path))
+            found.append((stem, "/".join(below), folder))
     if loose:
         raise DataError(f"{path}: {len(loose)} images lie in no folder that says what they are: {loose[0]}")
-    return found
+    out = []
+    for stem, name, folder in found:
+        mask = drawn.pop(stem, None)
+        if plain(folder) in GOOD:
+            if mask is not None:
+                raise DataError(f"{mask}: is a mask of an image in {folder!r}, which has no defect")
+            out.append(Labelled(name, NORMAL, where=path))
+        else:
+            read_mask = mask and functools.partial(_mask_file, mask, max_pixels)
+            out.append(Labelled(name, ABNORMAL, _kind_of(folder), read_mask, where=path))
+    if drawn:
+        raise DataError(
+            f"{path}: {len(drawn)} masks are of no image there, such as {next(iter(drawn.values()))}"
+        )
+    return out
+
+
+def _is_unclear(folder: str) -> bool:
+    """Whether the name of a folder says neither normal nor what the defect is."""
+    return folder_names.says_nothing(folder) or plain(folder) in TRAIN | TEST | folder_names.PERHAPS_TEST
 
 
 def _of_csv(path: str, max_pixels: int) -> list[Labelled]:
@@ -348,7 +393,7 @@ def _write_labelme(path: pathlib.Path, items: list[Labelled]):
             "version": "5.0.0",
             "flags": {},
             "shapes": shapes,
-            "imagePath": item.name,
+            "imagePath": _from(path, item.file) or item.name,  # labelme opens it, from the JSON file on
             "imageData": None,
             "imageHeight": height,
             "imageWidth": width,
@@ -356,6 +401,14 @@ def _write_labelme(path: pathlib.Path, items: list[Labelled]):
         if file.exists():
             raise RunError(f"{file}: two images would have this file of labels")
         _write_json(file, values)
+
+
+def _from(folder: pathlib.Path, file: str) -> str | None:
+    """The path of a file from a folder on, with forward slashes; None on another drive."""
+    try:
+        return os.path.relpath(os.path.realpath(file), os.path.realpath(folder)).replace(os.sep, "/")
+    except ValueError:
+        return None
 
 
 def _write_folder(path: pathlib.Path, items: list[Labelled]):
@@ -404,7 +457,7 @@ def _save_mask(path: pathlib.Path, mask: np.ndarray):
 
 def _flat(name: str) -> str:
     """A path as one name without its suffix: no two images of different folders get the same."""
-    return "__".join(part for part in _parts(os.path.splitext(name)[0]) if part not in ("", ".", ".."))
+    return JOINED.join(part for part in _parts(os.path.splitext(name)[0]) if part not in ("", ".", ".."))
 
 
 def _folder_name(kind: str) -> str:

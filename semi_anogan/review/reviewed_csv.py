@@ -1,7 +1,8 @@
 """reviewed.csv and masks/: what a person said of images, written at once and as a whole.
 
-The file's columns are COLUMNS. It is read again where another program has changed it. Each change says which
-state of the image it is meant for, so that two browsers do not overwrite each other.
+The file's columns are COLUMNS; others that a person has added stay. It is read again where another program
+has changed it. Each change says which state of the image it is meant for, so that two browsers do not
+overwrite each other.
 """
 
 import csv
@@ -69,6 +70,8 @@ class Reviewed:
         self.path = self.folder / NAME
         self._lock = threading.RLock()
         self._rows: dict[tuple[str, str], Row] = {}
+        self._own: dict[tuple[str, str], dict[str, str]] = {}  # values of other columns
+        self._own_columns: list[str] = []
         self._seen = None
         self._read()
 
@@ -199,8 +202,10 @@ class Reviewed:
             open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(rows.values())
+            writer.writerow([*COLUMNS, *self._own_columns])
+            for key, row in rows.items():
+                own = self._own.get(key) or self._own.get(("", row.path)) or {}
+                writer.writerow([*row, *(own.get(name, "") for name in self._own_columns)])
         self._rows, self._seen = rows, self._state()
 
     def _read(self):
@@ -210,7 +215,7 @@ class Reviewed:
             return
         if state is None:
             raise RunError(f"{self.path}: was taken away while the page was open; start the page again")
-        rows = {}
+        rows, own = {}, {}
         for line, row in csv_rows(os.fspath(self.path), ("path", "label"), errors="surrogateescape"):
             where = f"{self.path}: row {line}"
             found = Row(**{name: row.get(name, "") for name in COLUMNS})
@@ -221,6 +226,8 @@ class Reviewed:
             if (found.origin, found.path) in rows:
                 raise DataError(f"{where}: {found.path!r} is there twice")
             rows[found.origin, found.path] = found
+            own[found.origin, found.path] = {n: v for n, v in row.items() if n and n not in COLUMNS}
+        self._own, self._own_columns = own, list(dict.fromkeys(name for one in own.values() for name in one))
         self._rows, self._seen = rows, state
 
     def _state(self):
