@@ -23,12 +23,14 @@ def compare(bundle: Bundle, workdir, data_root: str | None = None) -> list[dict]
     A format is taken at its largest batch; one whose engine cannot run here is left out. data_root: folder of
     the images, where they were moved.
 
-    Raises: RunError where the run cannot be loaded or its test images are all of one kind.
+    Raises: RunError where the run cannot be loaded, its test images are all of one kind, or the bundle is of
+      another run, or of before a refit: what of the difference is the export's could not be said.
     """
     config = run_folder.load_config(workdir)
     places.find(config, workdir, data_root)
-    dataset, splits, _ = build.load_data(config, workdir)
     detector = Detector.load(workdir)
+    check_same(bundle, detector.threshold, workdir)
+    dataset, splits, _ = build.load_data(config, workdir)
     abnormal = np.array([e.abnormal for e in splits.test])
     if abnormal.all() or not abnormal.any():
         raise RunError(f"{workdir}: its test images are all of one kind, which gives no AUROC")
@@ -51,6 +53,16 @@ def compare(bundle: Bundle, workdir, data_root: str | None = None) -> list[dict]
         found = scored(EdgeDetector(bundle, engine, precision))
         rows.append(_row(found, own, {"format": engine, "precision": precision}, TOLERANCES[precision]))
     return rows
+
+
+def check_same(bundle: Bundle, threshold: float, workdir):
+    """RunError where a bundle judges by another threshold than its run does: it is of another detector."""
+    exported = bundle.values["calibration"]["threshold"]
+    if exported != threshold:
+        raise RunError(
+            f"{bundle.folder}: has the threshold {exported:.6g}, {workdir} has {threshold:.6g}: it is of "
+            "another run, or of before a refit or a choice of the threshold; export the run again"
+        )
 
 
 def _row(found: dict, own: dict, of: dict, tolerance: float) -> dict:

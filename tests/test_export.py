@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 
 from helpers.exported import BATCH, detector_without_search
 from helpers.processes import ENVIRONMENT, command
-from semi_anogan.export import parity, write
+from semi_anogan.errors import RunError
+from semi_anogan.export import auroc, parity, write
 from semi_anogan.export.formats import tflite
 from semi_anogan.export.runtime import Bundle, EdgeDetector
 from semi_anogan.scoring.detector import Detector
@@ -20,6 +22,13 @@ from semi_anogan.scoring.drift import Drift
 from semi_anogan.scoring.files import scored
 
 KINDS = {"start", "step", "gradient", "score", "map", "search"}
+
+
+def test_a_bundle_of_another_detector_is_not_compared_with_a_run(tmp_path):
+    bundle = types.SimpleNamespace(folder=tmp_path / "b", values={"calibration": {"threshold": 1.5}})
+    auroc.check_same(bundle, 1.5, "RUN")
+    with pytest.raises(RunError, match="b: has the threshold 1.5, RUN has 2.25: it is of another run, or of"):
+        auroc.check_same(bundle, 2.25, "RUN")
 
 
 def test_every_format_and_precision_is_as_the_model(bundle_folder):

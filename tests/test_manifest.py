@@ -187,6 +187,7 @@ def test_labels_and_splits_as_others_spell_them(folder):
             "row 5: label 'pass' is not one of normal, abnormal",
         ),
         ("path,split,label\n,train,normal\n", "row 2: the path is empty"),
+        ("path,split,label\na\0.png,train,normal\n", "row 2: not text: it holds a zero byte"),
         ("path,split,label\nimg/0.png\n", "row 2: 1 values for 3 columns: ['img/0.png']"),
         (
             "path,split,label\nimg/0.png,train,normal\nimg/../img/0.png,test,normal\n",

@@ -392,6 +392,28 @@ def test_map_png_shows_0_to_10_deviations(tmp_path):
     assert np.load(tmp_path / "x.png.npy").tolist() == [[-3.0, 0.0, 2.0, 10.0, 50.0]]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".png", ".jpg"])
+def test_a_full_disk_leaves_no_half_picture(tmp_path, monkeypatch, suffix):
+    """What was there stays; else a call with --append would keep the half beside a whole one."""
+    path = tmp_path / f"x.png{suffix}"
+    path.write_bytes(b"former")
+
+    def half(picture, file, *arguments, **options):
+        (picture if suffix == ".npy" else file).write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", half)
+    monkeypatch.setattr(Image.Image, "save", half)
+    anomaly_map = np.zeros((6, 8), np.float32)
+    outcome = score_files.Scored("x.png", 0.0, "normal", anomaly_map, None, 0.0, [], np.zeros((6, 8, 1)))
+    with pytest.raises(OSError):
+        if suffix == ".npy":
+            score_files.write_map(tmp_path / "x.png", anomaly_map)
+        else:
+            score_files.write_overlay(path, outcome, 1.0)
+    assert path.read_bytes() == b"former" and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 def test_pictures_have_the_names_and_folders_of_their_images():
     assert picture_name("in/a/x.png", "in") == "a/x.png" == picture_name("in/./a/x.png", "in/")
     assert picture_name("x.png", "") == "x.png" and picture_name("frame_000001", "") == "frame_000001"

@@ -115,7 +115,7 @@ def table(place, name="scores") -> list[list[str]]:
     """The rows of all shards, sorted, without the time."""
     found = []
     for path in sorted(pathlib.Path(place).glob(f"{name}-*.csv")):
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             header, *rows = csv.reader(file)
             at = header.index("time")
             found += [row[:at] + row[at + 1 :] for row in rows]
@@ -124,7 +124,8 @@ def table(place, name="scores") -> list[list[str]]:
 
 def plain(place) -> tuple[list[list[str]], dict[str, str]]:
     """(rows of scored images, {path: error}) of a scores.csv, without the time."""
-    with open(pathlib.Path(place) / "scores.csv", newline="") as file:
+    path = pathlib.Path(place) / "scores.csv"
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     errors = {row["path"]: row["error"] for row in rows if row["status"] == "error"}
     rows = [[v for k, v in row.items() if k != "time"] for row in rows if row["status"] == "ok"]
@@ -167,6 +168,27 @@ def test_scores_and_pictures_are_those_of_the_runtime(
     lines = [json.loads(line) for path in out.glob("regions-*") for line in path.read_text().splitlines()]
     counted = {row[0]: row[5] for row in table(out)}
     assert all(int(counted[line["path"]]) >= line["number"] >= 1 for line in lines)
+
+
+def test_names_of_any_kind(product_bundles, tmp_path):
+    """One with an end of line made two rows, one that is not UTF-8 ended the pipeline."""
+    (tmp_path / "in").mkdir()
+    names = (b"a\nb.png", b"c\rd.png", b"e\xff.png", b'f,"g.png', b"bad\xff.png", b"bad\n.png")
+    for name, image in zip(names, noise(5, 4), strict=False):
+        Image.fromarray(image).save(tmp_path / "in" / os.fsdecode(name), "PNG")
+    for name in names[4:]:
+        (tmp_path / "in" / os.fsdecode(name)).write_text("none")
+    model = [f"--bundle={product_bundles / 'bolts'}", "--engine=onnx"]
+    assert (
+        runtime([*model, f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'plain'}", "--threads=1"]) == 3
+    )
+    rows, errors = plain(tmp_path / "plain")
+    assert len(rows) == 4 and len(errors) == 2
+    assert score_beam.main([*model, f"--input={tmp_path}/in/*", f"--output={tmp_path / 'out'}"]) == 3
+    assert table(tmp_path / "out") == rows
+    assert {row[0]: row[1] for row in table(tmp_path / "out", "errors")} == errors
+    values = steps._values(["e\udcff.png", "1.5", "3"], ("path", "score", "regions"))
+    assert values == {"path": "e\\xff.png", "score": 1.5, "regions": 3}  # of Parquet
 
 
 def test_values_to_the_bit(product_bundles, pictures):

@@ -82,8 +82,7 @@ def build(pipeline: beam.Pipeline, settings: Settings, inputs: Inputs, written: 
     )
     _write_scores(outcomes[SCORES], written)
     errors = (items[ERRORS], outcomes[ERRORS]) | "errors" >> beam.Flatten()
-    rows = errors | "error rows" >> beam.Map(_csv_row)
-    _write_text(rows, written, ERRORS, ".csv", header=_csv_row(ERROR_COLUMNS))
+    _write_text(errors, written, ERRORS, ".csv", header=_csv_row(ERROR_COLUMNS))
     _write_text(outcomes[REGIONS], written, REGIONS, ".jsonl")
     notes = outcomes[NOTES] | "count notes" >> beam.CombinePerKey(_joined) | "tell notes" >> beam.Map(_note)
     _write_text(notes, written, NOTES, ".txt", shards=1)
@@ -117,9 +116,8 @@ class FromRows(beam.DoFn):
         except (ValueError, csv.Error) as error:
             self._failed.inc()
             told = f"{self._inputs.manifest}: a row cannot be read: {error}"
-            yield beam.pvalue.TaggedOutput(
-                ERRORS, (line.decode("utf-8", "replace"), told, output_files.now())
-            )
+            values = (line.decode("utf-8", "replace"), told, output_files.now())
+            yield beam.pvalue.TaggedOutput(ERRORS, _csv_row(values))
             return
         if row:
             mask = row.get("ignore")
@@ -146,7 +144,8 @@ class FromRows(beam.DoFn):
 class Score(beam.DoFn):
     """Lists of Items -> rows of scores, and beside them rows of errors, lines of regions and notes.
 
-    Pictures are written as the images come; of an image that is scored again they are the same.
+    Rows are bytes, or values for Parquet: a path that is not UTF-8 is no text that Beam can pass on. Pictures
+    are written as the images come; of an image that is scored again they are the same.
     """
 
     def __init__(self, settings: Settings, written: Written):
@@ -164,19 +163,20 @@ class Score(beam.DoFn):
             when, detector = output_files.now(), self._scorer.detectors.get(outcome.product)
             if outcome.error is not None:
                 self._counters[ERRORS].inc()
-                yield tagged(ERRORS, (outcome.path, outcome.error, when))
+                yield tagged(ERRORS, _csv_row((outcome.path, outcome.error, when)))
                 continue
             self._counters[outcome.label].inc()
             looks = output_files.LOOK_COLUMN in self._written.columns
             row = score_files.score_row(outcome, detector, when, looks)
             more = [outcome.product or self._settings.product] if "product" in self._written.columns else []
-            yield [*row, *more]
+            row = [*row, *more]
+            yield _values(row, self._written.columns) if self._written.parquet else _csv_row(row)
             for number, region in enumerate(outcome.regions or (), 1):
                 line = output_files.region_line(outcome.path, number, region, outcome.anomaly_map.shape)
                 yield tagged(REGIONS, json.dumps(line).encode("ascii"))
             self._write_pictures(outcome, detector.pixel_threshold)
         for text, n, first in notes.counted():
-            yield tagged(NOTES, (text, (n, str(first))))
+            yield tagged(NOTES, (os.fsencode(text), (n, os.fsencode(str(first)))))
 
     def _write_pictures(self, outcome: score_files.Scored, pixel_threshold: float | None):
         written = self._written
@@ -200,16 +200,14 @@ class Score(beam.DoFn):
 
 def _write_scores(rows, written: Written):
     if not written.parquet:
-        rows = rows | "score rows" >> beam.Map(_csv_row)
         _write_text(rows, written, SCORES, ".csv", header=_csv_row(written.columns))
         return
     import pyarrow
 
     kinds = {"regions": pyarrow.int64(), **dict.fromkeys(NUMBERS, pyarrow.float64())}
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in written.columns])
-    values = rows | "score values" >> beam.Map(_values, written.columns)
     path, shards = f"{written.output}/{SCORES}", written.shards
-    _ = values | f"write {SCORES}" >> beam.io.WriteToParquet(
+    _ = rows | f"write {SCORES}" >> beam.io.WriteToParquet(
         path, schema, file_name_suffix=".parquet", num_shards=shards
     )
 
@@ -227,29 +225,34 @@ def _write_text(lines, written: Written, name: str, suffix: str, header=None, sh
 
 def _csv_row(values: Sequence) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(values)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    csv.writer(text).writerow(values)  # with its end of line, else a name with one in it is not quoted
+    return text.getvalue().removesuffix("\r\n").encode("utf-8", "surrogateescape")
 
 
 def _values(row: Sequence, columns: Sequence[str]) -> dict:
     """{column: value} with numbers as such; empty ones are None."""
     found = {}
     for name, value in zip(columns, row, strict=True):
-        number = float if name in NUMBERS else int if name == "regions" else str
+        number = float if name in NUMBERS else int if name == "regions" else _text
         found[name] = None if value == "" or value is None else number(value)
     return found
 
 
-def _joined(found) -> tuple[int, str]:
+def _text(value) -> str:
+    """The value as Parquet takes it: what is not UTF-8 in escapes."""
+    return os.fsencode(str(value)).decode("utf-8", "backslashreplace")
+
+
+def _joined(found) -> tuple[int, bytes]:
     """Of notes of one kind how many there are, and an example that does not depend on their order."""
-    counts, firsts = zip(*found, strict=True) if (found := list(found)) else ((0,), ("",))
-    return sum(counts), min((first for first in firsts if first), default="")
+    counts, firsts = zip(*found, strict=True) if (found := list(found)) else ((0,), (b"",))
+    return sum(counts), min((first for first in firsts if first), default=b"")
 
 
 def _note(counted) -> bytes:
     text, (n, first) = counted
     notes = Notes()
-    notes.add(text, first, n)
+    notes.add(os.fsdecode(text), os.fsdecode(first), n)
     return "\n".join(notes.lines()).encode("utf-8", "surrogateescape")
 
 

@@ -161,6 +161,8 @@ def _check_row(where: str, header: list[str], columns: tuple[str, ...], cells: l
         raise DataError(f"{where}: {len(cells)} values for {len(header)} columns: {cells}")
     if not row["path"]:
         raise DataError(f"{where}: the path is empty")
+    if "\0" in "".join(row.values()):
+        raise DataError(f"{where}: not text: it holds a zero byte")
 
 
 def images_below(
