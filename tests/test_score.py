@@ -262,6 +262,23 @@ def test_output_that_is_a_file_is_named(tmp_path):
             score.score(StandInDetector(), write_images(tmp_path, 1), output)
 
 
+def test_a_table_that_is_no_output_of_it_is_not_replaced(tmp_path):
+    """A run folder has one: of its test images. What a full disk left of a header is no such table."""
+    paths, path = write_images(tmp_path, 1), tmp_path / "run/scores.csv"
+    path.parent.mkdir()
+    for content in ("path,truth,score\na.png,normal,1\n", "my,table\n"):
+        path.write_text(content)
+        for append in (False, True):
+            with pytest.raises(RunError, match="run/scores.csv: .*give another --output"):
+                score.score(StandInDetector(), paths, path.parent, Outputs(append=append))
+        assert path.read_text() == content
+    assert [p.name for p in path.parent.iterdir()] == ["scores.csv"]
+    for content in ("path,sc", "path,score,label,status\nb.png,1,normal,ok\n"):
+        path.write_text(content)
+        assert score.score(StandInDetector(), paths, path.parent) == 0
+        assert [row["path"] for row in rows_of(path.parent)] == paths
+
+
 def test_rows_done_before_the_disk_was_full_are_kept(tmp_path, monkeypatch):
     paths = write_images(tmp_path, 12)
     write_map, written = score_files.write_map, []
@@ -737,11 +754,11 @@ def test_of_two_processes_the_second_is_refused(tmp_path):
     paths, output = write_parts(tmp_path / "in"), tmp_path / "output"
     detector = StandInDetector(calibration=LOCATING, resolution=16)
     with claimed(output):
-        (output / "scores.csv").write_text("of the first")
+        (output / "scores.csv").write_text("path,score,label,of the first")
         for append in (False, True):
             with pytest.raises(RunError, match=f"{output}: another process writes its scores there"):
                 score.score(detector, paths, output, Outputs(append=append))
-        assert (output / "scores.csv").read_text() == "of the first"
+        assert (output / "scores.csv").read_text() == "path,score,label,of the first"
     assert score.score(detector, paths, output) == 1
 
 

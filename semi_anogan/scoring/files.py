@@ -18,12 +18,13 @@ from semi_anogan.data import images as image_io
 from semi_anogan.data.dataset import Masked
 from semi_anogan.data.look import Look
 from semi_anogan.data.notes import Notes
-from semi_anogan.errors import DataError
+from semi_anogan.errors import DataError, RunError
 from semi_anogan.scoring import kinds as known_kinds
 from semi_anogan.scoring.calibration import ABNORMAL, NORMAL
 from semi_anogan.scoring.drift import Drift
 from semi_anogan.scoring.outputs import (
     ALL,
+    BEGIN,
     COCO,
     COLUMNS,
     LOOK_COLUMN,
@@ -252,11 +253,20 @@ def without_small(outcome: Scored, min_area: int, notes: Notes) -> Scored:
 
 
 def _begin(output: pathlib.Path, outputs: Outputs, locates: bool):
-    """Takes away what an earlier call wrote and this one does not continue; says so."""
+    """Takes away what an earlier call wrote and this one does not continue; says so.
+
+    Raises: RunError where scores.csv is another table, such as that of a run's test images.
+    """
     if outputs.append:
         return
     path = output / SCORES
     if path.stat().st_size:
+        with open(path, "rb") as file:
+            begin = file.readline(len(BEGIN))
+        if not BEGIN.startswith(begin):
+            raise RunError(
+                f"{path}: is not of scored images, as that of a run folder is not; give another --output"
+            )
         folders = (output / name for name in (MAPS, OVERLAYS))
         kept = [f"{folder.name}/" for folder in folders if folder.is_dir() and any(folder.iterdir())]
         also = f"; pictures of other images stay in {' and '.join(kept)}" if kept else ""

@@ -22,6 +22,7 @@ SCORES, REGIONS, REGION_LINES, COCO = "scores.csv", "regions.csv", "regions.json
 LOCK = ".writing"
 MAPS, OVERLAYS = "maps", "overlays"  # folders
 COLUMNS = ("path", "score", "label", "status", "error", "regions", "threshold", "p_value", "time")
+BEGIN = b"path,score,label,"  # of scores.csv, by which it is known
 LOOK_COLUMN = "look_threshold"  # after these, where there is one
 REGION_COLUMNS = ("path", "number", *(name for name in Region._fields if name != "mask"))
 ALL, OF_ABNORMAL, NONE = OVERLAYS_OF = ("all", "abnormal", "none")
@@ -310,7 +311,7 @@ def is_picture(path: str) -> bool:
         parent, name = os.path.split(place)
         if name in (MAPS, OVERLAYS):
             with contextlib.suppress(OSError), open(os.path.join(parent, SCORES), "rb") as file:
-                if file.read(17) == b"path,score,label,":
+                if file.read(len(BEGIN)) == BEGIN:
                     return True
         if parent == place:
             break
