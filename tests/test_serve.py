@@ -370,6 +370,22 @@ def test_a_token_file_without_a_token_opens_nothing(tmp_path, capsys):
         assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'token'}: ")
 
 
+def test_tokens_of_the_environment(monkeypatch, capsys):
+    options = serve._options(["--bundle=x", "--engine=onnx"])
+    for given, token in ((" se cret\n", "se cret"), ("", None)):
+        monkeypatch.setenv(serve.TOKEN, given)
+        assert serve._token(options) == token
+    monkeypatch.setenv(serve.TOKEN, "se\ncret")
+    with pytest.raises(RunError, match="printable ASCII"):
+        serve._token(options)
+    for given in ("se;cret", "se cret", "sé"):  # of the page's address and cookie
+        monkeypatch.setenv(review.TOKEN, given)
+        assert review.main(["--workdir=x", "--host=0.0.0.0", "--port=0"]) == 1
+        assert capsys.readouterr().err.startswith("error: SEMI_ANOGAN_TOKEN: the token may have letters, ")
+    monkeypatch.setenv(review.TOKEN, "secret\n")
+    assert review._token() == "secret"
+
+
 def test_a_bundle_that_cannot_be_used_is_told(tmp_path, capsys):
     assert serve.main([f"--bundle={tmp_path}", "--engine=onnx", "--port=0"]) == 1
     assert str(tmp_path / "bundle.json") in capsys.readouterr().err

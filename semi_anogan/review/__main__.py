@@ -10,6 +10,7 @@ of `score`. The page is for this machine alone, unless --host says otherwise; th
 import argparse
 import getpass
 import os
+import re
 import secrets
 import sys
 
@@ -37,6 +38,7 @@ def main(arguments=None) -> int:
         from semi_anogan.review.guard import LOOPBACK, Guard
         from semi_anogan.review.state import Review
 
+        token = None if options.host in LOOPBACK else _token()
         listening = listen(options.host, options.port)
         review = Review(options.workdir, options.scored, _who(options.who), options.data_root)
     except UserError as error:
@@ -44,9 +46,6 @@ def main(arguments=None) -> int:
         return 1
     for line in review.notes:
         print(f"note: {line}")
-    token = None
-    if options.host not in LOOPBACK:
-        token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     app = make_app(review)
     app.add_middleware(Guard, token=token, max_bytes=MAX_BYTES)
     asked = "" if token is None else f"?token={token}"
@@ -57,6 +56,16 @@ def main(arguments=None) -> int:
     finally:
         review.close()
     return 0
+
+
+def _token() -> str:
+    """The token of the page's address; RunError for one that cannot stand there and in a cookie."""
+    token = os.environ.get(TOKEN, "").strip() or secrets.token_urlsafe(24)
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
+        raise RunError(
+            f"{TOKEN}: the token may have letters, digits and . _ ~ - only, as it stands in an address"
+        )
+    return token
 
 
 def _who(given: str | None) -> str:

@@ -84,7 +84,7 @@ def main(arguments=None) -> int:
 
 def _token(options) -> str | None:
     """The token that requests must have; RunError where one is needed and there is none."""
-    token = os.environ.get(TOKEN)
+    token = os.environ.get(TOKEN, "").strip()  # a header has no end of line
     if options.token_file:
         try:
             token = pathlib.Path(options.token_file).read_text().strip()
@@ -94,8 +94,8 @@ def _token(options) -> str | None:
             raise RunError(f"{options.token_file}: the token must be of ASCII characters") from error
         if not token:
             raise RunError(f"{options.token_file}: holds no token")
-    if token is not None and not token.isascii():
-        raise RunError("the token must be of ASCII characters")
+    if not (token.isascii() and token.isprintable()):
+        raise RunError("the token must be of printable ASCII characters")
     if not token and options.host not in LOOPBACK:
         raise RunError(
             f"--host={options.host} opens the service to other machines: give a token by --token_file=FILE "
