@@ -198,6 +198,11 @@ def test_coco_has_outlines_where_they_say_all_and_run_lengths_elsewhere(items, t
     # Column by column: 2 columns of 6 outside, and the first pixel of the third; then 3 inside, 3 outside.
     assert ring["segmentation"]["counts"] == [13, 3, 3, 3, 3, 1, 1, 1, 3, 3, 3, 3, 8] and ring["iscrowd"] == 1
     assert [c["name"] for c in values["categories"]] == ["abnormal", "scratch"]
+    labels.write(
+        tmp_path / "whole.json", "coco", items[4:]
+    )  # a label without a mask: readers need an outline
+    (whole,) = json.loads((tmp_path / "whole.json").read_text())["annotations"]
+    assert whole["segmentation"] == [[0, 0, 8, 0, 8, 6, 0, 6]] and whole["bbox"] == [0, 0, 8, 6]
 
 
 def test_folders_that_are_written_are_data(items, tmp_path):

@@ -340,7 +340,7 @@ def _write_coco(path: pathlib.Path, items: list[Labelled]):
         if item.label == NORMAL:
             continue
         mask = _mask_of(item)
-        # Without a mask all of the image is the box: an annotation there must be, or it would be normal.
+        # Without a mask all of the image is marked: an annotation there must be, or it would be normal.
         shown = np.ones((height, width), bool) if mask is None else mask
         (rows,), (columns,) = np.nonzero(shown.any(1)), np.nonzero(shown.any(0))
         box = [int(v) for v in (columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1)]
@@ -352,10 +352,9 @@ def _write_coco(path: pathlib.Path, items: list[Labelled]):
             "area": int(shown.sum()),
             "iscrowd": 0,
         }
-        if mask is not None:
-            one["segmentation"] = [sum(outline, []) for outline in _outlines(mask)]
-            if not np.array_equal(_of_annotations("", images[-1], [one], MAX_PIXELS), mask):
-                one |= {"segmentation": _runs(mask), "iscrowd": 1}
+        one["segmentation"] = [sum(outline, []) for outline in _outlines(shown)]
+        if not np.array_equal(_of_annotations("", images[-1], [one], MAX_PIXELS), shown):
+            one |= {"segmentation": _runs(shown), "iscrowd": 1}
         annotations.append(one)
     categories = [{"id": i, "name": kind, "supercategory": ABNORMAL} for kind, i in numbers.items()]
     _write_json(path, {"images": images, "annotations": annotations, "categories": categories})
