@@ -1,5 +1,6 @@
 """Labels from other programs and for them: what is read by hand-made files, and what comes back."""
 
+import dataclasses
 import json
 import shutil
 
@@ -221,6 +222,34 @@ def test_folders_that_are_written_are_data(items, tmp_path):
     # And the CSV file is what data.reviewed reads.
     labels.write(tmp_path / "r.csv", "csv", items)
     assert review.read(tmp_path / "r.csv")["x/2.png"].mask == str(tmp_path / "r/x__2.png")
+
+
+@pytest.mark.parametrize("form", labels.FORMATS)
+def test_what_fails_leaves_no_part_of_the_labels(items, tmp_path, form):
+    """It would be taken for all of them; the same call can be given again."""
+    path, others = tmp_path / ("l.csv" if form == "csv" else "l"), set(tmp_path.iterdir())
+
+    def gone():
+        raise DataError("gone")
+
+    broken = dataclasses.replace(items[1], name="x/9.png", mask=gone)
+    with pytest.raises(DataError, match="gone"):
+        labels.write(path, form, [*items, broken])
+    assert set(tmp_path.iterdir()) == others
+    assert labels.write(path, form, items) == 5
+    if form == "csv":  # its folder of masks is another's
+        path.unlink()
+        with pytest.raises(RunError, match="is there already"):
+            labels.write(path, form, items)
+        assert len(list((tmp_path / "l").iterdir())) == 3
+
+
+def test_names_that_are_too_long_for_a_file_are_cut(items, tmp_path):
+    long = dataclasses.replace(items[1], name=f"x/{'a' * 250}.png")
+    for form in ("labelme", "folder", "csv"):
+        labels.write(tmp_path / form, form, [long])
+    (found,) = labels.read(tmp_path / "labelme")
+    assert labels.matched([found], ["2.png"]) == [(found, "2.png")]
 
 
 def test_what_cannot_be_written_is_named(items, tmp_path):

@@ -21,7 +21,7 @@ from semi_anogan.data.sources import folder_names
 from semi_anogan.data.sources.folder_names import BAD_LABELS, GOOD, TEST, TRAIN, plain
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.files import atomically, told_writing
-from semi_anogan.scoring import regions
+from semi_anogan.scoring import outputs, regions
 
 FORMATS = ("coco", "labelme", "folder", "csv")
 JOINED = "__"  # stands between folders in a path that is written as one name
@@ -138,6 +138,8 @@ def write(path: str | os.PathLike, form: str, items: Iterable[Labelled]) -> int:
       ground_truth/KIND.
     - csv: the file, and a folder of masks of its name.
 
+    What fails leaves nothing there.
+
     Args: items: have a file, and a mask of its size or none.
     Raises: DataError for a format that is none; RunError where it cannot be written, or something is there.
     """
@@ -153,10 +155,21 @@ def write(path: str | os.PathLike, form: str, items: Iterable[Labelled]) -> int:
                 f"{item.name}: is no image file, so its label cannot be written for other programs"
             )
     writers = {"coco": _write_coco, "labelme": _write_labelme, "folder": _write_folder, "csv": _write_csv}
-    with told_writing(path, RunError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writers[form](path, items)
+    made = [place for place in (path, _masks_folder(path)) if not place.exists()]
+    try:
+        with told_writing(path, RunError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writers[form](path, items)
+    except BaseException:  # a part of the labels could be taken for all of them
+        for place in made:
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        raise
     return len(items)
+
+
+def _masks_folder(path: pathlib.Path) -> pathlib.Path:
+    """The folder of masks of a CSV file of labels."""
+    return path.with_suffix("") if path.suffix else path.with_name(f"{path.name}_masks")
 
 
 def _parts(name: str) -> list[str]:
@@ -427,7 +440,7 @@ def _write_folder(path: pathlib.Path, items: list[Labelled]):
 
 
 def _write_csv(path: pathlib.Path, items: list[Labelled]):
-    folder = path.with_suffix("")
+    folder = _masks_folder(path)
     if folder.exists():
         raise RunError(f"{folder}: is there already; the masks would go there")
     rows = []
@@ -456,7 +469,8 @@ def _save_mask(path: pathlib.Path, mask: np.ndarray):
 
 def _flat(name: str) -> str:
     """A path as one name without its suffix: no two images of different folders get the same."""
-    return JOINED.join(part for part in _parts(os.path.splitext(name)[0]) if part not in ("", ".", ".."))
+    parts = (part for part in _parts(os.path.splitext(name)[0]) if part not in ("", ".", ".."))
+    return outputs.picture_name(JOINED.join(parts), "")  # which cuts what is too long for a file system
 
 
 def _folder_name(kind: str) -> str:
