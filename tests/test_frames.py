@@ -377,6 +377,54 @@ def test_watching_twice_continues_the_tables(command, tmp_path, clock, capsys):
     assert len(rows_of(tmp_path / "out")) == 1 and (tmp_path / "out/coco.json").exists()
 
 
+@pytest.mark.parametrize("since", ["nothing", "another call"])
+def test_a_process_that_ends_between_row_and_done_doubles_nothing(
+    command, tmp_path, clock, monkeypatch, capsys, since
+):
+    """As kill -9 does: the row is there, that the image is done is not. Another call's rows are not touched."""
+    folder, output, add = tmp_path / "in", tmp_path / "out", frames.Seen.add
+    folder.mkdir()
+    for name in ("a.png", "b\n.png"):
+        (folder / name).write_bytes(picture(255))
+
+    def killed(self, path, size, time_ns):
+        if path.endswith("b\n.png"):
+            raise KeyboardInterrupt
+        add(self, path, size, time_ns)
+
+    monkeypatch.setattr(frames.Seen, "add", killed)
+    assert command(folder, "--watch") == 0
+    a, b = (str(folder / name) for name in ("a.png", "b\n.png"))
+    assert [row["path"] for row in rows_of(output)] == [a, b]
+    if since == "another call":
+        assert command(folder / "a.png", "--append") == 0
+    monkeypatch.setattr(frames.Seen, "add", add)
+    capsys.readouterr()
+    assert command(folder, "--watch", "--limit=1") == 0
+    told = (
+        f"note: {b}: was being written when the process ended, and is scored again\n"
+        in capsys.readouterr().out
+    )
+    expected = [a, b] if since == "nothing" else [a, b, a, b]
+    assert told == (since == "nothing") and [row["path"] for row in rows_of(output)] == expected
+    lines = [json.loads(line)["path"] for line in (output / "regions.jsonl").read_text().splitlines()]
+    with open(output / "regions.csv", newline="") as file:
+        assert lines == expected == [row["path"] for row in csv.DictReader(file)]
+
+
+def test_an_image_that_was_begun_keeps_its_id(tmp_path):
+    for _ in range(2):
+        (tmp_path / "scores.csv").write_text("path\n")
+        seen = frames.Seen(tmp_path, append=True)
+        seen.open()
+        found = [seen.begin("a\udcff.png")]  # and no `add`
+    seen = frames.Seen(tmp_path, append=True)
+    seen.open()
+    assert seen.begin("b.png") != seen.begin("a\udcff.png") == found[0]
+    seen.add("a\udcff.png", 1, 2)
+    assert ("a\udcff.png", 1, 2) in seen and seen.begin("a\udcff.png") != found[0]
+
+
 def test_interrupted_it_keeps_what_it_has(command, tmp_path, clock, monkeypatch, capsys):
     folder = tmp_path / "in"
     folder.mkdir()

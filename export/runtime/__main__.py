@@ -200,9 +200,10 @@ def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> in
         deliveries.extend([Delivery(options.notify, output)] if options.notify else [])
         for count, outcome in enumerate(outcomes, 1):
             told.add(outcome)
+            own = {"id": inputs.begin()} if watched else {}
             yield outcome
             for delivery in deliveries if outcome.label != NORMAL or options.notify_of == "all" else ():
-                delivery.add(_message(outcome, detectors.get(outcome.product), outputs.min_area))
+                delivery.add(_message(outcome, detectors.get(outcome.product), outputs.min_area) | own)
             if watched:
                 inputs.done()
             if count == options.limit:

@@ -107,7 +107,7 @@ class Delivery:
         self._thread.start()
 
     def add(self, values: dict):
-        """Takes a message, JSON values; it gets an `id`."""
+        """Takes a message, JSON values; it gets an `id`, unless it has one."""
         self._spool.add(json.dumps({"id": str(uuid.uuid4()), **values}))
         self._changed.set()
 

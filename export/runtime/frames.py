@@ -2,12 +2,16 @@
 
 import collections
 import contextlib
+import csv
+import io
+import json
 import os
 import pathlib
 import queue
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,12 +23,13 @@ from semi_anogan.data.listing import is_ignore, is_image_name, note_left_out
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.scoring.files import PAUSE, NotYet
-from semi_anogan.scoring.outputs import SCORES, is_picture
+from semi_anogan.scoring.outputs import REGION_LINES, REGIONS, SCORES, is_picture
 
 POLL_SECONDS = 0.1
 TRIES = 3  # of reading a file, before it is an error
 MOST_WAITING = 10_000  # files that are looked at together; of more the others come later
 SEEN = "watched.sqlite3"
+TABLES = (SCORES, REGIONS, REGION_LINES)
 
 
 class Seen:
@@ -39,6 +44,7 @@ class Seen:
 
     def __init__(self, output: pathlib.Path, append: bool):
         self._path, self._files = output / SEEN, None
+        self._ids: dict[str, str] = {}  # of images that were begun and not done
         self._append = append and (output / SCORES).exists() and (output / SCORES).stat().st_size > 0
 
     def open(self):
@@ -53,6 +59,9 @@ class Seen:
             # A row that a power failure takes means that a file is scored again.
             self._files.execute("PRAGMA synchronous=OFF")
             self._files.execute("CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, time)")
+            sizes = ", ".join(f'"{name}"' for name in TABLES)
+            self._files.execute(f"CREATE TABLE IF NOT EXISTS begun (id PRIMARY KEY, path BLOB, {sizes})")
+            self._take_back()
         except (OSError, sqlite3.Error) as error:
             raise self._told(error) from error
 
@@ -64,17 +73,71 @@ class Seen:
         except self._error as error:
             raise self._told(error) from error
 
-    def add(self, path: str, size: int, time_ns: int):
-        """Keeps a file as scored, in the place of an earlier one of this name."""
+    def begin(self, path: str) -> str:
+        """Says that an image, `path` as in the tables, is going to have its rows; returns an id of that.
+
+        Until `add`, a process that begins again takes the rows back, and gives the image the same id.
+        """
+        found = self._ids.pop(path, None) or str(uuid.uuid4())
+        sizes = [p.stat().st_size if p.exists() else 0 for p in (self._path.parent / n for n in TABLES)]
         try:
-            self._files.execute("REPLACE INTO files VALUES (?, ?, ?)", (os.fsencode(path), size, time_ns))
+            values = found, os.fsencode(path), *sizes
+            self._files.execute(f"REPLACE INTO begun VALUES (?, ?{', ?' * len(sizes)})", values)
         except self._error as error:
             raise self._told(error) from error
+        return found
+
+    def add(self, path: str, size: int, time_ns: int):
+        """Keeps a file as scored, in the place of an earlier one of this name; what was begun is done."""
+        try:
+            self._files.execute("BEGIN")
+            self._files.execute("REPLACE INTO files VALUES (?, ?, ?)", (os.fsencode(path), size, time_ns))
+            self._files.execute("DELETE FROM begun")
+            self._files.execute("COMMIT")
+        except self._error as error:
+            raise self._told(error) from error
+
+    def _take_back(self):
+        """Takes away the rows of an image that was begun and not done, where they are the last ones."""
+        for number, path, *sizes in self._files.execute("SELECT * FROM begun").fetchall():
+            path = os.fsdecode(path)
+            self._ids[path] = number
+            tables = [(self._path.parent / name, size) for name, size in zip(TABLES, sizes, strict=True)]
+            last = [_from(place, size) for place, size in tables]
+            if any(last) and all(_are_of(rows, path, name) for rows, name in zip(last, TABLES, strict=True)):
+                for (place, size), rows in zip(tables, last, strict=True):
+                    if rows:
+                        os.truncate(place, size)
+                print(
+                    f"note: {path}: was being written when the process ended, and is scored again", flush=True
+                )
+        self._files.execute("DELETE FROM begun")
 
     def _told(self, error: Exception) -> RunError:
         return RunError(
             f"{self._path}: cannot be used: {error}; without this file all images are scored again"
         )
+
+
+def _from(path: pathlib.Path, size: int) -> bytes:
+    """What a file has from a size on; nothing where there is none."""
+    if not path.exists():
+        return b""
+    with open(path, "rb") as file:
+        file.seek(size)
+        return file.read()
+
+
+def _are_of(rows: bytes, path: str, table: str) -> bool:
+    """Whether rows of a table are of one image alone: another call may have continued the tables since."""
+    text = rows.decode("utf-8", "surrogateescape")
+    try:
+        if table == REGION_LINES:
+            return all(json.loads(line)["path"] == path for line in text.splitlines())
+        found = list(csv.reader(io.StringIO(text, newline="")))
+    except (ValueError, csv.Error):
+        return False
+    return all(row[:1] == [path] for row in found) and (table != SCORES or len(found) <= 1)
 
 
 class _Waiting:
@@ -149,6 +212,10 @@ class WatchedFolder:
         if error is not None:
             raise error
         return image
+
+    def begin(self) -> str:
+        """The oldest file that was read is going to have its rows; see Seen.begin."""
+        return self._seen.begin(self._taken[0])
 
     def done(self):
         """The oldest file that was read has its rows."""
