@@ -381,7 +381,7 @@ def test_watching_twice_continues_the_tables(command, tmp_path, clock, capsys):
 def test_a_process_that_ends_between_row_and_done_doubles_nothing(
     command, tmp_path, clock, monkeypatch, capsys, since
 ):
-    """As kill -9 does: the row is there, that the image is done is not. Another call's rows are not touched."""
+    """As by kill -9: the row is there, that the image is done is not. Another call's rows are not touched."""
     folder, output, add = tmp_path / "in", tmp_path / "out", frames.Seen.add
     folder.mkdir()
     for name in ("a.png", "b\n.png"):
