@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from PIL import Image
 
-from semi_anogan.data import masks, polygons, review
+from semi_anogan.data import mask_names, masks, polygons, review
 from semi_anogan.data.dataset import ABNORMAL, NORMAL
 from semi_anogan.data.image_files import MAX_PIXELS
-from semi_anogan.data.listing import images_below, is_image_name, without_mask_ending
+from semi_anogan.data.listing import images_below, is_image_name
 from semi_anogan.data.sources import folder_names
 from semi_anogan.data.sources.folder_names import BAD_LABELS, GOOD, TEST, TRAIN, plain
 from semi_anogan.errors import DataError, RunError
@@ -257,7 +257,7 @@ def _of_folder(path: str, max_pixels: int) -> list[Labelled]:
         folder, *below = parts
         stem = "/".join([folder, *os.path.splitext("/".join(below))[:1]])
         if is_mask:
-            drawn[without_mask_ending(stem) or stem] = os.path.join(path, name)
+            drawn[mask_names.without_ending(stem) or stem] = os.path.join(path, name)
         elif not below:
             loose.append(name)
         elif plain(folder) not in GOOD and (folder_names.is_perhaps_good(folder) or _is_unclear(folder)):
