@@ -293,6 +293,7 @@ def test_a_map_has_the_images_own_size(tiny):
     assert measured.layers.shape[:2] == (8, 20) and measured.reconstruction.shape == (8, 20, 1)
 
 
+@pytest.mark.slow
 def test_detection_in_a_graph(tiny):
     tf = pytest.importorskip("tensorflow")
     images = noise(6, 8, 20, 1)
@@ -476,6 +477,7 @@ def test_a_defect_is_found_where_it_is(with_features, data):
 # ONNX and JAX.
 
 
+@pytest.mark.slow
 def test_onnx_has_the_same_operators_for_a_wide_model(tiny):
     """So every rule that rewrites a square's graph fits a wide one's too."""
     pytest.importorskip("tf2onnx")

@@ -96,6 +96,7 @@ def test_what_a_person_found_stands_in_first_and_what_is_normal_neither_stands_i
     assert not {*of_review.found} & {*ranked} and len(ranked) == 118
 
 
+@pytest.mark.slow
 def test_images_that_are_not_alike_are_left_to_synthetic_defects(strange, find):
     """Without synthetic defects the likeness to the unlike images stays, and nothing stands in."""
     splits = strange[-1]

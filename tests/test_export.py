@@ -103,6 +103,7 @@ def test_full_int8_keeps_the_search_in_float(bundle_folder):
     assert paths["score"].endswith("_int8_full.tflite") and paths["encode"].endswith("_int8_full.tflite")
 
 
+@pytest.mark.slow
 def test_prune_leaves_out_a_search_without_weight(smoke_run, test_images, tmp_path):
     run, bundle = tmp_path / "run", tmp_path / "b"
     shutil.copytree(smoke_run, run)

@@ -113,6 +113,7 @@ def device(engine: str) -> pathlib.Path:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.slow
 def test_a_device_needs_three_packages(engine):
     """Of the packages that training needs none is there, and what is there is small."""
     program = f"import importlib.util as u; print([n for n in {ABSENT} if u.find_spec(n)])"

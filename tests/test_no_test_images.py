@@ -54,6 +54,7 @@ def test_a_run_without_test_images_has_a_report_without_their_figures(untested):
     assert len((folder / "scores.csv").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_notes_are_kept_and_shown_again(untested):
     _, folder = untested
     notes = json.loads((folder / "data.json").read_text())["notes"]

@@ -346,6 +346,7 @@ def test_each_loss_trains_its_own_networks_alone(which, monkeypatch):
     assert moved <= {v.path for n in networks[which] for v in n.trainable_variables}
 
 
+@pytest.mark.slow
 def test_training_draws_the_images_and_features_again():
     """After 60 steps on eight images both residuals are clearly lower."""
     model = tiny_model(features=FEATURES)
@@ -364,6 +365,7 @@ def test_training_draws_the_images_and_features_again():
 # fit
 
 
+@pytest.mark.slow
 def test_fit_with_features_and_an_unknown_batch_size():
     tf = pytest.importorskip("tensorflow")
     model = tiny_model(features={**FEATURES, "patch_discriminator": True})

@@ -366,6 +366,7 @@ def test_a_refit_takes_the_settings_of_the_run(copy):
     assert done.returncode == 1 and "seed was 0, now 7" in done.stderr
 
 
+@pytest.mark.slow
 def test_export_without_the_data(copy, tmp_path):
     root, run = copy
     shutil.rmtree(root)

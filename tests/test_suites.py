@@ -479,6 +479,7 @@ def test_duration():
     assert [suite_jobs.duration(s) for s in seconds] == ["4 s", "89 s", "2 min", "60 min", "5 h 5 min"]
 
 
+@pytest.mark.slow
 def test_the_command_refuses_and_writes(tmp_path):
     def benchmark(*arguments):
         command = [sys.executable, "-m", "semi_anogan.benchmark", *arguments]

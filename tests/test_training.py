@@ -150,6 +150,7 @@ def test_nan_goes_back_once_and_finishes(tmp_path, monkeypatch):
     assert_finite(saved.values())
 
 
+@pytest.mark.slow
 def test_diverging_again_is_an_error_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     poison_images(monkeypatch, 104, attempts={0})
     original = Training.step
@@ -172,6 +173,7 @@ def test_diverging_again_is_an_error_and_keeps_the_last_good_checkpoint(tmp_path
             assert_finite(file[name] for name in file.files)
 
 
+@pytest.mark.slow
 def test_weights_that_went_bad_in_the_last_step_are_not_saved(tmp_path, monkeypatch):
     """The losses of a step are those before its update, so they may still be finite."""
     original = Training.step
