@@ -381,7 +381,9 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 def in_colour(image: np.ndarray) -> bool:
     """Whether the channels of an image [H, W, 3] in [-1, 1] differ by more than COLOUR."""
-    return float(np.ptp(image, axis=-1).mean()) > 2 * COLOUR
+    one, two, three = (image[..., i] for i in range(3))  # np.ptp over three values takes thirty times as long
+    apart = np.maximum(np.maximum(one, two), three) - np.minimum(np.minimum(one, two), three)
+    return float(apart.mean()) > 2 * COLOUR
 
 
 def from_uint8(image: np.ndarray) -> np.ndarray:
