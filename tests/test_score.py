@@ -416,14 +416,17 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path, monkeypatch, suffix):
     path.write_bytes(b"former")
 
     def half(picture, file, *arguments, **options):
-        (picture if suffix == ".npy" else file).write(b"half")
+        if suffix == ".npy":
+            picture.write(b"half")
+        else:
+            file.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "save", half)
     monkeypatch.setattr(Image.Image, "save", half)
     anomaly_map = np.zeros((6, 8), np.float32)
     outcome = score_files.Scored("x.png", 0.0, "normal", anomaly_map, None, 0.0, [], np.zeros((6, 8, 1)))
-    with pytest.raises(OSError):
+    with pytest.raises(RunError, match=f"{re.escape(str(path))}: cannot be written: No space left"):
         if suffix == ".npy":
             score_files.write_map(tmp_path / "x.png", anomaly_map)
         else:

@@ -7,9 +7,8 @@ from semi_anogan.data.image_files import SUFFIXES
 
 _MASK = r"(?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)"
 _ENDING = re.compile(rf"[-_. ]{_MASK}([-_. ]?\d+)?$", re.I)
-_BEGINNING = re.compile(
-    r"^(?:masks?|gt|ground[-_ ]?truth)[-_. ]", re.I
-)  # label_1 may be a picture of a label
+# Not label: label_1 may be a picture of a label.
+_BEGINNING = re.compile(r"^(?:masks?|gt|ground[-_ ]?truth)[-_. ]", re.I)
 POLYGONS = ".json"  # of labelme or COCO
 
 

@@ -109,7 +109,7 @@ def _of_eight_bits(task: Task) -> Figures | None:
         values = np.asarray(image.convert("L"))
         colour = False
         if image.mode == "RGB":
-            # As images.in_colour, many times as fast.
+            # As images.in_colour, of values of 8 bits.
             red, green, blue = np.moveaxis(np.asarray(image)[::step, ::step], -1, 0)
             high = np.maximum(np.maximum(red, green), blue)
             low = np.minimum(np.minimum(red, green), blue)

@@ -171,7 +171,7 @@ class SizeMemory:
         """The images' m-th patches, [m, n, P], what is added to -2 x m of each, [m, n], and owners, int [n].
 
         Images of fewer patches are filled with some that are FAR. Where owners are not known, all are one
-        image's. Images come last: their minimum is then of whole rows, which takes half as long.
+        image's. Images come last: their minimum is then of whole rows, which is faster.
         """
         depth = self.patches.shape[1]
         offsets = np.sum(np.square(self.patches), axis=1) + depth * (self.doubts - np.square(self.radii))
