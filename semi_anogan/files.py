@@ -32,9 +32,7 @@ def atomically(path, error: type[UserError], synced: bool = False) -> Iterator[p
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as reason:  # also Ctrl-C: no half of a file stays
+    except OSError as reason:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if not isinstance(reason, OSError):
-            raise
         raise error(f"{path}: cannot be written: {reason.strerror or reason}") from reason

@@ -5,6 +5,7 @@ Without a framework, so that the edge runtime can.
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import sys
 import time
@@ -18,7 +19,6 @@ from semi_anogan.data.dataset import Masked
 from semi_anogan.data.look import Look
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError, RunError
-from semi_anogan.files import atomically
 from semi_anogan.scoring import kinds as known_kinds
 from semi_anogan.scoring.calibration import ABNORMAL, NORMAL
 from semi_anogan.scoring.drift import Drift
@@ -332,13 +332,13 @@ def write_map(stem: pathlib.Path, anomaly_map: np.ndarray):
     from PIL import Image
 
     anomaly_map = np.asarray(anomaly_map, np.float32)
-    with atomically(_with(stem, ".npy"), RunError) as whole, open(whole, "wb") as file:
+    with _whole(_with(stem, ".npy")) as file:
         np.save(file, anomaly_map)
     grey = np.empty(anomaly_map.shape, np.uint8)
     for start in range(0, len(grey), 256):  # not all at once, as it may be large
         grey[start : start + 256] = np.clip(anomaly_map[start : start + 256] * 25.5, 0, 255)
-    with atomically(_with(stem, ".png"), RunError) as whole:
-        Image.fromarray(grey).save(whole, "PNG")
+    with _whole(_with(stem, ".png")) as file:
+        Image.fromarray(grey).save(file, "PNG")
 
 
 def write_overlay(path: pathlib.Path, outcome: Scored, pixel_threshold: float):
@@ -347,5 +347,18 @@ def write_overlay(path: pathlib.Path, outcome: Scored, pixel_threshold: float):
 
     picture = overlay(outcome.image, outcome.anomaly_map, outcome.regions, pixel_threshold, outcome.ignored)
     kind = next(name for name, suffix in SUFFIXES.items() if path.name.endswith(suffix))
-    with atomically(path, RunError) as whole:
-        Image.fromarray(picture).save(whole, kind, quality=90)  # of JPEG alone
+    with _whole(path) as file:
+        Image.fromarray(picture).save(file, kind, quality=90)  # of JPEG alone
+
+
+@contextlib.contextmanager
+def _whole(path: pathlib.Path):
+    """A file to write to, which takes the place of `path` at the end: a full disk leaves no half of one."""
+    temporary = _with(path, ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
