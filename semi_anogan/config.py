@@ -191,7 +191,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "likeness": Key(True, "likeness to the patches of the known defects"),
         "classifier": Key(True, "classifier of whole images, where some known defects are held out"),
         "segmentation": Key(
-            300, "batches that learn to locate synthetic and known defects; 0 for none", *_at_least(0)
+            300,
+            "batches that learn to locate defects, of many known ones up to 3 times as many; 0 for none",
+            *_at_least(0),
         ),
     },
     # networks.model.SemiAnoGAN.compile

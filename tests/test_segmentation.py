@@ -16,6 +16,7 @@ from semi_anogan.scoring.fit_calibration import HeldOut
 from semi_anogan.scoring.likeness import Likeness
 from semi_anogan.scoring.segmentation import Segmentation
 from semi_anogan.training.segmentation import (
+    batch_count,
     fit_segmentation,
     make_batches,
     places,
@@ -148,6 +149,12 @@ def test_a_batch_is_normal_known_and_synthetic_in_another_light():
     assert not np.array_equal(images, training_batch(batches, 5, 8, 4)[0])
 
 
+def test_many_known_defects_take_more_batches():
+    # Each is seen 28 times, two of them in a batch: 14 batches each; at most three times as many as asked.
+    assert [batch_count(300, known) for known in (0, 10, 21, 22, 64)] == [300, 300, 300, 308, 896]
+    assert [batch_count(300, known) for known in (65, 500)] == [900, 900] and batch_count(0, 64) == 0
+
+
 def test_known_images_without_a_mask_and_suspicious_ones_are_left_out():
     config, model, dataset, splits = masked(paths_without={"known/2000", "known/2003"})
     batches = make_batches(config, model, dataset, splits, trimmed=splits.normal[:2])
@@ -210,9 +217,9 @@ def test_a_former_one_is_trained_on_with_a_fifth_of_the_batches(fitted, monkeypa
     )
     config, _, dataset, splits = masked()
     again = fit_segmentation(config, model, dataset, splits, steps=12, former=former)
-    assert seen == [12, 13, 14]  # a fifth, rounded up
+    assert seen == list(range(36, 44))  # 36 batches for six known; a fifth of them, rounded up
     moved = np.abs(again.weights["exit/kernel"] - former.weights["exit/kernel"])
-    assert 0 < moved.max() < 0.01  # three steps of at most 0.001
+    assert 0 < moved.max() < 0.01  # eight steps of at most 0.001
 
 
 def test_it_makes_the_map_and_stays_where_it_weighs_nothing(fitted):

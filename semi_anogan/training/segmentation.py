@@ -21,6 +21,8 @@ from semi_anogan.scoring.segmentation import Segmentation
 
 BATCH_SIZE = 8  # images in a step, or fewer of as many pixels as schedule.batch_pixels allows
 NORMAL_SHARE, KNOWN_SHARE = 0.375, 0.25  # of a batch; the others have synthetic defects
+# Many known defects take more batches to learn: each is seen so often, for at most so many times the batches.
+SEEN, LONGEST = 28, 3
 PASTED_SHARE = 0.5  # of the known ones: their defects are pasted into normal images
 LEARNING_RATE = 0.002
 # Where there is a former segmentation: it knows the data but for some images and labels.
@@ -39,12 +41,14 @@ def fit_segmentation(
     """The segmentation of the frozen features at the map_shape of a model; None without any defects.
 
     Args: config: resolved; model: a SemiAnoGAN with pretrained features; dataset, splits: as build.load_data
-      gives; trimmed: normal images that look abnormal, which are left out; steps: batches; former: one that
-      was fitted to other images of the same data: it is trained on, for a fifth of the batches.
+      gives; trimmed: normal images that look abnormal, which are left out; steps: batches, or more where many
+      defects are known (`batch_count`); former: one that was fitted to other images of the same data: it is
+      trained on, for a fifth of the batches.
     """
     batches = make_batches(config, model, dataset, splits, trimmed)
     if not steps or not (batches.abnormal or batches.synthetic_share):
         return None
+    steps = batch_count(steps, len(batches.abnormal))
     network, rate, first = (
         SegmentationNetwork(*_statistics(model, batches), seed=config.seed),
         LEARNING_RATE,
@@ -69,6 +73,11 @@ def fit_segmentation(
                 waiting = others.submit(training_batch, batches, first + step, size, stride)
             trained.train_on_batch(images, shares)
     return Segmentation(network.arrays())
+
+
+def batch_count(steps: int, known: int) -> int:
+    """How many batches are learned: `steps`, or more where many `known` defects have a mask."""
+    return min(LONGEST * steps, max(steps, math.ceil(SEEN * known / (KNOWN_SHARE * BATCH_SIZE))))
 
 
 def make_batches(config, model, dataset, splits, trimmed=()) -> Batches:
