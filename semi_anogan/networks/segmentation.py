@@ -9,7 +9,7 @@ from keras import ops
 from semi_anogan.networks.layers import leaky_relu, resized
 
 # Channels from the finest scale to the coarsest; further fine ones are as the first.
-WIDTHS = (32, 64, 96, 128)
+WIDTHS = (32, 32, 64, 64)
 
 
 def decoded(features: Sequence, weights: Mapping):
