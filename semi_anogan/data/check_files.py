@@ -1,7 +1,6 @@
 """Reads every image of a job once: tells what cannot be read before time is spent, notes what is unusual."""
 
 import collections
-import concurrent.futures
 import hashlib
 import os
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from semi_anogan.data.dataset import Dataset, Example, Look
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_names
 from semi_anogan.errors import DataError
-from semi_anogan.progress import shown
+from semi_anogan.progress import in_threads
 
 GREY_MODES = ("1", "L", "LA", "I", "F")  # of Pillow, with those that begin with I;
 
@@ -55,15 +54,6 @@ def note_file(dataset: Dataset, example: Example, look: Look):
             "{n} images have a mask of their own of what is ignored, such as {first}", example.ignore
         )
         ignore.note_share(dataset.notes, example.path, look.ignored_share)
-
-
-def in_threads(function, items: Sequence, what: str) -> list:
-    """[function(item), ...], under a progress bar that says what."""
-    pool = concurrent.futures.ThreadPoolExecutor()
-    try:
-        return list(shown(pool.map(function, items), len(items), what))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _look(dataset: Dataset, example: Example) -> Look | str:

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterable, Sequence
 
 from semi_anogan.data import masks
-from semi_anogan.data.check_files import in_threads
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.splits import MAX_HELD_OUT_ABNORMAL, MIN_HELD_OUT_ABNORMAL, Splits
 from semi_anogan.errors import DataError
+from semi_anogan.progress import in_threads
 
 TRAIN, HELD_OUT, TEST = USES = ("train", "held out", "test")
 NOT_RECORDED = "-"  # in place of a digest: as in runs of before, so nothing is known to have changed

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from semi_anogan.data import images, masks
-from semi_anogan.data.check_files import in_threads, is_grey, note_file
+from semi_anogan.data.check_files import is_grey, note_file
 from semi_anogan.data.dataset import NORMAL, Dataset, Example, Look
 from semi_anogan.data.image_files import Header, decoded
 from semi_anogan.data.images import EIGHT_BITS, Found, Scale
 from semi_anogan.data.look import SAMPLED, light, middle, sharpness
 from semi_anogan.errors import DataError
+from semi_anogan.progress import in_threads
 
 FAR = 6.0  # robust standard deviations of normal training images: farther out a file stands out
 APART = 2.0  # so many between the medians of two groups are told

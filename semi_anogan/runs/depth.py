@@ -3,10 +3,10 @@
 import dataclasses
 import math
 
-from semi_anogan.data.check_files import in_threads
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import DEEP, EIGHT_BITS, FLOAT, Scale
 from semi_anogan.errors import DataError
+from semi_anogan.progress import in_threads
 
 USUAL = (255, 1023, 4095, 16383, 65535)  # what is white, by the bits that a camera has
 DARK = 8  # so many times below white most images are told of
