@@ -502,12 +502,12 @@ def test_what_of_a_folder_is_not_scored_is_told(folder):
     write_image(folder / "img/.hidden/y.png")
     (folder / "img/a.heic").write_bytes(b"x")
     notes = Notes()
-    assert len(list_inputs(folder / "img", notes=notes)) == 6
+    assert len(list_inputs(folder / "img", notes=notes)) == 5
     assert sorted(re.sub(", such as.*", "", line) for line in notes.lines()) == [
-        "1 files are named as masks of images beside them",
         "1 files of formats that are not read are left out",
         "1 hidden files are left out",
         "1 images in hidden folders are left out",
+        "1 masks are named as masks of images beside them",
     ]
 
 

@@ -19,7 +19,7 @@ from semi_anogan.data.listing import (
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_layouts, folder_mask_folders, folder_names
 from semi_anogan.data.sources.files import choose_training, file_dataset
-from semi_anogan.data.sources.folder_masks import apart, marked
+from semi_anogan.data.sources.folder_masks import apart, marked, note_beside
 from semi_anogan.data.sources.folder_names import GOOD, plain
 from semi_anogan.data.sources.folder_root import Images, Root, Split
 from semi_anogan.errors import DataError
@@ -266,12 +266,8 @@ class _FolderReader(Root):
     def take_directly(self, folder: str, here: list[str], found: Split):
         """Adds images that lie in the folder of a split: normal, but for those whose mask marks something."""
         self.note_others(folder)
-        found.good[folder] = Images(*apart(folder, here))
-        self.notes.add(
-            "{n} masks lie beside their images, such as {first}: no images",
-            next(iter(found.good[folder].beside.values()), ""),
-            len(set(found.good[folder].beside.values())),
-        )
+        found.good[folder] = Images(*apart(self.root, folder, here))
+        note_beside(self.notes, found.good[folder].beside, "no images")
         self.take_marked(
             folder, found.good, found.defects, [m for m in found.masks if m.startswith(f"{folder}/")]
         )
@@ -295,7 +291,7 @@ class _FolderReader(Root):
 
     def ask_directly(self, folder: str, here: list[str], found: Split):
         """DataError that asks whether the images that lie in the folder of a split are normal."""
-        names, beside = apart(folder, here)
+        names, beside = apart(self.root, folder, here)
         known = self.known_good()
         yes, no = shlex.quote(",".join([*known, HERE])), shlex.quote(",".join(known))
         leave = f", --config.data.good={no} leaves them out" if known else ""
@@ -321,17 +317,13 @@ class _FolderReader(Root):
             return folder_names.is_no_kind(name) and (normal or name not in masks)
 
         paths = images_below(place, self.notes, leave_out, others=True)
-        names, beside = apart(folder, [path for path in paths if path.split("/")[0] not in masks])
+        paths = [path for path in paths if path.split("/")[0] not in masks]
+        names, beside = apart(self.root, folder, paths)
         masks = [f"{folder}/{name}" for name in masks]
         if not normal:
             beside = folder_mask_folders.within(self, names, masks) | beside
         what = "left out, as the images are normal" if normal else "taken as the masks of these"
-        first = next(iter(beside.values()), "")
-        self.notes.add(
-            f"{{n}} masks lie beside their images, such as {{first}}: {what}",
-            first,
-            len(set(beside.values())),
-        )
+        note_beside(self.notes, beside, what)
         if normal:
             folder_mask_folders.note_marked(self, names, beside, masks)
         inner = [path for path in names if "/" in path[len(folder) + 1 :]]

@@ -3,10 +3,10 @@
 import collections
 import os
 import unicodedata
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from semi_anogan.data import mask_names
+from semi_anogan.data import mask_names, mask_pairs
 from semi_anogan.data import masks as mask_files
 from semi_anogan.data.listing import images_below
 from semi_anogan.data.notes import Notes
@@ -21,24 +21,42 @@ class Places(NamedTuple):
     test: list[str]
 
 
-def apart(folder: str, paths: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+def apart(root: str, folder: str, paths: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """(image -> its name without suffix, image -> the mask beside it), of files in a folder.
 
-    Args: folder: relative to the root, as the images and masks returned; paths: relative to the folder.
+    A mask is told by its name, or by its pixels where it has the name of its image (data/mask_pairs.py).
+
+    Args: folder: relative to root, as the images and masks returned; paths: relative to the folder.
     Raises: DataError for two masks of an image that are not numbered.
     """
-    stems = collections.defaultdict(list)
+    stem_of = {path: os.path.splitext(path)[0] for path in paths}
+    stems = set(stem_of.values())
+    of_stem = {
+        path: next((name for name in mask_names.images_of(stem) if name in stems), None)
+        for path, stem in stem_of.items()
+    }
+    unnamed = [path for path, image in of_stem.items() if image is None]
+    images_of = mask_pairs.of_same_name(unnamed, os.path.join(root, folder))
+    names = {f"{folder}/{path}": stem_of[path] for path in unnamed if path not in images_of}
+    files = collections.defaultdict(list)
+    for path, stem in stem_of.items():
+        if path not in images_of:
+            files[stem].append(path)
+    beside = collections.defaultdict(list)
     for path in paths:
-        stems[os.path.splitext(path)[0]].append(path)
-    names, beside = {}, collections.defaultdict(list)
-    for path in paths:
-        stem = os.path.splitext(path)[0]
-        image = next((name for name in mask_names.images_of(stem) if name in stems), None)
-        if image is None:
-            names[f"{folder}/{path}"] = stem
-        for file in stems.get(image, ()):
-            beside[f"{folder}/{file}"].append(f"{folder}/{path}")
+        for image in images_of.get(path) or files.get(of_stem[path], ()):
+            beside[f"{folder}/{image}"].append(f"{folder}/{path}")
     return names, {image: _one_of(found) for image, found in beside.items()}
+
+
+def note_beside(notes: Notes, beside: Mapping[str, str], what: str):
+    """Tells of masks beside their images, as `apart` found them; what: becomes of them."""
+    found = collections.defaultdict(dict)
+    for image, mask in beside.items():
+        found[os.path.splitext(image)[0] == os.path.splitext(mask)[0]][mask] = None
+    for same_name, told in ((False, "masks lie beside their images"), (True, mask_pairs.SAME_NAME)):
+        masks = found[same_name]
+        notes.add(f"{{n}} {told}, such as {{first}}: {what}", next(iter(masks), ""), len(masks))
 
 
 def _one_of(paths: list[str]) -> str:
