@@ -141,12 +141,15 @@ def test_a_folder_of_labels_could_be_the_test(tmp_path, name, inside):
 
 
 def test_a_layout_one_folder_lower_is_named(tmp_path):
-    tree(tmp_path, Images__Normal=3, Images__Anomaly=2, Masks__Anomaly=2)
+    tree(tmp_path, Rgb__Normal=3, Rgb__Anomaly=2, Masks__Anomaly=2)
     with pytest.raises(
-        DataError, match=f"one of them is in {tmp_path}/Images: --config.data.root={tmp_path}/Images, from "
+        DataError, match=f"one of them is in {tmp_path}/Rgb: --config.data.root={tmp_path}/Rgb, from "
     ) as error:
         load(1, tmp_path)
-    assert "/Images, from where the masks in Masks are not found. They are:" in str(error.value)
+    assert "/Rgb, from where the masks in Masks are not found; named images, it " in str(error.value)
+    (tmp_path / "Rgb").rename(tmp_path / "images")
+    assert len(load(1, tmp_path).examples) == 5
+    shutil.rmtree(tmp_path / "images")
     tree(tmp_path / "all", data__bottle__train__good=2, data__bottle__test=1)
     with pytest.raises(DataError, match=f"one of them is in {tmp_path}/all/data/bottle: --config"):
         load(1, tmp_path / "all")
@@ -156,6 +159,88 @@ def test_a_layout_one_folder_lower_is_named(tmp_path):
         f"{tmp_path}/all/data/bottle/train: is part of a folder with training images of its own; "
         f"--config.data.root={tmp_path}/all/data/bottle takes these, and test images beside them"
     )
+
+
+@pytest.mark.parametrize("above", ["", "Data/"])
+@pytest.mark.parametrize(
+    "images, masks", [("Images", "Masks"), ("imgs", "ground_truth"), ("image", "Label"), ("data", "GT")]
+)
+def test_a_folder_of_images_beside_that_of_masks(tmp_path, above, images, masks):
+    """As in VisA, whose masks have the value 1."""
+    tree(tmp_path / above, **{f"{images}__Normal": 6, f"{images}__Anomaly": 4, f"{masks}__readme": 0})
+    for i in range(4):
+        write_mask(tmp_path / above / masks / f"Anomaly/{i}.png", 1)
+    write(tmp_path / above / "other/0.png")
+    write(tmp_path / above / images / "0.png")
+    dataset = load(1, tmp_path, test_share=0.5)
+    assert sum(not e.abnormal for e in dataset.examples) == 6
+    assert {e.path: e.mask for e in dataset.examples if e.abnormal} == {
+        f"{above}{images}/Anomaly/{i}.png": f"{above}{masks}/Anomaly/{i}.png" for i in range(4)
+    }
+    assert {e.kind for e in dataset.examples} == {None, "Anomaly"}
+    assert {int(dataset.read_mask(e).sum()) for e in dataset.examples if e.abnormal} == {4}
+    assert dataset.notes.lines() == [
+        f"{tmp_path}: {above}{images} is taken as the folder of the images",
+        f"1 images lie directly in {above}{images}/ and are left out, such as {above}{images}/0.png; put "
+        "them into a folder of their kind",
+        f"{tmp_path}: 1 images in the folder {above}other are not used",
+        f"{tmp_path}: {above}{images}/Normal (6 images) taken as normal, as kinds of defects: Anomaly (4); "
+        "each is split into training and test images",
+    ]
+
+
+@pytest.mark.parametrize("masks", ["masks", "GroundTruth", "labels"])
+def test_splits_in_a_folder_of_images_beside_that_of_masks(tmp_path, masks):
+    for split in ("train", "test"):
+        tree(tmp_path, **{f"images__{split}__good": 3, f"images__{split}__bad": 2})
+        for i in range(2):
+            write_mask(tmp_path / masks / split / f"bad/{i}.png", 255)
+    dataset = load(1, tmp_path)
+    assert labels(dataset, "test") == {"images/test/good": "normal", "images/test/bad": "abnormal"}
+    assert {e.path: e.mask for e in dataset.examples if e.abnormal} == {
+        f"images/{split}/bad/{i}.png": f"{masks}/{split}/bad/{i}.png"
+        for split in ("train", "test")
+        for i in range(2)
+    }
+    assert dataset.notes.lines() == [f"{tmp_path}: images is taken as the folder of the images"]
+    (tmp_path / "images/test").rename(tmp_path / "images/val")
+    (tmp_path / masks / "test").rename(tmp_path / masks / "val")
+    with pytest.raises(DataError, match="no folder test, but images/val .* --config.data.test_folder=val t"):
+        load(1, tmp_path)
+    dataset = load(1, tmp_path, test_folder="val")
+    assert [e.mask for e in dataset.select("test", "abnormal")] == [
+        f"{masks}/val/bad/{i}.png" for i in range(2)
+    ]
+
+
+def test_questions_on_folders_in_that_of_the_images(tmp_path):
+    tree(tmp_path, images__pass=3, images__cut=2, masks__cut=2)
+    with pytest.raises(
+        DataError, match="are the images in images/pass .3 images. normal. --config.data.good=pass"
+    ):
+        load(1, tmp_path)
+    dataset = load(1, tmp_path, good="pass")
+    assert sum(e.mask is not None for e in dataset.examples) == 2
+    with pytest.raises(DataError, match="'fine' is no folder in .*folders found: images, masks"):
+        load(1, tmp_path, good="fine")
+
+
+@pytest.mark.parametrize("images", ["", "images"])
+def test_masks_of_images_that_lie_directly_in_splits(tmp_path, images):
+    """images/train/1.png and masks/train/1.png: as tools for segmentation have them."""
+    for split, marked in (("train", 3), ("test", 0)):
+        write(tmp_path / images / split, 4)
+        for i in range(4):
+            write_mask(tmp_path / f"masks/{split}/{i}.png", 255 * (i == marked))
+    with pytest.raises(DataError, match="as normal, but for those whose mask marks something; a folder"):
+        load(1, tmp_path)
+    dataset = load(1, tmp_path, good=".")
+    train, test = os.path.join(images, "train/3.png"), os.path.join(images, "test/0.png")
+    assert {e.path: e.mask for e in dataset.examples if e.abnormal} == {
+        train: "masks/train/3.png",
+        test: "masks/test/0.png",
+    }
+    assert len(dataset.examples) == 8
 
 
 def test_a_root_that_is_no_folder_says_what_may_be_meant(tmp_path):

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from os.path import basename
 
 from semi_anogan.config import words
 from semi_anogan.data import ignore_files
@@ -14,7 +15,6 @@ from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.listing import (
     images_below,
     note_outputs,
-    subfolders,
 )
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_layouts, folder_mask_folders, folder_names
@@ -73,8 +73,8 @@ def load(
         raise DataError(f"data.test_share: {test_share!r} is not in [0, 1)")
     reader = _FolderReader(root, good, notes)
     note_outputs(notes, root)
-    tops = [name for name in subfolders(root) if name != ignore_files.FOLDER]
-    train = [name for name in tops if plain(name) in folder_names.TRAIN]
+    tops = reader.tops
+    train = [top for top in tops if is_train(top)]
     if not train and (outer := folder_layouts.above(root)):
         notes.add(
             f"{root}: is part of a folder with training images of its own; --config.data.root="
@@ -82,7 +82,7 @@ def load(
         )
     if train:
         examples = reader.split_layout(tops, train, test_folder)
-    elif good or [name for name in tops if reader.is_good(name)] or reader.perhaps_good("", tops):
+    elif good or reader.has_layout(tops):
         examples = reader.plain_layout(
             tops, lambda name: "test" if _hash_of(name, seed) < test_share else "train"
         )
@@ -97,7 +97,8 @@ def load(
 class _FolderReader(Root):
     """Finds the images of a folder; good: as in `load`; notes: get what is left out or unusual.
 
-    Attributes: unmarked: names of normal images whose mask was looked at and marks nothing.
+    Attributes: tops: the folders, relative to the root, whose names say split, label or masks; unmarked:
+      names of normal images whose mask was looked at and marks nothing.
     """
 
     def __init__(self, root: str, good: str | None, notes: Notes):
@@ -106,16 +107,54 @@ class _FolderReader(Root):
         self.asked = good is None
         self.given = words(good or "")
         self.good = GOOD if good is None else frozenset(plain(word) for word in self.given)
+        self.tops = self.find_tops()
 
-    def is_good(self, name: str) -> bool:
-        return plain(name) in self.good
+    def is_good(self, folder: str) -> bool:
+        return plain(basename(folder)) in self.good
+
+    def has_layout(self, tops: list[str]) -> bool:
+        """Whether folders side by side make one of the layouts, or may once a question is answered."""
+        return self.names_layout(tops) or bool(self.perhaps_good("", tops))
+
+    def names_layout(self, folders: list[str]) -> bool:
+        """Whether one of some folders is named as that of training images, or of normal ones."""
+        return any(is_train(folder) or self.is_good(folder) for folder in folders)
+
+    def find_tops(self) -> list[str]:
+        """The folders of the root, or of one in it that is named images or the like, with the root's masks.
+
+        So it is in VisA: Images/Normal, Images/Anomaly and Masks/Anomaly.
+        """
+        tops = first = [name for name in self.folders("") if name != ignore_files.FOLDER]
+        outer = []
+        for _ in range(folder_layouts.FAR):
+            inner = [top for top in tops if folder_names.says_nothing(basename(top))]
+            if self.has_layout(tops) or len(inner) != 1:
+                break
+            outer += inner
+            within = [f"{inner[0]}/{name}" for name in self.folders(inner[0])]
+            tops = within + [top for top in tops if top not in inner]
+        if not outer or not self.has_layout(tops):
+            return first
+        beside = [top for top in tops if top not in within]
+        unused = [top for top in beside if not folder_names.is_masks(basename(top))]
+        self.notes.add(f"{self.root}: {outer[-1]} is taken as the folder of the images")
+        for folder in outer:
+            note_outputs(self.notes, os.path.join(self.root, folder))
+            self.note_directly(folder, "put them into a folder of their kind")
+        for folder in unused:
+            self.note_unused(folder)
+        return [top for top in tops if top not in unused]
 
     def split_layout(self, tops: list[str], train: list[str], test_folder: str | None) -> list[Example]:
         """The examples of layout A."""
         test = self.test_folders(tops, test_folder)
         masks = folder_mask_folders.named_as_masks(tops)
         self.ask([(f, n) for folder in (*train, *test) for f, n in self.perhaps_good(folder)])
-        splits = {"train": self.split(train), "test": self.split(test)}
+        own = folder_mask_folders.of_splits(self, masks, {"train": train, "test": test})
+        splits = {
+            split: self.split(folders, own[split]) for split, folders in (("train", train), ("test", test))
+        }
         self.check_given([*train, *test])
         if not splits["train"].good:
             kinds = ", ".join(list(splits["train"].defects)[:SHOWN]) or "none"
@@ -147,23 +186,25 @@ class _FolderReader(Root):
         """The examples of layout B; split_of: path of an image -> its split."""
         self.ask(self.perhaps_good("", tops))
         masks = folder_mask_folders.named_as_masks(tops)
-        self.check_given([""])
+        self.check_given([""], tops)
         good, defects = {}, {}
         for name in tops:
-            is_split = plain(name) in folder_names.TEST or folder_names.is_perhaps_test(name)
+            own = basename(name)
+            is_split = plain(own) in folder_names.TEST or folder_names.is_perhaps_test(own)
             if self.is_good(name):
                 good[name] = self.images(name, normal=True)
             elif name in masks:
                 continue
-            elif is_split or folder_names.is_no_kind(name):
+            elif is_split or folder_names.is_no_kind(own):
                 self.note_unused(name)
             else:
                 self.note_replaced(name)
                 images = self.images(name)
-                kind = self.kind_of(name, defects)
+                kind = self.kind_of(own, defects)
                 defects[kind] = defects[kind].joined(images) if kind in defects else images
-        for name in filter(folder_names.says_nothing, good):
-            self.take_marked(name, good, defects, masks)
+        for name in good:
+            if folder_names.says_nothing(basename(name)):
+                self.take_marked(name, good, defects, masks)
         found = [f"{name} ({len(images.names)} images)" for name, images in good.items()]
         present = [*good, *(kind for kind, images in defects.items() if images.names)]
         if present not in ([NORMAL], [NORMAL, ABNORMAL], [ABNORMAL, NORMAL]):
@@ -179,7 +220,8 @@ class _FolderReader(Root):
                     {path: name for path, name in images.names.items() if split_of(path) == split},
                     images.beside,
                 )
-        splits = {split: Split([], good, part, []) for split, part in parts.items()}
+        own = folder_mask_folders.of_splits(self, masks, dict.fromkeys(parts, ()))
+        splits = {split: Split([], good, part, own[split]) for split, part in parts.items()}
         mask_of = folder_mask_folders.of_images(self, splits, masks, self.good, self.unmarked)
         kind_of = _kinds(splits)
         for label, folders in ((NORMAL, good), (ABNORMAL, defects)):
@@ -195,35 +237,39 @@ class _FolderReader(Root):
         if given == "":
             return []
         if given is not None:
-            found = [name for name in tops if name == given] or [n for n in tops if plain(n) == plain(given)]
+            names = list(map(basename, tops))
+            same = [top for top, name in zip(tops, names, strict=True) if given in (top, name)]
+            found = same or [t for t, name in zip(tops, names, strict=True) if plain(name) == plain(given)]
             if not found:
                 raise DataError(
-                    f"data.test_folder: {self.root} has no folder {given!r} (folders found: {_few(tops)})"
+                    f"data.test_folder: {self.root} has no folder {given!r} (folders found: {_few(names)})"
                 )
             return found
-        test = [name for name in tops if plain(name) in folder_names.TEST]
+        test = [top for top in tops if plain(basename(top)) in folder_names.TEST]
         perhaps = [(name, self.count(name)) for name in tops if self.is_perhaps_test(name)]
         perhaps = [(name, count) for name, count in perhaps if count]
         if test or not perhaps:
             return test
-        flags = " or ".join(f"--config.data.test_folder={shlex.quote(name)}" for name, _ in perhaps[:SHOWN])
+        flags = " or ".join(
+            f"--config.data.test_folder={shlex.quote(basename(name))}" for name, _ in perhaps[:SHOWN]
+        )
         raise DataError(
             f"{self.root}: no folder test, but {_counted(perhaps)}: are these the test images? {flags} takes "
             "them, --config.data.test_folder= trains without test images"
         )
 
-    def is_perhaps_test(self, name: str) -> bool:
+    def is_perhaps_test(self, folder: str) -> bool:
         """Whether a folder could be meant as that of the test images, by its name or by what is in it."""
-        if folder_names.is_perhaps_test(name):
+        if folder_names.is_perhaps_test(basename(folder)):
             return True
-        if plain(name) in folder_names.TRAIN or folder_names.is_no_kind(name):
+        if is_train(folder) or folder_names.is_no_kind(basename(folder)):
             return False
-        inside = self.folders(name)
+        inside = self.folders(folder)
         return any(self.is_good(n) or folder_names.is_perhaps_good(n) for n in inside)
 
-    def split(self, folders: Sequence[str]) -> Split:
-        """What the folders of one split hold."""
-        found = Split(list(folders), {}, {}, [])
+    def split(self, folders: Sequence[str], masks_beside: Sequence[str]) -> Split:
+        """What the folders of one split hold; masks_beside: folders of its masks that lie beside them."""
+        found = Split(list(folders), {}, {}, list(masks_beside))
         for folder in folders:
             note_outputs(self.notes, os.path.join(self.root, folder))
             kinds = self.folders(folder)
@@ -248,10 +294,11 @@ class _FolderReader(Root):
                 if (path := f"{folder}/{name}") in found.good:
                     self.take_marked(path, found.good, found.defects, found.masks)
             here = self.directly(folder)
+            masks = [m for m in found.masks if m.startswith(f"{folder}/")] or found.masks
             if here and HERE in self.given:
-                self.take_directly(folder, here, found)
+                self.take_directly(folder, here, found, masks)
             elif here and self.asked and not found.has_images:
-                self.ask_directly(folder, here, found)
+                self.ask_directly(folder, here, masks)
             else:
                 self.note_directly(folder, "put them into a folder of their kind")
         several = [(name, len(images.names)) for name, images in found.good.items()]
@@ -263,14 +310,15 @@ class _FolderReader(Root):
             self.notes.add(f"{self.root}: folders of one split, read together: {_few(folders)}")
         return found
 
-    def take_directly(self, folder: str, here: list[str], found: Split):
-        """Adds images that lie in the folder of a split: normal, but for those whose mask marks something."""
+    def take_directly(self, folder: str, here: list[str], found: Split, masks: list[str]):
+        """Adds images that lie in the folder of a split: normal, but for those whose mask marks something.
+
+        masks: folders of these.
+        """
         self.note_others(folder)
         found.good[folder] = Images(*apart(self.root, folder, here))
         note_beside(self.notes, found.good[folder].beside, "no images")
-        self.take_marked(
-            folder, found.good, found.defects, [m for m in found.masks if m.startswith(f"{folder}/")]
-        )
+        self.take_marked(folder, found.good, found.defects, masks)
 
     def take_marked(self, folder: str, good: dict[str, Images], defects: dict[str, Images], masks: list[str]):
         """Makes those images of a folder abnormal whose mask marks something; masks: folders of these."""
@@ -289,13 +337,16 @@ class _FolderReader(Root):
             len(of),
         )
 
-    def ask_directly(self, folder: str, here: list[str], found: Split):
-        """DataError that asks whether the images that lie in the folder of a split are normal."""
+    def ask_directly(self, folder: str, here: list[str], masks: list[str]):
+        """DataError that asks whether the images that lie in the folder of a split are normal.
+
+        masks: folders of these.
+        """
         names, beside = apart(self.root, folder, here)
         known = self.known_good()
         yes, no = shlex.quote(",".join([*known, HERE])), shlex.quote(",".join(known))
         leave = f", --config.data.good={no} leaves them out" if known else ""
-        but = ", but for those whose mask marks something" if beside or found.masks else ""
+        but = ", but for those whose mask marks something" if beside or masks else ""
         lists = self.directly(folder, lambda name: name.lower().endswith((".json", ".csv", ".xml", ".txt")))
         if lists and not but:
             but = f", whatever {lists[0]} beside them says"
@@ -390,9 +441,9 @@ class _FolderReader(Root):
             (inside + n, self.count(inside + n))
             for n in names
             if n not in masks
-            if folder_names.is_perhaps_good(n)
-            or folder_names.says_nothing(n)
-            and (folder or masks and self.directly(n))
+            if folder_names.is_perhaps_good(basename(n))
+            or folder_names.says_nothing(basename(n))
+            and (folder or masks and self.directly(n) and not self.names_layout(self.folders(n)))
         ]
         return [(name, count) for name, count in found if count]
 
@@ -417,13 +468,14 @@ class _FolderReader(Root):
     def known_good(self, parents: Iterable[str] = ()) -> list[str]:
         """Names of the folders of normal images in those of splits, and in the parents."""
         splits = folder_names.TRAIN | folder_names.TEST
-        parents = {*parents, *(n for n in subfolders(self.root) if plain(n) in splits)}
+        parents = {*parents, *(top for top in self.tops if plain(basename(top)) in splits)}
         found = [n for p in parents for n in self.folders(p) if plain(n) in GOOD]
         return sorted({plain(name) for name in found})
 
-    def check_given(self, folders: Sequence[str]):
-        """DataError for a name in data.good that no folder has."""
-        there = {plain(n): n for f in folders for n in self.folders(f)}
+    def check_given(self, folders: Sequence[str], names: Sequence[str] = ()):
+        """DataError for a name in data.good that no folder has; names: of those in the folders, if known."""
+        names = list(map(basename, names)) or [n for f in folders for n in self.folders(f)]
+        there = {plain(name): name for name in names}
         for name in self.given:
             if name != HERE and plain(name) not in there:
                 raise DataError(
@@ -442,6 +494,11 @@ class _FolderReader(Root):
                 folder,
                 self.count(folder),
             )
+
+
+def is_train(folder: str) -> bool:
+    """Whether a folder is one of training images, by its name."""
+    return plain(basename(folder)) in folder_names.TRAIN
 
 
 def _kinds(splits: Mapping[str, Split]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def neither(root: str, tops: list[str], here: int, is_good: Callable[[str], bool
     hint = f"; one of them is in {other}: --config.data.root={shlex.quote(other)}" if other else ""
     masks = [name for name in tops if folder_names.is_masks(name)]
     if other.startswith(os.path.join(root, "")) and masks:
-        hint += f", from where the masks in {masks[0]} are not found"
+        hint += f", from where the masks in {masks[0]} are not found; named images, it is read with these"
     return DataError(
         f"{root}: neither of the known layouts (folders found: {found}{lying}){hint}. They are:{LAYOUTS}"
     )

@@ -14,9 +14,10 @@ from semi_anogan.errors import DataError
 
 
 def named_as_masks(names: Sequence[str]) -> list[str]:
-    """Those of folders side by side that hold masks, by their names: masks, or NAME_mask of NAME."""
-    known = {plain(name) for name in names}
-    return [n for n in names if folder_names.is_masks(n) or _images_of(n) in known]
+    """Those of some folders that hold masks, by their names: masks, or NAME_mask of another, NAME."""
+    own = {name: os.path.basename(name) for name in names}
+    known = set(map(plain, own.values()))
+    return [name for name, last in own.items() if folder_names.is_masks(last) or _images_of(last) in known]
 
 
 def _images_of(name: str) -> str | None:
@@ -46,6 +47,21 @@ def holds_masks(root: Root, split: str, name: str, kinds: list[str]) -> bool:
     return bool(own) and all(others & {stem, *mask_names.images_of(stem)} for stem in own)
 
 
+def of_splits(root: Root, masks: Sequence[str], splits: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Split -> the folders of its masks alone, in or among those of masks: masks/train, train_mask.
+
+    Args: masks: folders of masks; splits: "train" and "test" -> the folders of their images.
+    """
+    found = {split: [] for split in splits}
+    for split, known in (("train", folder_names.TRAIN), ("test", folder_names.TEST)):
+        own = known | {plain(os.path.basename(folder)) for folder in splits[split]}
+        for folder in masks:
+            found[split] += [f"{folder}/{name}" for name in root.folders(folder) if plain(name) in own]
+            if _images_of(os.path.basename(folder)) in own:
+                found[split].append(folder)
+    return found
+
+
 def of_images(
     root: Root, splits: Mapping[str, Split], masks: list[str], good: Container[str], unmarked: Container[str]
 ) -> dict[str, str | None]:
@@ -54,16 +70,7 @@ def of_images(
     Args: splits: by name, "train" and "test"; masks: folders of masks in the root; good: plain names of those
       of normal images; unmarked: as in folder_masks.masks_of.
     """
-    inside = {folder: root.folders(folder) for folder in masks}
-    of_split = {split: list(found.masks) for split, found in splits.items()}
-    for folder, names in inside.items():
-        for name in names:
-            for split, known in (("train", folder_names.TRAIN), ("test", folder_names.TEST)):
-                if plain(name) in known or name in splits[split].folders:
-                    of_split[split].append(f"{folder}/{name}")
-        for split, found in splits.items():
-            if mask_names.without_ending(folder) in found.folders:
-                of_split[split].append(folder)
+    of_split = {split: found.masks for split, found in splits.items()}
     of = {split: {plain(k): i for k, i in found.defects.items()} for split, found in splits.items()}
     kinds = sorted({*splits["train"].defects, *splits["test"].defects})
     kinds = list({plain(kind): kind for kind in kinds}.values())  # of two spellings one
