@@ -36,6 +36,11 @@ def tree(root, **folders):
     return root
 
 
+def write_noise(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (5, 6), np.uint8)).save(path)
+
+
 def labels(dataset, split):
     """{folder: label} of a split."""
     return {e.path.rpartition("/")[0]: e.label for e in dataset.select(split)}
@@ -56,7 +61,8 @@ PERHAPS = (
     "pass passed fine io gut healthy clean negative nodefect nodefects no_defects defectfree Defect-Free "
     "faultfree "
     "nondefective undamaged anomalyfree intact accepted 0 ok_front good_parts frontOK OK2 goood godo "
-    "noraml nomal i.O. fehlerfrei ohne_Fehler 合格 images unlabeled unsure to_check New-Folder"
+    "noraml nomal i.O. fehlerfrei ohne_Fehler 合格 images unlabeled unsure to_check New-Folder "
+    "MT_Free NODefect_images"
 ).split()
 DEFECTS = (
     "not_good nok NOK abnormal no_good not_ok bad ng KO cut hole color broken_large crack faulty_imprint "
@@ -141,13 +147,13 @@ def test_a_folder_of_labels_could_be_the_test(tmp_path, name, inside):
 
 
 def test_a_layout_one_folder_lower_is_named(tmp_path):
-    tree(tmp_path, Rgb__Normal=3, Rgb__Anomaly=2, Masks__Anomaly=2)
+    tree(tmp_path, Scans__Normal=3, Scans__Anomaly=2, Masks__Anomaly=2)
     with pytest.raises(
-        DataError, match=f"one of them is in {tmp_path}/Rgb: --config.data.root={tmp_path}/Rgb, from "
+        DataError, match=f"one of them is in {tmp_path}/Scans: --config.data.root={tmp_path}/Scans, from "
     ) as error:
         load(1, tmp_path)
-    assert "/Rgb, from where the masks in Masks are not found; named images, it " in str(error.value)
-    (tmp_path / "Rgb").rename(tmp_path / "images")
+    assert "/Scans, from where the masks in Masks are not found; named images, it " in str(error.value)
+    (tmp_path / "Scans").rename(tmp_path / "images")
     assert len(load(1, tmp_path).examples) == 5
     shutil.rmtree(tmp_path / "images")
     tree(tmp_path / "all", data__bottle__train__good=2, data__bottle__test=1)
@@ -180,7 +186,7 @@ def test_a_folder_of_images_beside_that_of_masks(tmp_path, above, images, masks)
     assert {e.kind for e in dataset.examples} == {None, "Anomaly"}
     assert {int(dataset.read_mask(e).sum()) for e in dataset.examples if e.abnormal} == {4}
     assert dataset.notes.lines() == [
-        f"{tmp_path}: {above}{images} is taken as the folder of the images",
+        f"1 folders of images are read as the ones that they lie in, such as {above}{images}",
         f"1 images lie directly in {above}{images}/ and are left out, such as {above}{images}/0.png; put "
         "them into a folder of their kind",
         f"{tmp_path}: 1 images in the folder {above}other are not used",
@@ -202,7 +208,9 @@ def test_splits_in_a_folder_of_images_beside_that_of_masks(tmp_path, masks):
         for split in ("train", "test")
         for i in range(2)
     }
-    assert dataset.notes.lines() == [f"{tmp_path}: images is taken as the folder of the images"]
+    assert dataset.notes.lines() == [
+        "1 folders of images are read as the ones that they lie in, such as images"
+    ]
     (tmp_path / "images/test").rename(tmp_path / "images/val")
     (tmp_path / masks / "test").rename(tmp_path / masks / "val")
     with pytest.raises(DataError, match="no folder test, but images/val .* --config.data.test_folder=val t"):
@@ -241,6 +249,72 @@ def test_masks_of_images_that_lie_directly_in_splits(tmp_path, images):
         test: "masks/test/0.png",
     }
     assert len(dataset.examples) == 8
+
+
+def test_several_data_sets_in_one_folder(tmp_path):
+    tree(tmp_path, candle__Data__Images__Normal=1, candle__Data__Images__Anomaly=1, pcb__train__good=1)
+    with pytest.raises(DataError, match="neither of the known layouts") as error:
+        load(1, tmp_path)
+    assert (
+        f"one of them is in {tmp_path}/pcb: --config.data.root={tmp_path}/pcb; 1 more folders have one, such "
+        f"as {tmp_path}/candle: each is trained on its own. They are"
+    ) in str(error.value)
+
+
+def test_images_at_the_end_of_a_name_does_not_count(tmp_path):
+    tree(tmp_path, train_images__good_images=3, test_images__ok=2, test_images__cut_images=1)
+    write_mask(tmp_path / "mask_images/cut/0.png", 255)
+    dataset = load(1, tmp_path)
+    assert len(dataset.select("train", "normal")) == 3 and len(dataset.select("test", "normal")) == 2
+    assert [e.mask for e in dataset.select("test", "abnormal")] == ["mask_images/cut/0.png"]
+    assert dataset.notes.lines() == []
+
+
+def test_folders_named_otherwise_whose_files_look_like_masks(tmp_path):
+    """As in AITEX, and with a kind of defect of masks for the face."""
+    tree(tmp_path, NODefect_images=6, mask_torn=2)
+    for i in range(2):
+        write_noise(tmp_path / f"mask_torn/{i}.png")
+        write_mask(tmp_path / f"torn_annotations/mask_torn/{i}.png", 255)
+    with pytest.raises(DataError, match="NODefect_images .6 images. normal. --config.data.good=NODefect_im"):
+        load(1, tmp_path)
+    dataset = load(1, tmp_path, good="NODefect_images")
+    assert {e.path: e.mask for e in dataset.examples if e.abnormal} == {
+        f"mask_torn/{i}.png": f"torn_annotations/mask_torn/{i}.png" for i in range(2)
+    }
+    assert dataset.notes.lines()[0] == (
+        "1 folders are taken as those of masks, since their files look like masks and their names allow it, "
+        "such as torn_annotations"
+    )
+
+
+def test_folders_of_masks_without_any_are_told(tmp_path):
+    """As YOLO has them: images/train/0.jpg and labels/train/0.txt."""
+    tree(tmp_path, images__train=3)
+    (tmp_path / "labels/train").mkdir(parents=True)
+    (tmp_path / "labels/train/0.txt").write_text("0 0.5 0.5 0.1 0.1")
+    with pytest.raises(DataError, match="train: 3 images lie directly in it: .*takes them as normal; a fol"):
+        load(1, tmp_path)
+    line = load(1, tmp_path, good=".").notes.lines()[-1]
+    assert line.startswith("1 folders of masks have none that is read, such as labels: masks are image fi")
+
+
+def test_folders_of_images_within_those_of_splits(tmp_path):
+    for split in ("train", "test"):
+        tree(tmp_path / split, images__good=3, images__cut=2)
+        for i in range(2):
+            write_mask(tmp_path / split / f"masks/cut/{i}.png", 255)
+    dataset = load(1, tmp_path)
+    assert labels(dataset, "test") == {"test/images/good": "normal", "test/images/cut": "abnormal"}
+    assert [e.mask for e in dataset.select("train", "abnormal")] == [
+        f"train/masks/cut/{i}.png" for i in range(2)
+    ]
+    assert dataset.notes.lines() == [
+        "2 folders of images are read as the ones that they lie in, such as train/images"
+    ]
+    write(tmp_path / "test/dent", 1)
+    with pytest.raises(DataError, match="are the images in test/images .5 images. normal"):
+        load(1, tmp_path)
 
 
 def test_a_root_that_is_no_folder_says_what_may_be_meant(tmp_path):

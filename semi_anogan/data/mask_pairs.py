@@ -13,6 +13,7 @@ from semi_anogan.progress import in_threads
 
 SHARE = 0.9  # of a mask: so much of it has one of two values; the rest are grey borders and further kinds
 SAME_NAME = "files have the name of an image beside them, and the look of its mask"  # in a line on these
+PLAIN = (0, 1, 255, 65535)  # values of a mask that has one all over: nothing is a defect, or all
 SAMPLED = 512  # about so many rows and columns are looked at
 
 
@@ -56,12 +57,17 @@ def _looks(files: Sequence[str], root: str) -> dict[str, bool | None]:
 
 
 def _looks_like_mask(path: str) -> bool:
-    """Whether nearly all pixels have one of two values; ImageError of a file that cannot be read."""
+    """Whether nearly all pixels have one of two values, or all are black or white.
+
+    Raises: ImageError for a file that cannot be read.
+    """
     with opened(path, MAX_PIXELS) as image:
         image.draft("L", (SAMPLED, SAMPLED))  # a JPEG file is decoded reduced, which is quicker
         values = np.asarray(image if is_deep(image) else image.convert("L"))
     step = max(1, min(values.shape) // SAMPLED)
-    counts = np.unique(values[::step, ::step], return_counts=True)[1]
+    found, counts = np.unique(values[::step, ::step], return_counts=True)
+    if len(found) == 1:
+        return int(found[0]) in PLAIN
     return bool(np.sort(counts)[-2:].sum() >= SHARE * counts.sum())
 
 

@@ -20,7 +20,7 @@ from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_layouts, folder_mask_folders, folder_names
 from semi_anogan.data.sources.files import choose_training, file_dataset
 from semi_anogan.data.sources.folder_masks import apart, marked, note_beside
-from semi_anogan.data.sources.folder_names import GOOD, plain
+from semi_anogan.data.sources.folder_names import GOOD, is_perhaps_good, plain
 from semi_anogan.data.sources.folder_root import Images, Root, Split
 from semi_anogan.errors import DataError
 
@@ -73,7 +73,8 @@ def load(
         raise DataError(f"data.test_share: {test_share!r} is not in [0, 1)")
     reader = _FolderReader(root, good, notes)
     note_outputs(notes, root)
-    tops = reader.tops
+    reader.note_within("")
+    tops = reader.within("")
     train = [top for top in tops if is_train(top)]
     if not train and (outer := folder_layouts.above(root)):
         notes.add(
@@ -82,7 +83,7 @@ def load(
         )
     if train:
         examples = reader.split_layout(tops, train, test_folder)
-    elif good or reader.has_layout(tops):
+    elif good or reader.names_layout(tops) or reader.perhaps_good(""):
         examples = reader.plain_layout(
             tops, lambda name: "test" if _hash_of(name, seed) < test_share else "train"
         )
@@ -97,8 +98,7 @@ def load(
 class _FolderReader(Root):
     """Finds the images of a folder; good: as in `load`; notes: get what is left out or unusual.
 
-    Attributes: tops: the folders, relative to the root, whose names say split, label or masks; unmarked:
-      names of normal images whose mask was looked at and marks nothing.
+    Attributes: unmarked: names of normal images whose mask was looked at and marks nothing.
     """
 
     def __init__(self, root: str, good: str | None, notes: Notes):
@@ -107,49 +107,69 @@ class _FolderReader(Root):
         self.asked = good is None
         self.given = words(good or "")
         self.good = GOOD if good is None else frozenset(plain(word) for word in self.given)
-        self.tops = self.find_tops()
+        self._within: dict[str, tuple[list[str], list[str], list[str]]] = {}
 
     def is_good(self, folder: str) -> bool:
         return plain(basename(folder)) in self.good
 
-    def has_layout(self, tops: list[str]) -> bool:
-        """Whether folders side by side make one of the layouts, or may once a question is answered."""
-        return self.names_layout(tops) or bool(self.perhaps_good("", tops))
+    def names_layout(self, folders: Iterable[str]) -> bool:
+        """Whether one of some folders is named as that of training images, or may be one of normal ones."""
+        return any(
+            is_train(folder) or self.is_good(folder) or self.asked and is_perhaps_good(basename(folder))
+            for folder in folders
+        )
 
-    def names_layout(self, folders: list[str]) -> bool:
-        """Whether one of some folders is named as that of training images, or of normal ones."""
-        return any(is_train(folder) or self.is_good(folder) for folder in folders)
+    def within(self, folder: str) -> list[str]:
+        """The folders, relative to the root, whose names say the split, the label or that they hold masks.
 
-    def find_tops(self) -> list[str]:
-        """The folders of the root, or of one in it that is named images or the like, with the root's masks.
-
-        So it is in VisA: Images/Normal, Images/Anomaly and Masks/Anomaly.
+        They lie in the folder. Or, where none in it says a label, in one there that is named images or the
+        like, and masks beside that: in VisA Images/Normal, Images/Anomaly and Masks/Anomaly.
         """
-        tops = first = [name for name in self.folders("") if name != ignore_files.FOLDER]
-        outer = []
-        for _ in range(folder_layouts.FAR):
-            inner = [top for top in tops if folder_names.says_nothing(basename(top))]
-            if self.has_layout(tops) or len(inner) != 1:
-                break
-            outer += inner
-            within = [f"{inner[0]}/{name}" for name in self.folders(inner[0])]
-            tops = within + [top for top in tops if top not in inner]
-        if not outer or not self.has_layout(tops):
-            return first
-        beside = [top for top in tops if top not in within]
-        unused = [top for top in beside if not folder_names.is_masks(basename(top))]
-        self.notes.add(f"{self.root}: {outer[-1]} is taken as the folder of the images")
-        for folder in outer:
-            note_outputs(self.notes, os.path.join(self.root, folder))
-            self.note_directly(folder, "put them into a folder of their kind")
-        for folder in unused:
-            self.note_unused(folder)
-        return [top for top in tops if top not in unused]
+        return self._passed_within(folder)[1]
+
+    def note_within(self, folder: str):
+        """Tells of folders of images that were passed on the way to those `within`, and what lies there."""
+        passed, found, unused = self._passed_within(folder)
+        self.notes.add(
+            "{n} folders of images are read as the ones that they lie in, such as {first}",
+            (passed or [""])[-1],
+            bool(passed),
+        )
+        for place in passed:
+            note_outputs(self.notes, os.path.join(self.root, place))
+            self.note_directly(place, "put them into a folder of their kind")
+        for path in unused:
+            self.note_unused(path)
+
+    def _passed_within(self, folder: str) -> tuple[list[str], list[str], list[str]]:
+        """(folders that were passed, from outside to inside; those `within`; others, which are not used)."""
+        if folder not in self._within:
+            self._within[folder] = self._find_within(folder)
+        return self._within[folder]
+
+    def _find_within(self, folder: str) -> tuple[list[str], list[str], list[str]]:
+        inside = f"{folder}/" if folder else ""
+        first = [inside + name for name in self.folders(folder) if inside + name != ignore_files.FOLDER]
+        passed, own, beside = [], first, []
+        while True:
+            masks = folder_mask_folders.among(self, [*own, *beside])
+            if self.names_layout(path for path in own if path not in masks):
+                used = [path for path in beside if path in masks]
+                unused = [path for path in beside if path not in masks]
+                if folder and any(map(self.count, unused)):  # in that of a split they are kinds of defects
+                    return [], first, []
+                return passed, [*own, *used], unused
+            images = [path for path in own if folder_names.says_nothing(basename(path))]
+            if len(images) != 1 or len(passed) == folder_layouts.FAR:
+                return [], first, []
+            passed += images
+            beside += [path for path in own if path not in images]
+            own = [f"{images[0]}/{name}" for name in self.folders(images[0])]
 
     def split_layout(self, tops: list[str], train: list[str], test_folder: str | None) -> list[Example]:
         """The examples of layout A."""
         test = self.test_folders(tops, test_folder)
-        masks = folder_mask_folders.named_as_masks(tops)
+        masks = folder_mask_folders.among(self, tops)
         self.ask([(f, n) for folder in (*train, *test) for f, n in self.perhaps_good(folder)])
         own = folder_mask_folders.of_splits(self, masks, {"train": train, "test": test})
         splits = {
@@ -184,9 +204,9 @@ class _FolderReader(Root):
 
     def plain_layout(self, tops: list[str], split_of: Callable[[str], str]) -> list[Example]:
         """The examples of layout B; split_of: path of an image -> its split."""
-        self.ask(self.perhaps_good("", tops))
-        masks = folder_mask_folders.named_as_masks(tops)
-        self.check_given([""], tops)
+        self.ask(self.perhaps_good(""))
+        masks = folder_mask_folders.among(self, tops)
+        self.check_given([""])
         good, defects = {}, {}
         for name in tops:
             own = basename(name)
@@ -264,7 +284,7 @@ class _FolderReader(Root):
             return True
         if is_train(folder) or folder_names.is_no_kind(basename(folder)):
             return False
-        inside = self.folders(folder)
+        inside = map(basename, self.within(folder))
         return any(self.is_good(n) or folder_names.is_perhaps_good(n) for n in inside)
 
     def split(self, folders: Sequence[str], masks_beside: Sequence[str]) -> Split:
@@ -272,26 +292,26 @@ class _FolderReader(Root):
         found = Split(list(folders), {}, {}, list(masks_beside))
         for folder in folders:
             note_outputs(self.notes, os.path.join(self.root, folder))
-            kinds = self.folders(folder)
-            masks = folder_mask_folders.named_as_masks(kinds)
-            for name in kinds:
-                path = f"{folder}/{name}"
-                if self.is_good(name):
+            self.note_within(folder)
+            kinds = self.within(folder)
+            masks = folder_mask_folders.among(self, kinds)
+            for path in kinds:
+                if self.is_good(path):
                     found.good[path] = self.images(path, normal=True)
-                elif name in masks and folder_mask_folders.holds_masks(self, folder, name, kinds):
+                elif path in masks and folder_mask_folders.fits(self, folder, path, kinds):
                     found.masks.append(path)
-                elif plain(name) in folder_names.SMALL:
+                elif plain(basename(path)) in folder_names.SMALL:
                     self.note_unused(path)
                 else:
                     self.note_replaced(path)
-                    kind = self.kind_of(name, found.defects)
+                    kind = self.kind_of(basename(path), found.defects)
                     images = self.images(path)
                     if not images.names:
                         self.note_empty(path)
                     known = found.defects.get(kind)
                     found.defects[kind] = known.joined(images) if known else images
-            for name in filter(folder_names.says_nothing, kinds):
-                if (path := f"{folder}/{name}") in found.good:
+            for path in kinds:
+                if path in found.good and folder_names.says_nothing(basename(path)):
                     self.take_marked(path, found.good, found.defects, found.masks)
             here = self.directly(folder)
             masks = [m for m in found.masks if m.startswith(f"{folder}/")] or found.masks
@@ -346,7 +366,7 @@ class _FolderReader(Root):
         known = self.known_good()
         yes, no = shlex.quote(",".join([*known, HERE])), shlex.quote(",".join(known))
         leave = f", --config.data.good={no} leaves them out" if known else ""
-        but = ", but for those whose mask marks something" if beside or masks else ""
+        but = ", but for those whose mask marks something" if beside or any(map(self.masks, masks)) else ""
         lists = self.directly(folder, lambda name: name.lower().endswith((".json", ".csv", ".xml", ".txt")))
         if lists and not but:
             but = f", whatever {lists[0]} beside them says"
@@ -362,7 +382,8 @@ class _FolderReader(Root):
         Raises: DataError where a folder within it is named as one of the other label.
         """
         place = os.path.join(self.root, folder)
-        masks = [name for name in self.folders(folder) if folder_names.is_masks(name)]
+        inside = [f"{folder}/{name}" for name in self.folders(folder)]
+        masks = list(map(basename, folder_mask_folders.among(self, inside)))
 
         def leave_out(name: str) -> bool:
             return folder_names.is_no_kind(name) and (normal or name not in masks)
@@ -402,7 +423,7 @@ class _FolderReader(Root):
                         f"--config.data.good={shlex.quote(known)} takes all images in {folder} alike"
                     )
                 defect = folder_names.is_bad(name)
-                good = plain(name) in GOOD or folder_names.is_perhaps_good(name)
+                good = plain(name) in GOOD or is_perhaps_good(name)
                 if defect if normal else good:
                     own, other = ("normal", "abnormal") if normal else ("abnormal", "normal")
                     good = os.path.basename(folder) if normal else "good"
@@ -430,20 +451,19 @@ class _FolderReader(Root):
         """The name of a kind of defect, as another folder has spelt it first."""
         return next((kind for kind in kinds if plain(kind) == plain(name)), name)
 
-    def perhaps_good(self, folder: str, names: list[str] | None = None) -> list[tuple[str, int]]:
-        """(folder, number of images) of those that could be meant as normal."""
+    def perhaps_good(self, folder: str) -> list[tuple[str, int]]:
+        """(folder, number of images) of those in a folder that could be meant as normal."""
         if not self.asked:
             return []
-        inside = f"{folder}/" if folder else ""
-        names = self.folders(folder) if names is None else names
-        masks = folder_mask_folders.named_as_masks(names)
+        inside = self.within(folder)
+        masks = folder_mask_folders.among(self, inside)
         found = [
-            (inside + n, self.count(inside + n))
-            for n in names
-            if n not in masks
-            if folder_names.is_perhaps_good(basename(n))
-            or folder_names.says_nothing(basename(n))
-            and (folder or masks and self.directly(n) and not self.names_layout(self.folders(n)))
+            (path, self.count(path))
+            for path in inside
+            if path not in masks
+            if is_perhaps_good(basename(path))
+            or folder_names.says_nothing(basename(path))
+            and (folder or masks and self.directly(path))
         ]
         return [(name, count) for name, count in found if count]
 
@@ -458,7 +478,7 @@ class _FolderReader(Root):
         parents = {
             os.path.dirname(path) for path, _ in perhaps if folder_names.says_nothing(path.split("/")[-1])
         }
-        beside = [m for p in parents for m in folder_mask_folders.named_as_masks(self.folders(p))]
+        beside = [m for p in parents for m in folder_mask_folders.among(self, self.within(p))]
         but = ", but for those whose mask marks something" if beside else ""
         raise DataError(
             f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes them "
@@ -468,14 +488,13 @@ class _FolderReader(Root):
     def known_good(self, parents: Iterable[str] = ()) -> list[str]:
         """Names of the folders of normal images in those of splits, and in the parents."""
         splits = folder_names.TRAIN | folder_names.TEST
-        parents = {*parents, *(top for top in self.tops if plain(basename(top)) in splits)}
-        found = [n for p in parents for n in self.folders(p) if plain(n) in GOOD]
-        return sorted({plain(name) for name in found})
+        parents = {*parents, *(top for top in self.within("") if plain(basename(top)) in splits)}
+        found = {plain(basename(path)) for parent in parents for path in self.within(parent)}
+        return sorted(found & GOOD)
 
-    def check_given(self, folders: Sequence[str], names: Sequence[str] = ()):
-        """DataError for a name in data.good that no folder has; names: of those in the folders, if known."""
-        names = list(map(basename, names)) or [n for f in folders for n in self.folders(f)]
-        there = {plain(name): name for name in names}
+    def check_given(self, folders: Sequence[str]):
+        """DataError for a name in data.good that no folder in some has."""
+        there = {plain(name): name for f in folders for name in map(basename, self.within(f))}
         for name in self.given:
             if name != HERE and plain(name) not in there:
                 raise DataError(
@@ -486,7 +505,7 @@ class _FolderReader(Root):
     def note_replaced(self, folder: str):
         """Tells where data.good makes a folder one of defects whose name says otherwise."""
         name = os.path.basename(folder)
-        says_good = plain(name) in GOOD or folder_names.is_perhaps_good(name)
+        says_good = plain(name) in GOOD or is_perhaps_good(name)
         if not self.asked and (says_good or folder_names.says_nothing(name)):
             self.notes.add(
                 f"{self.root}: {{n}} images in {folder} are taken as abnormal, as data.good is "

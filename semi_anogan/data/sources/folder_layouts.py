@@ -38,19 +38,33 @@ def above(root: str) -> str:
     return ""
 
 
-def below(root: str, is_good: Callable[[str], bool]) -> str:
-    """The first folder below the root that has a layout; or "". is_good: whether a name means normal."""
-    waiting = [(root, 0)]
+def below(root: str, is_good: Callable[[str], bool]) -> list[str]:
+    """The folders below the root that can be read as one; is_good: whether a name means normal."""
+    found, waiting = [], [(root, 0)]
     for place, depth in waiting:
         names = _folders(place)
         for name in names if depth < FAR and len(waiting) < MOST else ():
-            inside = _folders(os.path.join(place, name))
-            if any(plain(n) in folder_names.TRAIN for n in inside):
-                return os.path.join(place, name)
-            if any(map(is_good, inside)) and not any(plain(n) in folder_names.TEST for n in names):
-                return os.path.join(place, name)
-            waiting.append((os.path.join(place, name), depth + 1))
-    return ""
+            path = os.path.join(place, name)
+            inside = _folders(path)
+            is_layout = any(plain(n) in folder_names.TRAIN for n in inside)
+            if (
+                is_layout
+                or any(map(is_good, inside))
+                and not any(plain(n) in folder_names.TEST for n in names)
+            ):
+                found.append(_outermost(path, root))
+            else:
+                waiting.append((path, depth + 1))
+    return found
+
+
+def _outermost(place: str, root: str) -> str:
+    """The folder that is read as one below it, whose masks may lie beside that."""
+    while folder_names.says_nothing(os.path.basename(place)) and not os.path.samefile(
+        os.path.dirname(place), root
+    ):
+        place = os.path.dirname(place)
+    return place
 
 
 def neither(root: str, tops: list[str], here: int, is_good: Callable[[str], bool]) -> DataError:
@@ -60,8 +74,11 @@ def neither(root: str, tops: list[str], here: int, is_good: Callable[[str], bool
     lying = ""
     if here and not other:
         lying = f"; {here} images lie directly in it: put them into {os.path.join(root, 'train', 'good')}"
-    other = other or below(root, is_good)
+    others = [other] if other else below(root, is_good)
+    other = (others or [""])[0]
     hint = f"; one of them is in {other}: --config.data.root={shlex.quote(other)}" if other else ""
+    if len(others) > 1:
+        hint += f"; {len(others) - 1} more folders have one, such as {others[1]}: each is trained on its own"
     masks = [name for name in tops if folder_names.is_masks(name)]
     if other.startswith(os.path.join(root, "")) and masks:
         hint += f", from where the masks in {masks[0]} are not found; named images, it is read with these"

@@ -5,43 +5,49 @@ import os
 from collections.abc import Container, Mapping, Sequence
 
 from semi_anogan.data import mask_names
-from semi_anogan.data.listing import images_below, subfolders
+from semi_anogan.data.listing import images_below
 from semi_anogan.data.sources import folder_names
-from semi_anogan.data.sources.folder_masks import Places, by_name, marked, masks_of
+from semi_anogan.data.sources.folder_masks import NO_MASKS, Places, by_name, marked, masks_of
 from semi_anogan.data.sources.folder_names import plain
 from semi_anogan.data.sources.folder_root import Images, Root, Split
 from semi_anogan.errors import DataError
 
 
-def named_as_masks(names: Sequence[str]) -> list[str]:
-    """Those of some folders that hold masks, by their names: masks, or NAME_mask of another, NAME."""
-    own = {name: os.path.basename(name) for name in names}
-    known = set(map(plain, own.values()))
-    return [name for name, last in own.items() if folder_names.is_masks(last) or _images_of(last) in known]
+def among(root: Root, folders: Sequence[str]) -> list[str]:
+    """Those of some folders that hold masks, by their names: masks, or NAME_mask of another, NAME.
+
+    With other names, as defect_masks or NAME_label, their files have to look like masks: a mask may be what
+    is inspected, and a label what is missing or torn.
+    """
+    known = {plain(os.path.basename(folder)) for folder in folders}
+
+    def holds_masks(folder: str) -> bool:
+        name = os.path.basename(folder)
+        if folder_names.is_masks(name):
+            return True
+        if _images_of(name) in known and not plain(name).endswith(("label", "labels", "annotation")):
+            return True
+        return folder_names.may_be_masks(name) and root.like_masks(folder)
+
+    return list(filter(holds_masks, folders))
 
 
 def _images_of(name: str) -> str | None:
-    """NAME, plain, of a folder NAME_mask; None of another.
-
-    Not of NAME_label: a label may be what is missing or torn.
-    """
-    if folder_names.is_masks(name) or plain(name).endswith(("label", "labels", "annotation")):
-        return None
-    of = mask_names.without_ending(name)
+    """NAME, plain, of a folder of masks NAME_mask; None of another."""
+    of = None if folder_names.is_masks(name) else mask_names.without_ending(name)
     return None if of is None else plain(of)
 
 
-def holds_masks(root: Root, split: str, name: str, kinds: list[str]) -> bool:
-    """Whether a folder in that of a split has masks: its folders or files are named as the others."""
-    folder = os.path.join(root.root, split, name)
-    if {plain(n) for n in subfolders(folder)} & {plain(kind) for kind in kinds}:
+def fits(root: Root, split: str, folder: str, kinds: list[str]) -> bool:
+    """Whether a folder of masks in that of a split has masks of it, by the names of its folders or files."""
+    if set(map(plain, root.folders(folder))) & {plain(os.path.basename(kind)) for kind in kinds}:
         return True
-    own = [os.path.splitext(n)[0] for n in images_below(folder, wanted=mask_names.is_mask_name)]
+    own = [os.path.splitext(name)[0] for name in root.masks(folder)]
     others = {
         os.path.splitext(os.path.basename(n))[0]
         for kind in kinds
-        if kind != name
-        for n in images_below(os.path.join(root.root, split, kind))
+        if kind != folder
+        for n in images_below(os.path.join(root.root, kind))
     }
     others |= {os.path.splitext(n)[0] for n in root.directly(split)}
     return bool(own) and all(others & {stem, *mask_names.images_of(stem)} for stem in own)
@@ -96,8 +102,14 @@ def of_images(
         mask_of |= masks_of(root.root, kind, train.names, test.names, places, beside, root.notes, unmarked)
     images = [images.names for split in splits.values() for images in split.good.values()]
     normal = dict(itertools.chain(*(names.items() for names in images)))
-    every = [*masks, *of_split["train"], *of_split["test"]]
+    every = list(dict.fromkeys([*masks, *of_split["train"], *of_split["test"]]))
+    empty = [
+        folder
+        for folder in every
+        if not any(f"{other}/".startswith(f"{folder}/") for other in used) and not root.masks(folder)
+    ]
     for folder in every:
+        root.notes.add(NO_MASKS, folder, folder in empty and os.path.dirname(folder) not in empty)
         flat = [] if folder in used else root.directly(folder, mask_names.is_mask_name)
         root.notes.add(
             "{n} masks lie in no folder of a kind of defect, such as {first}: not used",

@@ -12,6 +12,11 @@ from semi_anogan.data.listing import images_below
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
+NO_MASKS = (  # a line
+    "{n} folders of masks have none that is read, such as {first}: masks are image files, or polygons of "
+    "labelme in JSON files of their images' names"
+)
+
 
 class Places(NamedTuple):
     """Folders of masks of one kind of defect, relative to the root: of both splits, of training, of test."""
@@ -188,12 +193,7 @@ def by_name(root: str, folders: Iterable[str], names: set[str], notes: Notes) ->
     found, by_letters = collections.defaultdict(list), {_letters(name): name for name in names}
     for folder in folders:
         paths = images_below(os.path.join(root, folder), notes, wanted=mask_names.is_mask_name, others=True)
-        notes.add(
-            "{n} folders of masks have none that is read, such as {first}: masks are image files, or "
-            "polygons of labelme in JSON files of their images' names",
-            folder,
-            not paths,
-        )
+        notes.add(NO_MASKS, folder, not paths)
         for path in paths:
             stem, place = os.path.splitext(path)[0], os.path.dirname(path)
             of = [stem, *mask_names.images_of(stem), mask_names.without_suffix(stem)]

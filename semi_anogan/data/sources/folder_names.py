@@ -1,6 +1,7 @@
 """What names of folders mean: which hold normal images, splits, masks, or nothing to learn from.
 
-Names are compared without case, `-`, `_` and spaces. The tables here are the only place that knows spellings.
+Names are compared without case, `-`, `_` and spaces, and without the word images at their end. The tables
+here are the only place that knows spellings.
 """
 
 import difflib
@@ -25,7 +26,7 @@ PERHAPS_GOOD = frozenset(
 # Names that say nothing of a defect: as such in a folder of a split, or of images of all kinds.
 SAY_NOTHING = frozenset(
     (
-        "image images img imgs picture pictures photo photos data sample samples part parts all "
+        "image images img imgs rgb picture pictures photo photos data dataset sample samples part parts all "
         "unknown unlabeled unlabelled unsorted unclassified unsure uncertain unclear undecided unbekannt "
         "unklar todo review tocheck tobechecked pending borderline grenzfall new newfolder neuerordner"
     ).split()
@@ -48,6 +49,8 @@ TRAIN = frozenset("train training".split())
 TEST = frozenset("test testing".split())
 PERHAPS_TEST = frozenset("validation val valid validate eval evaluation dev holdout heldout".split())
 MASKS = frozenset("groundtruth groundtruths gt mask masks label labels".split())
+# Words of names of folders that hold masks if their files look like masks.
+PERHAPS_MASKS = MASKS | frozenset("truth seg segs segmentation segmentations annotation annotations".split())
 # Folders beside images that hold no images of their own; masks of what is ignored belong elsewhere.
 SMALL = frozenset("thumb thumbs thumbnail thumbnails preview previews cache macosx ignore ignored".split())
 
@@ -56,8 +59,12 @@ _LIKENESS = 0.75  # above it a name is taken for a misspelt one
 
 
 def plain(name: str) -> str:
-    """A name as it is compared: without case, `-`, `_` and spaces, however its accents are encoded."""
-    return re.sub(r"[-_\s]", "", unicodedata.normalize("NFC", name.casefold()))
+    """A name as it is compared: without case, `-`, `_` and spaces, however its accents are encoded.
+
+    Without images at its end too: train_images.
+    """
+    bare = re.sub(r"[-_\s]", "", unicodedata.normalize("NFC", name.casefold()))
+    return re.sub(r"(?<=.)(images?|imgs?)$", "", bare)
 
 
 def meant_by(word: str) -> str | None:
@@ -79,6 +86,11 @@ def is_split(name: str) -> bool:
 def is_masks(name: str) -> bool:
     """Whether a folder is one of masks."""
     return plain(name) in MASKS
+
+
+def may_be_masks(name: str) -> bool:
+    """Whether a folder could be one of masks, by a word of its name: defect_masks, annotations."""
+    return bool(set(_words(name)) & PERHAPS_MASKS) or plain(name).endswith(("mask", "masks"))
 
 
 def is_no_kind(name: str) -> bool:
@@ -118,7 +130,7 @@ def is_perhaps_good(name: str) -> bool:
     words = _words(name)
     if set(words) & set(_NEGATIONS) or set(words) & {"nok", "ng", "nogood", "ungood", "abnormal"}:
         return False  # not_good, no good
-    if words and (words[0] in GOOD | {"pass", "passed"} or words[-1] in GOOD | {"pass", "passed"}):
+    if words and (words[0] in GOOD | {"pass", "passed"} or words[-1] in GOOD | {"pass", "passed", "free"}):
         return True
     return _begins_or_ends_well(short) or not _is_denied(short) and _is_misspelt(short)
 

@@ -4,8 +4,11 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from semi_anogan.data import mask_names, mask_pairs
 from semi_anogan.data.listing import images_below, is_image_name, listed, note_left_out, subfolders
 from semi_anogan.data.notes import Notes
+
+LOOKED_AT = 10  # images of a folder that may hold masks
 
 
 class Images(NamedTuple):
@@ -44,6 +47,7 @@ class Root:
 
     def __init__(self, root: str, notes: Notes):
         self.root, self.notes = root, notes
+        self._like_masks: dict[str, bool] = {}
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder; as listing.subfolders."""
@@ -82,6 +86,24 @@ class Root:
         self.notes.add(
             "{n} folders hold no images, such as {first}: not used", os.path.join(self.root, folder)
         )
+
+    def masks(self, folder: str) -> list[str]:
+        """The files below a folder of masks that are read as such, relative to it."""
+        return images_below(os.path.join(self.root, folder), wanted=mask_names.is_mask_name)
+
+    def like_masks(self, folder: str) -> bool:
+        """Whether the first images below a folder all look like masks."""
+        if folder not in self._like_masks:
+            full = os.path.join(self.root, folder)
+            files = [os.path.join(full, name) for name in images_below(full)[:LOOKED_AT]]
+            self._like_masks[folder] = bool(files) and mask_pairs.look_like_masks(files) == files
+            self.notes.add(
+                "{n} folders are taken as those of masks, since their files look like masks and their names "
+                "allow it, such as {first}",
+                folder,
+                self._like_masks[folder],
+            )
+        return self._like_masks[folder]
 
     def count(self, folder: str) -> int:
         """How many images are below a folder."""
