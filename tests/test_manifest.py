@@ -507,7 +507,7 @@ def test_what_of_a_folder_is_not_scored_is_told(folder):
         "1 files of formats that are not read are left out",
         "1 hidden files are left out",
         "1 images in hidden folders are left out",
-        "1 masks are named as masks of images beside them",
+        "1 masks, named as masks of images beside them, are left out",
     ]
 
 

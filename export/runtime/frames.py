@@ -261,8 +261,8 @@ class WatchedFolder:
     def _image_files(self) -> Iterator[tuple[str, str, tuple[int, int]]]:
         """(path, path without links, (size, time in ns)) of the image files, in any order.
 
-        As data.listing finds them, but without a list of all. Raises: DataError where the folder cannot be
-        listed; one below it is told, once.
+        As data.listing finds them, but without a list of all; so masks count as images. Raises: DataError
+        where the folder cannot be listed; one below it is told, once.
         """
         places, waiting = set(), [self._folder]
         while waiting:

@@ -7,10 +7,9 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
-from semi_anogan.data import mask_names, mask_pairs
+from semi_anogan.data import mask_names, masks_or_images
 from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES, begins_as_image
 from semi_anogan.data.notes import Notes
-from semi_anogan.data.sources.folder_names import is_masks
 from semi_anogan.errors import DataError
 
 OUTPUTS = "folders that a command here has written"
@@ -38,7 +37,7 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
         files = [os.path.join(path, name) for name in images_below(path, notes, is_ignore, tolerant=True)]
         if not files:
             raise DataError(f"{path}: no image files below this folder (looked for {' '.join(SUFFIXES)})")
-        return without_masks(files, path, notes or Notes())
+        return masks_or_images.without_masks(files, path, notes or Notes())
     if path.lower().endswith(".csv"):
         root = os.path.dirname(path) if root is None else os.fspath(root)
         return [os.path.join(root, row["path"]) for _, row in csv_rows(path, ("path",), notes=notes)]
@@ -68,43 +67,6 @@ def _is_run(folder: str) -> bool:
 def is_ignore(name: str) -> bool:
     """Whether a folder is one of masks of what is ignored (data/ignore_files.py), by its name."""
     return name == "ignore"
-
-
-def without_masks(files: list[str], root: str, notes: Notes) -> list[str]:
-    """The files without the masks among them, which would be scored as images.
-
-    A file is a mask if it looks like one and is named so, lies in a folder of masks, or has the name of an
-    image beside it. Other files are not opened.
-
-    Args: files: below the folder root; notes: get a line for each kind of masks, and for files only named so.
-    Raises: DataError where all are masks.
-    """
-    stems = {os.path.splitext(file)[0] for file in files}
-    in_folders, named, others = [], [], []
-    for file in files:
-        if any(map(is_masks, os.path.relpath(file, root).split(os.sep)[:-1])):
-            in_folders.append(file)
-        elif not stems.isdisjoint(mask_names.images_of(os.path.splitext(file)[0])):
-            named.append(file)
-        else:
-            others.append(file)
-    masks = set()
-    for found, where in (
-        (in_folders, "lie in folders named as those of masks"),
-        (named, "are named as masks of images beside them"),
-    ):
-        own = mask_pairs.look_like_masks(found)
-        images = [file for file in found if file not in set(own)]
-        notes.add(f"{{n}} masks {where}, such as {{first}}: left out", (own or [""])[0], len(own))
-        told = f"{{n}} files {where}, such as {{first}}, but do not look like masks: taken as images"
-        notes.add(told, (images or [""])[0], len(images))
-        masks.update(own)
-    pairs = mask_pairs.of_same_name(others)
-    notes.add(f"{{n}} {mask_pairs.SAME_NAME}, such as {{first}}: left out", next(iter(pairs), ""), len(pairs))
-    left = [file for file in files if file not in masks and file not in pairs]
-    if not left:
-        raise DataError(f"{root}: no image files below this folder, but {len(files)} masks, as {files[0]}")
-    return left
 
 
 def image_names(folder: str) -> list[str]:

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from semi_anogan.data import mask_names, mask_pairs
+from semi_anogan.data import mask_names, masks_or_images
 from semi_anogan.data import masks as mask_files
 from semi_anogan.data.listing import images_below
 from semi_anogan.data.notes import Notes
@@ -29,7 +29,7 @@ class Places(NamedTuple):
 def apart(root: str, folder: str, paths: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """(image -> its name without suffix, image -> the mask beside it), of files in a folder.
 
-    A mask is told by its name, or by its pixels where it has the name of its image (data/mask_pairs.py).
+    A mask is told by its name, or by its pixels where it has the name of its image (data/masks_or_images.py).
 
     Args: folder: relative to root, as the images and masks returned; paths: relative to the folder.
     Raises: DataError for two masks of an image that are not numbered.
@@ -41,7 +41,7 @@ def apart(root: str, folder: str, paths: Sequence[str]) -> tuple[dict[str, str],
         for path, stem in stem_of.items()
     }
     unnamed = [path for path, image in of_stem.items() if image is None]
-    images_of = mask_pairs.of_same_name(unnamed, os.path.join(root, folder))
+    images_of = masks_or_images.of_same_name(unnamed, os.path.join(root, folder))
     names = {f"{folder}/{path}": stem_of[path] for path in unnamed if path not in images_of}
     files = collections.defaultdict(list)
     for path, stem in stem_of.items():
@@ -59,7 +59,7 @@ def note_beside(notes: Notes, beside: Mapping[str, str], what: str):
     found = collections.defaultdict(dict)
     for image, mask in beside.items():
         found[os.path.splitext(image)[0] == os.path.splitext(mask)[0]][mask] = None
-    for same_name, told in ((False, "masks lie beside their images"), (True, mask_pairs.SAME_NAME)):
+    for same_name, told in ((False, "masks lie beside their images"), (True, masks_or_images.SAME_NAME)):
         masks = found[same_name]
         notes.add(f"{{n}} {told}, such as {{first}}: {what}", next(iter(masks), ""), len(masks))
 

@@ -4,11 +4,9 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from semi_anogan.data import mask_names, mask_pairs
+from semi_anogan.data import mask_names, masks_or_images
 from semi_anogan.data.listing import images_below, is_image_name, listed, note_left_out, subfolders
 from semi_anogan.data.notes import Notes
-
-LOOKED_AT = 10  # images of a folder that may hold masks
 
 
 class Images(NamedTuple):
@@ -95,8 +93,8 @@ class Root:
         """Whether the first images below a folder all look like masks."""
         if folder not in self._like_masks:
             full = os.path.join(self.root, folder)
-            files = [os.path.join(full, name) for name in images_below(full)[:LOOKED_AT]]
-            self._like_masks[folder] = bool(files) and mask_pairs.look_like_masks(files) == files
+            files = [os.path.join(full, name) for name in images_below(full)]
+            self._like_masks[folder] = masks_or_images.is_of_masks(files)
             self.notes.add(
                 "{n} folders are taken as those of masks, since their files look like masks and their names "
                 "allow it, such as {first}",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semi_anogan.data import mask_pairs
+from semi_anogan.data import masks_or_images
 from semi_anogan.data.listing import list_inputs
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources.folder import load
@@ -55,7 +55,7 @@ def enlarged(mask):
 def test_the_file_that_looks_like_a_mask_is_that_of_the_other(tmp_path, mask):
     pair(tmp_path, "a", mask)
     save(tmp_path / "b.jpg", photo())
-    assert mask_pairs.of_same_name(["a.jpg", "a.png", "b.jpg"], tmp_path) == {"a.png": ["a.jpg"]}
+    assert masks_or_images.of_same_name(["a.jpg", "a.png", "b.jpg"], tmp_path) == {"a.png": ["a.jpg"]}
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_the_file_that_looks_like_a_mask_is_that_of_the_other(tmp_path, mask):
 def test_where_it_is_not_clear_none_is_a_mask(tmp_path, one, other):
     save(tmp_path / "a.bmp", one)
     save(tmp_path / "a.png", other)
-    assert mask_pairs.of_same_name(["a.bmp", "a.png"], tmp_path) == {}
+    assert masks_or_images.of_same_name(["a.bmp", "a.png"], tmp_path) == {}
     (tmp_path / "a.bmp").write_bytes(b"no image")
-    assert mask_pairs.of_same_name(["a.bmp", "a.png"], tmp_path) == {}
+    assert masks_or_images.of_same_name(["a.bmp", "a.png"], tmp_path) == {}
 
 
 def test_files_without_a_pair_are_not_opened(tmp_path, monkeypatch):
-    monkeypatch.setattr(mask_pairs, "opened", None)
-    assert mask_pairs.of_same_name([f"{i}.jpg" for i in range(99)], tmp_path) == {}
+    monkeypatch.setattr(masks_or_images, "opened", None)
+    assert masks_or_images.of_same_name([f"{i}.jpg" for i in range(99)], tmp_path) == {}
 
 
 def test_masks_in_layout_a(tmp_path):
@@ -140,21 +140,22 @@ def test_masks_are_not_scored(tmp_path):
         save(tmp_path / f"ground_truth/{i}.png", SQUARE)
     save(tmp_path / "good/0_label.png", photo())
     save(tmp_path / "labels/0.png", photo())
+    save(tmp_path / "mask_torn/0.png", photo())
+    for i in range(2):
+        save(tmp_path / f"defect_masks/lot1/{i}.png", SQUARE)
     notes = Notes()
     assert [path[len(str(tmp_path)) + 1 :] for path in list_inputs(tmp_path, notes=notes)] == [
         *(f"cut/{i}.jpg" for i in range(3)),
-        *("good/0.png", "good/0_label.png", "good/1.png", "good/2.png", "labels/0.png"),
+        *("good/0.png", "good/0_label.png", "good/1.png", "good/2.png", "labels/0.png", "mask_torn/0.png"),
     ]
     masks, label, named, other, pairs = notes.lines()
-    assert masks == (
-        f"3 masks lie in folders named as those of masks, such as {tmp_path}/ground_truth/0.png: left out"
-    )
+    assert masks == (f"5 masks in folders of masks are left out, such as {tmp_path}/defect_masks/lot1/0.png")
     assert label == (
-        f"1 files lie in folders named as those of masks, such as {tmp_path}/labels/0.png, but do not look "
-        "like masks: taken as images"
+        f"1 files in folders named as those of masks, such as {tmp_path}/labels/0.png, do not look like "
+        "masks: taken as images"
     )
     assert named == (
-        f"3 masks are named as masks of images beside them, such as {tmp_path}/good/0_mask.png: left out"
+        f"3 masks, named as masks of images beside them, are left out, such as {tmp_path}/good/0_mask.png"
     )
     assert other.startswith("1 files are named as masks of images beside them, such as ")
     assert pairs == (
