@@ -211,6 +211,11 @@ def test_splits_in_a_folder_of_images_beside_that_of_masks(tmp_path, masks):
     assert dataset.notes.lines() == [
         "1 folders of images are read as the ones that they lie in, such as images"
     ]
+    assert load(1, tmp_path / "images").notes.lines() == [
+        f"{tmp_path}/images: masks lie in a folder beside it; --config.data.root={tmp_path} takes them too"
+    ]
+    told = load(1, tmp_path / "images/train", test_share=0.0).notes.lines()[0]
+    assert told.endswith(f"; --config.data.root={tmp_path} takes these, and test images beside them")
     (tmp_path / "images/test").rename(tmp_path / "images/val")
     (tmp_path / masks / "test").rename(tmp_path / masks / "val")
     with pytest.raises(DataError, match="no folder test, but images/val .* --config.data.test_folder=val t"):

@@ -54,8 +54,10 @@ def enlarged(mask):
 )
 def test_the_file_that_looks_like_a_mask_is_that_of_the_other(tmp_path, mask):
     pair(tmp_path, "a", mask)
+    save(tmp_path / "a.jpg.png", mask)
     save(tmp_path / "b.jpg", photo())
     assert masks_or_images.of_same_name(["a.jpg", "a.png", "b.jpg"], tmp_path) == {"a.png": ["a.jpg"]}
+    assert masks_or_images.of_same_name(["a.jpg.png", "a.jpg"], tmp_path) == {"a.jpg.png": ["a.jpg"]}
 
 
 @pytest.mark.parametrize(

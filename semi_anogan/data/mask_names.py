@@ -43,6 +43,11 @@ def without_suffix(stem: str) -> str:
     return bare if suffix.lower() in SUFFIXES else stem
 
 
+def bare(path: str) -> str:
+    """`part1` of `part1.jpg`, `part1.png` and `part1.jpg.png`: the name that image and mask may share."""
+    return without_suffix(os.path.splitext(path)[0])
+
+
 def pattern(path: str) -> str:
     """`part1_mask*.png` of `part1_mask.png` and `part1_mask_2.png`: what masks of an image share."""
     stem, suffix = os.path.splitext(path)

@@ -23,17 +23,17 @@ SAMPLED = 512  # about so many rows and columns are looked at
 
 
 def of_same_name(files: Sequence[str], root: str = "") -> dict[str, list[str]]:
-    """Mask -> its images, of files whose paths differ by the suffix alone; other files are not opened.
+    """Mask -> its images, of files whose paths differ by their suffixes alone; other files are not opened.
 
     A mask is one that looks like a mask beside one of its size that does not. Of several that look alike, as
     copies in two formats do, none is.
 
     Args: files: relative to root, as those returned.
     """
-    by_stem = collections.defaultdict(list)
+    by_name = collections.defaultdict(list)
     for file in files:
-        by_stem[os.path.splitext(file)[0]].append(file)
-    groups = [group for group in by_stem.values() if len(group) > 1]
+        by_name[mask_names.bare(file)].append(file)
+    groups = [group for group in by_name.values() if len(group) > 1]
     looks = _looks([file for group in groups for file in group], root)
     found = {}
     for group in groups:

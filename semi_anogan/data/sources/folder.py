@@ -81,6 +81,10 @@ def load(
             f"{root}: is part of a folder with training images of its own; --config.data.root="
             f"{shlex.quote(outer)} takes these, and test images beside them"
         )
+    if outer := folder_layouts.with_masks(root):
+        notes.add(
+            f"{root}: masks lie in a folder beside it; --config.data.root={shlex.quote(outer)} takes them too"
+        )
     if train:
         examples = reader.split_layout(tops, train, test_folder)
     elif good or reader.names_layout(tops) or reader.perhaps_good(""):

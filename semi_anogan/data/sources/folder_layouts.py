@@ -34,8 +34,15 @@ def above(root: str) -> str:
         names = _folders(place)
         is_split = plain(inside) in folder_names.TRAIN | folder_names.TEST
         if is_split and any(plain(name) in folder_names.TRAIN for name in names):
-            return place
+            return with_masks(place) or place
     return ""
+
+
+def with_masks(root: str) -> str:
+    """The folder above the root that has masks of it, where the root is named images or the like; or ""."""
+    above, name = os.path.split(os.path.abspath(root))
+    beside = folder_names.says_nothing(name) and any(map(folder_names.is_masks, _folders(above)))
+    return above if beside else ""
 
 
 def below(root: str, is_good: Callable[[str], bool]) -> list[str]:

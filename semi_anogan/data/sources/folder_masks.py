@@ -58,7 +58,7 @@ def note_beside(notes: Notes, beside: Mapping[str, str], what: str):
     """Tells of masks beside their images, as `apart` found them; what: becomes of them."""
     found = collections.defaultdict(dict)
     for image, mask in beside.items():
-        found[os.path.splitext(image)[0] == os.path.splitext(mask)[0]][mask] = None
+        found[mask_names.bare(image) == mask_names.bare(mask)][mask] = None
     for same_name, told in ((False, "masks lie beside their images"), (True, masks_or_images.SAME_NAME)):
         masks = found[same_name]
         notes.add(f"{{n}} {told}, such as {{first}}: {what}", next(iter(masks), ""), len(masks))
