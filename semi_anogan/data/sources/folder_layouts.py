@@ -20,6 +20,7 @@ LAYOUTS = """
      ignore/train/good/*.png ...   optional: masks of what does not count, at the path of their image
   B  normal/*.png                  split by file name into training and test images
      abnormal/*.png                likewise; those that fall to training are the known abnormal ones
+  Both may also lie in a folder images/, with their masks in a folder masks/ beside it.
   Images that lie otherwise can be listed in a CSV with the columns path, split, label and, if you like, mask:
   --config.data.name=manifest --config.data.path=LIST.csv --config.data.root=FOLDER"""
 FAR = 3  # folders above or below the one that was given, where a layout is looked for
