@@ -5,9 +5,14 @@ from collections.abc import Callable, Sequence
 
 
 def shown(items, total: int | None, what: str, unit: str = "img"):
-    """Iterates `items` under a progress bar on stderr with rate and time left; an empty total shows none."""
-    from tqdm import tqdm
+    """Iterates `items` under a progress bar on stderr with rate and time left.
 
+    An empty total shows none; neither does an edge device, where tqdm is not installed.
+    """
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:
+        return items
     return tqdm(
         items, total=total, desc=what, unit=unit, mininterval=1.0, dynamic_ncols=True, disable=total == 0
     )
