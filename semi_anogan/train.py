@@ -188,8 +188,9 @@ def _note_colour(config, dataset, splits):
 
 
 def _note_test(dataset, splits):
-    """Notes what cannot be said without test images of both labels."""
-    abnormal = sum(e.abnormal for e in splits.test)
+    """Notes what cannot be said without test images of both labels, or without a mask of each defect."""
+    defects = [e for e in splits.test if e.abnormal]
+    abnormal, without = len(defects), [e.path for e in defects if e.mask is None]
     if not splits.test:
         dataset.notes.add(
             "there are no test images: the run is trained and calibrated, and its report has no figures of a "
@@ -199,6 +200,12 @@ def _note_test(dataset, splits):
         dataset.notes.add("there are no abnormal test images: the test will tell false alarms alone")
     elif abnormal == len(splits.test):
         dataset.notes.add("there are no normal test images: the test will tell recall alone")
+    if len(without) < abnormal:
+        dataset.notes.add(
+            "{n} abnormal test images have no mask, such as {first}: the figures of pixels are of the others",
+            (without or [""])[0],
+            len(without),
+        )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from PIL import Image
 from helpers.processes import command
 from helpers.tiny_runs import tiny_config
 from semi_anogan import train
+from semi_anogan.data.dataset import Dataset, Example
+from semi_anogan.data.splits import Splits
 from semi_anogan.evaluation import metrics
 from semi_anogan.runs import folder as run_folder
 
@@ -97,3 +99,16 @@ def test_one_label_in_the_test(abnormal, label, missing):
     assert why == dict.fromkeys(keys, f"there are no {label} test images")
     assert {key for key, value in values.items() if value is None} == keys - {"components"}
     assert metrics.unavailable(values, 1, 1) == {}
+
+
+def test_defects_without_a_mask_beside_others_are_told():
+    def noted(*masks):
+        test = [Example(f"test/cut/{i}.png", "test", "abnormal", mask=mask) for i, mask in enumerate(masks)]
+        dataset = Dataset("parts", (Example("test/good/0.png", "test", "normal"), *test), None)
+        train._note_test(dataset, Splits([], [], [], [], list(dataset.examples)))
+        return dataset.notes.lines()
+
+    assert noted("a.png", None, None) == [
+        "2 abnormal test images have no mask, such as test/cut/1.png: the figures of pixels are of the others"
+    ]
+    assert noted("a.png", "b.png") == noted(None, None) == []

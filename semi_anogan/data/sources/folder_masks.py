@@ -117,8 +117,8 @@ def masks_of(
     Returns: image -> mask or None.
 
     Raises:
-      DataError: several masks of one image, two of one name, or masks for some of the test images only: half
-        of them would silently give half of the pixel metrics.
+      DataError: several masks of one image, two of one name, or test images without a mask beside masks
+        without an image: names differ.
     """
     names = {*train.values(), *test.values()}
     shared, own_train, own_test = (by_name(root, folders, names, notes) for folders in places)
@@ -174,9 +174,9 @@ def _of_test(
     masks = {path: by_name.get(name, beside.get(path)) for path, name in test.items()}
     without = [path for path, mask in masks.items() if mask is None]
     strange = [mask for name, mask in by_name.items() if name not in {*test.values(), *others}]
-    if without and (len(without) < len(masks) or strange):
+    if without and strange:
         place = os.path.dirname(next(iter([*by_name.values(), *filter(None, masks.values())])))
-        hint = f"; {len(strange)} masks there are of no image, such as {strange[0]}" if strange else ""
+        hint = f"; {len(strange)} masks there are of no image, such as {strange[0]}"
         hint += f" (masks of train/{kind} belong in ground_truth/train/{kind})" if others else ""
         raise DataError(
             f"{root}: {place} has no mask for {len(without)} images, the first is {without[0]}{hint}"
