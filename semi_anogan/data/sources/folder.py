@@ -133,7 +133,7 @@ class _FolderReader(Root):
 
     def note_within(self, folder: str):
         """Tells of folders of images that were passed on the way to those `within`, and what lies there."""
-        passed, found, unused = self._passed_within(folder)
+        passed, _, unused = self._passed_within(folder)
         self.notes.add(
             "{n} folders of images are read as the ones that they lie in, such as {first}",
             (passed or [""])[-1],
@@ -423,14 +423,14 @@ class _FolderReader(Root):
                 if folder_names.is_split(name):
                     raise DataError(
                         f"{os.path.join(self.root, os.path.dirname(path))}: named as a folder of a split, "
-                        f"but within {folder}; make it {name}/{os.path.basename(folder)}, or "
+                        f"but within {folder}; make it {name}/{basename(folder)}, or "
                         f"--config.data.good={shlex.quote(known)} takes all images in {folder} alike"
                     )
                 defect = folder_names.is_bad(name)
                 good = plain(name) in GOOD or is_perhaps_good(name)
                 if defect if normal else good:
                     own, other = ("normal", "abnormal") if normal else ("abnormal", "normal")
-                    good = os.path.basename(folder) if normal else "good"
+                    good = basename(folder) if normal else "good"
                     raise DataError(
                         f"{os.path.join(self.root, os.path.dirname(path))}: named as a folder of {other} "
                         f"images, but within {folder}, whose images are {own}; move it out of there, or "
@@ -476,7 +476,7 @@ class _FolderReader(Root):
         if not perhaps:
             return
         known = self.known_good(os.path.dirname(path) for path, _ in perhaps)
-        meant = list(dict.fromkeys(os.path.basename(path) for path, _ in perhaps))
+        meant = list(dict.fromkeys(basename(path) for path, _ in perhaps))
         yes, no = (shlex.quote(",".join(names)) for names in ([*known, *meant], known))
         other = f"--config.data.good={no} as abnormal" if known else "else it names those that are"
         parents = {
@@ -508,7 +508,7 @@ class _FolderReader(Root):
 
     def note_replaced(self, folder: str):
         """Tells where data.good makes a folder one of defects whose name says otherwise."""
-        name = os.path.basename(folder)
+        name = basename(folder)
         says_good = plain(name) in GOOD or is_perhaps_good(name)
         if not self.asked and (says_good or folder_names.says_nothing(name)):
             self.notes.add(
