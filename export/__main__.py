@@ -11,6 +11,8 @@ from semi_anogan.errors import UserError
 from semi_anogan.export import products, write
 from semi_anogan.files import told_writing
 
+TAKE = "python -m semi_anogan.export.runtime.take makes one of a bundle of several"
+
 
 def main(argv) -> int:
     """Writes a bundle, or checks one.
@@ -52,7 +54,7 @@ def _export() -> int:
     cli.load_framework()
     _needs_tensorflow()
     if several and not flags.FLAGS["formats"].present:
-        print("note: without tensorrt, whose engines are built in bundles of one product")
+        print(f"note: without tensorrt, whose engines are built in bundles of one product: {TAKE}")
     if not several:
         lines = _write(flags.FLAGS.workdir, output, formats, batches, precisions)
     else:
@@ -67,7 +69,7 @@ def _refuse_of_several():
             cli.refuse(f"--{name} is of one run; it does not go with --workdirs")
     if "tensorrt" in flags.FLAGS.formats:
         if flags.FLAGS["formats"].present:
-            cli.refuse("--formats=tensorrt: its engines are built in bundles of one product: use --workdir")
+            cli.refuse(f"--formats=tensorrt: its engines are built in bundles of one product: {TAKE}")
         flags.FLAGS.formats = [name for name in flags.FLAGS.formats if name != "tensorrt"]
 
 

@@ -22,6 +22,7 @@ from semi_anogan.export.runtime import Bundle, BundleError, EdgeDetector, produc
 from semi_anogan.export.runtime.__main__ import main as runtime
 from semi_anogan.export.runtime.bundle import assembled
 from semi_anogan.export.runtime.products import product_of
+from semi_anogan.export.runtime.take import main as take
 from semi_anogan.scoring import chosen
 from semi_anogan.serve.answers import Job, answer_each, measured_each, read_each
 from semi_anogan.serve.app import make_app
@@ -88,6 +89,32 @@ def test_what_is_equal_is_stored_once(made):
     stored = sum(path.stat().st_size for path in files)
     alone = {name: sum(file["bytes"] for file in values["products"][name]["files"]) for name in NAMES}
     assert stored < sum(alone.values()) - 0.5 * alone["nuts"]
+
+
+def test_a_product_is_taken_out_as_a_bundle_of_its_own(made, tmp_path, capsys):
+    """With the files that it was exported with, and the scripts that build TensorRT engines of them."""
+    asked = [f"--bundle={made / 'joined'}", f"--output={tmp_path / 'a b/nuts'}"]
+    assert take([*asked, "--product=nuts"]) == 0
+    taken, own = tmp_path / "a b/nuts", made / "nuts"
+    assert [path.name for path in taken.parent.iterdir()] == ["nuts"] and products_of(taken) == ()
+    for path in (p.relative_to(own) for p in own.rglob("*") if p.is_file() and p.name != "bundle.json"):
+        assert (taken / path).read_bytes() == (own / path).read_bytes(), path
+    scripts = sorted((taken / "tensorrt").iterdir())
+    assert [path.name for path in scripts] == ["build_tensorrt_10.sh", "build_tensorrt_11.sh"]
+    assert "--onnx=onnx/score_b2.onnx" in scripts[0].read_text() and scripts[0].stat().st_mode & 0o100
+    (scores, *_), others = EdgeDetector(taken, "onnx")(images(7)), EdgeDetector(own, "onnx")(images(7))
+    np.testing.assert_array_equal(scores, others.scores)
+
+    capsys.readouterr()
+    assert take([*asked, "--product=nuts"]) == 1
+    assert capsys.readouterr().err == f"error: {taken}: is there already; give another --output\n"
+    asked[1] = f"--output={tmp_path / 'other'}"
+    assert take([*asked, "--product=bolt"]) == 1 and "there is no 'bolt'" in capsys.readouterr().err
+    assert take([f"--bundle={own}", asked[1], "--product=nuts"]) == 1
+    assert "is of one product" in capsys.readouterr().err and not (tmp_path / "other").exists()
+    (tmp_path / "file").touch()
+    assert take([asked[0], f"--output={tmp_path / 'file/nuts'}", "--product=nuts"]) == 1
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_a_file_is_cut_at_its_weights_and_put_together():

@@ -34,15 +34,20 @@ def write(folder: pathlib.Path, programs: list[dict]) -> tuple[list[dict], list[
             entries += [build_program(folder, program, flavour) for program in onnx_programs]
         else:
             notes.append(f"no {flavour} engines: {reason}")
-    for version in _FLAGS:
-        path = folder / "tensorrt" / f"build_tensorrt_{version}.sh"
-        path.write_text(script(onnx_programs, version))
-        path.chmod(0o755)
+    write_scripts(folder, onnx_programs)
     notes.append(
         "engines of TensorRT are built on the device: "
         "tensorrt/build_tensorrt_10.sh or build_tensorrt_11.sh of the bundle"
     )
     return entries, notes
+
+
+def write_scripts(folder: pathlib.Path, programs: list[dict]):
+    """Writes the scripts that build engines of ONNX programs on a device, to FOLDER/tensorrt."""
+    for version in _FLAGS:
+        path = folder / "tensorrt" / f"build_tensorrt_{version}.sh"
+        path.write_text(script(programs, version))
+        path.chmod(0o755)
 
 
 def why_not(flavour: str) -> str | None:
