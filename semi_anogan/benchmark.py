@@ -17,6 +17,7 @@
   --suite=export        speed of a bundle's formats (--bundle) beside the run it was exported from (--runs)
   --suite=drift         after how many images a change is told, on the data of --runs=A,B,...
   --suite=serve         the service under load (--bundle) for --seconds, with --clients, beside the runtime
+  --suite=beam          score_beam (--bundle) over lists of --rows=10000,100000 images, with 1 and 2 workers
   --suite=reconstructions  a page of finished runs' reconstructions (--runs=A,B,...), written to --output
   --suite=picture       a picture of a finished run's report (--runs=RUN), written to --output
   --suite=overlays      a picture of what `score` found: of --folder=SCORED, its --output; to --output
@@ -80,7 +81,8 @@ _RATES = flags.DEFINE_list("rates", ["0.01", "0.05"], "false-alarm rates to ask 
 _COUNT = flags.DEFINE_integer("count", 20, "suspicious images looked at in a round (review)", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 2, "times that is done (review)", lower_bound=1)
 _LABELS = flags.DEFINE_list("labels", ["10", "20", "40"], "numbers of labels (labels)")
-_BUNDLE = flags.DEFINE_string("bundle", None, "what python -m semi_anogan.export wrote (export)")
+_ANEW = flags.DEFINE_bool("anew", False, "also train anew with the most labels (labels)")
+_BUNDLE = flags.DEFINE_string("bundle", None, "what python -m semi_anogan.export wrote (export, serve, beam)")
 _TRAIN = flags.DEFINE_multi_string(
     "train", [], "flag for the train command, as --train=--config=configs/mnist.py (alpha)"
 )
@@ -107,6 +109,7 @@ _VARIANTS = flags.DEFINE_list(
 )
 _SECONDS = flags.DEFINE_float("seconds", 60.0, "of load (serve)", lower_bound=1.0)
 _CLIENTS = flags.DEFINE_integer("clients", 16, "that ask at the same time (serve)", lower_bound=1)
+_ROWS = flags.DEFINE_list("rows", ["10000", "100000"], "lengths of the lists of images (beam)")
 _METHODS = flags.DEFINE_list("methods", None, "baselines, or all (baselines); default the trivial scores")
 _STEPS = flags.DEFINE_integer(
     "baseline_steps", 500, "batches the supervised baselines and ALOCC are trained for", lower_bound=1
@@ -189,7 +192,7 @@ def _review() -> str:
 def _labels() -> str:
     from semi_anogan.benchmarks import labels
 
-    return labels.run(_runs(), _numbers(_LABELS))
+    return labels.run(_runs(), _numbers(_LABELS), _ANEW.value)
 
 
 def _search() -> str:
@@ -214,6 +217,14 @@ def _serve() -> str:
     from semi_anogan.benchmarks import serve
 
     return serve.run(_BUNDLE.value, "onnx", _SECONDS.value, _CLIENTS.value)
+
+
+def _beam() -> str:
+    from semi_anogan.benchmarks import beam
+
+    if min(rows := _numbers(_ROWS), default=0) < 1:
+        raise RunError(f"--suite=beam needs --rows of at least 1, got {_ROWS.value}")
+    return beam.run(_BUNDLE.value, "onnx", rows)
 
 
 def _picture() -> str:
@@ -282,6 +293,7 @@ _SUITES = {
     ),
     "drift": _Suite(_drift, ("runs",), "--runs=A,B,..., run folders"),
     "serve": _Suite(_serve, ("bundle",), "--bundle=BUNDLE, with ONNX", False),
+    "beam": _Suite(_beam, ("bundle",), "--bundle=BUNDLE, with ONNX", False),
     "reconstructions": _Suite(
         _reconstructions, ("runs", "output"), "--runs=A,B,..., finished runs, and --output=FILE"
     ),

@@ -50,10 +50,13 @@ def _run(options, pipeline_options) -> int:
     from semi_anogan.beam import storage
 
     settings, inputs, written = _described(options)
+    try:
+        pipeline = beam.Pipeline(options=pipeline_options)
+    except Exception as error:  # of a runner that there is not, or that wants other options
+        raise RunError(f"no pipeline can be made of these options: {error}") from error
     if old := list(steps.earlier(written.output)):
         print(f"note: {len(old)} files of an earlier call are replaced, such as {old[0]}")
         FileSystems.delete(old)
-    pipeline = beam.Pipeline(options=pipeline_options)
     steps.build(pipeline, settings, inputs, written)
     try:
         result = pipeline.run()
@@ -75,7 +78,8 @@ def _run(options, pipeline_options) -> int:
         for line in storage.begin_of(path).decode("utf-8", "replace").splitlines():
             print(f"note: {line}")
     labels = ", ".join(f"{counted[label]} {label}" for label in steps.LABELS if counted[label])
-    print(f"{scored} images scored ({labels}), {failed} with errors: {written.output}/{steps.SCORES}-*")
+    labels = f" ({labels})" if labels else ""
+    print(f"{scored} images scored{labels}, {failed} with errors: {written.output}/{steps.SCORES}-*")
     return 3 if failed else 0
 
 
@@ -86,6 +90,7 @@ def _described(options):
     from semi_anogan.beam.scorer import Settings
     from semi_anogan.data.image_files import MAX_PIXELS
 
+    _check_name("output", options.output)  # else all is scored before Beam does not find what it has written
     products = _checked_model(options)
     output, inputs = options.output.rstrip("/"), _inputs(options.input)
     masked = inputs.root or "." if inputs.pattern is not None and storage.is_local(inputs.root) else None
@@ -148,12 +153,20 @@ def _checked_model(options) -> tuple[str, ...]:
     return products
 
 
+def _check_name(option: str, name: str):
+    """RunError where Beam would take a name for a pattern."""
+    if found := [character for character in "*?[" if character in name]:
+        raise RunError(f"--{option}={name}: must have no {found[0]}, which Beam takes for a pattern's")
+
+
 def _inputs(given: str):
     from semi_anogan.beam import storage
     from semi_anogan.beam.pipeline import Inputs, checked_header
 
     if given.lower().endswith(".csv"):
-        return Inputs(given.rpartition("/")[0], manifest=given, header=checked_header(given))
+        _check_name("input", given)
+        header, delimiter = checked_header(given)
+        return Inputs(given.rpartition("/")[0], manifest=given, header=header, delimiter=delimiter)
     if storage.is_local(given) and os.path.isdir(given) or given.endswith("/"):
         raise RunError(f"{given}: is a folder; give a pattern, such as '{given.rstrip('/')}/**.png'")
     if not storage.listed(given, 1):

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from semi_anogan import score_beam
 from semi_anogan.beam import pipeline as steps
 from semi_anogan.beam.scorer import Scorer, Settings
 from semi_anogan.data.notes import Notes
+from semi_anogan.errors import RunError
 from semi_anogan.export.runtime import EdgeDetector
 from semi_anogan.export.runtime.__main__ import main as runtime
 
@@ -272,6 +274,27 @@ def test_a_manifest_with_masks(product_bundles, pictures, tmp_path, capsys):
     assert maps == {name: data for name, data in others.items() if name in maps} and len(maps) == 6
 
 
+def test_a_manifest_of_another_spreadsheet_and_addresses_that_nothing_reads(
+    product_bundles, pictures, tmp_path, capsys
+):
+    """Semicolons and carriage returns; an address of no known file system is an error of that row alone."""
+    image = f"{pictures}/bolts/tray 0/000.png"
+    lines = ["path;ignore", f"{image};", "http://127.0.0.1/x.png;", "none://b/x.png;", f"{image};;"]
+    (tmp_path / "list.csv").write_bytes("\r\n".join(["\ufeff" + lines[0], *lines[1:], ""]).encode())
+    model = [f"--bundle={product_bundles / 'bolts'}", "--engine=onnx"]
+    given = [f"--input={tmp_path / 'list.csv'}", f"--output={tmp_path / 'out'}"]
+    assert score_beam.main([*model, *given]) == 3
+    assert [row[0] for row in table(tmp_path / "out")] == [image]
+    errors = dict(table(tmp_path / "out", "errors"))
+    assert set(errors) == {"http://127.0.0.1/x.png", "none://b/x.png", f"{image};;"}
+    assert errors["none://b/x.png"].startswith("none://b/x.png: cannot be read: Unable to get filesystem")
+    assert errors[f"{image};;"].endswith("a row cannot be read: 3 values for 2 columns")
+    (tmp_path / "list.csv").write_text("path\n")
+    assert score_beam.main([*model, *given]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == f"0 images scored, 0 with errors: {tmp_path / 'out'}/scores-*"
+
+
 def test_masks_beside_the_images_are_found_and_are_no_images(product_bundles, pictures, tmp_path, capsys):
     (tmp_path / "parts/ignore/day").mkdir(parents=True)
     (tmp_path / "parts/day").mkdir()
@@ -293,6 +316,40 @@ def test_masks_beside_the_images_are_found_and_are_no_images(product_bundles, pi
     )
     assert table(out) == plain(tmp_path / "plain")[0]
     assert table(out)[0][1] != table(out)[1][1]
+
+
+def test_masks_are_left_out_as_the_runtime_leaves_them_out(product_bundles, tmp_path, capsys):
+    """Of local files; a manifest says what is meant, and of files elsewhere the names are told."""
+    for number, image in enumerate(noise(3, 2)):
+        for folder in ("day", "masks"):
+            (tmp_path / f"parts/{folder}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / f"parts/day/{number}.png")
+        mask = Image.fromarray(np.uint8(np.arange(64).reshape(8, 8) < 9) * 255)
+        mask.save(tmp_path / f"parts/day/{number}_mask.png")
+        mask.save(tmp_path / f"parts/masks/{number}.png")
+    Image.fromarray(noise(4, 1)[0]).save(tmp_path / "parts/day/pair.bmp")
+    mask.save(tmp_path / "parts/day/pair.png")
+    model = [f"--bundle={product_bundles / 'bolts'}", "--engine=onnx"]
+    out = tmp_path / "out"
+    assert score_beam.main([*model, f"--input={tmp_path}/parts/**", f"--output={out}"]) == 0
+    said = capsys.readouterr().out
+    rest = [*model, "--threads=1", "--overlays=none", f"--output={tmp_path}/plain"]
+    assert runtime([*rest, f"--input={tmp_path}/parts"]) == 0
+    assert table(out) == plain(tmp_path / "plain")[0] and len(table(out)) == 3
+    said, expected = (
+        # Which comes first differs: workers divide the files.
+        sorted(re.sub(r"\d_mask", "N_mask", line) for line in text.splitlines() if "left out" in line)
+        for text in (said, capsys.readouterr().out)
+    )
+    assert len(said) == 3 and said == expected
+    (tmp_path / "few.csv").write_text(f"path\n{tmp_path}/parts/day/0_mask.png\n")
+    assert score_beam.main([*model, f"--input={tmp_path}/few.csv", f"--output={out}"]) == 0
+    assert len(table(out)) == 1
+    capsys.readouterr()
+    remote = _remote(str(tmp_path / "parts"))
+    assert score_beam.main([*model, f"--input={remote}/**", f"--output={out}"]) == 0
+    assert len(table(out)) == 8
+    assert f"note: 4 files are named as masks, such as {remote}/" in capsys.readouterr().out
 
 
 def test_parquet(product_bundles, pictures, expected, tmp_path, capsys):
@@ -384,6 +441,8 @@ def test_options_of_runners(capsys, tmp_path):
 
 def test_what_cannot_be_is_told_in_one_line(product_bundles, pictures, tmp_path, capsys):
     (tmp_path / "list.csv").write_text("file,label\nx,y\n")
+    (tmp_path / "cr.csv").write_bytes(b"path\rx.png\r")
+    (tmp_path / "two.csv").write_text("path,Path\nx.png,y.png\n")
     (tmp_path / "run").mkdir()
     joined, bolts = product_bundles / "joined", product_bundles / "bolts"
     has = "is of several products: there is no 'screws'; they are bolts, nuts, rings"
@@ -395,6 +454,11 @@ def test_what_cannot_be_is_told_in_one_line(product_bundles, pictures, tmp_path,
             {"input": f"{tmp_path}/list.csv"},
             f"{tmp_path}/list.csv: row 1: no column path; the columns are ['file",
         ),
+        ({"input": f"{tmp_path}/cr.csv"}, f"{tmp_path}/cr.csv: row 1: ends in a carriage return alone"),
+        ({"input": f"{tmp_path}/two.csv"}, f"{tmp_path}/two.csv: row 1: the column path is there twice"),
+        ({"input": f"{tmp_path}/l[1].csv"}, f"--input={tmp_path}/l[1].csv: must have no [, which Beam takes"),
+        ({"output": f"{tmp_path}/out?"}, f"--output={tmp_path}/out?: must have no ?, which Beam takes for"),
+        ({"runner": "NoRunner"}, "no pipeline can be made of these options: Unexpected pipeline runner: NoR"),
         ({"input": "none://x/*.png"}, "none://x/*.png: cannot be listed: "),
         ({"bundle": tmp_path}, f"{tmp_path / 'bundle.json'}: no such file"),
         ({"bundle": "none://x"}, "none://x/*.json: cannot be listed: "),
@@ -526,3 +590,16 @@ def test_a_run_is_scored_as_score_does(tiny_run, pictures, tmp_path):
     assert done.returncode == 0, done.stderr
     assert table(tmp_path / "out") == plain(tmp_path / "plain")[0]
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
+
+
+def test_the_benchmark_counts_what_was_written(product_bundles, monkeypatch):
+    """What it says of processes and rows; no time and no memory is asserted."""
+    from semi_anogan.benchmarks import beam as benchmark
+
+    text = benchmark.run(product_bundles / "bolts", "onnx", [70])
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if "| 70 |" in line]
+    assert [row[1] for row in rows] == ["1", "2"]
+    assert [len(row[5].split("; ")) for row in rows] == [1, 3]  # the caller; the caller and two workers
+    monkeypatch.setattr(benchmark, "_rows", lambda output: 69)
+    with pytest.raises(RunError, match="^score_beam wrote 69 rows of scores for 70 images$"):
+        benchmark.run(product_bundles / "bolts", "onnx", [70])

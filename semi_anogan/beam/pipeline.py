@@ -1,5 +1,6 @@
 """The pipeline: addresses of images -> scores, regions, pictures, and what could not be scored."""
 
+import contextlib
 import csv
 import io
 import json
@@ -16,7 +17,8 @@ from apache_beam.utils.shared import Shared
 
 from semi_anogan.beam import storage
 from semi_anogan.beam.scorer import Item, Scorer, Settings
-from semi_anogan.data.listing import is_ignore
+from semi_anogan.data import masks_or_images
+from semi_anogan.data.listing import delimiter_of, is_ignore
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 from semi_anogan.scoring import files as score_files
@@ -27,6 +29,10 @@ NAMES = SCORES, ERRORS, REGIONS, NOTES = "scores", "errors", "regions", "notes"
 COUNTERS = (*(LABELS := (NORMAL, LOOK, ABNORMAL)), ERRORS, LEFT_OUT := "left_out")
 NAMESPACE = "semi_anogan"
 ERROR_COLUMNS = ("path", "error", "time")
+NAMED_ELSEWHERE = (
+    "{n} files are named as masks, such as {first}: scored all the same, since files that are not local are "
+    "not looked at for it; a narrower pattern or a manifest leaves them out"
+)
 AT_ONCE = 64  # images that a step of a worker is given; the detector makes its own batches of them
 NUMBERS = ("score", "threshold", "p_value", output_files.LOOK_COLUMN)
 
@@ -35,7 +41,7 @@ class Inputs(NamedTuple):
     """Where the addresses come from.
 
     Attributes:
-      pattern: of files; or manifest: a CSV file, header: its columns, folder: that its paths start from.
+      pattern: of files; or manifest: a CSV file, header: its columns, delimiter: between its values.
       root: folder below which the images lie.
     """
 
@@ -43,6 +49,7 @@ class Inputs(NamedTuple):
     pattern: str | None = None
     manifest: str | None = None
     header: tuple[str, ...] = ()
+    delimiter: str = ","
 
 
 class Written(NamedTuple):
@@ -73,23 +80,32 @@ def build(pipeline: beam.Pipeline, settings: Settings, inputs: Inputs, written: 
         )
         listing = beam.ParDo(FromRows(inputs))
     items = found | "list" >> listing.with_outputs(ERRORS, main="items")
-    outcomes = (
+    batches = (
         items["items"]
+        # Before they are spread: a runner that keeps the list in memory then has less to say of each.
+        | "batch" >> beam.BatchElements(min_batch_size=AT_ONCE, max_batch_size=AT_ONCE)
         # Elsewhere a worker would score all that it has listed.
         | "spread" >> beam.Reshuffle()
-        | "batch" >> beam.BatchElements(min_batch_size=AT_ONCE, max_batch_size=AT_ONCE)
-        | "score" >> beam.ParDo(Score(settings, written)).with_outputs(ERRORS, REGIONS, NOTES, main=SCORES)
+    )
+    noted = []
+    if inputs.pattern is not None:  # what a manifest names is meant
+        looked_at = beam.ParDo(WithoutMasks(inputs.root, settings.max_pixels))
+        found = batches | "masks" >> looked_at.with_outputs(NOTES, main="batches")
+        batches, noted = found["batches"], [found[NOTES]]
+    outcomes = batches | "score" >> beam.ParDo(Score(settings, written)).with_outputs(
+        ERRORS, REGIONS, NOTES, main=SCORES
     )
     _write_scores(outcomes[SCORES], written)
     errors = (items[ERRORS], outcomes[ERRORS]) | "errors" >> beam.Flatten()
     _write_text(errors, written, ERRORS, ".csv", header=_csv_row(ERROR_COLUMNS))
     _write_text(outcomes[REGIONS], written, REGIONS, ".jsonl")
-    notes = outcomes[NOTES] | "count notes" >> beam.CombinePerKey(_joined) | "tell notes" >> beam.Map(_note)
+    notes = (outcomes[NOTES], *noted) | "notes" >> beam.Flatten()
+    notes = notes | "count notes" >> beam.CombinePerKey(_joined) | "tell notes" >> beam.Map(_note)
     _write_text(notes, written, NOTES, ".txt", shards=1)
 
 
 class FromFiles(beam.DoFn):
-    """Files that were matched -> Items; not masks of what is ignored, nor what is written here."""
+    """Files that were matched -> packed Items; not masks of what is ignored, nor what is written here."""
 
     def __init__(self, root: str, output: str):
         self._root, self._output = root, output.rstrip("/") + "/"
@@ -100,11 +116,34 @@ class FromFiles(beam.DoFn):
         if file.path.startswith(self._output) or any(map(is_ignore, inside.split("/")[:-1])):
             self._left_out.inc()
         else:
-            yield Item(file.path)
+            yield _packed(Item(file.path))
+
+
+class WithoutMasks(beam.DoFn):
+    """Lists of packed Items -> the same without masks, and notes. Files elsewhere are told by name alone."""
+
+    def __init__(self, root: str, max_pixels: int):
+        self._root, self._max_pixels = root, max_pixels
+
+    def process(self, items: Sequence[tuple]):
+        notes = Notes()
+        kept = [item for item in items if not self._is_mask(_unpacked(item).path, notes)]
+        yield from _notes_of(notes)
+        if kept:
+            yield kept
+
+    def _is_mask(self, path: str, notes: Notes) -> bool:
+        if storage.is_local(path):
+            with contextlib.suppress(DataError):  # told where it is read to be scored
+                return masks_or_images.is_mask(path, self._root or ".", notes, self._max_pixels)
+        else:
+            inside = output_files.relative(path, self._root) or path
+            notes.add(NAMED_ELSEWHERE, path, masks_or_images.is_named_as_mask(inside))
+        return False
 
 
 class FromRows(beam.DoFn):
-    """Lines of a manifest -> Items; one that is no row is an error."""
+    """Lines of a manifest -> packed Items; one that is no row is an error."""
 
     def __init__(self, inputs: Inputs):
         self._inputs = inputs
@@ -121,11 +160,12 @@ class FromRows(beam.DoFn):
             return
         if row:
             mask = row.get("ignore")
-            yield Item(self._address(row["path"]), self._address(mask) if mask else None)
+            yield _packed(Item(self._address(row["path"]), self._address(mask) if mask else None))
 
     def _row(self, line: bytes) -> dict[str, str]:
         """{column: value}; empty of a blank line."""
-        cells = [cell.strip() for cell in next(csv.reader([line.decode("utf-8")], strict=True), [])]
+        reader = csv.reader([line.decode("utf-8")], delimiter=self._inputs.delimiter, strict=True)
+        cells = [cell.strip() for cell in next(reader, [])]
         if not any(cells):
             return {}
         if len(cells) != len(self._inputs.header):
@@ -141,8 +181,17 @@ class FromRows(beam.DoFn):
         return f"{self._inputs.root}/{path}" if self._inputs.root else path
 
 
+def _packed(item: Item) -> tuple:
+    """An Item in less than half the bytes that Beam takes for one; a name may be no UTF-8."""
+    return tuple(text and text.encode("utf-8", "surrogateescape") for text in item)
+
+
+def _unpacked(values: tuple) -> Item:
+    return Item(*(data and data.decode("utf-8", "surrogateescape") for data in values))
+
+
 class Score(beam.DoFn):
-    """Lists of Items -> rows of scores, and beside them rows of errors, lines of regions and notes.
+    """Lists of packed Items -> rows of scores, and beside them rows of errors, lines of regions and notes.
 
     Rows are bytes, or values for Parquet: a path that is not UTF-8 is no text that Beam can pass on. Pictures
     are written as the images come; of an image that is scored again they are the same.
@@ -156,9 +205,9 @@ class Score(beam.DoFn):
         # One for all threads of the process: its memory is that of one detector.
         self._scorer = self._shared.acquire(lambda: Scorer(self._settings))
 
-    def process(self, items: Sequence[Item]):
+    def process(self, items: Sequence[tuple]):
         notes, tagged = Notes(), beam.pvalue.TaggedOutput
-        for outcome in self._scorer([Item(*item) for item in items], notes):
+        for outcome in self._scorer(list(map(_unpacked, items)), notes):
             outcome = score_files.without_small(outcome, self._written.min_area, notes)
             when, detector = output_files.now(), self._scorer.detectors.get(outcome.product)
             if outcome.error is not None:
@@ -175,8 +224,7 @@ class Score(beam.DoFn):
                 line = output_files.region_line(outcome.path, number, region, outcome.anomaly_map.shape)
                 yield tagged(REGIONS, json.dumps(line).encode("ascii"))
             self._write_pictures(outcome, detector.pixel_threshold)
-        for text, n, first in notes.counted():
-            yield tagged(NOTES, (os.fsencode(text), (n, os.fsencode(str(first)))))
+        yield from _notes_of(notes)
 
     def _write_pictures(self, outcome: score_files.Scored, pixel_threshold: float | None):
         written = self._written
@@ -243,6 +291,12 @@ def _text(value) -> str:
     return os.fsencode(str(value)).decode("utf-8", "backslashreplace")
 
 
+def _notes_of(notes: Notes) -> Iterator[beam.pvalue.TaggedOutput]:
+    """Each kind of notes, as `_joined` puts those of all workers together."""
+    for text, n, first in notes.counted():
+        yield beam.pvalue.TaggedOutput(NOTES, (os.fsencode(text), (n, os.fsencode(str(first)))))
+
+
 def _joined(found) -> tuple[int, bytes]:
     """Of notes of one kind how many there are, and an example that does not depend on their order."""
     counts, firsts = zip(*found, strict=True) if (found := list(found)) else ((0,), (b"",))
@@ -269,10 +323,19 @@ def earlier(output: str) -> Iterator[str]:
         yield from storage.listed(f"{output}/beam-temp-{name}-*/**")
 
 
-def checked_header(manifest: str) -> tuple[str, ...]:
-    """The columns of a manifest in lower case; DataError where there is no path among them."""
-    begin = storage.begin_of(manifest).decode("utf-8-sig", "replace").splitlines()
-    header = tuple(name.strip().casefold() for name in next(csv.reader(begin[:1]), []))
+def checked_header(manifest: str) -> tuple[tuple[str, ...], str]:
+    """(columns in lower case, what separates values) of a manifest; DataError where it is none."""
+    line = storage.begin_of(manifest).decode("utf-8-sig", "replace").partition("\n")[0]
+    if "\r" in line.rstrip("\r"):
+        raise DataError(f"{manifest}: row 1: ends in a carriage return alone; save it with line feeds")
+    delimiter = delimiter_of(line, ("path",))
+    header = tuple(name.strip().casefold() for name in next(csv.reader([line], delimiter=delimiter), []))
     if "path" not in header:
-        raise DataError(f"{manifest}: row 1: no column path; the columns are {list(header)}")
-    return header
+        raise DataError(
+            f"{manifest}: row 1: no column path; the columns are {list(header)}, separated by commas, "
+            "semicolons or tabs"
+        )
+    for name in ("path", "ignore"):
+        if header.count(name) > 1:
+            raise DataError(f"{manifest}: row 1: the column {name} is there twice")
+    return header, delimiter

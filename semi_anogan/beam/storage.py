@@ -97,7 +97,7 @@ def _fetch(address: str, path):
     try:
         with FileSystems.open(address, **AS_IT_IS) as file, open(path, "wb") as copy:
             shutil.copyfileobj(file, copy)
-    except (OSError, BeamIOError) as error:
+    except Exception as error:  # noqa: BLE001 - each file system has its own; others are read all the same
         raise DataError(f"{address}: cannot be read: {_told(error)}") from error
 
 

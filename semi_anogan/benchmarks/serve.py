@@ -31,7 +31,7 @@ def run(folder: str, engine: str, seconds: float, clients: int, warm: float = 10
     """
     values = Bundle(folder).values
     with tempfile.TemporaryDirectory() as place:
-        paths = _write_images(pathlib.Path(place) / "in", values["images"])
+        paths = write_images(pathlib.Path(place) / "in", values["images"])
         served = _serve(folder, engine, [p.read_bytes() for p in paths], seconds, clients, warm)
         alone = _runtime(folder, engine, pathlib.Path(place))
     rows = [["service", *served], ["runtime", alone, "–", "–"]]
@@ -42,7 +42,7 @@ def run(folder: str, engine: str, seconds: float, clients: int, warm: float = 10
     )
 
 
-def _write_images(folder: pathlib.Path, images: dict) -> list[pathlib.Path]:
+def write_images(folder: pathlib.Path, images: dict) -> list[pathlib.Path]:
     from PIL import Image
 
     rng, shape = np.random.default_rng(0), (*images["image_shape"], images["channels"])
@@ -116,7 +116,7 @@ def bad_requests(folder: str, engine: str, size: int = 1 << 30, connections: int
     }
     with tempfile.TemporaryDirectory() as place, _service(folder, engine, f"--seconds={seconds}") as served:
         process, port = served
-        contents = [p.read_bytes() for p in _write_images(pathlib.Path(place) / "in", values["images"])]
+        contents = [p.read_bytes() for p in write_images(pathlib.Path(place) / "in", values["images"])]
         _score_until(port, contents, time.monotonic() + 2)
         for what, (count, sent, more) in cases.items():
             before, found, taken = _memory(process.pid), collections.Counter(), []
