@@ -46,7 +46,9 @@ def main(argv) -> int:
         output_files.root_of(values.input),
     )
     notes = Notes()
-    inputs = output_files.without_pictures(list_inputs(values.input, notes=notes), notes)
+    most = values.max_pixels or MAX_PIXELS
+    found = list_inputs(values.input, notes=notes, max_pixels=most)
+    inputs = output_files.without_pictures(found, notes)
     mask_of = ignore_files.of_input(values.input)
     run_folder.check_format(values.workdir)  # before Keras, which takes seconds
     cli.load_framework()
@@ -58,7 +60,6 @@ def main(argv) -> int:
     detector, lines = judging.applied(detector)
     for line in lines:
         print(f"note: {line}")
-    most = values.max_pixels or MAX_PIXELS
     output = pathlib.Path(values.output)
     if detector.ignore is not None:
         print(ignore.told(detector.ignore, pathlib.Path(values.workdir) / run_folder.IGNORE))

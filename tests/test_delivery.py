@@ -3,6 +3,7 @@
 What is no answer to the message, such as a redirect, is no delivery either.
 """
 
+import contextlib
 import http.server
 import json
 import pathlib
@@ -15,7 +16,7 @@ import time
 
 import pytest
 
-from semi_anogan.errors import ConfigError
+from semi_anogan.errors import ConfigError, RunError
 from semi_anogan.export.runtime import delivery as delivering
 from semi_anogan.export.runtime.delivery import SPOOL, Delivery, Refused, sender, shown
 
@@ -185,6 +186,37 @@ def test_what_is_left_is_told_and_comes_first(receiver, tmp_path, capsys):
     assert "note: 1 messages of before are delivered to" in capsys.readouterr().out
 
 
+class Full:
+    """A spool's file on a disk that is full: what is to be written there fails."""
+
+    def __init__(self, file):
+        self.file, self.full = file, True
+
+    def execute(self, query, values=()):
+        if self.full and not query.startswith("SELECT"):
+            raise sqlite3.OperationalError("database or disk is full")
+        return self.file.execute(query, values)
+
+    def close(self):
+        self.file.close()
+
+
+def test_a_full_disk_ends_no_delivery_and_doubles_nothing(receiver, tmp_path, capsys):
+    delivery = Delivery(f"http://127.0.0.1:{receiver.port}/x", tmp_path, pause=0.01)
+    spool = delivery._spool
+    receiver.refuses, receiver.away = (1,), True
+    for number in range(3):
+        delivery.add({"number": number})
+    spool._file = full = Full(spool._file)
+    receiver.away = False
+    until(lambda: "disk is full; nothing is delivered until it can" in capsys.readouterr().out)
+    with pytest.raises(RunError, match=f"{SPOOL}: cannot be used: database or disk is full"):
+        delivery.add({"number": 9})
+    full.full = False
+    until(lambda: spool.counts() == (0, 1))
+    assert delivery.close() == 0 and receiver.numbers == [0, 2]
+
+
 def test_a_refused_message_does_not_keep_the_others(receiver, tmp_path, capsys):
     receiver.refuses = (1,)
     delivery = Delivery(f"http://127.0.0.1:{receiver.port}/x", tmp_path)
@@ -196,6 +228,32 @@ def test_a_refused_message_does_not_keep_the_others(receiver, tmp_path, capsys):
     assert json.loads(row[0])["number"] == 1 and row[1].startswith("422")
     Delivery("http://127.0.0.1:1/x", tmp_path).close()
     assert "holds 1 messages that were refused" in capsys.readouterr().out
+
+
+def test_an_answer_without_an_end_keeps_nothing_waiting(tmp_path):
+    numbers = []
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            numbers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["number"])
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # until the other side has closed
+                while True:
+                    self.wfile.write(b"x" * 65536)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    delivery = Delivery(f"http://127.0.0.1:{server.server_port}/x", tmp_path)
+    for number in range(3):
+        delivery.add({"number": number})
+    until(lambda: delivery._spool.counts() == (0, 0))
+    assert delivery.close() == 0 and numbers == [0, 1, 2]
+    server.shutdown()
+    server.server_close()
 
 
 def test_any_trouble_is_tried_again_and_a_refusal_is_not(tmp_path):
@@ -322,3 +380,10 @@ def test_the_runtime_tells_what_it_writes(tmp_path, monkeypatch, receiver):
     bodies.clear()
     assert runtime.main([*arguments, f"--output={tmp_path / 'some'}", "--notify_of=abnormal"]) == 3
     assert [pathlib.Path(body["path"]).name for body in bodies] == ["b.png", "c.png"]
+    assert not any("drift" in body for body in bodies)
+    bodies.clear()
+    changes = iter([["the light"], []])
+    monkeypatch.setattr("semi_anogan.scoring.drift.Drift.add", lambda *arguments: next(changes))
+    assert runtime.main([*arguments, f"--output={tmp_path / 'more'}", "--notify_of=abnormal"]) == 3
+    assert [body.get("drift") for body in bodies] == [["the light"], None, None]
+    assert [pathlib.Path(body["path"]).name for body in bodies] == ["a.png", "b.png", "c.png"]

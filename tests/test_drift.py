@@ -1,5 +1,6 @@
 """Drift: what is usual, the sequential test by hand, and changes that are told or not."""
 
+import csv
 import dataclasses
 
 import numpy as np
@@ -176,7 +177,16 @@ def test_scoring_tells_of_it(tmp_path, capsys):
 
     score_files.write(score_files.scored(detector, images, read), tmp_path, detector)
     told = [line for line in capsys.readouterr().out.splitlines() if "drift after" in line]
-    assert any("brightness is" in line and "the light has changed" in line for line in told)
+    (line,) = (line for line in told if "brightness is" in line)
+    assert "the light has changed. If that is meant to stay, add at least 20 new normal images" in line
+    assert line.endswith("then: python -m semi_anogan.train --workdir=RUN --refit")
+    with open(tmp_path / "drift.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [f"note: {row['change']}" for row in rows] == told
+    count = next(int(line.split()[3]) for line in told)
+    assert rows[0]["path"] == f"{count - 1}.png" and rows[0]["time"].endswith("Z")
+    score_files.write(score_files.scored(detector, list(images)[:1], read), tmp_path, detector)
+    assert not (tmp_path / "drift.csv").exists()  # it was of the images of before
 
 
 def test_usual_components_and_summaries_by_hand():

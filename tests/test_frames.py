@@ -144,6 +144,75 @@ def test_a_restart_goes_on(tmp_path, clock, capsys):
         next(iter(watched(folder, output)))
 
 
+def test_what_could_not_be_read_is_new_with_other_rights(tmp_path, clock, monkeypatch):
+    """Neither size nor time change with them. One that was read is not new, nor either after a restart."""
+    folder, really = tmp_path / "in", Reader.__call__
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(picture())
+    locked = [folder / "b.png"]
+
+    def refused(reader, path, channels):
+        if pathlib.Path(path) in locked:
+            raise DataError(f"{path}: permission denied")  # who runs the tests may read all
+        return really(reader, path, channels)
+
+    monkeypatch.setattr(Reader, "__call__", refused)
+
+    def unlock():
+        locked.clear()
+        for name in ("a.png", "b.png"):
+            (folder / name).chmod(0o640)
+
+    clock.at[8.0] = unlock
+    found = taken(watched(folder, tmp_path / "out"), clock, 12)
+    assert [(name, told == "ok") for name, told, _ in found] == [
+        ("a.png", True),
+        ("b.png", False),
+        ("b.png", True),
+    ]
+    assert found[2][2] >= 9.0
+    (tmp_path / "out/scores.csv").write_text("path\n")
+    clock.now = 0
+    assert taken(watched(folder, tmp_path / "out"), clock, 3) == []
+
+
+def test_masks_of_images_that_are_there_are_left_out(tmp_path, clock, capsys):
+    """Also after a restart, when the image is gone, and when an image is copied more slowly than its mask."""
+    folder, photo, mask = tmp_path / "in", io.BytesIO(), np.zeros((8, 8), np.uint8)
+    (folder / "masks").mkdir(parents=True)
+    values = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
+    Image.fromarray(np.uint8(values)).save(photo, "JPEG")
+    mask[2:4, 2:6] = 255
+    for name in ("a.jpg", "b.JPG", "c.jpg"):
+        (folder / name).write_bytes(photo.getvalue())
+    for name in ("a_mask.png", "b.png", "masks/a.png", "alone.png", "d.png"):
+        Image.fromarray(mask).save(folder / name)
+    Image.fromarray(mask[:6]).save(folder / "c.png")
+    (folder / "d.jpg").write_bytes(photo.getvalue()[:60])
+    clock.at[2.3] = lambda: (folder / "d.jpg").write_bytes(photo.getvalue())
+    watching = watched(folder, tmp_path / "out")
+    found = taken(watching, clock, 8)
+    assert sorted(row[:2] for row in found) == [
+        (name, "ok") for name in ("a.jpg", "alone.png", "b.JPG", "c.jpg", "c.png", "d.jpg")
+    ]
+    told = capsys.readouterr().out.splitlines()
+    assert sorted(told) == [
+        f"{folder}/{n}: left out, as a mask" for n in ("a_mask.png", "b.png", "d.png", "masks/a.png")
+    ]
+    assert sorted(line.split(", such")[0] for line in watching._notes.lines()) == [
+        "1 files look like masks and are named after images beside them",
+        "1 masks in folders of masks are left out",
+        "1 masks, named as masks of images beside them, are left out",
+        "2 files have the name of an image beside them, and the look of its mask",
+    ]
+    (folder / "a.jpg").unlink()
+    (tmp_path / "out/scores.csv").write_text("path\n")
+    clock.now = 0
+    assert taken(watched(folder, tmp_path / "out"), clock, 3) == []
+    assert capsys.readouterr().out.startswith("note: 5 images in ")
+
+
 def test_an_output_inside_is_left_out(tmp_path, clock):
     folder = tmp_path / "in"
     (folder / ".hidden").mkdir(parents=True)

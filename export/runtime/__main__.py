@@ -176,10 +176,12 @@ def _source(options, outputs: Outputs, notes: Notes):
         return found, lambda frame: frame.name
     if options.watch:
         seen = frames.Seen(pathlib.Path(options.output), outputs.append)
-        return frames.WatchedFolder(options.input, seen, options.settle, notes), str
+        most = options.max_pixels or MAX_PIXELS
+        return frames.WatchedFolder(options.input, seen, options.settle, notes, most), str
     from semi_anogan.data.listing import list_inputs
 
-    return output_files.without_pictures(list_inputs(options.input, notes=notes), notes), str
+    found = list_inputs(options.input, notes=notes, max_pixels=options.max_pixels or MAX_PIXELS)
+    return output_files.without_pictures(found, notes), str
 
 
 def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> int:
@@ -193,7 +195,7 @@ def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> in
         # Asked in the order of the outcomes; one without an image has no steps.
         extra["search_steps"] = lambda outcome: "" if outcome.error is not None else told.steps
 
-    deliveries = []
+    deliveries, changed = [], []
 
     def followed(outcomes):
         # Begun here, where the output is ours alone.
@@ -202,7 +204,11 @@ def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> in
             told.add(outcome)
             own = {"id": inputs.begin()} if watched else {}
             yield outcome
-            for delivery in deliveries if outcome.label != NORMAL or options.notify_of == "all" else ():
+            if changed:
+                own["drift"] = list(changed)
+                changed.clear()
+            told_of = outcome.label != NORMAL or options.notify_of == "all" or "drift" in own
+            for delivery in deliveries if told_of else ():
                 delivery.add(_message(outcome, detectors.get(outcome.product), outputs.min_area) | own)
             if watched:
                 inputs.done()
@@ -221,7 +227,14 @@ def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> in
             read = detectors.read_of(None, inputs)
             outcomes = score_files.scored(detectors.first, inputs, read, name, keep_images=keep)
         score_files.write(
-            followed(outcomes), output, detectors, outputs, extra, detectors.notes, detectors.again
+            followed(outcomes),
+            output,
+            detectors,
+            outputs,
+            extra,
+            detectors.notes,
+            detectors.again,
+            changed.append,
         )
     except KeyboardInterrupt:
         print("interrupted; what was scored is written", file=sys.stderr)

@@ -5,6 +5,8 @@ nothing is lost while that is away, or when this process ends. It may be told tw
 """
 
 import base64
+import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -20,6 +22,7 @@ SPOOL = "undelivered.sqlite3"
 TOKEN = "SEMI_ANOGAN_NOTIFY_TOKEN"
 SCHEMES = ("http", "https", "mqtt", "mqtts")
 TIMEOUT = 10.0  # seconds, of one delivery
+ANSWER = 1 << 16  # bytes that are read of an answer, which may have no end
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before the next try, twice as long each time
 NEVER = (400, 404, 405, 410, 411, 413, 414, 415, 422)  # answers that a second try would not change
 
@@ -102,7 +105,7 @@ class Delivery:
         if refused:
             print(f"note: {output / SPOOL}: holds {refused} messages that were refused", flush=True)
         self._changed, self._closing, self._ended = (threading.Event() for _ in range(3))
-        self._away = False
+        self._away = self._stuck = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -128,9 +131,21 @@ class Delivery:
         return waiting
 
     def _run(self):
-        pause = self._pause
+        pause, settle = self._pause, None  # settle: what the file has to be told of the message sent last
         while not self._ended.is_set():
-            message = self._spool.first()
+            try:
+                if settle is not None:
+                    settle()
+                    settle = None
+                message = self._spool.first()
+                self._stuck = False
+            except RunError as error:  # a full disk, say; what was sent is not sent again meanwhile
+                if not self._stuck:
+                    print(f"note: {error}; nothing is delivered until it can", flush=True)
+                self._stuck = True
+                self._ended.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
             if message is None:
                 if self._closing.is_set():
                     return
@@ -141,7 +156,7 @@ class Delivery:
             try:
                 self._send(body)
             except Refused as error:
-                self._spool.refused(number, str(error))
+                settle = functools.partial(self._spool.refused, number, str(error))
                 print(f"note: {self._address} refuses a message, which is put aside: {error}", flush=True)
             except Exception as error:  # noqa: BLE001 - whatever keeps it away, it is tried again
                 if not self._away:
@@ -155,10 +170,13 @@ class Delivery:
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             else:
-                self._spool.delivered(number)
+                settle = functools.partial(self._spool.delivered, number)
             if self._away:
                 print(f"note: {self._address} takes messages again", flush=True)
             self._away, pause = False, self._pause
+        if settle is not None:
+            with contextlib.suppress(RunError):  # then it is told once more by the next process
+                settle()
 
 
 def _trouble(error: Exception) -> str:
@@ -222,7 +240,7 @@ def _webhook(address: str):
         request = urllib.request.Request(address, body.encode(), headers, method="POST")
         try:
             with opener.open(request, timeout=TIMEOUT) as response:
-                response.read()
+                response.read(ANSWER)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code in NEVER:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semi_anogan.data import image_files, pnm
+from semi_anogan.data import image_files, masks_or_images, pnm
 from semi_anogan.data import images as image_io
 from semi_anogan.data.listing import is_ignore, is_image_name, note_left_out
 from semi_anogan.data.notes import Notes
@@ -35,7 +35,9 @@ TABLES = (SCORES, REGIONS, REGION_LINES)
 class Seen:
     """Which files have been scored into an output, by path, size and time; kept in a file there.
 
-    So memory does not grow with their number, and a run that begins again does not score them again.
+    So memory does not grow with their number, and a run that begins again does not score them again. Of one
+    that could not be read the time of its status counts too: a person may have given the right to read it.
+    Masks that were left out are kept as well: without their image they would be scored.
 
     Args: output: the folder; append: go on with what is kept, if scores.csv is still there. The file is
       opened by `open`: only who has claimed the folder may.
@@ -58,18 +60,35 @@ class Seen:
             self._files = sqlite3.connect(self._path, isolation_level=None)
             # A row that a power failure takes means that a file is scored again.
             self._files.execute("PRAGMA synchronous=OFF")
-            self._files.execute("CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, time)")
+            for name in ("files", "masks"):
+                self._files.execute(f"CREATE TABLE IF NOT EXISTS {name} (path BLOB PRIMARY KEY, size, time)")
             sizes = ", ".join(f'"{name}"' for name in TABLES)
             self._files.execute(f"CREATE TABLE IF NOT EXISTS begun (id PRIMARY KEY, path BLOB, {sizes})")
             self._take_back()
         except (OSError, sqlite3.Error) as error:
             raise self._told(error) from error
 
-    def __contains__(self, file: tuple[str, int, int]) -> bool:
+    def __contains__(self, file: tuple[str, int, int | str]) -> bool:
         path, *state = file
-        query = "SELECT size, time FROM files WHERE path = ?"
+        return self.state_of(path) == tuple(state)
+
+    def is_mask(self, path: str, size: int, time_ns: int) -> bool:
+        """Whether a file was left out as a mask."""
+        return self.state_of(path, "masks") == (size, time_ns)
+
+    def state_of(self, path: str, table: str = "files") -> tuple | None:
+        """Size and time of the file as it was scored, as given to `add`; None of another."""
+        query = f"SELECT size, time FROM {table} WHERE path = ?"
         try:
-            return self._files.execute(query, (os.fsencode(path),)).fetchone() == tuple(state)
+            return self._files.execute(query, (os.fsencode(path),)).fetchone()
+        except self._error as error:
+            raise self._told(error) from error
+
+    def add_mask(self, path: str, size: int, time_ns: int):
+        """Keeps a file as a mask."""
+        try:
+            values = os.fsencode(path), size, time_ns
+            self._files.execute("REPLACE INTO masks VALUES (?, ?, ?)", values)
         except self._error as error:
             raise self._told(error) from error
 
@@ -87,7 +106,7 @@ class Seen:
             raise self._told(error) from error
         return found
 
-    def add(self, path: str, size: int, time_ns: int):
+    def add(self, path: str, size: int, time_ns: int | str):
         """Keeps a file as scored, in the place of an earlier one of this name; what was begun is done."""
         try:
             self._files.execute("BEGIN")
@@ -140,36 +159,67 @@ def _are_of(rows: bytes, path: str, table: str) -> bool:
     return all(row[:1] == [path] for row in found) and (table != SCORES or len(found) <= 1)
 
 
+class _State(NamedTuple):
+    """What of a file says whether it has changed: its size, its time, and that of its status (rights)."""
+
+    size: int
+    time_ns: int
+    status_ns: int
+
+    @property
+    def read(self) -> tuple[int, int]:
+        """What is kept in Seen of a file that was read: new rights do not make it another."""
+        return self.size, self.time_ns
+
+    @property
+    def unread(self) -> tuple[int, str]:
+        """And of one that could not be read."""
+        return self.size, f"{self.time_ns} {self.status_ns}"
+
+
 class _Waiting:
     """A file that is not scored yet.
 
-    key: its path without links; state: its size and time; since: when these were first seen so, or when it
-    was last read in vain; tries: how often it was read; taken: whether it was read, or too often in vain.
+    key: its path without links; state: its _State; since: when this was first seen so, or when it was last
+    read in vain; tries: how often it was read; taken: whether it was read, or too often in vain; failed:
+    whether in vain.
     """
 
-    def __init__(self, key: str, state: tuple[int, int]):
-        self.key, self.state, self.since, self.tries, self.taken = key, state, time.monotonic(), 0, False
+    def __init__(self, key: str, state: _State):
+        self.key, self.state, self.since, self.tries = key, state, time.monotonic(), 0
+        self.taken = self.failed = False
 
 
 class WatchedFolder:
     """The image files in a folder and below, as they come: those there, then those that appear, without end.
 
     A file is taken when size and time have rested for `settle` seconds. One that cannot be read then is read
-    again twice, as long after. One with another size or time than before is new. Maps and overlays are left
-    out. Iterating gives paths; each is to be read with `read`, and its outcome told with `done`, in order.
-    Where some are read and not done, and no other is to be read now, it gives PAUSE.
+    again twice, as long after. One with another size or time than before is new, and so is one that could not
+    be read and has other rights. Maps and overlays are left out, and masks of images that are there when they
+    are read (masks_or_images.is_mask). Iterating gives paths; each is to be read with `read`, and its outcome
+    told with `done`, in order. Where some are read and not done, and no other is to be read now, it gives
+    PAUSE.
 
     Args: seen: files that are not to be scored again; notes: get a line for each kind of what is left out at
-      the beginning, which is told then too, and for files that are gone before they are read.
+      the beginning, which is told then too, for masks, and for files that are gone before they are read;
+      max_pixels: of a file that is looked at to see whether it is a mask.
     """
 
-    def __init__(self, folder: str, seen: Seen, settle: float = 1.0, notes: Notes | None = None):
-        self._folder, self._seen, self._settle = folder, seen, settle
+    def __init__(
+        self,
+        folder: str,
+        seen: Seen,
+        settle: float = 1.0,
+        notes: Notes | None = None,
+        max_pixels: int = image_files.MAX_PIXELS,
+    ):
+        self._folder, self._seen, self._settle, self._max_pixels = folder, seen, settle, max_pixels
         self._waiting: dict[str, _Waiting] = {}
         self._taken: collections.deque[str] = collections.deque()  # read, and not yet done
         self._notes, self._told = Notes() if notes is None else notes, set()
         self._first = True  # look
         self._suffixes: set[str] = set()  # of files that are left out
+        self._of_images: set[str] = set()  # suffixes of the others, as they are spelt
 
     def __iter__(self) -> Iterator:
         self._seen.open()
@@ -196,22 +246,42 @@ class WatchedFolder:
             time.sleep(max(POLL_SECONDS, time.monotonic() - begun if not ready else 0))
 
     def read(self, path: str, channels: int, reader: image_io.Reader) -> np.ndarray:
-        """Reads a file; NotYet where it could not be read, and will be tried again."""
+        """Reads a file; NotYet where it could not be read and will be tried again, or is a mask."""
         file = self._waiting[path]
         file.tries += 1
         error = image = None
         try:
+            if self._is_mask(path, last=file.tries == TRIES):
+                self._seen.add_mask(file.key, *file.state.read)
+                del self._waiting[path]
+                print(f"{path}: left out, as a mask", flush=True)
+                raise NotYet
             image = reader(path, channels)
         except DataError as reason:
             error = reason
         if error is not None and file.tries < TRIES:
             file.since = time.monotonic()
             raise NotYet
-        file.taken = True
+        file.taken, file.failed = True, error is not None
         self._taken.append(path)
         if error is not None:
             raise error
         return image
+
+    def _is_mask(self, path: str, last: bool) -> bool:
+        """Whether a file is a mask; last: it is none where a file beside it cannot be read."""
+        found = Notes()  # told once, however often it is tried
+        try:
+            is_mask = masks_or_images.is_mask(
+                path, self._folder, found, self._max_pixels, sorted(self._of_images)
+            )
+        except DataError:
+            if not last:
+                raise
+            return False
+        for text, count, first in found.counted():
+            self._notes.add(text, first, count)
+        return is_mask
 
     def begin(self) -> str:
         """The oldest file that was read is going to have its rows; see Seen.begin."""
@@ -220,7 +290,7 @@ class WatchedFolder:
     def done(self):
         """The oldest file that was read has its rows."""
         file = self._waiting.pop(self._taken.popleft())
-        self._seen.add(file.key, *file.state)
+        self._seen.add(file.key, *(file.state.unread if file.failed else file.state.read))
 
     def _look(self) -> int:
         """Brings what waits up to date; returns how many files were seen before."""
@@ -231,8 +301,10 @@ class WatchedFolder:
                 there.add(path)
                 if file.state != state and not file.taken:
                     self._waiting[path] = _Waiting(key, state)
-            elif (key, *state) in self._seen:
+            elif self._seen.state_of(key) in (state.read, state.unread):
                 known += 1
+            elif self._seen.is_mask(key, *state.read):
+                continue
             elif len(self._waiting) < MOST_WAITING:
                 there.add(path)
                 self._waiting[path] = _Waiting(key, state)
@@ -258,11 +330,11 @@ class WatchedFolder:
             for line in found.lines():
                 print(f"note: {line}", flush=True)
 
-    def _image_files(self) -> Iterator[tuple[str, str, tuple[int, int]]]:
-        """(path, path without links, (size, time in ns)) of the image files, in any order.
+    def _image_files(self) -> Iterator[tuple[str, str, _State]]:
+        """(path, path without links, its _State) of the image files, in any order.
 
-        As data.listing finds them, but without a list of all; so masks count as images. Raises: DataError
-        where the folder cannot be listed; one below it is told, once.
+        As data.listing finds them, but without a list of all, and with masks. Raises: DataError where the
+        folder cannot be listed; one below it is told, once.
         """
         places, waiting = set(), [self._folder]
         while waiting:
@@ -299,9 +371,10 @@ class WatchedFolder:
                                     "{n} hidden folders are left out, such as {first}", entry.path
                                 )
                         elif is_image_name(entry.name):
+                            self._of_images.add(os.path.splitext(entry.name)[1])
                             found = entry.stat()
                             key = os.path.join(real, entry.name)
-                            yield entry.path, key, (found.st_size, found.st_mtime_ns)
+                            yield entry.path, key, _State(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                         else:
                             self._note_left_out(entry.path)
 

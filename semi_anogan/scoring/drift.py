@@ -29,6 +29,7 @@ SURFACE = "the surface looks otherwise"
 FEATURES = "features"  # how far the means of the pretrained features are from those of normal images
 MEANT = {"brightness": LIGHT, "contrast": LIGHT, "sharpness": FOCUS, "picture": PART, FEATURES: SURFACE}
 COMPONENT = "this component of the score has changed"
+REFIT = "python -m semi_anogan.train --workdir=RUN --refit"
 ALARMS = "alarms"
 FIGURES = ("brightness", "contrast", "sharpness")
 FLOOR, SUMMARY_FLOOR = 0.05, 1e-3  # of the spread, of images that are all alike
@@ -360,7 +361,8 @@ class Drift:
             f"drift after {self.count} images: {name} is {now:.3g} on the median of the last {latest}{which}"
             f", of normal images it was {middle:.3g}; {outside} are outside of {low:.3g} to {high:.3g}: "
             f"{MEANT.get(name, COMPONENT)}. "
-            "If that is meant to stay, add new normal images and train with --refit"
+            f"If that is meant to stay, add at least {FEWEST} new normal images to the training data, then: "
+            f"{REFIT}"
         )
 
 

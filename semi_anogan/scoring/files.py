@@ -27,6 +27,8 @@ from semi_anogan.scoring.outputs import (
     BEGIN,
     COCO,
     COLUMNS,
+    DRIFT,
+    DRIFT_COLUMNS,
     LOOK_COLUMN,
     MAPS,
     OF_ABNORMAL,
@@ -167,11 +169,13 @@ def write(
     extra: dict[str, Callable] | None = None,
     notes: Notes | None = None,
     read: Callable | None = None,
+    changed: Callable[[str], None] | None = None,
 ) -> int:
-    """Writes OUTPUT/scores.csv, regions.csv, regions.jsonl and what else is wanted.
+    """Writes OUTPUT/scores.csv, regions.csv, regions.jsonl and what is wanted besides.
 
-    Returns how many images had errors. Rows are written as they come, so what is done is not lost when the
-    process ends early. Memory does not grow with the number of images.
+    Where the images change there is drift.csv. Returns how many images had errors. Rows are written as they
+    come, so what is done is not lost when the process ends early. Memory does not grow with the number of
+    images.
 
     Args:
       detector: by which the outcomes were judged, or {product: its detector}. Without a pixel threshold there
@@ -179,6 +183,7 @@ def write(
       extra: further columns, each a function of the outcome.
       notes: get a line where regions or overlays are left out.
       read: outcome -> image [H, W, C], for the overlay of an outcome that does not tell its image.
+      changed: gets each line on what has changed in the images, before the next outcome is asked for.
     Raises: OSError when the output cannot be written; RunError where another process writes there, or what is
       to be continued has other columns.
     """
@@ -196,6 +201,7 @@ def write(
             add_region = tables.enter_context(table(output / REGIONS, REGION_COLUMNS, outputs.append))
             add_line = tables.enter_context(lines(output / REGION_LINES, outputs.append))
         whole = tables.enter_context(coco(output / COCO, outputs.root)) if outputs.coco and locates else None
+        add_change = None
         for outcome in outcomes:
             when = now()
             outcome = without_small(outcome, outputs.min_area, notes)
@@ -217,7 +223,13 @@ def write(
             drift = drifts[outcome.product]
             followed = outcome.look, outcome.label == ABNORMAL, outcome.components, outcome.summary
             for line in drift.add(*followed) if outcome.look else ():
-                print(f"note: {of_product(outcome.product, line)}", flush=True)
+                line = of_product(outcome.product, line)
+                print(f"note: {line}", flush=True)
+                if add_change is None:  # there is no such file where nothing has changed
+                    add_change = tables.enter_context(table(output / DRIFT, DRIFT_COLUMNS, outputs.append))
+                add_change([outcome.path, line, when])
+                if changed is not None:
+                    changed(line)
     return failed
 
 
@@ -271,7 +283,8 @@ def _begin(output: pathlib.Path, outputs: Outputs, locates: bool):
         kept = [f"{folder.name}/" for folder in folders if folder.is_dir() and any(folder.iterdir())]
         also = f"; pictures of other images stay in {' and '.join(kept)}" if kept else ""
         print(f"note: {path} of an earlier call is replaced{also}; --append continues it")
-    for name in () if locates and outputs.coco else (COCO,) if locates else (COCO, REGIONS, REGION_LINES):
+    gone = () if locates and outputs.coco else (COCO,) if locates else (COCO, REGIONS, REGION_LINES)
+    for name in (DRIFT, *gone):
         (output / name).unlink(missing_ok=True)
 
 

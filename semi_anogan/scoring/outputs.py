@@ -19,6 +19,7 @@ from semi_anogan.errors import RunError, UserError
 from semi_anogan.scoring.regions import Region, polygon
 
 SCORES, REGIONS, REGION_LINES, COCO = "scores.csv", "regions.csv", "regions.jsonl", "coco.json"
+DRIFT, DRIFT_COLUMNS = "drift.csv", ("path", "change", "time")  # path: of the image at which it was told
 LOCK = ".writing"
 MAPS, OVERLAYS = "maps", "overlays"  # folders
 COLUMNS = ("path", "score", "label", "status", "error", "regions", "threshold", "p_value", "time")
