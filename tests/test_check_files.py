@@ -203,11 +203,11 @@ def test_files_that_are_there_twice(parts):
 
 def test_images_that_show_nothing_or_may_be_masks(parts):
     Image.new("L", (16, 12), 9).save(parts / "train/good/flat.png")
-    Image.fromarray(np.eye(12, 16, dtype=np.uint8) * 255).save(parts / "train/good/0_anno.png")
+    Image.fromarray(np.eye(12, 16, dtype=np.uint8) * 255).save(parts / "train/good/two.png")
     assert told(parts) == [
         "1 images have one value all over, such as train/good/flat.png: they show nothing",
-        "1 images have two values alone, as masks have, such as train/good/0_anno.png: taken as images; "
-        "masks belong into a folder of their own",
+        "1 images have two values alone, as masks have, such as train/good/two.png: taken as images; "
+        "masks belong into a folder masks",
     ]
 
 

@@ -225,6 +225,22 @@ def test_files_of_another_depth_than_the_runs(tmp_path):
         assert "of another depth than white" in reader.notes.lines()[0]
 
 
+@pytest.mark.parametrize(
+    "white, highest, dark", [(65535, 4095, True), (65535, 16383, False), (4095, 255, True), (255, 255, False)]
+)
+def test_new_images_of_fewer_bits_are_told(tmp_path, white, highest, dark):
+    """12 bits in a run of 16 are nearly black; what a PGM file says is white is white."""
+    write_png(tmp_path / "new.png", ramp(highest))
+    (tmp_path / "new.pgm").write_bytes(pnm(ramp(max(highest, 256)), max(highest, 256)))
+    reader = Reader(Scale(white, 0))
+    for name in ("new.png", "new.pgm"):
+        reader(tmp_path / name, 1)
+    told = [line for line in reader.notes.lines() if "nearly black" in line]
+    assert [line.startswith("1 images of more than 8 bits stay below 1/8 of white") for line in told] == (
+        [True] if dark else []
+    )
+
+
 def test_a_run_of_before_is_read_as_it_was(tmp_path):
     config = folder_of(tmp_path, write_png, [ramp(4095)] * 6)
     config.data.white, config.data.black = 65535, 0

@@ -62,13 +62,14 @@ PERHAPS = (
     "faultfree "
     "nondefective undamaged anomalyfree intact accepted 0 ok_front good_parts frontOK OK2 goood godo "
     "noraml nomal i.O. fehlerfrei ohne_Fehler 合格 images unlabeled unsure to_check New-Folder "
-    "MT_Free NODefect_images"
+    "MT_Free NODefect_images healthy_leaf clean-parts golden_samples gut_1 accepted_lot3 true positive "
+    "正常品 良品2 非缺陷"
 ).split()
 DEFECTS = (
     "not_good nok NOK abnormal no_good not_ok bad ng KO cut hole color broken_large crack faulty_imprint "
     "glue poke "
     "hook stroke thread logical_anomalies scratch metal_contamination 1 defective anomaly gray_stroke "
-    "unnormal n.i.O."
+    "unnormal n.i.O. fine_scratch clean_crack 不良品 不合格品 非正常"
 ).split()
 
 
@@ -92,6 +93,59 @@ def test_defects_are_not_asked_for(tmp_path, name):
     assert not folder_names.is_perhaps_good(name)
     tree(tmp_path, **{"train__good": 3, "test__good": 1, f"test__{name}": 1})
     assert labels(load(1, tmp_path), "test") == {"test/good": "normal", f"test/{name}": "abnormal"}
+
+
+@pytest.mark.parametrize("name", ["trainset", "train_data", "Training 2", "learn"])
+def test_what_could_be_meant_as_training_is_asked_for(tmp_path, name):
+    tree(tmp_path, **{f"{name}__good": 3, "test__good": 2, "test__cut": 1})
+    with pytest.raises(DataError) as error:
+        load(1, tmp_path)
+    asked = f"no folder train, but {name} (3 images): are these the training images? Name their folder train"
+    assert str(error.value) == f"{tmp_path}: {asked}"
+
+
+def test_kinds_within_a_folder_of_all_defects(tmp_path):
+    """NG says no kind, so folders within it do. Lots, and folders within one of a kind, are no kinds."""
+    tree(tmp_path, train__good=3, train__NG__hole=1, test__good=1, test__ng__AK=2, test__ng__BK=1)
+    tree(tmp_path, test__ng__lot2=1, test__ng=1, test__cut__left=1, test__ng__images=1)
+    tree(tmp_path, ground_truth__ng__AK=2)
+    dataset = load(1, tmp_path)
+    assert {e.path.rpartition("/")[0]: e.kind for e in dataset.examples if e.abnormal} == {
+        "train/NG/hole": "hole",
+        "test/ng/AK": "AK",
+        "test/ng/BK": "BK",
+        "test/ng/lot2": "ng",
+        "test/ng/images": "ng",
+        "test/ng": "ng",
+        "test/cut/left": "cut",
+    }
+    assert sum(e.mask is not None for e in dataset.examples) == 2
+    told = dataset.notes.lines()
+    start = "images in folders within"
+    assert f"3 {start} test/ng are of the kinds that these are named after, such as test/ng/AK/0.png" in told
+    assert f"3 {start} those of a kind are read as of this kind, such as test/cut/left/0.png" in told
+
+
+@pytest.mark.parametrize("name", ["unsure", "to_check", "true", "images"])
+def test_names_that_say_nothing_beside_good_are_asked_for(tmp_path, name):
+    tree(tmp_path, **{"good": 9, "cut": 4, name: 3})
+    with pytest.raises(DataError, match=f"are the images in {name} .3 images. normal"):
+        load(1, tmp_path)
+    assert {e.kind for e in load(1, tmp_path, good="good").examples} == {None, "cut", name}
+
+
+@pytest.mark.parametrize("name", ["anno", "Masken", "gts", "defect-annot"])
+def test_masks_in_folders_spelt_otherwise(tmp_path, name):
+    """Within the test's folder and within that of a kind they were defects themselves."""
+    for place in (f"test/{name}/cut", f"test/hole/{name}"):
+        tree(tmp_path, train__good=3, test__good=1, test__cut=2, test__hole=2)
+        for i in range(2):
+            path = tmp_path / place / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.eye(5, 6, dtype=np.uint8) * 255).save(path)
+    abnormal = load(1, tmp_path).select("test", "abnormal")
+    assert [e.path for e in abnormal] == [f"test/{k}/{i}.png" for k in ("cut", "hole") for i in range(2)]
+    assert all(e.mask for e in abnormal)
 
 
 def test_what_a_question_advises_is_taken(tmp_path):

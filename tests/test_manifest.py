@@ -189,6 +189,7 @@ def test_labels_and_splits_as_others_spell_them(folder):
         ("path,split,label\n,train,normal\n", "row 2: the path is empty"),
         ("path,split,label\na\0.png,train,normal\n", "row 2: not text: it holds a zero byte"),
         ("path,split,label\nimg/0.png\n", "row 2: 1 values for 3 columns: ['img/0.png']"),
+        ("path,split,label\nimg/0.png,train,good,x\n", "row 2: 4 values for 3 columns: "),
         (
             "path,split,label\nimg/0.png,train,normal\nimg/../img/0.png,test,normal\n",
             "row 3: path 'img/../img/0.png' is already in row 2",
@@ -484,6 +485,14 @@ def test_unknown_layouts(tmp_path):
         load_folder(1, tmp_path)
     with pytest.raises(DataError, match="not a folder"):
         load_folder(1, tmp_path / "none")
+
+
+def test_a_row_with_more_values_than_columns_is_an_error_unless_they_are_empty(folder):
+    path = manifest(folder, "path\nimg/0.png,\nimg/1.png, ,\n")
+    assert len(list_inputs(str(path))) == 2
+    path = manifest(folder, "path\nimg/0.png\nimg/1.png,2\n")
+    with pytest.raises(DataError, match=re.escape(f"{path}: row 3: 2 values for 1 columns")):
+        list_inputs(str(path))
 
 
 def test_list_inputs(folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semi_anogan.data import masks_or_images
+from semi_anogan.data import catalog, masks_or_images
 from semi_anogan.data.listing import list_inputs
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources.folder import load
@@ -56,8 +56,9 @@ def test_the_file_that_looks_like_a_mask_is_that_of_the_other(tmp_path, mask):
     pair(tmp_path, "a", mask)
     save(tmp_path / "a.jpg.png", mask)
     save(tmp_path / "b.jpg", photo())
-    assert masks_or_images.of_same_name(["a.jpg", "a.png", "b.jpg"], tmp_path) == {"a.png": ["a.jpg"]}
-    assert masks_or_images.of_same_name(["a.jpg.png", "a.jpg"], tmp_path) == {"a.jpg.png": ["a.jpg"]}
+    of_same_name = masks_or_images.of_same_name
+    assert of_same_name(["a.jpg", "a.png", "b.jpg"], tmp_path) == ({"a.png": ["a.jpg"]}, [])
+    assert of_same_name(["a.jpg.png", "a.jpg"], tmp_path) == ({"a.jpg.png": ["a.jpg"]}, [])
 
 
 @pytest.mark.parametrize(
@@ -73,14 +74,35 @@ def test_the_file_that_looks_like_a_mask_is_that_of_the_other(tmp_path, mask):
 def test_where_it_is_not_clear_none_is_a_mask(tmp_path, one, other):
     save(tmp_path / "a.bmp", one)
     save(tmp_path / "a.png", other)
-    assert masks_or_images.of_same_name(["a.bmp", "a.png"], tmp_path) == {}
+    pair = ["a.bmp", "a.png"]
+    assert masks_or_images.of_same_name(pair, tmp_path) == ({}, [pair])
     (tmp_path / "a.bmp").write_bytes(b"no image")
-    assert masks_or_images.of_same_name(["a.bmp", "a.png"], tmp_path) == {}
+    assert masks_or_images.of_same_name(pair, tmp_path) == ({}, [pair])
+    notes = Notes()
+    assert list_inputs(tmp_path, notes=notes) == [str(tmp_path / name) for name in pair]
+    assert notes.lines() == [
+        f"1 names are those of several files, such as {tmp_path}/a.bmp and {tmp_path}/a.png: all are taken "
+        "as images; a mask is known by its look and the size of its image"
+    ]
 
 
 def test_files_without_a_pair_are_not_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(masks_or_images, "opened", None)
-    assert masks_or_images.of_same_name([f"{i}.jpg" for i in range(99)], tmp_path) == {}
+    assert masks_or_images.of_same_name([f"{i}.jpg" for i in range(99)], tmp_path) == ({}, [])
+
+
+@pytest.mark.parametrize("large", [1, 10**9])
+def test_files_up_to_the_limit_of_pixels_are_looked_at(tmp_path, monkeypatch, large):
+    """By default 100 million; what is beyond it is told. Large ones are decoded one after the other."""
+    monkeypatch.setattr(masks_or_images, "LARGE", large)
+    pair(tmp_path / "new", "a")
+    assert list_inputs(tmp_path / "new", max_pixels=48 * 40) == [str(tmp_path / "new/a.jpg")]
+    notes = Notes()
+    assert len(list_inputs(tmp_path / "new", notes=notes, max_pixels=48 * 40 - 1)) == 2
+    assert "1 names are those of several files" in notes.lines()[0]
+    pair(tmp_path / "parts/train/good", "a", SQUARE * 0)
+    for limit, count in ((48 * 40, 1), (48 * 40 - 1, 2)):
+        assert len(catalog.load("folder", 1, root=tmp_path / "parts", max_pixels=limit).examples) == count
 
 
 def test_masks_in_layout_a(tmp_path):
@@ -108,6 +130,62 @@ def test_masks_in_layout_a(tmp_path):
     assert dataset.notes.lines()[2].startswith(
         "3 masks beside their images are not used, such as test/cut/0.png: a folder of masks has others"
     )
+
+
+WORDS = ["_anno", "_segmentation_mask", "(bw)", "-maske", "_binary_1", "_ラベル", "roi_"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_masks_named_by_another_word(tmp_path, word):
+    """Known by their look beside their image, in training, scoring and where files come one by one."""
+
+    def name(stem):
+        return f"{word}{stem}.png" if word.endswith("_") else f"{stem}{word}.png"
+
+    for i in range(12):
+        save(tmp_path / f"train/good/part {i}.png", photo())
+        save(tmp_path / f"test/cut/part {i}.png", photo())
+        save(tmp_path / "test/cut" / name(f"part {i}"), SQUARE)
+        save(tmp_path / "train/good" / name(f"part {i}"), SQUARE if i == 11 else SQUARE * 0)
+    dataset = load(1, tmp_path)
+    assert len(dataset.examples) == 24
+    assert {e.mask for e in dataset.select("test", "abnormal")} == {
+        f"test/cut/{name(f'part {i}')}" for i in range(12)
+    }
+    notes, own = Notes(), Notes()
+    assert len(list_inputs(tmp_path, notes=notes)) == 24
+    (line,) = notes.lines()
+    assert line.startswith("24 ")
+    for file in tmp_path.glob("test/cut/*.png"):
+        assert masks_or_images.is_mask(str(file), str(tmp_path), own) == (word in file.name)
+    assert [found.split(" such")[0] for found in own.lines()] == [line.split(" such")[0].replace("24", "12")]
+
+
+def test_black_images_of_another_view_are_no_masks(tmp_path):
+    """A camera failed. Those of a word that is known are left out: masks of normal parts are black."""
+    for i in range(12):
+        save(tmp_path / f"{i}.png", photo())
+        top = save(tmp_path / f"{i}_top.png", SQUARE * 0)
+    notes = Notes()
+    assert len(list_inputs(tmp_path, notes=notes)) == 24
+    assert notes.lines()[0].startswith("12 files look like masks and are named after images beside them")
+    assert not masks_or_images.is_mask(str(top), str(tmp_path), notes)
+    for i in range(12):
+        save(tmp_path / f"{i}_mask.png", SQUARE * 0)
+    assert len(list_inputs(tmp_path)) == 24
+
+
+def test_a_word_of_which_some_do_not_look_like_masks(tmp_path):
+    """Other views of the parts, one of them a silhouette; and masks of another size: images, and told."""
+    for i in range(12):
+        for word in ("", "_top", "_01"):
+            save(tmp_path / f"{i}{word}.png", photo())
+        save(tmp_path / f"{i}_anno.png", SQUARE[:20])
+    save(tmp_path / "3_top.png", SQUARE)
+    notes = Notes()
+    assert len(list_inputs(tmp_path, notes=notes)) == 48
+    (line,) = notes.lines()
+    assert line.startswith("13 files look like masks and are named after images beside them, such as ")
 
 
 def test_masks_in_layout_b(tmp_path):

@@ -64,6 +64,8 @@ def load(
     source = getattr(importlib.import_module(f"semi_anogan.data.sources.{module}"), function)
     parameters = dict(list(inspect.signature(source).parameters.items())[1:])  # without channels
     given = {key: value for key, value in options.items() if value is not None}
+    if max_pixels is not None and "max_pixels" in parameters:
+        given["max_pixels"] = max_pixels
     for key in given:
         if key not in parameters:
             raise DataError(

@@ -86,7 +86,7 @@ def note_two_valued(notes: Notes, examples: Sequence[Example], looks: Sequence):
     if len(two) < len(looks):
         notes.add(
             "{n} images have two values alone, as masks have, such as {first}: taken as images; masks belong "
-            "into a folder of their own",
+            "into a folder masks",
             (two or [""])[0],
             len(two),
         )

@@ -35,6 +35,7 @@ _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values for images stored on their s
 # Kinds of values -> what is white where nothing else is known.
 EIGHT_BITS, DEEP, FLOAT = "8 bits", "more than 8 bits", "float"
 FULL_SCALE = {EIGHT_BITS: 255.0, DEEP: 65535.0, FLOAT: 1.0}
+DARK = 8  # so many times below white an image of more than 8 bits is told of
 COLOUR = 0.02  # mean difference of the channels, as a share of the range, from which on there is colour
 SAMPLED = 256  # about so many rows and columns say so
 
@@ -122,6 +123,11 @@ class Reader:
         """Notes what is unusual in an image of a file or a stream."""
         note(self.notes, name, found, self.scale)
         note_small(self.notes, name, found.size, self.resolution)
+        if found.levels == 2 and not found.clipped:
+            self.notes.add(
+                "{n} images have two values alone, as masks have, such as {first}: taken as images",
+                name,
+            )
         if self.shape is not None and stretch(found.size, self.shape) > MUCH:
             self.notes.add(
                 f"{{n}} images are stretched by more than a factor of {MUCH} to be {in_words(self.shape)} "
@@ -310,6 +316,19 @@ def note(notes: Notes, path, found: Found, scale: Scale):
             f"{{first}}: clipped; data.white and data.black say what they are",
             path,
         )
+    elif _is_dark(found, scale):
+        notes.add(
+            f"{{n}} images of more than 8 bits stay below 1/{DARK} of white ({scale.white or 65535:g}), such "
+            "as {first}: nearly black; were they saved with fewer bits than the training images?",
+            path,
+        )
+
+
+def _is_dark(found: Found, scale: Scale) -> bool:
+    """Whether an image is so dark that it may be of fewer bits than its scale, and does not say so itself."""
+    says = found.header is not None and found.header.most
+    white = scale.ends(found.kind, found.highest)[1]
+    return found.kind == DEEP and found.levels > 1 and not says and DARK * found.highest < white
 
 
 def note_small(notes: Notes, path, size: tuple[int, int], resolution: int):

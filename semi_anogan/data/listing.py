@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from semi_anogan.data import mask_names, masks_or_images
-from semi_anogan.data.image_files import OTHER_SUFFIXES, SUFFIXES, begins_as_image
+from semi_anogan.data.image_files import MAX_PIXELS, OTHER_SUFFIXES, SUFFIXES, begins_as_image
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
 
@@ -19,7 +19,9 @@ OPTIONAL = ("mask", "kind", "ignore")
 USED = ("path", "split", "label", *OPTIONAL)
 
 
-def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) -> list[str]:
+def list_inputs(
+    path: str, root: str | None = None, notes: Notes | None = None, max_pixels: int = MAX_PIXELS
+) -> list[str]:
     """The image files meant by one argument of the score command.
 
     Args:
@@ -28,6 +30,7 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
       root: folder the CSV file's paths are relative to; by default the folder of the CSV file.
       notes: get a line for each kind of what is left out of a folder. So is a folder below it that cannot be
         listed.
+      max_pixels: of a file that is looked at to see whether it is a mask.
 
     Raises:
       DataError: path does not exist, cannot be listed, or names no image.
@@ -37,7 +40,7 @@ def list_inputs(path: str, root: str | None = None, notes: Notes | None = None) 
         files = [os.path.join(path, name) for name in images_below(path, notes, is_ignore, tolerant=True)]
         if not files:
             raise DataError(f"{path}: no image files below this folder (looked for {' '.join(SUFFIXES)})")
-        return masks_or_images.without_masks(files, path, notes or Notes())
+        return masks_or_images.without_masks(files, path, notes or Notes(), max_pixels)
     if path.lower().endswith(".csv"):
         root = os.path.dirname(path) if root is None else os.fspath(root)
         return [os.path.join(root, row["path"]) for _, row in csv_rows(path, ("path",), notes=notes)]
@@ -96,7 +99,7 @@ def csv_rows(
         # -sig: Excel writes a byte order mark.
         with open(path, encoding="utf-8-sig", errors=errors, newline="") as file:
             text = file.read()
-            delimiter = _delimiter(text, columns)
+            delimiter = delimiter_of(text, columns)
             if delimiter != "," and notes is not None:
                 notes.add(f"{path}: values are separated by {delimiter!r}, and not by ','")
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -116,7 +119,7 @@ def csv_rows(
                 notes.add(f"{path}: columns that are not used: {', '.join(unused)} (used: {', '.join(USED)})")
             line = reader.line_num + 1
             for cells in reader:
-                # A row may be shorter or longer than the header.
+                # A row may be shorter than the header, or have empty values more.
                 row = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
                 if any(row.values()):
                     _check_row(f"{path}: row {line}", header, columns, cells, row)
@@ -133,7 +136,7 @@ def csv_rows(
     return rows
 
 
-def _delimiter(text: str, columns: tuple[str, ...]) -> str:
+def delimiter_of(text: str, columns: tuple[str, ...]) -> str:
     """What separates the values of a CSV file, by its first line that is not blank; "," in doubt."""
     line = text.lstrip().partition("\n")[0]
 
@@ -145,7 +148,8 @@ def _delimiter(text: str, columns: tuple[str, ...]) -> str:
 
 
 def _check_row(where: str, header: list[str], columns: tuple[str, ...], cells: list[str], row: dict) -> None:
-    if any(name not in row for name in columns):
+    # More values than columns: one that has the separator in it, and no quotes around it, is in two.
+    if any(name not in row for name in columns) or any(cell.strip() for cell in cells[len(header) :]):
         raise DataError(f"{where}: {len(cells)} values for {len(header)} columns: {cells}")
     if not row["path"]:
         raise DataError(f"{where}: the path is empty")

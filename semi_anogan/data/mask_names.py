@@ -9,6 +9,9 @@ _MASK = r"(?:masks?|gt|labels?|ground[-_ ]?truth|seg|segmentation|annotation)"
 _ENDING = re.compile(rf"[-_. ]{_MASK}([-_. ]?\d+)?$", re.I)
 # Not label: label_1 may be a picture of a label.
 _BEGINNING = re.compile(r"^(?:masks?|gt|ground[-_ ]?truth)[-_. ]", re.I)
+_LAST_WORD = re.compile(r"[\W_]+[^\W\d_]+$")
+_FIRST_WORD = re.compile(r"^[^\W\d_]+[\W_]+(?=.)")
+MOST_WORDS = 3  # after the name of an image
 POLYGONS = ".json"  # of labelme or COCO
 
 
@@ -34,6 +37,26 @@ def images_of(stem: str) -> list[str]:
         found += [ended, without_suffix(ended)]
     if match := _BEGINNING.match(name):
         found.append(os.path.join(folder, name[match.end() :]))
+    return found
+
+
+def perhaps_images_of(stem: str) -> list[tuple[str, str]]:
+    """(what the image may be called, the word more) of a mask that is named by a word not known here.
+
+    (`part1`, `_anno`) of `part1_anno` and of `part1_anno_2`, (`part1`, `(bw)`) of `part1(bw)`, (`part1`,
+    `roi_`) of `roi_part1`. The words hold no digits: part1_2 is an image as part1 is.
+    """
+    folder, name = os.path.split(stem)
+    found, rest = [], re.sub(r"[\W\d_]+$", "", name)
+    after = name[len(rest) :].strip("0123456789-_. ")  # as a bracket
+    for _ in range(MOST_WORDS):
+        match = _LAST_WORD.search(rest)
+        if match is None or not match.start():
+            break
+        after, rest = rest[match.start() :] + after, rest[: match.start()]
+        found.append((os.path.join(folder, rest), after))
+    if match := _FIRST_WORD.match(name):
+        found.append((os.path.join(folder, name[match.end() :]), match[0]))
     return found
 
 

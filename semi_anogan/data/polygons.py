@@ -13,8 +13,8 @@ from semi_anogan.errors import DataError
 def read(path: str | os.PathLike, max_pixels: int, image: str = "", touched: bool = True) -> np.ndarray:
     """bool [H, W] of an image's own size, True where a shape is.
 
-    Of labelme polygons, rectangles and circles are read, of COCO polygons, run lengths as numbers, and boxes
-    where an annotation has neither. Labels and categories do not matter.
+    Of labelme polygons, rectangles and circles are read, of COCO polygons, run lengths, and boxes where an
+    annotation has neither. Labels and categories do not matter.
 
     Args: image: name of the image that the mask is for, where a COCO file has several; touched: whether
       pixels that an outline touches count too, or those alone whose middle is inside.
@@ -36,7 +36,7 @@ def load(path: str | os.PathLike) -> dict:
             values = json.load(file)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is no JSON: {error}") from None
     if isinstance(values, dict) and ("shapes" in values or {"images", "annotations"} <= values.keys()):
         return values
@@ -69,19 +69,29 @@ def of_annotations(
 ) -> np.ndarray:
     """As `of_labelme`, of an image of COCO and those of the annotations that are its own."""
     with _told(path):
-        size, drawn = _size(path, image, "height", "width", max_pixels), []
+        size = _size(path, image, "height", "width", max_pixels)
         mask = np.zeros(size, bool)
-        for annotation in annotations:
-            found = annotation.get("segmentation")
-            if isinstance(found, dict):
-                mask |= _of_runs(path, found, size)
-            elif found:
-                drawn += [list(zip(part[::2], part[1::2], strict=True)) for part in found]
-            else:
-                left, top, width, height = map(float, annotation["bbox"])
-                right, bottom = left + width, top + height
-                drawn.append([(left, top), (right, top), (right, bottom), (left, bottom)])
-        return mask | _drawn(path, size, drawn, touched)
+        for number, annotation in enumerate(annotations, 1):
+            where = f"{path}: annotation {annotation.get('id', number)}"
+            with _told(where):
+                mask |= _of_annotation(where, annotation, size, touched)
+        return mask
+
+
+def _of_annotation(where: str, annotation: dict, size: tuple[int, int], touched: bool) -> np.ndarray:
+    found = annotation.get("segmentation")
+    if isinstance(found, dict):
+        return _of_runs(where, found, size)
+    if found:
+        for part in found:
+            if not part or len(part) % 2:
+                raise DataError(f"{where}: a polygon has {len(part)} numbers, which are no pairs of x and y")
+        return _drawn(where, size, [list(zip(part[::2], part[1::2], strict=True)) for part in found], touched)
+    if not annotation.get("bbox"):
+        raise DataError(f"{where}: has neither a segmentation nor a bbox")
+    left, top, width, height = map(float, annotation["bbox"])
+    right, bottom = left + width, top + height
+    return _drawn(where, size, [[(left, top), (right, top), (right, bottom), (left, bottom)]], touched)
 
 
 def _of_labelme(path: str, number: int, shape: dict) -> list[tuple]:
@@ -121,11 +131,35 @@ def _of_runs(path: str, found: dict, size: tuple[int, int]) -> np.ndarray:
     """The mask of run lengths, column by column, the first of pixels outside."""
     counts = found["counts"]
     if isinstance(counts, str):
-        raise DataError(f"{path}: has compressed run lengths, which are not read; export polygons")
+        counts = _counts_of(path, counts)
     if tuple(found["size"]) != size or sum(counts) != size[0] * size[1]:
         raise DataError(f"{path}: run lengths of {found['size']} do not fit an image of {list(size)}")
     inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return inside.reshape(size[::-1]).T
+
+
+def _counts_of(path: str, text: str) -> list[int]:
+    """The run lengths in a text, as pycocotools writes them.
+
+    A number has 5 bits in each character, the lowest first; a sixth says that more follow, and the highest of
+    the last five is the sign. From the fourth on it is the difference to the number two before.
+    """
+    counts, value, shift = [], 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise DataError(f"{path}: {character!r} is none of the characters of compressed run lengths")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise DataError(f"{path}: the compressed run lengths are cut off")
+    return counts
 
 
 def _size(path: str, values: dict, height: str, width: str, max_pixels: int) -> tuple[int, int]:

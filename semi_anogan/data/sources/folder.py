@@ -12,6 +12,7 @@ from os.path import basename
 from semi_anogan.config import words
 from semi_anogan.data import ignore_files
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
+from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.listing import (
     images_below,
     note_outputs,
@@ -39,6 +40,7 @@ def load(
     contamination: float = 0.0,
     good: str | None = None,
     test_folder: str | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Dataset:
     """Loads a folder laid out like MVTec AD, or one with a folder of normal images (see folder_layouts.py).
 
@@ -57,6 +59,7 @@ def load(
       seed: seed of that split.
       good: names of the folders of normal images, with commas between; None: the known ones.
       test_folder: name of the folder of test images, "" for none; None: test.
+      max_pixels: of a file that is looked at to see whether it is a mask.
 
     Raises:
       DataError: neither layout found, no normal training images, a name that could be meant in two ways,
@@ -71,7 +74,7 @@ def load(
         raise DataError("data.good: names no folder")
     if not 0.0 <= test_share < 1.0:
         raise DataError(f"data.test_share: {test_share!r} is not in [0, 1)")
-    reader = _FolderReader(root, good, notes)
+    reader = _FolderReader(root, good, notes, max_pixels)
     note_outputs(notes, root)
     reader.note_within("")
     tops = reader.within("")
@@ -92,6 +95,7 @@ def load(
             tops, lambda name: "test" if _hash_of(name, seed) < test_share else "train"
         )
     else:
+        reader.ask_training(tops)
         raise folder_layouts.neither(root, tops, len(reader.directly("")), reader.is_good)
     reader.note_directly("", "put them into a folder of their kind")
     examples = ignore_files.with_masks(root, examples, notes)
@@ -105,8 +109,8 @@ class _FolderReader(Root):
     Attributes: unmarked: names of normal images whose mask was looked at and marks nothing.
     """
 
-    def __init__(self, root: str, good: str | None, notes: Notes):
-        super().__init__(root, notes)
+    def __init__(self, root: str, good: str | None, notes: Notes, max_pixels: int):
+        super().__init__(root, notes, max_pixels)
         self.unmarked: set[str] = set()
         self.asked = good is None
         self.given = words(good or "")
@@ -282,6 +286,16 @@ class _FolderReader(Root):
             "them, --config.data.test_folder= trains without test images"
         )
 
+    def ask_training(self, tops: list[str]):
+        """DataError that asks whether a folder with another name is that of the training images."""
+        perhaps = [(top, self.count(top)) for top in tops if folder_names.is_perhaps_train(basename(top))]
+        perhaps = [(name, count) for name, count in perhaps if count]
+        if perhaps:
+            raise DataError(
+                f"{self.root}: no folder train, but {_counted(perhaps)}: are these the training images? Name "
+                "their folder train"
+            )
+
     def is_perhaps_test(self, folder: str) -> bool:
         """Whether a folder could be meant as that of the test images, by its name or by what is in it."""
         if folder_names.is_perhaps_test(basename(folder)):
@@ -340,14 +354,14 @@ class _FolderReader(Root):
         masks: folders of these.
         """
         self.note_others(folder)
-        found.good[folder] = Images(*apart(self.root, folder, here))
+        found.good[folder] = Images(*apart(self.root, folder, here, self.max_pixels))
         note_beside(self.notes, found.good[folder].beside, "no images")
         self.take_marked(folder, found.good, found.defects, masks)
 
     def take_marked(self, folder: str, good: dict[str, Images], defects: dict[str, Images], masks: list[str]):
         """Makes those images of a folder abnormal whose mask marks something; masks: folders of these."""
         names, beside = good[folder]
-        of = marked(self.root, names, beside, masks)
+        of = marked(self.root, names, beside, masks, self.max_pixels)
         good[folder] = Images({path: name for path, name in names.items() if path not in of}, {})
         self.unmarked |= set(good[folder].names.values())
         if of:
@@ -366,7 +380,7 @@ class _FolderReader(Root):
 
         masks: folders of these.
         """
-        names, beside = apart(self.root, folder, here)
+        names, beside = apart(self.root, folder, here, self.max_pixels)
         known = self.known_good()
         yes, no = shlex.quote(",".join([*known, HERE])), shlex.quote(",".join(known))
         leave = f", --config.data.good={no} leaves them out" if known else ""
@@ -394,7 +408,7 @@ class _FolderReader(Root):
 
         paths = images_below(place, self.notes, leave_out, others=True)
         paths = [path for path in paths if path.split("/")[0] not in masks]
-        names, beside = apart(self.root, folder, paths)
+        names, beside = apart(self.root, folder, paths, self.max_pixels)
         masks = [f"{folder}/{name}" for name in masks]
         if not normal:
             beside = folder_mask_folders.within(self, names, masks) | beside
@@ -405,6 +419,15 @@ class _FolderReader(Root):
         inner = [path for path in names if "/" in path[len(folder) + 1 :]]
         if self.asked:
             self.refuse_other_label(folder, inner, normal)
+        kinds = {} if normal else {path: _kind_of(path, folder, basename(folder)) for path in inner}
+        own = [path for path, kind in kinds.items() if kind != basename(folder)]
+        self.notes.add(
+            f"{{n}} images in folders within {folder} are of the kinds that these are named after, such as "
+            "{first}",
+            (own or [""])[0],
+            len(own),
+        )
+        inner = [path for path in inner if path not in set(own)]
         self.notes.add(
             "{n} images in folders within those of a kind are read as of this kind, such as {first}",
             (inner or [""])[0],
@@ -467,7 +490,7 @@ class _FolderReader(Root):
             if path not in masks
             if is_perhaps_good(basename(path))
             or folder_names.says_nothing(basename(path))
-            and (folder or masks and self.directly(path))
+            and (folder or self.directly(path))
         ]
         return [(name, count) for name, count in found if count]
 
@@ -529,8 +552,18 @@ def _kinds(splits: Mapping[str, Split]) -> dict[str, str]:
     found, spelt = {}, {}
     for split in splits.values():
         for kind, images in split.defects.items():
-            found |= dict.fromkeys(images.names, spelt.setdefault(plain(kind), kind))
+            for path, name in images.names.items():
+                folder = os.path.splitext(path)[0][: -len(name) - 1]
+                is_own = plain(basename(folder)) == plain(kind)  # else its mask says the kind
+                own = _kind_of(path, folder, kind) if is_own else kind
+                found[path] = spelt.setdefault(plain(own), own)
     return found
+
+
+def _kind_of(path: str, folder: str, kind: str) -> str:
+    """The kind of an image below the folder of a kind."""
+    inner, slash, _ = path[len(folder) + 1 :].partition("/")
+    return folder_names.inner_kind(kind, inner) if slash else kind
 
 
 def _few(names: Sequence[str]) -> str:

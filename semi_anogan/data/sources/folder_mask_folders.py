@@ -146,7 +146,7 @@ def within(root: Root, names: Mapping[str, str], folders: Sequence[str]) -> dict
 def note_marked(root: Root, names: Mapping[str, str], beside: Mapping[str, str], folders: Sequence[str] = ()):
     """Tells of normal images whose mask marks something; arguments as of folder_masks.marked."""
     try:
-        found = marked(root.root, names, beside, folders)
+        found = marked(root.root, names, beside, folders, root.max_pixels)
     except DataError:  # of a mask that is not used
         return
     root.notes.add(

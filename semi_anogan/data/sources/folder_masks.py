@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from semi_anogan.data import mask_names, masks_or_images
 from semi_anogan.data import masks as mask_files
+from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.listing import images_below
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import DataError
@@ -26,12 +27,16 @@ class Places(NamedTuple):
     test: list[str]
 
 
-def apart(root: str, folder: str, paths: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+def apart(
+    root: str, folder: str, paths: Sequence[str], max_pixels: int = MAX_PIXELS
+) -> tuple[dict[str, str], dict[str, str]]:
     """(image -> its name without suffix, image -> the mask beside it), of files in a folder.
 
-    A mask is told by its name, or by its pixels where it has the name of its image (data/masks_or_images.py).
+    A mask is told by its name, or by its pixels where it has the name of its image, or this and a word more
+    (data/masks_or_images.py).
 
-    Args: folder: relative to root, as the images and masks returned; paths: relative to the folder.
+    Args: folder: relative to root, as the images and masks returned; paths: relative to the folder;
+      max_pixels: of a file that is looked at.
     Raises: DataError for two masks of an image that are not numbered.
     """
     stem_of = {path: os.path.splitext(path)[0] for path in paths}
@@ -41,7 +46,10 @@ def apart(root: str, folder: str, paths: Sequence[str]) -> tuple[dict[str, str],
         for path, stem in stem_of.items()
     }
     unnamed = [path for path, image in of_stem.items() if image is None]
-    images_of = masks_or_images.of_same_name(unnamed, os.path.join(root, folder))
+    place = os.path.join(root, folder)
+    images_of, _ = masks_or_images.of_same_name(unnamed, place, max_pixels)
+    rest = [path for path in unnamed if path not in images_of]
+    images_of |= masks_or_images.of_longer_names(rest, place, max_pixels)[0]
     names = {f"{folder}/{path}": stem_of[path] for path in unnamed if path not in images_of}
     files = collections.defaultdict(list)
     for path, stem in stem_of.items():
@@ -73,11 +81,15 @@ def _one_of(paths: list[str]) -> str:
 
 
 def marked(
-    root: str, names: Mapping[str, str], beside: Mapping[str, str], folders: Iterable[str]
+    root: str,
+    names: Mapping[str, str],
+    beside: Mapping[str, str],
+    folders: Iterable[str],
+    max_pixels: int = MAX_PIXELS,
 ) -> dict[str, str]:
     """Image -> its mask, of those whose mask marks something.
 
-    Args: names, beside: as `apart` returns them; folders: of masks, relative to root.
+    Args: names, beside: as `apart` returns them; folders: of masks, relative to root; max_pixels: of a mask.
     Raises: ImageError for a mask that cannot be read.
     """
     found = by_name(root, folders, set(names.values()), Notes())
@@ -85,7 +97,7 @@ def marked(
     return {
         path: mask
         for path, mask in masks.items()
-        if mask and mask_files.read(os.path.join(root, mask))[0].any()
+        if mask and mask_files.read(os.path.join(root, mask), max_pixels)[0].any()
     }
 
 

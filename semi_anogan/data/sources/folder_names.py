@@ -20,7 +20,8 @@ PERHAPS_GOOD = frozenset(
         "conform conforming conformant compliant reference golden standard valid sound unbroken unharmed "
         "inordnung bueno bon bien buono normale gutteil gutteile fehlerfrei fehlerlos einwandfrei "
         "mangelfrei ohnefehler ohnedefekt sansdefaut sindefectos sano buena bonne buoni conforme correcto "
-        "正常 合格 良品 良 好 無欠陥 정상 양품 норма годен годные"
+        "pristine virgin flawfree "
+        "正常 合格 良品 良 好 無欠陥 无缺陷 無缺陷 非缺陷 정상 양품 норма годен годные"
     ).split()
 )
 # Names that say nothing of a defect: as such in a folder of a split, or of images of all kinds.
@@ -28,7 +29,8 @@ SAY_NOTHING = frozenset(
     (
         "image images img imgs rgb picture pictures photo photos data dataset sample samples part parts all "
         "unknown unlabeled unlabelled unsorted unclassified unsure uncertain unclear undecided unbekannt "
-        "unklar todo review tocheck tobechecked pending borderline grenzfall new newfolder neuerordner"
+        "unklar todo review tocheck tobechecked pending borderline grenzfall new newfolder neuerordner "
+        "true false yes no pos positive positives"
     ).split()
 )
 BAD_LABELS = frozenset(
@@ -47,14 +49,22 @@ BAD = BAD_LABELS | frozenset(
 )
 TRAIN = frozenset("train training".split())
 TEST = frozenset("test testing".split())
+PERHAPS_TRAIN = frozenset("learn learning lernen fit fitting teach teachin".split())
 PERHAPS_TEST = frozenset("validation val valid validate eval evaluation dev holdout heldout".split())
 MASKS = frozenset("groundtruth groundtruths gt mask masks label labels".split())
 # Words of names of folders that hold masks if their files look like masks.
-PERHAPS_MASKS = MASKS | frozenset("truth seg segs segmentation segmentations annotation annotations".split())
+PERHAPS_MASKS = MASKS | frozenset(
+    (
+        "truth truths gts seg segs segmentation segmentations segmented annotation annotations anno annos "
+        "annot annots annotated roi rois maske masken masque masques mascara mascaras maschera maschere "
+        "マスク 掩码"
+    ).split()
+)
 # Folders beside images that hold no images of their own; masks of what is ignored belong elsewhere.
 SMALL = frozenset("thumb thumbs thumbnail thumbnails preview previews cache macosx ignore ignored".split())
 
 _NEGATIONS = ("not", "no", "non", "un", "ab", "sub", "in", "dis", "without", "never")
+_DENIALS = "不非未异異無无"  # before a word, in writing without spaces
 _LIKENESS = 0.75  # above it a name is taken for a misspelt one
 
 
@@ -76,6 +86,21 @@ def meant_by(word: str) -> str | None:
 def is_perhaps_test(name: str) -> bool:
     """Whether a folder could be meant as that of the test images."""
     return plain(name) in PERHAPS_TEST or plain(name).startswith("test") and plain(name) not in TEST
+
+
+def is_perhaps_train(name: str) -> bool:
+    """Whether a folder could be meant as that of the training images."""
+    return plain(name) in PERHAPS_TRAIN or plain(name).startswith("train") and plain(name) not in TRAIN
+
+
+def inner_kind(kind: str, inner: str) -> str:
+    """The kind of defect of images in a folder within that of a kind: of NG/cut it is cut, as of cut/lot1.
+
+    The inner name is one where the outer says no more than that there is a defect. Names with digits are
+    those of lots, parts and days.
+    """
+    is_kind = plain(kind) in BAD_LABELS and not says_nothing(inner) and not re.search(r"\d", inner)
+    return inner if is_kind else kind
 
 
 def is_split(name: str) -> bool:
@@ -132,6 +157,10 @@ def is_perhaps_good(name: str) -> bool:
         return False  # not_good, no good
     if words and (words[0] in GOOD | {"pass", "passed"} or words[-1] in GOOD | {"pass", "passed", "free"}):
         return True
+    if set(words) & (PERHAPS_GOOD - {"0"}) and not set(words) & (BAD - {"1"}):  # healthy_leaf, clean-parts
+        return True
+    if _says_well_without_spaces(short):
+        return True
     return _begins_or_ends_well(short) or not _is_denied(short) and _is_misspelt(short)
 
 
@@ -152,6 +181,13 @@ def _begins_or_ends_well(short: str) -> bool:
     beginning = any(short.startswith(word) for word in GOOD)
     ending = any(short.endswith(word) for word in GOOD) and not short.endswith(("ook", "nok"))  # hook, nok
     return beginning or ending and not _is_denied(short)
+
+
+def _says_well_without_spaces(short: str) -> bool:
+    """正常品, not 不良品: a word of PERHAPS_GOOD of two signs or more within a name."""
+    words = (word for word in PERHAPS_GOOD if not word.isascii() and not word.islower() and len(word) > 1)
+    found = [short.partition(word)[0] for word in words if word in short]
+    return bool(found) and not any(before.endswith(tuple(_DENIALS)) for before in found)
 
 
 def _is_denied(short: str) -> bool:

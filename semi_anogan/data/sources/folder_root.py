@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from semi_anogan.data import mask_names, masks_or_images
+from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.listing import images_below, is_image_name, listed, note_left_out, subfolders
 from semi_anogan.data.notes import Notes
 
@@ -41,10 +42,13 @@ class Split(NamedTuple):
 
 
 class Root:
-    """A folder, whose folders are named relative to it; notes: get what is left out."""
+    """A folder, whose folders are named relative to it.
 
-    def __init__(self, root: str, notes: Notes):
-        self.root, self.notes = root, notes
+    notes: get what is left out; max_pixels: of a file that is looked at.
+    """
+
+    def __init__(self, root: str, notes: Notes, max_pixels: int = MAX_PIXELS):
+        self.root, self.notes, self.max_pixels = root, notes, max_pixels
         self._like_masks: dict[str, bool] = {}
 
     def folders(self, folder: str) -> list[str]:
@@ -94,7 +98,7 @@ class Root:
         if folder not in self._like_masks:
             full = os.path.join(self.root, folder)
             files = [os.path.join(full, name) for name in images_below(full)]
-            self._like_masks[folder] = masks_or_images.is_of_masks(files)
+            self._like_masks[folder] = masks_or_images.is_of_masks(files, self.max_pixels)
             self.notes.add(
                 "{n} folders are taken as those of masks, since their files look like masks and their names "
                 "allow it, such as {first}",
