@@ -26,8 +26,9 @@ def test_a_tenth_of_what_comes_in_is_abnormal():
 def test_labels_join_and_the_run_stays_as_it_is(smoke_run):
     before = {p.name: p.read_bytes() for p in smoke_run.iterdir() if p.is_file()}
     counts = json.loads(before["metrics.json"])["counts"]
-    rows = list(labels._rows(smoke_run, [4], 0))
-    assert [(row[0], row[1]) for row in rows] == [("–", 0), ("worth", 4), ("random", 4)]
+    rows = list(labels._rows(smoke_run, [4], 0, anew=True))
+    expected = [("–", 0), ("worth", 4), ("worth, trained anew", 4), ("random", 4)]
+    assert [(row[0], row[1]) for row in rows] == expected and rows[1][2] == rows[2][2]
     assert all(0 <= row[3] <= 1 and row[2] <= row[1] for row in rows)
     assert {p.name: p.read_bytes() for p in smoke_run.iterdir() if p.is_file()} == before
     assert counts["test_normal"] > 0

@@ -111,12 +111,50 @@ def test_folders_are_read_by_their_names(tmp_path):
         (coco(annotations=[], images=[]), "has no labels"),
         (labelme("1.png", [shape("x", [[0, 0]])]), "shape 1 is a polygon of 1 points"),
         ({"shapes": []}, "not as labelme or COCO write it: KeyError: 'imagePath'"),
+        (labelme(None, []), "the name of an image must be a text, got None"),
+        (coco(annotations=[], images=[{"id": 1, "file_name": 5}]), "an image must be a text, got 5"),
+        (coco(annotations=[], images=[{"id": 1, "file_name": "a"}, {"id": 1}]), "two images have the id 1"),
+        (coco(annotations=[{"image_id": 3, "category_id": 77}]), "is of category 77, which is not there"),
+        (coco(annotations=[{"id": 8, "image_id": 3}]), "annotation 8: has neither a segmentation nor a bbox"),
+        (coco(annotations=[{"id": 8, "image_id": 3, "segmentation": [[1, 2, 3]]}]), "8: a polygon has 3 num"),
+        (coco(annotations=[{"image_id": 3, "segmentation": [[]]}]), "annotation 1: a polygon has 0 numbers"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, values, message):
     with pytest.raises(DataError, match=message) as error:
         labels.read(write(tmp_path / "c.json", values))
     assert str(tmp_path / "c.json") in str(error.value)
+
+
+def test_compressed_run_lengths_are_read(tmp_path):
+    """Texts that pycocotools wrote of these masks."""
+    rows, columns = np.mgrid[:40, :37]
+    cases = {
+        "R85P16K4M2N2N2O0O2O000O2O00000001N10001N101N2N2N3L5JQ7": (rows - 20) ** 2 + (columns - 18) ** 2
+        < 150,
+        "X^1": np.zeros((40, 37), bool),
+        "0X^1": np.ones((40, 37), bool),
+    }
+    image = {"id": 3, "file_name": "a.png", "height": 40, "width": 37}
+    for text, expected in cases.items():
+        segmentation = {"size": [40, 37], "counts": text}
+        found = {"images": [image], "annotations": [{"image_id": 3, "segmentation": segmentation}]}
+        (one,) = labels.read(write(tmp_path / "c.json", found))
+        np.testing.assert_array_equal(one.mask(), expected)
+    for text, told in (
+        ("X^1 ", "' ' is none of the characters"),
+        ("X^", "are cut off"),
+        ("Y^1", "do not fit"),
+    ):
+        segmentation["counts"] = text
+        with pytest.raises(DataError, match=f"c.json: annotation 1: .*{told}"):
+            labels.read(write(tmp_path / "c.json", found))
+
+
+def test_a_file_that_is_nested_too_deep_is_named(tmp_path):
+    (tmp_path / "c.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="c.json: is no JSON"):
+        labels.read(tmp_path / "c.json")
 
 
 def test_other_files_are_refused(tmp_path):
@@ -143,6 +181,19 @@ def test_names_are_matched_by_as_many_last_parts_as_fit():
         labels.matched([one, Labelled("2.png", "normal")], ["2.png"])
     with pytest.raises(DataError, match="'1.png' and 'a/1.png' are both x/a/1.png"):
         labels.matched([one, Labelled("1.png", "normal", where="c.json")], ["x/a/1.png"])
+
+
+def test_names_with_their_folders_in_them_may_have_what_joins_them():
+    def path_of(name, *paths):
+        return labels.matched([Labelled(name, "normal", where="c.json")], paths)[0][1]
+
+    assert path_of("a__part__1.png", "x/a/part__1.png", "x/b/part__1.png") == "x/a/part__1.png"
+    assert path_of("x__a__part__1.png", "a/part__1.png", "x/a/1.png") == "a/part__1.png"
+    assert path_of("part__1.png", "x/part__1.png", "part/1.png") == "x/part__1.png"  # its own name first
+    with pytest.raises(DataError, match="'a__b__1.png' could be a/b__1.png or a__b/1.png; name its folder"):
+        path_of("a__b__1.png", "a/b__1.png", "a__b/1.png")
+    with pytest.raises(DataError, match="'a__part__1.png' is none of the images here"):
+        path_of("a__part__1.png", "b/part__1.png", "xa/part__1.png")
 
 
 @pytest.fixture
@@ -242,6 +293,31 @@ def test_what_fails_leaves_no_part_of_the_labels(items, tmp_path, form):
         with pytest.raises(RunError, match="is there already"):
             labels.write(path, form, items)
         assert len(list((tmp_path / "l").iterdir())) == 3
+
+
+def test_images_that_differ_in_their_suffix_keep_their_own_labels(items, tmp_path):
+    """x/2.png and x/2.bmp, with masks of their own. A tree of folders cannot tell these apart."""
+    Image.open(items[1].file).save(tmp_path / "images/2.bmp")
+    other = dataclasses.replace(
+        items[1], name="x/2.bmp", file=str(tmp_path / "images/2.bmp"), mask=lambda: ~SQUARE
+    )
+    for form in ("labelme", "csv"):
+        path = tmp_path / form / ("out.csv" if form == "csv" else "out")
+        assert labels.write(path, form, [items[1], other]) == 2
+        found = {one.name.rpartition("/")[2]: one.mask() for one in labels.read(path)}
+        np.testing.assert_array_equal(found["2.png"], SQUARE)
+        if form == "csv":  # labelme has no holes
+            np.testing.assert_array_equal(found["2.bmp"], ~SQUARE)
+    with pytest.raises(RunError, match="x__2_mask.png: two images would have this mask"):
+        labels.write(tmp_path / "tree", "folder", [items[1], other])
+    assert labels.write(tmp_path / "tree", "folder", [items[1], dataclasses.replace(other, mask=None)]) == 2
+    with pytest.raises(DataError, match="x__2_mask.png: could be of 2 images, such as x__2.bmp"):
+        labels.read(tmp_path / "tree")
+    (tmp_path / "tree/train/scratch/x__2.bmp").unlink()
+    mask = tmp_path / "tree/ground_truth/scratch/x__2_mask.png"
+    shutil.copy(mask, mask.with_name("x__2.png"))
+    with pytest.raises(DataError, match="x__2_mask.png: is of the same image as .*x__2.png"):
+        labels.read(tmp_path / "tree")
 
 
 def test_names_that_are_too_long_for_a_file_are_cut(items, tmp_path):

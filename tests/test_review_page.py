@@ -221,6 +221,15 @@ def test_a_table_that_another_program_changed_is_read_again(base, client):
     assert [row["label"] for row in rows_of(base / "run")] == ["normal", "abnormal", "normal"]
 
 
+def test_a_table_of_which_a_person_took_all_rows_away(base, client):
+    item = listed(client, "suspicious")["items"][0]
+    say(client, item, "normal")
+    (base / "run/reviewed.csv").write_text("path,label\n")
+    assert say(client, item, "abnormal").status_code == 200  # of no label, as at first
+    (base / "run/reviewed.csv").write_text("path,label\n")
+    assert reviewed_csv.Reviewed(base / "run").counts()["training"] == {"normal": 0, "abnormal": 0}
+
+
 def test_columns_of_a_person_stay(base):
     rows = [("train/good/1.png", "normal", "seen, twice"), ("elsewhere.png", "abnormal", "ask Bob")]
     table(base / "run/reviewed.csv", ["path", "label", "Comment"], rows)
@@ -322,6 +331,7 @@ def test_wrong_values_are_named(base, client):
     answer = say(client, item, "maybe")
     assert answer.status_code == 422 and answer.json()["detail"].startswith("label 'maybe' is not normal or")
     assert "kind" in say(client, item, "abnormal", kind="x" * 81).json()["detail"]
+    assert "kind 'Good' means a normal" in say(client, item, "abnormal", kind=" Good ").json()["detail"]
     assert "mask '../x.png' is none" in say(client, item, "abnormal", mask="../x.png").json()["detail"]
     assert (
         client.put(f"/api/label/{item['id']}", json={"label": "normal"})
@@ -405,7 +415,11 @@ def test_a_wrong_mask_is_named(base, client):
     assert answer.status_code == 422
     told = "the mask has 15 x 12 pixels, the picture of train/good/0.png has 16 x 12"
     assert answer.json()["detail"] == told
-    assert "the mask is no PNG image" in draw(client, item, b"GIF89a").json()["detail"]
+    assert draw(client, item, b"GIF89a").json()["detail"] == "the mask is no PNG image"
+    stream = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(stream, "PNG")
+    answer = draw(client, item, stream.getvalue())
+    assert answer.status_code == 422 and "(400000000 pixels) exceeds limit" in answer.json()["detail"]
     assert draw(client, item, b"x", "text/plain").status_code == 415
     assert draw(client, item, b"x" * (2 << 20)).status_code == 413
     assert not (base / "run/reviewed.csv").exists()
@@ -617,6 +631,8 @@ def test_a_threshold_is_chosen_and_given_back(base, review, client):
     assert json.loads((base / "run/detector.json").read_text())["calibration"] == before["calibration"]
     assert client.delete("/api/threshold").json()["chosen"] is None
     assert json.loads((base / "run/detector.json").read_text()) == before
+    answer = client.put("/api/threshold", json={"threshold": 0.8, "who": "b" * 81})
+    assert answer.status_code == 422 and "who 'bbb" in answer.json()["detail"]
     content = '{"threshold": NaN}'
     answer = client.put("/api/threshold", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422 and answer.json()["detail"].startswith("threshold: ")
@@ -811,4 +827,13 @@ def test_labels_are_given_to_other_programs_and_taken_back(base, review, client,
         run_page(f"--workdir={run}", f"--scored={base / 'scored'}", f"--import_labels={base / 'l.json'}") == 1
     )
     assert "none.png' is none of the images here" in capsys.readouterr().err
+    assert (run / "reviewed.csv").read_bytes() == before
+    text = (base / "l.json").read_text().replace("none.png", "2.png")
+    for kind, message in (("OK", "kind 'OK' means a normal image"), ("x" * 81, "must be at most 80 char")):
+        (base / "l.json").write_text(text.replace("dent", kind))
+        assert run_page(
+            f"--workdir={run}", f"--scored={base / 'scored'}", f"--import_labels={base / 'l.json'}"
+        )
+        told = capsys.readouterr().err
+        assert f"{base / 'l.json'}: kind '{kind[:80]}' " in told and message in told
     assert (run / "reviewed.csv").read_bytes() == before

@@ -23,7 +23,7 @@ from PIL import Image
 
 from helpers.exported import BATCH
 from helpers.processes import ENVIRONMENT
-from helpers.served import DEADLY, SLOW, StandInSettings
+from helpers.served import DEADLY, SLOW, LeavingSettings, StandInSettings
 from helpers.trained import CALIBRATION as BARE
 from helpers.trained import StandInDetector
 from semi_anogan import listening
@@ -158,6 +158,18 @@ def test_large_images_are_decoded_when_others_are_done(monkeypatch):
 def test_a_worker_that_is_killed_between_requests_is_replaced(queue):
     os.kill(queue.worker.pid, signal.SIGKILL)
     assert answers(queue, [255])[0]["label"] == "abnormal"  # no image did that, so it is tried once more
+
+
+def test_what_a_killed_worker_was_decoding_does_not_stay_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    worker = Worker(LeavingSettings())
+    assert len(list(tmp_path.glob("*/semi_anogan_*"))) == 1
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.end()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(WorkerError, match="^no bundle$"):
+        Worker(LeavingSettings("no bundle"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_change_of_the_images_is_told(queue, capsys):

@@ -4,6 +4,7 @@ Half of a run's test images come in from the line, few of them abnormal; the tru
 The detector is fitted again as `--refit` does, without training the networks, and judges the other half.
 """
 
+import copy
 import dataclasses
 import pathlib
 import tempfile
@@ -38,15 +39,18 @@ HEADER = [
 KEYS = ("image_auroc", "image_false_alarm_rate", "image_recall", "pixel_aupro")
 
 
-def run(folders: Sequence[str], counts: Sequence[int], seed: int = 0) -> str:
-    """Markdown: of each finished run the figures after so many labels; nothing is written to its folder."""
+def run(folders: Sequence[str], counts: Sequence[int], anew: bool = False, seed: int = 0) -> str:
+    """Markdown: of each finished run the figures after so many labels; nothing is written to its folder.
+
+    anew: beside the fit after the most labels also a whole training with them.
+    """
     rows = []
     for folder in folders:
-        rows += [[pathlib.Path(folder).name, *row] for row in _rows(folder, counts, seed)]
+        rows += [[pathlib.Path(folder).name, *row] for row in _rows(folder, counts, seed, anew)]
     return f"Machine: {machine()}.\n\n{table(HEADER, rows)}"
 
 
-def _rows(folder, counts: Sequence[int], seed: int) -> Iterator[list]:
+def _rows(folder, counts: Sequence[int], seed: int, anew: bool = False) -> Iterator[list]:
     from semi_anogan.evaluation.results import metrics_of, score_test_images
     from semi_anogan.training.fit_detector import fit_detector
 
@@ -78,6 +82,23 @@ def _rows(folder, counts: Sequence[int], seed: int) -> Iterator[list]:
                 fitted = fit_detector(config, temporary, detector.model, dataset, now, **former)
             seconds = time.perf_counter() - started
             yield figures(fitted, name, labelled, round(seconds))
+        if anew and name == "worth":
+            started = time.perf_counter()
+            fitted = _trained_anew(config, dataset, joined(config, dataset, splits, labelled))
+            yield figures(fitted, "worth, trained anew", labelled, round(time.perf_counter() - started))
+
+
+def _trained_anew(config, dataset, splits: Splits) -> Detector:
+    """The detector of networks that are trained with these splits from the beginning."""
+    from semi_anogan.training.fit_detector import fit_detector
+    from semi_anogan.training.loop import Training
+
+    config = copy.deepcopy(config)
+    config.features.trainable_blocks = None  # it follows from how many are known now
+    build.resolve(config, len(splits.abnormal))
+    with tempfile.TemporaryDirectory() as temporary:
+        model = Training(config, temporary, splits, build.image_store(config, dataset)).run()
+        return fit_detector(config, temporary, model, dataset, splits)
 
 
 def halves(test: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:

@@ -74,13 +74,13 @@ class Entries:
         self.notes, self._order = [], {origin: [] for origin in ORIGINS}
         path = folder / run_folder.SUSPICIOUS
         if path.exists():
-            for line, row in _rows(path, ("path", "suspicion")):
+            for line, row in table_rows(path, ("path", "suspicion")):
                 self._add(TRAINING, row["path"], suspicion=_number(path, line, row, "suspicion"))
         else:
             self.notes.append(f"{path} is not there, so no training images are listed")
         path = folder / run_folder.SCORES
         if path.exists():
-            for line, row in _rows(path, ("path", "truth", "score")):
+            for line, row in table_rows(path, ("path", "truth", "score")):
                 if row["truth"] not in (NORMAL, ABNORMAL):
                     raise RunError(
                         f"{path}: row {line}: truth {row['truth']!r} is not {NORMAL} or {ABNORMAL}"
@@ -93,7 +93,7 @@ class Entries:
 
     def _read_scored(self, path: pathlib.Path):
         failed = 0
-        for line, row in _rows(path, ("path", "score", "label", "status")):
+        for line, row in table_rows(path, ("path", "score", "label", "status")):
             if row["status"] != "ok":
                 failed += 1
                 continue
@@ -171,7 +171,7 @@ LISTS: dict[str, tuple[str, Callable[..., list[Entry]]]] = {
 }
 
 
-def _rows(path: pathlib.Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+def table_rows(path: pathlib.Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """The rows of a table; none where it has a header only."""
     try:
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:

@@ -6,7 +6,7 @@ from semi_anogan.data import masks
 from semi_anogan.data.dataset import ABNORMAL
 from semi_anogan.data.review import TEST
 from semi_anogan.errors import DataError, RunError
-from semi_anogan.review import labels
+from semi_anogan.review import labels, reviewed_csv
 from semi_anogan.review.labels import Labelled
 from semi_anogan.review.state import Review
 
@@ -33,6 +33,10 @@ def take(review: Review, path) -> str:
     pairs = [(one, entries[name]) for one, name in labels.matched(labels.read(path), entries)]
     drawn = {}
     for one, entry in pairs:
+        try:
+            reviewed_csv.checked_kind(one.kind)
+        except DataError as error:
+            raise DataError(f"{one.where}: {error}") from None
         if one.mask is not None:
             mask = one.mask()
             masks.check_size(one.where, mask, entry.path, review.pictures.size(entry))

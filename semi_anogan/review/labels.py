@@ -1,5 +1,6 @@
 """Labels of images from other programs and for them: COCO, labelme, a tree of folders, a CSV file."""
 
+import collections
 import csv
 import dataclasses
 import functools
@@ -100,7 +101,7 @@ def matched(found: Iterable[Labelled], paths: Iterable[str]) -> list[tuple[Label
         elsewhere = parts[0] == "" or parts[0].endswith(":") or ".." in given
         alike = _alike(parts, by_base, elsewhere)
         if not alike and JOINED in parts[-1]:
-            alike = _alike(parts[-1].split(JOINED), by_base)
+            alike = _alike_joined(parts[-1], by_base)
         if not alike:
             unknown.append(one)
             continue
@@ -126,6 +127,20 @@ def _alike(parts: list[str], by_base: dict[str, list[str]], elsewhere: bool = Fa
         length, same = min(len(parts), len(_parts(path))), _same_end(parts, _parts(path))
         if same >= (min(2, length) if elsewhere else length):
             found[path] = same
+    return found
+
+
+def _alike_joined(name: str, by_base: dict[str, list[str]]) -> dict[str, int]:
+    """Path -> how much of a name fits, of the paths that it may be with their folders in one name.
+
+    Folders and files may have JOINED in their own names.
+    """
+    found, pieces = {}, name.split(JOINED)
+    for start in range(len(pieces)):
+        for path in by_base.get(JOINED.join(pieces[start:]), []):
+            one, other = sorted((JOINED + name, JOINED + JOINED.join(_parts(path))), key=len)
+            if other.endswith(one):
+                found[path] = len(one)
     return found
 
 
@@ -206,8 +221,15 @@ def _of_json(path: str, max_pixels: int) -> list[Labelled]:
         raise DataError(f"{path}: not as labelme or COCO write it: {type(error).__name__}: {error}") from None
 
 
+def _name(path: str, value) -> str:
+    """The name of an image in a file of labels; DataError where it is none."""
+    if not isinstance(value, str) or not value:
+        raise DataError(f"{path}: the name of an image must be a text, got {value!r}")
+    return value
+
+
 def _of_labelme(path: str, values: dict, max_pixels: int) -> Labelled:
-    name, shapes = values["imagePath"], values["shapes"]
+    name, shapes = _name(path, values["imagePath"]), values["shapes"]
     if not shapes:
         return Labelled(name, NORMAL, where=path)
     largest = _largest(
@@ -220,13 +242,20 @@ def _of_labelme(path: str, values: dict, max_pixels: int) -> Labelled:
 
 def _of_coco(path: str, values: dict, max_pixels: int) -> Iterator[Labelled]:
     names = {c["id"]: str(c["name"]) for c in values.get("categories", [])}
-    own: dict = {image["id"]: [] for image in values["images"]}
+    own: dict = {}
+    for image in values["images"]:
+        if image["id"] in own:
+            raise DataError(f"{path}: two images have the id {image['id']!r}")
+        own[image["id"]] = []
     for annotation in values["annotations"]:
         if annotation["image_id"] not in own:
             raise DataError(f"{path}: an annotation is of image {annotation['image_id']}, which is not there")
+        category = annotation.get("category_id")
+        if names and category is not None and category not in names:
+            raise DataError(f"{path}: an annotation is of category {category!r}, which is not there")
         own[annotation["image_id"]].append(annotation)
     for image in values["images"]:
-        annotations, name = own[image["id"]], image["file_name"]
+        annotations, name = own[image["id"]], _name(path, image["file_name"])
         if not annotations:
             yield Labelled(name, NORMAL, where=path)
             continue
@@ -257,7 +286,10 @@ def _of_folder(path: str, max_pixels: int) -> list[Labelled]:
         folder, *below = parts
         stem = "/".join([folder, *os.path.splitext("/".join(below))[:1]])
         if is_mask:
-            drawn[mask_names.without_ending(stem) or stem] = os.path.join(path, name)
+            key, mask = mask_names.without_ending(stem) or stem, os.path.join(path, name)
+            if key in drawn:
+                raise DataError(f"{mask}: is of the same image as {drawn[key]}")
+            drawn[key] = mask
         elif not below:
             loose.append(name)
         elif plain(folder) not in GOOD and (folder_names.is_perhaps_good(folder) or _is_unclear(folder)):
@@ -269,9 +301,11 @@ def _of_folder(path: str, max_pixels: int) -> list[Labelled]:
             found.append((stem, "/".join(below), folder))
     if loose:
         raise DataError(f"{path}: {len(loose)} images lie in no folder that says what they are: {loose[0]}")
-    out = []
+    out, counts = [], collections.Counter(stem for stem, _, _ in found)
     for stem, name, folder in found:
         mask = drawn.pop(stem, None)
+        if mask is not None and counts[stem] > 1:
+            raise DataError(f"{mask}: could be of {counts[stem]} images, such as {name}")
         if plain(folder) in GOOD:
             if mask is not None:
                 raise DataError(f"{mask}: is a mask of an image in {folder!r}, which has no defect")
@@ -400,7 +434,7 @@ def _write_labelme(path: pathlib.Path, items: list[Labelled]):
             }
             for outline in outlines
         ]
-        file = path / (_flat(item.name) + ".json")
+        file = _free(path / (_flat(item.name) + ".json"))
         values = {
             "version": "5.0.0",
             "flags": {},
@@ -410,8 +444,6 @@ def _write_labelme(path: pathlib.Path, items: list[Labelled]):
             "imageHeight": height,
             "imageWidth": width,
         }
-        if file.exists():
-            raise RunError(f"{file}: two images would have this file of labels")
         _write_json(file, values)
 
 
@@ -436,7 +468,10 @@ def _write_folder(path: pathlib.Path, items: list[Labelled]):
         shutil.copyfile(item.file, target)
         mask = _mask_of(item) if item.label == ABNORMAL else None
         if mask is not None:
-            _save_mask(path / "ground_truth" / kind / f"{name}_mask.png", mask)
+            drawn = path / "ground_truth" / kind / f"{name}_mask.png"
+            if drawn.exists():  # masks there are found by the names of images without their suffixes
+                raise RunError(f"{drawn}: two images would have this mask")
+            _save_mask(drawn, mask)
 
 
 def _write_csv(path: pathlib.Path, items: list[Labelled]):
@@ -448,10 +483,9 @@ def _write_csv(path: pathlib.Path, items: list[Labelled]):
         mask = _mask_of(item) if item.label == ABNORMAL else None
         name = ""
         if mask is not None:
-            name = f"{folder.name}/{_flat(item.name)}.png"
-            if (path.parent / name).exists():
-                raise RunError(f"{path.parent / name}: two images would have this mask")
-            _save_mask(path.parent / name, mask)
+            file = _free(folder / (_flat(item.name) + ".png"))
+            name = f"{folder.name}/{file.name}"
+            _save_mask(file, mask)
         rows.append([item.name, item.label, item.kind, name])
     with (
         atomically(path, RunError) as temporary,
@@ -465,6 +499,12 @@ def _write_csv(path: pathlib.Path, items: list[Labelled]):
 def _save_mask(path: pathlib.Path, mask: np.ndarray):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(path)
+
+
+def _free(path: pathlib.Path) -> pathlib.Path:
+    """A path that is not there: this one, or with a number, as images may differ in their suffix only."""
+    named = (path.with_name(f"{path.stem}{JOINED}{number}{path.suffix}") for number in itertools.count(2))
+    return next(found for found in itertools.chain([path], named) if not found.exists())
 
 
 def _flat(name: str) -> str:

@@ -134,10 +134,12 @@ class Pictures:
                         f"{entry.path} has {wanted[1]} x {wanted[0]}"
                     )
                 pixels = np.asarray(picture.convert("RGBA"))
-        except (OSError, SyntaxError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"the mask is no PNG image: {error}") from None
+        except DataError:
+            raise
+        except Image.UnidentifiedImageError:
+            raise DataError("the mask is no PNG image") from None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(f"the mask cannot be read: {error}") from None
         drawn = (pixels[..., 3] >= 128) & (pixels[..., :3].max(axis=-1) >= 128)
         return masks.resized(drawn, *own) if wanted != own else drawn
 

@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL
-from semi_anogan.data.listing import csv_rows
 from semi_anogan.data.review import COLUMNS, ORIGINS
+from semi_anogan.data.sources.folder_names import GOOD, plain
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.files import atomically, told_writing
-from semi_anogan.review.entries import Entry
+from semi_anogan.review.entries import Entry, table_rows
 
 NAME, MASKS = "reviewed.csv", "masks"
 LABELS = ("", NORMAL, ABNORMAL)
@@ -132,7 +132,7 @@ class Reviewed:
           of others. mask: a path that `write_mask` gave for this image, "" for none, None for that of now.
         Raises: Conflict; DataError for a value that cannot be; RunError where it cannot be written.
         """
-        kind, who = _text("kind", kind), _text("who", who)
+        kind, who = checked_kind(kind), checked_text("who", who)
         if label not in LABELS:
             raise DataError(f"label {label!r} is not {NORMAL} or {ABNORMAL}, nor empty")
         with self._lock:
@@ -154,13 +154,13 @@ class Reviewed:
 
     def change_all(self, said: Iterable[tuple[Entry, str, str, str]], who: str = ""):
         """Gives many images labels at once, whatever they had: (image, label, kind, mask), as in `change`."""
-        who = _text("who", who)
+        who = checked_text("who", who)
         with self._lock:
             self._read()
             rows, when = dict(self._rows), _now()
             for entry, label, kind, mask in said:
                 origin, path = entry.key
-                rows[origin, path] = Row(path, label, _text("kind", kind), mask, origin, who, when)
+                rows[origin, path] = Row(path, label, checked_kind(kind), mask, origin, who, when)
                 rows.pop(("", path), None)
             self._write(rows)
 
@@ -216,7 +216,7 @@ class Reviewed:
         if state is None:
             raise RunError(f"{self.path}: was taken away while the page was open; start the page again")
         rows, own = {}, {}
-        for line, row in csv_rows(os.fspath(self.path), ("path", "label"), errors="surrogateescape"):
+        for line, row in table_rows(self.path, ("path", "label")):  # none where a person took all away
             where = f"{self.path}: row {line}"
             found = Row(**{name: row.get(name, "") for name in COLUMNS})
             if found.label not in LABELS:
@@ -245,7 +245,16 @@ def _stem(entry: Entry) -> str:
     return f"{name}.{hashlib.blake2b(whole, digest_size=8).hexdigest()}"
 
 
-def _text(what: str, value: str) -> str:
+def checked_kind(kind: str) -> str:
+    """A kind of defect as it is written; DataError for what is none, and what a refit would not take."""
+    kind = checked_text("kind", kind)
+    if kind and plain(kind) in GOOD:
+        raise DataError(f"kind {kind!r} means a normal image; name the defect, or label the image normal")
+    return kind
+
+
+def checked_text(what: str, value: str) -> str:
+    """A short text of a person as it is written; DataError for what is none."""
     value = " ".join(value.split())
     if len(value) > LONGEST or not value.isprintable():
         raise DataError(

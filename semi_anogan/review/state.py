@@ -325,7 +325,7 @@ class Review:
     def choose(self, threshold: float | None, who: str = ""):
         """Has the run use a threshold, None: the calibrated one; RunError while its detector changes."""
         with self._lock, self._held():
-            chosen.write(self.folder, threshold, who or self.who)
+            chosen.write(self.folder, threshold, reviewed_csv.checked_text("who", who or self.who))
             self.threshold = figures.threshold_of(self.folder)
             self._lists.clear()
             self.generation += 1

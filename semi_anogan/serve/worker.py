@@ -4,7 +4,9 @@ import contextlib
 import multiprocessing
 import os
 import queue
+import shutil
 import signal
+import tempfile
 import threading
 import traceback
 from typing import NamedTuple
@@ -90,7 +92,9 @@ class Worker:
     def __init__(self, settings):
         context = multiprocessing.get_context("spawn")  # a fork would take threads' locks with it
         self._mine, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, settings), daemon=True)
+        # Images that are decoded are files here. It is taken away with the process, however that ends.
+        self._place = tempfile.mkdtemp(prefix="semi_anogan_")
+        self._process = context.Process(target=_work, args=(theirs, settings, self._place), daemon=True)
         self._process.start()
         theirs.close()
         try:
@@ -133,6 +137,7 @@ class Worker:
         self._mine.close()
         self._process.kill()
         self._process.join()
+        shutil.rmtree(self._place, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -144,7 +149,8 @@ def _ended():
         raise Died("ended the process that scores") from None
 
 
-def _work(connection, settings):
+def _work(connection, settings, place: str):
+    tempfile.tempdir = place
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the service ends first, and then this
     try:
         detector, lines = settings.detector()
@@ -155,6 +161,7 @@ def _work(connection, settings):
     products = tuple(name for name in detectors if name is not None)
     connection.send((True, (min(d.batch_size for d in detectors.values()), lines, products)))
     _Stages(connection, detectors, settings.max_pixels).run()
+    shutil.rmtree(place, ignore_errors=True)  # where the service was killed, nobody else does it
 
 
 class _Stages:
