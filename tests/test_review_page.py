@@ -306,6 +306,38 @@ def test_a_test_image_that_was_scored_again_stays_one(base):
     review.close()
 
 
+def test_relative_paths_count_from_where_score_was_called(base, tmp_path_factory, monkeypatch):
+    """The page was called elsewhere: no image could be seen."""
+    picture(base / "line/2.png", 1)
+    rows = [(path, score, "", "ok", "", 0.5) for path, score in (("line/1.png", 3.0), ("line/2.png", 2.0))]
+    table(base / "scored/scores.csv", ["path", "score", "label", "status", "error", "threshold"], rows)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    review = Review(base / "run", base / "scored")
+    assert [entry.path for entry in review.entries.of("scored")] == [
+        f"{base}/line/1.png",
+        f"{base}/line/2.png",
+    ]
+    # The first was moved since, as a line does it.
+    scores = base / "scored/scores.csv"
+    assert review.notes == [
+        f"{scores}: its relative paths are found from {base}",
+        f"{scores}: 1 of the first 2 images are not there, such as {base}/line/1.png; they are shown without "
+        "pictures",
+    ]
+    review.close()
+    (base / "line/2.png").unlink()
+    review = Review(base / "run", base / "scored")
+    assert review.entries.of("scored")[0].path == os.path.abspath("line/1.png")
+    review.close()
+    monkeypatch.chdir(base)  # what is here comes first
+    for name in ("line/1.png", "line/2.png"):
+        picture(base / name, 1)
+    picture(base / "scored/line/1.png", 1)
+    review = Review(base / "run", base / "scored")
+    assert review.entries.of("scored")[0].path == f"{base}/line/1.png" and not review.notes
+    review.close()
+
+
 def test_labels_of_suspicious_csv_are_taken_over(base):
     rows = [
         ("train/good/0.png", 3, "abnormal"),

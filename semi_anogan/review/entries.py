@@ -5,7 +5,7 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL
 from semi_anogan.data.listing import csv_rows
@@ -13,6 +13,8 @@ from semi_anogan.data.review import ORIGINS, SCORED, TEST, TRAINING
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.review import worth
 from semi_anogan.runs import folder as run_folder
+
+LOOKED_AT = 100  # paths of a table, to find what folder they count from: some may have been moved
 
 
 @dataclasses.dataclass
@@ -92,19 +94,21 @@ class Entries:
             self._read_scored(scored / run_folder.SCORES)
 
     def _read_scored(self, path: pathlib.Path):
-        failed = 0
-        for line, row in table_rows(path, ("path", "score", "label", "status")):
-            if row["status"] != "ok":
-                failed += 1
-                continue
-            self._add(SCORED, os.path.abspath(row["path"]), score=_score(path, line, row), named=row["path"])
-        if failed:
+        rows = table_rows(path, ("path", "score", "label", "status"))
+        scored = [(line, row) for line, row in rows if row["status"] == "ok"]
+        here = os.getcwd()
+        base = counted_from([row["path"] for _, row in scored], path.parent)
+        for line, row in scored:
+            place = os.path.abspath(os.path.join(base, row["path"]))
+            self._add(SCORED, place, score=_score(path, line, row), named=row["path"])
+        if failed := len(rows) - len(scored):
             self.notes.append(f"{path}: {failed} images could not be scored, and are left out")
-        if self.of(SCORED) and not os.path.exists(self.of(SCORED)[0].path):
-            self.notes.append(
-                f"{path}: {self.of(SCORED)[0].path} is not there; paths that are relative count from the "
-                "folder where score was called: call the page there too"
-            )
+        if base != here:
+            self.notes.append(f"{path}: its relative paths are found from {base}")
+        missing = [entry for entry in self.of(SCORED)[:LOOKED_AT] if not os.path.exists(entry.path)]
+        if missing:
+            count = f"{len(missing)} of the first {min(LOOKED_AT, len(scored))} images are not there"
+            self.notes.append(f"{path}: {count}, such as {missing[0].path}; they are shown without pictures")
 
     def unlisted(self, origin: str, path: str) -> Entry:
         """An image that no table has, such as a known defect."""
@@ -121,6 +125,20 @@ class Entries:
         entry.listed = True
         for key, value in values.items():
             setattr(entry, key, value)
+
+
+def counted_from(paths: Sequence[str], folder: pathlib.Path) -> str:
+    """The folder that relative paths in a table of `score` count from: where it was called.
+
+    That is this working directory, or the folder of the table or one above it, whichever first has one of the
+    images; where none has, this working directory.
+    """
+    here = os.getcwd()
+    relative = [path for path in paths if not os.path.isabs(path)][:LOOKED_AT]
+    for base in (here, os.fspath(folder), *map(os.fspath, folder.parents)):
+        if any(os.path.isfile(os.path.join(base, path)) for path in relative):
+            return base
+    return here
 
 
 def _near(entries: list[Entry], threshold: float, look=None) -> list[Entry]:

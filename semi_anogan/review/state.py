@@ -17,7 +17,7 @@ from semi_anogan.data.review import read as read_labels
 from semi_anogan.errors import DataError, RunError, UserError
 from semi_anogan.files import atomically, told_writing
 from semi_anogan.review import figures, reviewed_csv
-from semi_anogan.review.entries import LISTS, Entries, Entry
+from semi_anogan.review.entries import LISTS, Entries, Entry, counted_from
 from semi_anogan.review.pictures import Pictures, ScoredPictures, data_set_of
 from semi_anogan.review.reasons import Asked, Loaded
 from semi_anogan.review.refit import LOG, Refit, score_command, train_command
@@ -398,7 +398,8 @@ NO_LABELS = "no training image and no newly scored image has a label yet"
 
 def _absolute(folder: pathlib.Path) -> dict:
     rows = figures.test_rows(folder / run_folder.SCORES)
-    return {os.path.abspath(path): row for path, row in rows.items()}
+    base = counted_from(list(rows), folder)
+    return {os.path.abspath(os.path.join(base, path)): row for path, row in rows.items()}
 
 
 def _write_paths(path, paths: list[str]):
