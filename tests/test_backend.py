@@ -1,8 +1,11 @@
 import logging
+import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
 
+from helpers.processes import ENVIRONMENT, ROOT
 from semi_anogan.backend import compile_function
 
 
@@ -42,3 +45,14 @@ def test_compiling_again_is_no_warning_but_others_are_shown():
         logger.removeHandler(handler)
     assert compiled.experimental_get_tracing_count() == 10
     assert seen == ["something else"]
+
+
+@pytest.mark.parametrize("given, used", [(None, "false"), ("true", "true")])
+def test_jax_shares_a_gpu(given, used):
+    """A second scoring found no memory. JAX reads the setting when it first uses a device."""
+    told = "os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'], xla_bridge.backends_are_initialized()"
+    code = f"import os, semi_anogan.backend; from jax._src import xla_bridge; print({told})"
+    setting = {} if given is None else {"XLA_PYTHON_CLIENT_PREALLOCATE": given}
+    environment = {**ENVIRONMENT, "KERAS_BACKEND": "jax", **setting}
+    printed = subprocess.check_output([sys.executable, "-c", code], env=environment, cwd=ROOT, text=True)
+    assert printed.split() == [used, "False"]

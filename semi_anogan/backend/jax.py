@@ -1,10 +1,15 @@
 """Gradients, compilation and devices with JAX; no TensorFlow needed."""
 
 import contextlib
+import os
 
 import jax
 import keras
 import numpy as np
+
+# A GPU is shared: with what scores beside a training, or another program of a line. Without this JAX takes
+# three quarters of its memory at once. It asks when it first uses a device; what a person has set stays.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def input_gradients(function, x):
