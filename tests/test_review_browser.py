@@ -177,6 +177,23 @@ def test_a_person_reviews_a_run(run):
         assert [line for line in errors if "409" not in line] == []
 
 
+def test_images_that_are_scored_meanwhile_are_told(run, tmp_path):
+    for name in ("run", "scored"):
+        shutil.copytree(run / name, tmp_path / name)
+    scores = tmp_path / "scored/scores.csv"
+    with opened(f"--workdir={tmp_path / 'run'}", f"--scored={tmp_path / 'scored'}") as browser:
+        browser.keys("llll")
+        browser.until(lambda: browser.text("list-told") == "1 of 12", "the scored images")
+        row = scores.read_text().splitlines()[-1]
+        shutil.copy(run / "parts/test/pit/00.png", tmp_path / "added.png")
+        with open(scores, "a") as file:  # as `score --watch` does
+            file.write(row.replace(row.split(",")[0], str(tmp_path / "added.png")) + "\n")
+        browser.until(lambda: browser.text("list-more") == "1 more", "the image that was added")
+        browser.keys("r")
+        browser.until(lambda: browser.text("list-told") == "1 of 13", "the list anew")
+        assert browser.text("list-more") == "Refresh" and browser.contrast() == []
+
+
 def _label(run, browser):
     from selenium.webdriver.common.keys import Keys
 

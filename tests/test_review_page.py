@@ -17,7 +17,7 @@ from helpers.reviewed import picture, table, write_run
 from semi_anogan.data import review as data_review
 from semi_anogan.errors import ConfigError, DataError, RunError
 from semi_anogan.review import __main__ as page_command
-from semi_anogan.review import figures, reviewed_csv
+from semi_anogan.review import figures, reviewed_csv, state
 from semi_anogan.review.app import make_app
 from semi_anogan.review.guard import Guard
 from semi_anogan.review.pictures import Cache, ScoredPictures, shrunk
@@ -335,6 +335,57 @@ def test_relative_paths_count_from_where_score_was_called(base, tmp_path_factory
     picture(base / "scored/line/1.png", 1)
     review = Review(base / "run", base / "scored")
     assert review.entries.of("scored")[0].path == f"{base}/line/1.png" and not review.notes
+    review.close()
+
+
+def test_images_that_are_scored_meanwhile_join(base, monkeypatch):
+    """`score --watch` adds to the table while the page is open."""
+    monkeypatch.setattr(state, "FOLLOWED", 0.0)
+    monkeypatch.setattr(state, "AS_LONG", 0.0)
+    review = Review(base / "run", base / "scored")
+    client = client_of(review)
+    before = listed(client, "scored")["items"]
+    say(client, before[0], "abnormal")
+    scores = base / "scored/scores.csv"
+    picture(base / "new/3.png", 200)
+    half = f"{base}/new/3.png,1.0"
+    with open(scores, "a") as file:  # the third column is not there yet
+        file.write(half)
+    told = client.get("/api/state").json()
+    generation = told["generation"]
+    assert told["notes"][-1].startswith(f"what was scored meanwhile cannot be read: {scores}: row 6: ")
+    assert [item["id"] for item in listed(client, "scored")["items"]] == [item["id"] for item in before]
+    with open(scores, "a") as file:
+        file.write(",,ok,,0.5\n")
+    told = client.get("/api/state").json()
+    assert told["generation"] == generation  # the list that is shown stays until it is asked for afresh
+    assert not any("meanwhile" in note for note in told["notes"])
+    assert {i["name"]: i["count"] for i in told["lists"]}["scored"] == 4
+    assert len(listed(client, "scored")["items"]) == 3
+    items = listed(client, "scored", fresh=True)["items"]
+    assert [(item["score"], item["label"]) for item in items] == [
+        (2.0, "abnormal"),
+        (1.0, ""),
+        (0.55, ""),
+        (0.2, ""),
+    ]
+    assert items[0]["id"] == before[0]["id"]
+    say(client, items[1], "normal")
+    assert labels_in(base / "run/reviewed.csv")[f"{base}/new/3.png"] == "normal"
+    review.close()
+
+
+def test_a_long_table_is_not_read_again_for_each_request(base, monkeypatch):
+    review = Review(base / "run", base / "scored")
+    read = []
+    monkeypatch.setattr(review.entries, "read_scored", read.append)
+    for i in range(3):
+        os.utime(base / "scored/scores.csv", (i, i))
+        review.told()
+    assert read == [base / "scored"]  # the others came within FOLLOWED
+    monkeypatch.setattr(review, "_look_after", 0.0)
+    review.told()
+    assert len(read) == 2
     review.close()
 
 

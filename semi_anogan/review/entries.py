@@ -51,12 +51,13 @@ class Entry:
 class Entries:
     """All images by index. `read` may be called again, as after a refit: an image keeps its index.
 
-    Attributes: notes: lines for a person on what was left out.
+    Attributes: notes: lines for a person on what was left out, scored_notes: of the newly scored images.
     """
 
     def __init__(self):
         self.all: list[Entry] = []
         self.notes: list[str] = []
+        self.scored_notes: list[str] = []
         self._places: dict[tuple[str, str], Entry] = {}
 
     def find(self, origin: str, path: str) -> Entry | None:
@@ -67,13 +68,13 @@ class Entries:
         return self._order[origin]
 
     def read(self, folder: pathlib.Path, scored: pathlib.Path | None):
-        """Reads the tables of a run and of a folder that `score` wrote.
+        """Reads the tables of a run, and as `read_scored`.
 
         Raises: RunError, DataError that name the file, the row and the value.
         """
         for entry in self.all:
             entry.listed, entry.score, entry.suspicion = False, math.nan, math.nan
-        self.notes, self._order = [], {origin: [] for origin in ORIGINS}
+        self.notes, self.scored_notes, self._order = [], [], {origin: [] for origin in ORIGINS}
         path = folder / run_folder.SUSPICIOUS
         if path.exists():
             for line, row in table_rows(path, ("path", "suspicion")):
@@ -91,24 +92,32 @@ class Entries:
         else:
             self.notes.append(f"{path} is not there, so no test images are listed")
         if scored is not None:
-            self._read_scored(scored / run_folder.SCORES)
+            self.read_scored(scored)
 
-    def _read_scored(self, path: pathlib.Path):
+    def read_scored(self, folder: pathlib.Path):
+        """Reads the table of a folder that `score` wrote, in the place of what was read of it before.
+
+        Raises: RunError, DataError as `read`; then nothing has changed.
+        """
+        path = folder / run_folder.SCORES
         rows = table_rows(path, ("path", "score", "label", "status"))
-        scored = [(line, row) for line, row in rows if row["status"] == "ok"]
-        here = os.getcwd()
-        base = counted_from([row["path"] for _, row in scored], path.parent)
-        for line, row in scored:
-            place = os.path.abspath(os.path.join(base, row["path"]))
-            self._add(SCORED, place, score=_score(path, line, row), named=row["path"])
+        scored = [(row["path"], _score(path, line, row)) for line, row in rows if row["status"] == "ok"]
+        for entry in self.of(SCORED):
+            entry.listed, entry.score = False, math.nan
+        self.scored_notes, self._order[SCORED] = [], []
+        base = counted_from([name for name, _ in scored], folder)
+        for name, score in scored:
+            self._add(SCORED, os.path.abspath(os.path.join(base, name)), score=score, named=name)
         if failed := len(rows) - len(scored):
-            self.notes.append(f"{path}: {failed} images could not be scored, and are left out")
-        if base != here:
-            self.notes.append(f"{path}: its relative paths are found from {base}")
+            self.scored_notes.append(f"{path}: {failed} images could not be scored, and are left out")
+        if base != os.getcwd():
+            self.scored_notes.append(f"{path}: its relative paths are found from {base}")
         missing = [entry for entry in self.of(SCORED)[:LOOKED_AT] if not os.path.exists(entry.path)]
         if missing:
             count = f"{len(missing)} of the first {min(LOOKED_AT, len(scored))} images are not there"
-            self.notes.append(f"{path}: {count}, such as {missing[0].path}; they are shown without pictures")
+            self.scored_notes.append(
+                f"{path}: {count}, such as {missing[0].path}; they are shown without pictures"
+            )
 
     def unlisted(self, origin: str, path: str) -> Entry:
         """An image that no table has, such as a known defect."""

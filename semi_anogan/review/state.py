@@ -32,6 +32,8 @@ RESCORED = "rescored"  # folder in the run: the newly scored images, scored agai
 RESCORED_OF = "rescored.json"  # which images these are
 LOCK = "review.lock"
 MOST_ROWS = 500  # of a list at once
+# Seconds between two looks for images that were scored meanwhile, and how many times as long as one took.
+FOLLOWED, AS_LONG = 5.0, 20.0
 LOOKING = 2.0  # seconds in which images are looked at for how alike they are
 MOST_KNOWN = 8  # known defects of a kind that are shown
 
@@ -91,37 +93,66 @@ class Review:
             config = run_folder.load_config(self.folder)
             places.find(config, self.folder, self.data_root, without=("reviewed",))
             self.scored = self.folder / RESCORED if self._rescored() else self.given_scored
+            # What the scored images are read as, None where another program does not add to them.
+            self._read_as = self._given() if self.scored == self.given_scored else None
+            self._look_after = 0.0
             self.entries.read(self.folder, self.scored)
             self._lists: dict[str, list[Entry]] = {}
-            self._regions = None
             self.threshold = figures.threshold_of(self.folder)
-            self.notes = [*self.entries.notes, *self._doubts()]
             if not hasattr(self, "pictures"):
                 self.pictures = Pictures(config, lambda: data_set_of(config))
-            named = [e.named for e in self.entries.of(SCORED)]
-            named = named[:: max(1, len(named) // 64)][:64]
-            self._scored_pictures = None if self.scored is None else ScoredPictures(self.scored, named)
-            self._match_files()
+            self._taken: list[str] = []  # lines on labels
+            self._take_scored()
             suspicious = self.folder / run_folder.SUSPICIOUS
             if suspicious.exists() and self.entries.of(TRAINING):
                 labels = {path: found.label for path, found in read_labels(suspicious).items()}
                 count, others = self.reviewed.add_missing(labels, TRAINING)
                 if count:
-                    self.notes.append(f"{count} labels of {suspicious.name} were taken over")
+                    self._taken.append(f"{count} labels of {suspicious.name} were taken over")
                 if others:
-                    self.notes.append(
+                    self._taken.append(
                         f"{others} labels of {suspicious.name} differ from those of {reviewed_csv.NAME}, "
                         "which count"
                     )
             self.generation += 1
         self.why.end()  # it has the former detector
 
-    def _match_files(self):
-        """Finds the scored images that are image files of the run's data."""
+    @property
+    def notes(self) -> list[str]:
+        """Lines for a person."""
+        return [*self.entries.notes, *self._of_scored, *self._not_read, *self._taken]
+
+    def _take_scored(self):
+        """What follows from the scored images that were read."""
+        self._regions, self._not_read = None, []
+        named = [e.named for e in self.entries.of(SCORED)]
+        named = named[:: max(1, len(named) // 64)][:64]
+        self._scored_pictures = None if self.scored is None else ScoredPictures(self.scored, named)
+        self._of_scored = [*self.entries.scored_notes, *self._doubts(), *self._match_files()]
+
+    def _follow(self):
+        """Takes in what `score --watch` has added to the scored images, if there was no look for a while."""
+        began = time.monotonic()
+        if self._read_as is None or began < self._look_after:
+            return
+        try:
+            found = self._given()
+            if found == self._read_as:
+                return
+            self.entries.read_scored(self.given_scored)
+            self._read_as = found  # of before: a row that came meanwhile is one for the next look
+            self._take_scored()
+        except (UserError, OSError) as error:  # a row that is half written, say
+            self._not_read = [f"what was scored meanwhile cannot be read: {error}"]
+        took = time.monotonic() - began
+        self._look_after = time.monotonic() + max(FOLLOWED, AS_LONG * took)
+
+    def _match_files(self) -> list[str]:
+        """Finds the scored images that are image files of the run's data; lines on them."""
         self._scored_of: dict[int, Entry] = {}
         scored = self.entries.of(SCORED)
         if not scored:
-            return
+            return []
         folder_of, files = functools.lru_cache(os.path.realpath), {}
 
         def real(path: str) -> str:  # a folder is looked up once
@@ -131,17 +162,17 @@ class Review:
         for entry in [*self.entries.of(TRAINING), *self.entries.of(TEST)]:
             path = self.pictures.file(entry)
             if path is None:
-                return
+                return []
             files[real(path)] = entry
         for entry in scored:
             entry.same = files.get(real(entry.path))
             if entry.same is not None:
                 self._scored_of[entry.same.index] = entry
         counts = collections.Counter(e.same.origin for e in scored if e.same is not None)
-        for origin, count in counts.items():
-            self.notes.append(
-                f"{count} of the newly scored images are {origin} images of the run, and count so"
-            )
+        return [
+            f"{count} of the newly scored images are {origin} images of the run, and count so"
+            for origin, count in counts.items()
+        ]
 
     def _rescored(self) -> bool:
         """Whether the given scored images were scored again after a refit."""
@@ -152,7 +183,7 @@ class Review:
         return (self.folder / RESCORED / run_folder.SCORES).is_file() and of == self._given()
 
     def _given(self) -> list | None:
-        """What the given scored images are."""
+        """What the given scored images are, and of when."""
         if self.given_scored is None:
             return None
         path = self.given_scored / run_folder.SCORES
@@ -184,6 +215,8 @@ class Review:
     def listed(self, name: str, fresh: bool = False) -> list[Entry]:
         """The images of a list, in an order that stays until it is asked for afresh; KeyError for another."""
         with self._lock:
+            if fresh:
+                self._follow()
             if fresh or name not in self._lists:
                 self._lists[name] = self._found(name)
             return self._lists[name]
@@ -283,6 +316,7 @@ class Review:
     def told(self) -> dict:
         """All that is not of a single image."""
         with self._lock:
+            self._follow()
             found = chosen.read(self.folder)
             why = self.why_no_refit()
             return {

@@ -6,6 +6,7 @@ import { Sort } from "/page/sort.js";
 import { Threshold } from "/page/threshold.js";
 
 const TABS = ["sort", "threshold", "refit"];
+const FOLLOWED = 15000; // milliseconds
 let telling;
 
 async function tell(state) {
@@ -30,6 +31,13 @@ async function refresh() {
 function later() {
   clearTimeout(telling);
   telling = setTimeout(refresh, 1500);
+}
+
+// Another program may score on: how many images there are is asked for while the page is looked at.
+async function follow() {
+  if (document.hidden || element("sort").hidden) return;
+  const state = await ask("/api/state").catch(() => null);
+  if (state) sort.tellLists(state.lists);
 }
 
 const sort = new Sort(later);
@@ -78,6 +86,8 @@ document.addEventListener("keydown", (event) => {
   }
   if (!element("sort").hidden && sort.key(event)) event.preventDefault();
 });
+
+setInterval(follow, FOLLOWED);
 
 const who = element("who");
 ask("/api/state")

@@ -31,6 +31,7 @@ export class Sort {
     this.map = true;
     this.generation = 0;
     element("list").addEventListener("change", () => this.open(element("list").value));
+    element("list-fresh").addEventListener("click", () => this.open(element("list").value));
     element("normal").addEventListener("click", () => this.say("normal"));
     element("abnormal").addEventListener("click", () => this.say("abnormal"));
     element("skip").addEventListener("click", () => this.step(1));
@@ -56,11 +57,10 @@ export class Sort {
 
   // What the server says of the run.
   async told(state) {
-    this.lists = state.lists;
     this.kinds = state.kinds;
     this.drawKinds();
     const chosen = element("list").value;
-    element("list").replaceChildren(...state.lists.map((list) => make("option", { value: list.name }, `${list.words} (${list.count})`)));
+    this.tellLists(state.lists);
     if (state.generation !== this.generation) {
       this.generation = state.generation;
       const first = state.lists.find((list) => list.count) ?? state.lists[0];
@@ -70,8 +70,24 @@ export class Sort {
     }
   }
 
+  // How many images each list has now, and the one that is shown beyond those in view.
+  tellLists(lists) {
+    this.lists = lists;
+    const options = element("list").options;
+    const words = lists.map((list) => `${list.words} (${list.count})`);
+    if (words.some((text, i) => options[i]?.text !== text)) {
+      const chosen = element("list").value;
+      element("list").replaceChildren(...lists.map((list, i) => make("option", { value: list.name }, words[i])));
+      if (chosen) element("list").value = chosen;
+    }
+    const shown = lists.find((list) => list.name === this.strip.name);
+    const more = shown ? shown.count - this.strip.total : 0;
+    element("list-more").textContent = more > 0 ? `${more} more` : "Refresh";
+  }
+
   async open(name) {
     element("list").value = name;
+    element("list-more").textContent = "Refresh";
     try {
       await this.strip.open(name);
     } catch (error) {
@@ -390,6 +406,7 @@ export class Sort {
       u: () => this.undo(),
       k: () => element("kind").focus(),
       l: () => this.nextList(),
+      r: () => this.open(element("list").value),
       b: () => this.use(picture.tool === "brush" ? "" : "brush"),
       e: () => this.use(picture.tool === "eraser" ? "" : "eraser"),
       x: () => this.use(picture.tool === "rectangle" ? "" : "rectangle"),
