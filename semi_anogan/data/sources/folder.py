@@ -6,28 +6,25 @@ import itertools
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os.path import basename
 
 from semi_anogan.config import words
 from semi_anogan.data import ignore_files
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.data.image_files import MAX_PIXELS
-from semi_anogan.data.listing import (
-    images_below,
-    note_outputs,
-)
+from semi_anogan.data.listing import images_below, note_outputs
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_layouts, folder_mask_folders, folder_names
 from semi_anogan.data.sources.files import choose_training, file_dataset
+from semi_anogan.data.sources.folder_labels import is_train
 from semi_anogan.data.sources.folder_masks import apart, marked, note_beside
 from semi_anogan.data.sources.folder_names import GOOD, is_perhaps_good, plain
-from semi_anogan.data.sources.folder_root import Images, Root, Split
+from semi_anogan.data.sources.folder_questions import HERE, SHOWN, Asking, counted, few
+from semi_anogan.data.sources.folder_root import Images, Split
 from semi_anogan.errors import DataError
 
 MARKED = "defect"  # the kind of images that no folder names and whose mask marks something
-HERE = "."  # in data.good: the images that lie directly in the folder of a split
-SHOWN = 5  # names in a line
 ALIKE = 0.85  # likeness of names, from which on one may be the other misspelt
 
 
@@ -103,76 +100,15 @@ def load(
     return file_dataset("folder", root, examples, channels, notes)
 
 
-class _FolderReader(Root):
-    """Finds the images of a folder; good: as in `load`; notes: get what is left out or unusual.
+class _FolderReader(Asking):
+    """Finds the images of a folder; arguments as of Named.
 
     Attributes: unmarked: names of normal images whose mask was looked at and marks nothing.
     """
 
     def __init__(self, root: str, good: str | None, notes: Notes, max_pixels: int):
-        super().__init__(root, notes, max_pixels)
+        super().__init__(root, good, notes, max_pixels)
         self.unmarked: set[str] = set()
-        self.asked = good is None
-        self.given = words(good or "")
-        self.good = GOOD if good is None else frozenset(plain(word) for word in self.given)
-        self._within: dict[str, tuple[list[str], list[str], list[str]]] = {}
-
-    def is_good(self, folder: str) -> bool:
-        return plain(basename(folder)) in self.good
-
-    def names_layout(self, folders: Iterable[str]) -> bool:
-        """Whether one of some folders is named as that of training images, or may be one of normal ones."""
-        return any(
-            is_train(folder) or self.is_good(folder) or self.asked and is_perhaps_good(basename(folder))
-            for folder in folders
-        )
-
-    def within(self, folder: str) -> list[str]:
-        """The folders, relative to the root, whose names say the split, the label or that they hold masks.
-
-        They lie in the folder. Or, where none in it says a label, in one there that is named images or the
-        like, and masks beside that: in VisA Images/Normal, Images/Anomaly and Masks/Anomaly.
-        """
-        return self._passed_within(folder)[1]
-
-    def note_within(self, folder: str):
-        """Tells of folders of images that were passed on the way to those `within`, and what lies there."""
-        passed, _, unused = self._passed_within(folder)
-        self.notes.add(
-            "{n} folders of images are read as the ones that they lie in, such as {first}",
-            (passed or [""])[-1],
-            bool(passed),
-        )
-        for place in passed:
-            note_outputs(self.notes, os.path.join(self.root, place))
-            self.note_directly(place, "put them into a folder of their kind")
-        for path in unused:
-            self.note_unused(path)
-
-    def _passed_within(self, folder: str) -> tuple[list[str], list[str], list[str]]:
-        """(folders that were passed, from outside to inside; those `within`; others, which are not used)."""
-        if folder not in self._within:
-            self._within[folder] = self._find_within(folder)
-        return self._within[folder]
-
-    def _find_within(self, folder: str) -> tuple[list[str], list[str], list[str]]:
-        inside = f"{folder}/" if folder else ""
-        first = [inside + name for name in self.folders(folder) if inside + name != ignore_files.FOLDER]
-        passed, own, beside = [], first, []
-        while True:
-            masks = folder_mask_folders.among(self, [*own, *beside])
-            if self.names_layout(path for path in own if path not in masks):
-                used = [path for path in beside if path in masks]
-                unused = [path for path in beside if path not in masks]
-                if folder and any(map(self.count, unused)):  # in that of a split they are kinds of defects
-                    return [], first, []
-                return passed, [*own, *used], unused
-            images = [path for path in own if folder_names.says_nothing(basename(path))]
-            if len(images) != 1 or len(passed) == folder_layouts.FAR:
-                return [], first, []
-            passed += images
-            beside += [path for path in own if path not in images]
-            own = [f"{images[0]}/{name}" for name in self.folders(images[0])]
 
     def split_layout(self, tops: list[str], train: list[str], test_folder: str | None) -> list[Example]:
         """The examples of layout A."""
@@ -238,7 +174,7 @@ class _FolderReader(Root):
         if present not in ([NORMAL], [NORMAL, ABNORMAL], [ABNORMAL, NORMAL]):
             kinds = [f"{name} ({len(images.names)})" for name, images in defects.items() if images.names]
             self.notes.add(
-                f"{self.root}: {_few(found)} taken as normal, as kinds of defects: {_few(kinds) or 'none'}; "
+                f"{self.root}: {few(found)} taken as normal, as kinds of defects: {few(kinds) or 'none'}; "
                 "each is split into training and test images"
             )
         examples, parts = [], {"train": {}, "test": {}}
@@ -259,51 +195,6 @@ class _FolderReader(Root):
                     for path in images.names
                 ]
         return examples
-
-    def test_folders(self, tops: list[str], given: str | None) -> list[str]:
-        """The folders of test images, whose name may have to be asked for."""
-        if given == "":
-            return []
-        if given is not None:
-            names = list(map(basename, tops))
-            same = [top for top, name in zip(tops, names, strict=True) if given in (top, name)]
-            found = same or [t for t, name in zip(tops, names, strict=True) if plain(name) == plain(given)]
-            if not found:
-                raise DataError(
-                    f"data.test_folder: {self.root} has no folder {given!r} (folders found: {_few(names)})"
-                )
-            return found
-        test = [top for top in tops if plain(basename(top)) in folder_names.TEST]
-        perhaps = [(name, self.count(name)) for name in tops if self.is_perhaps_test(name)]
-        perhaps = [(name, count) for name, count in perhaps if count]
-        if test or not perhaps:
-            return test
-        flags = " or ".join(
-            f"--config.data.test_folder={shlex.quote(basename(name))}" for name, _ in perhaps[:SHOWN]
-        )
-        raise DataError(
-            f"{self.root}: no folder test, but {_counted(perhaps)}: are these the test images? {flags} takes "
-            "them, --config.data.test_folder= trains without test images"
-        )
-
-    def ask_training(self, tops: list[str]):
-        """DataError that asks whether a folder with another name is that of the training images."""
-        perhaps = [(top, self.count(top)) for top in tops if folder_names.is_perhaps_train(basename(top))]
-        perhaps = [(name, count) for name, count in perhaps if count]
-        if perhaps:
-            raise DataError(
-                f"{self.root}: no folder train, but {_counted(perhaps)}: are these the training images? Name "
-                "their folder train"
-            )
-
-    def is_perhaps_test(self, folder: str) -> bool:
-        """Whether a folder could be meant as that of the test images, by its name or by what is in it."""
-        if folder_names.is_perhaps_test(basename(folder)):
-            return True
-        if is_train(folder) or folder_names.is_no_kind(basename(folder)):
-            return False
-        inside = map(basename, self.within(folder))
-        return any(self.is_good(n) or folder_names.is_perhaps_good(n) for n in inside)
 
     def split(self, folders: Sequence[str], masks_beside: Sequence[str]) -> Split:
         """What the folders of one split hold; masks_beside: folders of its masks that lie beside them."""
@@ -342,10 +233,10 @@ class _FolderReader(Root):
         several = [(name, len(images.names)) for name, images in found.good.items()]
         if len(several) > 1:
             self.notes.add(
-                f"{self.root}: normal images are in several folders, read together: {_counted(several)}"
+                f"{self.root}: normal images are in several folders, read together: {counted(several)}"
             )
         if len(folders) > 1:
-            self.notes.add(f"{self.root}: folders of one split, read together: {_few(folders)}")
+            self.notes.add(f"{self.root}: folders of one split, read together: {few(folders)}")
         return found
 
     def take_directly(self, folder: str, here: list[str], found: Split, masks: list[str]):
@@ -373,25 +264,6 @@ class _FolderReader(Root):
             f"abnormal, of the kind {MARKED}",
             next(iter(of), ""),
             len(of),
-        )
-
-    def ask_directly(self, folder: str, here: list[str], masks: list[str]):
-        """DataError that asks whether the images that lie in the folder of a split are normal.
-
-        masks: folders of these.
-        """
-        names, beside = apart(self.root, folder, here, self.max_pixels)
-        known = self.known_good()
-        yes, no = shlex.quote(",".join([*known, HERE])), shlex.quote(",".join(known))
-        leave = f", --config.data.good={no} leaves them out" if known else ""
-        but = ", but for those whose mask marks something" if beside or any(map(self.masks, masks)) else ""
-        lists = self.directly(folder, lambda name: name.lower().endswith((".json", ".csv", ".xml", ".txt")))
-        if lists and not but:
-            but = f", whatever {lists[0]} beside them says"
-        raise DataError(
-            f"{os.path.join(self.root, folder)}: {len(names)} images lie directly in it: are they normal? "
-            f"--config.data.good={yes} takes them as normal{but}{leave}; a folder each for normal images "
-            "(good) and for every kind of defect says it too"
         )
 
     def images(self, folder: str, normal: bool = False) -> Images:
@@ -435,31 +307,6 @@ class _FolderReader(Root):
         )
         return Images(names, beside)
 
-    def refuse_other_label(self, folder: str, inner: Sequence[str], normal: bool):
-        """DataError where a folder in one of normal images is named as one of defects, or the other way.
-
-        Or as one of a split: its images would be split anew.
-        """
-        known = ",".join(self.known_good([os.path.dirname(folder)]))
-        for path in inner:
-            for name in path[len(folder) + 1 :].split("/")[:-1]:
-                if folder_names.is_split(name):
-                    raise DataError(
-                        f"{os.path.join(self.root, os.path.dirname(path))}: named as a folder of a split, "
-                        f"but within {folder}; make it {name}/{basename(folder)}, or "
-                        f"--config.data.good={shlex.quote(known)} takes all images in {folder} alike"
-                    )
-                defect = folder_names.is_bad(name)
-                good = plain(name) in GOOD or is_perhaps_good(name)
-                if defect if normal else good:
-                    own, other = ("normal", "abnormal") if normal else ("abnormal", "normal")
-                    good = basename(folder) if normal else "good"
-                    raise DataError(
-                        f"{os.path.join(self.root, os.path.dirname(path))}: named as a folder of {other} "
-                        f"images, but within {folder}, whose images are {own}; move it out of there, or "
-                        f"--config.data.good={shlex.quote(good)} takes its images as {own}"
-                    )
-
     def note_alike(self, splits: Mapping[str, Split]):
         """Tells of kinds in training alone that are nearly named as others in the test alone."""
         train, test = (
@@ -474,61 +321,6 @@ class _FolderReader(Root):
                         "defects; name both alike if they are one, for its figures and for its masks"
                     )
 
-    def kind_of(self, name: str, kinds: Mapping[str, object]) -> str:
-        """The name of a kind of defect, as another folder has spelt it first."""
-        return next((kind for kind in kinds if plain(kind) == plain(name)), name)
-
-    def perhaps_good(self, folder: str) -> list[tuple[str, int]]:
-        """(folder, number of images) of those in a folder that could be meant as normal."""
-        if not self.asked:
-            return []
-        inside = self.within(folder)
-        masks = folder_mask_folders.among(self, inside)
-        found = [
-            (path, self.count(path))
-            for path in inside
-            if path not in masks
-            if is_perhaps_good(basename(path))
-            or folder_names.says_nothing(basename(path))
-            and (folder or self.directly(path))
-        ]
-        return [(name, count) for name, count in found if count]
-
-    def ask(self, perhaps: list[tuple[str, int]]):
-        """DataError that asks whether the images of folders are normal."""
-        if not perhaps:
-            return
-        known = self.known_good(os.path.dirname(path) for path, _ in perhaps)
-        meant = list(dict.fromkeys(basename(path) for path, _ in perhaps))
-        yes, no = (shlex.quote(",".join(names)) for names in ([*known, *meant], known))
-        other = f"--config.data.good={no} as abnormal" if known else "else it names those that are"
-        parents = {
-            os.path.dirname(path) for path, _ in perhaps if folder_names.says_nothing(path.split("/")[-1])
-        }
-        beside = [m for p in parents for m in folder_mask_folders.among(self, self.within(p))]
-        but = ", but for those whose mask marks something" if beside else ""
-        raise DataError(
-            f"{self.root}: are the images in {_counted(perhaps)} normal? --config.data.good={yes} takes them "
-            f"as normal{but}, {other}"
-        )
-
-    def known_good(self, parents: Iterable[str] = ()) -> list[str]:
-        """Names of the folders of normal images in those of splits, and in the parents."""
-        splits = folder_names.TRAIN | folder_names.TEST
-        parents = {*parents, *(top for top in self.within("") if plain(basename(top)) in splits)}
-        found = {plain(basename(path)) for parent in parents for path in self.within(parent)}
-        return sorted(found & GOOD)
-
-    def check_given(self, folders: Sequence[str]):
-        """DataError for a name in data.good that no folder in some has."""
-        there = {plain(name): name for f in folders for name in map(basename, self.within(f))}
-        for name in self.given:
-            if name != HERE and plain(name) not in there:
-                raise DataError(
-                    f"data.good: {name!r} is no folder in {' or '.join(filter(None, folders)) or self.root} "
-                    f"(folders found: {_few(list(there.values()))})"
-                )
-
     def note_replaced(self, folder: str):
         """Tells where data.good makes a folder one of defects whose name says otherwise."""
         name = basename(folder)
@@ -540,11 +332,6 @@ class _FolderReader(Root):
                 folder,
                 self.count(folder),
             )
-
-
-def is_train(folder: str) -> bool:
-    """Whether a folder is one of training images, by its name."""
-    return plain(basename(folder)) in folder_names.TRAIN
 
 
 def _kinds(splits: Mapping[str, Split]) -> dict[str, str]:
@@ -564,16 +351,6 @@ def _kind_of(path: str, folder: str, kind: str) -> str:
     """The kind of an image below the folder of a kind."""
     inner, slash, _ = path[len(folder) + 1 :].partition("/")
     return folder_names.inner_kind(kind, inner) if slash else kind
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
-def _counted(folders: Sequence[tuple[str, int]]) -> str:
-    return _few([f"{name} ({count} images)" for name, count in folders])
 
 
 def _hash_of(name: str, seed: int) -> float:
