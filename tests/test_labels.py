@@ -10,7 +10,7 @@ from PIL import Image
 
 from semi_anogan.data import catalog, review
 from semi_anogan.errors import DataError, RunError
-from semi_anogan.review import labels
+from semi_anogan.review import labels, labels_read, labels_write
 from semi_anogan.review.labels import Labelled
 
 SQUARE = np.zeros((6, 8), bool)
@@ -56,7 +56,7 @@ def shape(label, points):
 def test_coco_is_read_with_the_kind_that_covers_most(tmp_path):
     mask = SQUARE.copy()
     mask[0, 0] = True
-    found = labels.read(write(tmp_path / "c.json", coco()))
+    found = labels_read.read(write(tmp_path / "c.json", coco()))
     assert said(found) == [("a/1.png", "abnormal", "scratch", mask.tolist()), ("2.png", "normal", "", None)]
 
 
@@ -64,7 +64,7 @@ def test_labelme_is_read_from_a_folder(tmp_path):
     outline = [[2, 1], [7, 1], [7, 4], [2, 4]]
     write(tmp_path / "1.json", labelme("1.png", [shape("Defect", outline)]))
     write(tmp_path / "2.json", labelme("2.png", []))
-    assert said(labels.read(tmp_path)) == [
+    assert said(labels_read.read(tmp_path)) == [
         ("1.png", "abnormal", "", SQUARE.tolist()),
         ("2.png", "normal", "", None),
     ]
@@ -74,7 +74,7 @@ def test_folders_are_read_by_their_names(tmp_path):
     for name in ("OK/1.png", "scratch/x/2.png", "NG/3.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (2, 2)).save(tmp_path / name)
-    assert said(labels.read(tmp_path)) == [
+    assert said(labels_read.read(tmp_path)) == [
         ("3.png", "abnormal", "", None),
         ("1.png", "normal", "", None),
         ("x/2.png", "abnormal", "scratch", None),
@@ -86,7 +86,7 @@ def test_folders_are_read_by_their_names(tmp_path):
         (tmp_path / name).parent.mkdir()
         Image.new("L", (2, 2)).save(tmp_path / name)
         with pytest.raises(DataError, match=told):
-            labels.read(tmp_path)
+            labels_read.read(tmp_path)
         shutil.rmtree((tmp_path / name).parent)
     (tmp_path / "mask/OK").mkdir(parents=True)
     for name, told in (
@@ -95,11 +95,11 @@ def test_folders_are_read_by_their_names(tmp_path):
     ):
         Image.new("L", (2, 2), 255).save(tmp_path / f"mask/OK/{name}.png")
         with pytest.raises(DataError, match=told):
-            labels.read(tmp_path)
+            labels_read.read(tmp_path)
         (tmp_path / f"mask/OK/{name}.png").unlink()
     Image.new("L", (2, 2)).save(tmp_path / "4.png")
     with pytest.raises(DataError, match="1 images lie in no folder that says what they are: 4.png"):
-        labels.read(tmp_path)
+        labels_read.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_folders_are_read_by_their_names(tmp_path):
 )
 def test_what_is_wrong_is_named(tmp_path, values, message):
     with pytest.raises(DataError, match=message) as error:
-        labels.read(write(tmp_path / "c.json", values))
+        labels_read.read(write(tmp_path / "c.json", values))
     assert str(tmp_path / "c.json") in str(error.value)
 
 
@@ -139,7 +139,7 @@ def test_compressed_run_lengths_are_read(tmp_path):
     for text, expected in cases.items():
         segmentation = {"size": [40, 37], "counts": text}
         found = {"images": [image], "annotations": [{"image_id": 3, "segmentation": segmentation}]}
-        (one,) = labels.read(write(tmp_path / "c.json", found))
+        (one,) = labels_read.read(write(tmp_path / "c.json", found))
         np.testing.assert_array_equal(one.mask(), expected)
     for text, told in (
         ("X^1 ", "' ' is none of the characters"),
@@ -148,22 +148,22 @@ def test_compressed_run_lengths_are_read(tmp_path):
     ):
         segmentation["counts"] = text
         with pytest.raises(DataError, match=f"c.json: annotation 1: .*{told}"):
-            labels.read(write(tmp_path / "c.json", found))
+            labels_read.read(write(tmp_path / "c.json", found))
 
 
 def test_a_file_that_is_nested_too_deep_is_named(tmp_path):
     (tmp_path / "c.json").write_text("[" * 100_000)
     with pytest.raises(DataError, match="c.json: is no JSON"):
-        labels.read(tmp_path / "c.json")
+        labels_read.read(tmp_path / "c.json")
 
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "labels.txt").touch()
     with pytest.raises(DataError, match="labels.txt: labels are read from a JSON file"):
-        labels.read(tmp_path / "labels.txt")
+        labels_read.read(tmp_path / "labels.txt")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: has no labels"):
-        labels.read(tmp_path / "empty")
+        labels_read.read(tmp_path / "empty")
 
 
 def test_names_are_matched_by_as_many_last_parts_as_fit():
@@ -212,11 +212,11 @@ def items(tmp_path):
 
 
 def test_labelme_finds_the_images_from_its_files_on(items, tmp_path):
-    labels.write(tmp_path / "out", "labelme", items[:2])
+    labels_write.write(tmp_path / "out", "labelme", items[:2])
     values = json.loads((tmp_path / "out/x__2.json").read_text())
     assert values["imagePath"] == "../images/2.png" and (tmp_path / "out" / values["imagePath"]).is_file()
     paths = ["2.png", str(tmp_path / "images/1.png")]  # of the data, and one that joins it
-    assert {one.label: path for one, path in labels.matched(labels.read(tmp_path / "out"), paths)} == {
+    assert {one.label: path for one, path in labels.matched(labels_read.read(tmp_path / "out"), paths)} == {
         "normal": paths[1],
         "abnormal": paths[0],
     }
@@ -225,7 +225,7 @@ def test_labelme_finds_the_images_from_its_files_on(items, tmp_path):
 @pytest.mark.parametrize("form", ["coco", "labelme", "csv"])
 def test_what_is_written_comes_back(items, tmp_path, form):
     path = tmp_path / {"coco": "out/l.json", "labelme": "out", "csv": "out/l.csv"}[form]
-    assert labels.write(path, form, items) == 5
+    assert labels_write.write(path, form, items) == 5
     expected = {name: (label, kind, mask) for name, label, kind, mask in said(items)}
     # Without a mask all of an image is marked, since an image without a shape would be normal.
     if form != "csv":
@@ -235,14 +235,14 @@ def test_what_is_written_comes_back(items, tmp_path, form):
         del expected["x/4.png"]
     if form == "labelme":  # it names the files
         expected = {name.replace("x/", "../images/"): value for name, value in expected.items()}
-    found = {name: (label, kind, mask) for name, label, kind, mask in said(labels.read(path))}
+    found = {name: (label, kind, mask) for name, label, kind, mask in said(labels_read.read(path))}
     assert {name: found[name] for name in expected} == expected and len(found) == 5
     with pytest.raises(RunError, match="is there already"):
-        labels.write(path, form, items)
+        labels_write.write(path, form, items)
 
 
 def test_coco_has_outlines_where_they_say_all_and_run_lengths_elsewhere(items, tmp_path):
-    labels.write(tmp_path / "l.json", "coco", items[:3])
+    labels_write.write(tmp_path / "l.json", "coco", items[:3])
     values = json.loads((tmp_path / "l.json").read_text())
     square, ring = values["annotations"]
     assert square["segmentation"] == [[2, 1, 7, 1, 7, 4, 2, 4]] and square["bbox"] == [2, 1, 5, 3]
@@ -250,7 +250,7 @@ def test_coco_has_outlines_where_they_say_all_and_run_lengths_elsewhere(items, t
     # Column by column: 2 columns of 6 outside, and the first pixel of the third; then 3 inside, 3 outside.
     assert ring["segmentation"]["counts"] == [13, 3, 3, 3, 3, 1, 1, 1, 3, 3, 3, 3, 8] and ring["iscrowd"] == 1
     assert [c["name"] for c in values["categories"]] == ["abnormal", "scratch"]
-    labels.write(
+    labels_write.write(
         tmp_path / "whole.json", "coco", items[4:]
     )  # a label without a mask: readers need an outline
     (whole,) = json.loads((tmp_path / "whole.json").read_text())["annotations"]
@@ -258,7 +258,7 @@ def test_coco_has_outlines_where_they_say_all_and_run_lengths_elsewhere(items, t
 
 
 def test_folders_that_are_written_are_data(items, tmp_path):
-    labels.write(tmp_path / "parts", "folder", items)
+    labels_write.write(tmp_path / "parts", "folder", items)
     dataset = catalog.load("folder", 1, root=str(tmp_path / "parts"))
     found = {e.path: (e.label, e.kind, bool(e.mask)) for e in dataset.examples}
     assert found["train/good/x__1.png"] == ("normal", None, False)
@@ -267,15 +267,17 @@ def test_folders_that_are_written_are_data(items, tmp_path):
     example = next(e for e in dataset.examples if e.path == "train/scratch/x__2.png")
     np.testing.assert_array_equal(dataset.read_mask(example), SQUARE)
     # Taken back they say the same, of the same images.
-    back = labels.matched(labels.read(tmp_path / "parts"), ["y/1.png", *(f"x/{i}.png" for i in range(1, 6))])
+    back = labels.matched(
+        labels_read.read(tmp_path / "parts"), ["y/1.png", *(f"x/{i}.png" for i in range(1, 6))]
+    )
     expected = {name: (label, kind, mask) for name, label, kind, mask in said(items)}
     assert {path: said([one])[0][1:] for one, path in back} == expected
     # And the CSV file is what data.reviewed reads.
-    labels.write(tmp_path / "r.csv", "csv", items)
+    labels_write.write(tmp_path / "r.csv", "csv", items)
     assert review.read(tmp_path / "r.csv")["x/2.png"].mask == str(tmp_path / "r/x__2.png")
 
 
-@pytest.mark.parametrize("form", labels.FORMATS)
+@pytest.mark.parametrize("form", labels_write.FORMATS)
 def test_what_fails_leaves_no_part_of_the_labels(items, tmp_path, form):
     """It would be taken for all of them; the same call can be given again."""
     path, others = tmp_path / ("l.csv" if form == "csv" else "l"), set(tmp_path.iterdir())
@@ -285,13 +287,13 @@ def test_what_fails_leaves_no_part_of_the_labels(items, tmp_path, form):
 
     broken = dataclasses.replace(items[1], name="x/9.png", mask=gone)
     with pytest.raises(DataError, match="gone"):
-        labels.write(path, form, [*items, broken])
+        labels_write.write(path, form, [*items, broken])
     assert set(tmp_path.iterdir()) == others
-    assert labels.write(path, form, items) == 5
+    assert labels_write.write(path, form, items) == 5
     if form == "csv":  # its folder of masks is another's
         path.unlink()
         with pytest.raises(RunError, match="is there already"):
-            labels.write(path, form, items)
+            labels_write.write(path, form, items)
         assert len(list((tmp_path / "l").iterdir())) == 3
 
 
@@ -303,41 +305,44 @@ def test_images_that_differ_in_their_suffix_keep_their_own_labels(items, tmp_pat
     )
     for form in ("labelme", "csv"):
         path = tmp_path / form / ("out.csv" if form == "csv" else "out")
-        assert labels.write(path, form, [items[1], other]) == 2
-        found = {one.name.rpartition("/")[2]: one.mask() for one in labels.read(path)}
+        assert labels_write.write(path, form, [items[1], other]) == 2
+        found = {one.name.rpartition("/")[2]: one.mask() for one in labels_read.read(path)}
         np.testing.assert_array_equal(found["2.png"], SQUARE)
         if form == "csv":  # labelme has no holes
             np.testing.assert_array_equal(found["2.bmp"], ~SQUARE)
     with pytest.raises(RunError, match="x__2_mask.png: two images would have this mask"):
-        labels.write(tmp_path / "tree", "folder", [items[1], other])
-    assert labels.write(tmp_path / "tree", "folder", [items[1], dataclasses.replace(other, mask=None)]) == 2
+        labels_write.write(tmp_path / "tree", "folder", [items[1], other])
+    assert (
+        labels_write.write(tmp_path / "tree", "folder", [items[1], dataclasses.replace(other, mask=None)])
+        == 2
+    )
     with pytest.raises(DataError, match="x__2_mask.png: could be of 2 images, such as x__2.bmp"):
-        labels.read(tmp_path / "tree")
+        labels_read.read(tmp_path / "tree")
     (tmp_path / "tree/train/scratch/x__2.bmp").unlink()
     mask = tmp_path / "tree/ground_truth/scratch/x__2_mask.png"
     shutil.copy(mask, mask.with_name("x__2.png"))
     with pytest.raises(DataError, match="x__2_mask.png: is of the same image as .*x__2.png"):
-        labels.read(tmp_path / "tree")
+        labels_read.read(tmp_path / "tree")
 
 
 def test_names_that_are_too_long_for_a_file_are_cut(items, tmp_path):
     long = dataclasses.replace(items[1], name=f"x/{'a' * 250}.png")
     for form in ("labelme", "folder", "csv"):
-        labels.write(tmp_path / form, form, [long])
-    (found,) = labels.read(tmp_path / "labelme")
+        labels_write.write(tmp_path / form, form, [long])
+    (found,) = labels_read.read(tmp_path / "labelme")
     assert labels.matched([found], ["2.png"]) == [(found, "2.png")]
 
 
 def test_what_cannot_be_written_is_named(items, tmp_path):
     with pytest.raises(DataError, match="format 'yolo' is not one of coco, labelme, folder, csv"):
-        labels.write(tmp_path / "out", "yolo", items)
+        labels_write.write(tmp_path / "out", "yolo", items)
     with pytest.raises(RunError, match="surface/train/1: is no image file"):
-        labels.write(tmp_path / "out", "coco", [Labelled("surface/train/1", "normal")])
+        labels_write.write(tmp_path / "out", "coco", [Labelled("surface/train/1", "normal")])
     wrong = Labelled(
         "1.png", "abnormal", "", lambda: np.ones((2, 2), bool), items[0].file, "reviewed.csv: row 2"
     )
     with pytest.raises(DataError, match="reviewed.csv: row 2: the mask has 2 x 2 pixels"):
-        labels.write(tmp_path / "out.json", "coco", [wrong])
+        labels_write.write(tmp_path / "out.json", "coco", [wrong])
 
 
 def test_names_of_images_elsewhere_are_cut_to_what_differs():

@@ -6,7 +6,7 @@ from semi_anogan.data import masks
 from semi_anogan.data.dataset import ABNORMAL
 from semi_anogan.data.review import TEST
 from semi_anogan.errors import DataError, RunError
-from semi_anogan.review import labels, reviewed_csv
+from semi_anogan.review import labels, labels_read, labels_write, reviewed_csv
 from semi_anogan.review.labels import Labelled
 from semi_anogan.review.state import Review
 
@@ -30,7 +30,7 @@ def take(review: Review, path) -> str:
     Raises: DataError, before anything is changed, for labels that are wrong or of images that are not here.
     """
     entries = {entry.path: entry for entry in review.entries.all if entry.listed and entry.same is None}
-    pairs = [(one, entries[name]) for one, name in labels.matched(labels.read(path), entries)]
+    pairs = [(one, entries[name]) for one, name in labels.matched(labels_read.read(path), entries)]
     drawn = {}
     for one, entry in pairs:
         try:
@@ -55,7 +55,7 @@ def take(review: Review, path) -> str:
 
 
 def give(review: Review, path, form: str) -> str:
-    """Writes the labels that there are, as labels.write does; returns a line on it."""
+    """Writes the labels that there are, as labels_write.write does; returns a line on it."""
     found = [(e, review.reviewed.row(e)) for e in review.entries.all if e.same is None]
     found = [(entry, row) for entry, row in found if row.label]
     if not found:
@@ -69,7 +69,7 @@ def give(review: Review, path, form: str) -> str:
         read = None if mask is None else functools.partial(_read_mask, mask)
         file, where = review.pictures.file(entry) or "", f"{review.reviewed.path}: {row.path}"
         items.append(Labelled(names[entry.path], row.label, row.kind, read, file, where))
-    count, tests = labels.write(path, form, items), sum(entry.origin == TEST for entry, _ in found)
+    count, tests = labels_write.write(path, form, items), sum(entry.origin == TEST for entry, _ in found)
     told = ""
     if tests:
         told = f"; {tests} are test images: a run that learns of them cannot be tested on them"
