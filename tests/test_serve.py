@@ -467,6 +467,12 @@ def form(files) -> tuple[bytes, str]:
     return b"\r\n".join([*parts, b"--XX--\r\n"]), "multipart/form-data; boundary=XX"
 
 
+def test_health_is_told_without_its_words_too(service):
+    request = urllib.request.Request(f"{service[0]}/health", method="HEAD")
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert (answer.status, answer.read()) == (200, b"")
+
+
 def test_the_service_gives_what_the_runtime_writes(service, bundle_folder, test_images, tmp_path):
     import json
 

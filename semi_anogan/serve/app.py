@@ -110,6 +110,7 @@ def make_app(queue: ScoringQueue, seconds: float, name: str = "") -> FastAPI:
             raise HTTPException(422, answers[0]["error"])
         return JSONResponse(answers[0])
 
+    @app.head("/health", include_in_schema=False)  # as some load balancers ask
     @app.get("/health")
     async def health():
         """Whether images are scored, 503 where not; what has changed in them."""
