@@ -1,6 +1,7 @@
 """python -m semi_anogan.score: scores new images with a finished run and writes scores.csv and regions."""
 
 import pathlib
+import sys
 import time
 
 from absl import flags
@@ -8,6 +9,7 @@ from absl import flags
 from semi_anogan import cli
 from semi_anogan.scoring import files as score_files
 from semi_anogan.scoring import outputs as output_files
+from semi_anogan.scoring import resume
 from semi_anogan.scoring.judging import Judging
 from semi_anogan.scoring.outputs import Outputs
 from semi_anogan.scoring.regions import MISSING
@@ -42,8 +44,9 @@ def main(argv) -> int:
         values.overlay_format,
         values.coco,
         values.min_area,
-        values.append,
+        values.append or values.resume,
         output_files.root_of(values.input),
+        values.resume,
     )
     notes = Notes()
     most = values.max_pixels or MAX_PIXELS
@@ -63,7 +66,14 @@ def main(argv) -> int:
     output = pathlib.Path(values.output)
     if detector.ignore is not None:
         print(ignore.told(detector.ignore, pathlib.Path(values.workdir) / run_folder.IGNORE))
-    failed = score(detector, inputs, output, outputs, notes, most, mask_of)
+    if values.resume:
+        inputs, line = resume.left(inputs, output, [detector.threshold])
+        print(f"resume: {line}")
+    try:
+        failed = score(detector, inputs, output, outputs, notes, most, mask_of)
+    except KeyboardInterrupt:
+        print("interrupted; what was scored is written; --resume goes on", file=sys.stderr)
+        return 130
     for line in notes.lines():
         print(f"note: {line}")
     print(f"{len(inputs) - failed} images scored, {failed} with errors: {output / 'scores.csv'}")
@@ -157,6 +167,7 @@ if __name__ == "__main__":
     flags.DEFINE_bool("coco", False, "write coco.json")
     flags.DEFINE_integer("min_area", 0, "leave out regions of fewer pixels", lower_bound=0)
     flags.DEFINE_bool("append", False, "continue what is in --output, instead of replacing it")
+    flags.DEFINE_bool("resume", False, "go on with a call that was interrupted: leave out what it has scored")
     flags.DEFINE_integer(
         "max_pixels", None, "images with more are errors; default 100 million", lower_bound=16
     )

@@ -446,6 +446,24 @@ def test_watching_twice_continues_the_tables(command, tmp_path, clock, capsys):
     assert len(rows_of(tmp_path / "out")) == 1 and (tmp_path / "out/coco.json").exists()
 
 
+def test_a_call_that_was_interrupted_goes_on(command, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.png").write_bytes(picture(255))
+    assert command(folder, "--limit=2") == 0
+    assert command(folder, "--resume") == 0
+    assert f"resume: 2 of 3 images are in {tmp_path}/out/scores.csv\n" in capsys.readouterr().out
+    assert [os.path.basename(row["path"]) for row in rows_of(tmp_path / "out")] == ["a.png", "b.png", "c.png"]
+    assert command(folder, "--resume") == 0 and len(rows_of(tmp_path / "out")) == 3
+    assert command(folder, "--resume", "--threshold=9") == 1
+    assert "row 2: was judged with the threshold" in capsys.readouterr().err
+    for options in (["--watch"], []):
+        with pytest.raises(SystemExit):
+            command(folder if options else "-", "--resume", *options)
+        assert "--watch goes on by itself" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("since", ["nothing", "another call"])
 def test_a_process_that_ends_between_row_and_done_doubles_nothing(
     command, tmp_path, clock, monkeypatch, capsys, since
@@ -504,7 +522,7 @@ def test_interrupted_it_keeps_what_it_has(command, tmp_path, clock, monkeypatch,
 
     clock.at[3.0] = interrupt
     assert command(folder, "--watch", "--no-append", "--coco") == 0
-    assert "interrupted; what was scored is written" in capsys.readouterr().err
+    assert "interrupted; what was scored is written\n" in capsys.readouterr().err
     assert len(rows_of(tmp_path / "out")) == 1
     assert '"file_name": "a.png"' in (tmp_path / "out/coco.json").read_text()
 
@@ -534,7 +552,7 @@ def test_a_service_manager_ends_it_as_ctrl_c_does(command, tmp_path, monkeypatch
 
     monkeypatch.setattr(runtime.Reader, "__call__", terminated)
     assert command(tmp_path / "in", "--coco") == 130  # not 0: c.png is missing
-    assert "interrupted; what was scored is written" in capsys.readouterr().err
+    assert "interrupted; what was scored is written; --resume goes on\n" in capsys.readouterr().err
     assert [os.path.basename(row["path"]) for row in rows_of(tmp_path / "out")] == ["a.png"]
     assert len(json.loads((tmp_path / "out/coco.json").read_text())["images"]) == 1
     assert signal.getsignal(signal.SIGTERM) == before

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import time
 import tracemalloc
 import types
 import weakref
@@ -28,6 +29,7 @@ from semi_anogan.data.image_files import ImageError
 from semi_anogan.data.notes import Notes
 from semi_anogan.errors import RunError
 from semi_anogan.scoring import files as score_files
+from semi_anogan.scoring import resume
 from semi_anogan.scoring.chosen import Chosen
 from semi_anogan.scoring.outputs import COLUMNS, Outputs, claimed, picture_name
 
@@ -153,7 +155,7 @@ def main(monkeypatch, smoke_detector, smoke_run, tmp_path):
     def run(**values):
         fixed = {"workdir": smoke_run, "output": tmp_path / "output", "maps": False, "overlays": "abnormal"}
         fixed |= {"threshold": None, "false_alarm_rate": None, "review_band": None, "overlay_format": "png"}
-        fixed |= {"coco": False, "min_area": 0, "append": False, "max_pixels": None}
+        fixed |= {"coco": False, "min_area": 0, "append": False, "resume": False, "max_pixels": None}
         values = {**fixed, **values}
         monkeypatch.setattr(score.flags, "FLAGS", types.SimpleNamespace(**values))
         try:
@@ -171,6 +173,26 @@ def test_good_files_give_exit_code_0(main, odd_folder, tmp_path, smoke_detector,
     alone = smoke_detector(image_io.from_uint8(image_io.to_uint8(test_images[[2, 10]])))
     np.testing.assert_allclose([float(row["score"]) for row in rows], alone.scores, rtol=2e-5, atol=2e-5)
     assert "2 images scored, 0 with errors" in capsys.readouterr().out
+
+
+def test_an_interrupted_command_says_how_to_go_on(main, odd_folder, tmp_path, monkeypatch, capsys):
+    write = score_files.write
+
+    def interrupted(outcomes, *arguments, **named):
+        def first():
+            yield next(outcomes)
+            raise KeyboardInterrupt
+
+        return write(first(), *arguments, **named)
+
+    monkeypatch.setattr(score_files, "write", interrupted)
+    assert main(input=odd_folder[0] / "sub") == 130
+    assert "interrupted; what was scored is written; --resume goes on\n" in capsys.readouterr().err
+    monkeypatch.setattr(score_files, "write", write)
+    assert main(input=odd_folder[0] / "sub", resume=True) == 0
+    told = capsys.readouterr().out
+    assert f"resume: 1 of 2 images are in {tmp_path}/output/scores.csv\n" in told
+    assert "1 images scored, 0 with errors" in told and len(rows_of(tmp_path / "output")) == 2
 
 
 def test_single_file(main, odd_folder, tmp_path):
@@ -713,7 +735,7 @@ def test_a_second_call_replaces_tables_and_pictures_and_says_so(tmp_path, capsys
     score.score(detector.at(threshold=0.7), paths[:2], output, Outputs(root=root))
     assert (
         f"note: {output}/scores.csv of an earlier call is replaced; pictures of other images stay in maps/ "
-        "and overlays/; --append continues it\n"
+        "and overlays/; --append continues it, --resume one that was interrupted\n"
     ) in capsys.readouterr().out
     assert len(rows_of(output)) == 2 and not (output / "coco.json").exists()
     # b.png is normal by this threshold: its overlay of before is gone, that of another image is not.
@@ -748,6 +770,78 @@ def test_append_continues_all_files(tmp_path, capsys):
     assert len(rows_of(output)) == 5
     with pytest.raises(RunError, match="coco.json is of one call and cannot be continued"):
         Outputs(coco=True, append=True)
+
+
+def killed(output):
+    """What a process that was killed in the middle of c.png has left: half a line, an overlay and no row."""
+    rows = (output / "scores.csv").read_text().splitlines(keepends=True)
+    (output / "scores.csv").write_text("".join(rows[:3]) + rows[3][:20])
+
+
+def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path, capsys):
+    """The tables are those of a call that was not interrupted."""
+    paths, output = write_parts(tmp_path / "in")[:3], tmp_path / "output"
+    detector, root = StandInDetector(calibration=LOCATING, resolution=16), str(tmp_path / "in")
+    outputs = Outputs(append=True, root=root, resume=True)
+    assert resume.left(paths, output, [0.5]) == (
+        paths,
+        f"{output}/scores.csv: is not there, so all images are scored",
+    )
+    score.score(detector, paths, output, outputs)
+    names = "scores.csv", "regions.csv", "regions.jsonl"
+    whole = [re.sub(r"20\d\d-[^,\n]*Z", "", (output / name).read_text()) for name in names]
+    killed(output)
+    left, line = resume.left(paths, output, [0.5])
+    assert left == paths[2:] and line == f"2 of 3 images are in {output}/scores.csv"
+    assert [line["path"] for line in read_lines(output / "regions.jsonl")] == [paths[1]] * 2
+    assert (output / "regions.csv").read_text().count(str(paths[2])) == 0
+    score.score(detector, left, output, outputs)
+    assert [re.sub(r"20\d\d-[^,\n]*Z", "", (output / name).read_text()) for name in names] == whole
+    # The overlay that was there is of this image: it is replaced.
+    assert [p.name for p in (output / "overlays").rglob("c.*")] == ["c.png.png"]
+    assert resume.left(paths, output, [0.5])[0] == []
+    assert read_lines(output / "regions.jsonl")[-1]["path"] == paths[2]
+
+
+def test_to_go_on_looks_at_what_has_changed(tmp_path):
+    paths, output = write_parts(tmp_path / "in"), tmp_path / "output"
+    detector, root = StandInDetector(calibration=LOCATING, resolution=16), str(tmp_path / "in")
+    score.score(detector, paths, output, Outputs(root=root))
+    # d.png could not be read; b.png is another one since.
+    later = time.time() + 60
+    os.utime(paths[1], (later, later))
+    left, line = resume.left(paths, output, [0.5])
+    assert left == [paths[1], paths[3]]
+    assert line == (
+        f"2 of 4 images are in {output}/scores.csv; 2 have changed since or could not be read, and are "
+        "scored again"
+    )
+    # A name that is no row of the tables' is taken whole; one with a line break and a quote too.
+    odd = str(tmp_path / 'in/e\n".png')
+    Image.fromarray(np.full((16, 16), 230, np.uint8)).save(odd)
+    score.score(detector, [odd], output, Outputs(append=True, root=root))
+    assert resume.left([odd], output, [0.5])[0] == []
+    rows = rows_of(output)
+    with open(output / "scores.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([COLUMNS, *(list(row.values()) for row in rows if row["path"] != odd)])
+    assert resume.left([odd], output, [0.5])[0] == [odd]
+    for name in ("regions.csv", "regions.jsonl"):
+        assert "e\n" not in (output / name).read_text() and paths[2] in (output / name).read_text()
+
+
+def test_to_go_on_by_another_detector_is_refused(tmp_path):
+    paths, output = write_parts(tmp_path / "in"), tmp_path / "output"
+    detector = StandInDetector(calibration=LOCATING, resolution=16)
+    score.score(detector, paths, output, Outputs())
+    before = (output / "scores.csv").read_bytes()
+    with pytest.raises(RunError, match="row 2: was judged with the threshold 0.5, which is 0.75 now, of"):
+        resume.left(paths, output, [0.75])
+    assert resume.left(paths, output, [0.75, 0.5])[0] == [paths[3]]  # of two products
+    assert (output / "scores.csv").read_bytes() == before
+    (output / "scores.csv").write_text("path,truth,score,label\na.png,normal,1,normal\n")
+    with pytest.raises(RunError, match="scores.csv: is not of scored images"):
+        resume.left(paths, output, [0.5])
 
 
 def test_of_two_processes_the_second_is_refused(tmp_path):

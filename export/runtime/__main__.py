@@ -34,6 +34,7 @@ from semi_anogan.export.runtime.detector import EdgeDetector
 from semi_anogan.export.runtime.engines import ENGINES
 from semi_anogan.scoring import files as score_files
 from semi_anogan.scoring import outputs as output_files
+from semi_anogan.scoring import resume
 from semi_anogan.scoring.calibration import NORMAL
 from semi_anogan.scoring.judging import Judging
 from semi_anogan.scoring.outputs import Outputs
@@ -60,6 +61,10 @@ def main(arguments=None) -> int:
             detectors[product], lines = judging.applied(_detector(options, product))
             for line in lines:
                 print(f"note: {score_files.of_product(product, line)}")
+        if options.resume:
+            thresholds = [detector.threshold for detector in detectors.values()]
+            inputs, line = resume.left(inputs, pathlib.Path(options.output), thresholds)
+            print(f"resume: {line}")
         with files.told_writing(options.output, RunError), output_files.terminated_as_interrupted():
             return _score(_Detectors(detectors, names, notes, options), inputs, name, outputs, options)
     except (UserError, OSError) as error:  # OSError: an engine's library that cannot be loaded
@@ -77,8 +82,9 @@ def _outputs(options) -> Outputs:
         options.overlay_format,
         options.coco,
         options.min_area,
-        options.watch if options.append is None else options.append,
+        options.resume or (options.watch if options.append is None else options.append),
         "" if options.input == "-" else output_files.root_of(options.input),
+        options.resume,
     )
 
 
@@ -237,7 +243,8 @@ def _score(detectors: _Detectors, inputs, name, outputs: Outputs, options) -> in
             changed.append,
         )
     except KeyboardInterrupt:
-        print("interrupted; what was scored is written", file=sys.stderr)
+        more = "; --resume goes on" if isinstance(inputs, list) else ""
+        print(f"interrupted; what was scored is written{more}", file=sys.stderr)
         interrupted = not options.watch  # which ends no other way
     finally:
         for delivery in deliveries:
@@ -403,6 +410,11 @@ def _options(arguments):
         "--append", action=boolean, help="continue what is in --output: default with --watch, else replace it"
     )
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a call that was interrupted: leave out what it has scored, as --watch always does",
+    )
+    parser.add_argument(
         "--settle",
         type=float,
         default=1.0,
@@ -412,6 +424,8 @@ def _options(arguments):
     options = parser.parse_args(arguments)
     if options.watch and options.input != "-" and not os.path.isdir(options.input):
         parser.error(f"--watch needs a folder or - for --input, got {options.input!r}")
+    if options.resume and (options.watch or options.input == "-"):
+        parser.error("--resume is for a file, a folder or a CSV; --watch goes on by itself, and - has no end")
     if not options.output:
         parser.error("--output names no folder")
     for name, least in (("batch", 1), ("threads", 1), ("limit", 1), ("max_pixels", 16), ("budget_ms", 0)):

@@ -282,7 +282,10 @@ def _begin(output: pathlib.Path, outputs: Outputs, locates: bool):
         folders = (output / name for name in (MAPS, OVERLAYS))
         kept = [f"{folder.name}/" for folder in folders if folder.is_dir() and any(folder.iterdir())]
         also = f"; pictures of other images stay in {' and '.join(kept)}" if kept else ""
-        print(f"note: {path} of an earlier call is replaced{also}; --append continues it")
+        print(
+            f"note: {path} of an earlier call is replaced{also}; --append continues it, --resume one that "
+            "was interrupted"
+        )
     gone = () if locates and outputs.coco else (COCO,) if locates else (COCO, REGIONS, REGION_LINES)
     for name in (DRIFT, *gone):
         (output / name).unlink(missing_ok=True)
@@ -311,9 +314,10 @@ class _Pictures:
         name = picture_name(outcome.path, outputs.root)
         for folder, kinds in ends.items():
             stem = self._output / folder / name
-            if outputs.append and any(_with(stem, kind).exists() for kind in kinds):
+            own = outputs.resume or not outputs.append  # pictures of this name are of the same image
+            if not own and any(_with(stem, kind).exists() for kind in kinds):
                 stem = _with(stem, f".{when.replace('-', '').replace(':', '')}")
-            elif folder in self._old and not outputs.append:
+            elif folder in self._old and own:
                 for kind in {".npy", *SUFFIXES.values()} - set(kinds):
                     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                         _with(stem, kind).unlink()

@@ -42,6 +42,7 @@ class Outputs:
       coco: coco.json.
       min_area: pixels; smaller regions are left out.
       append: continue the files of an earlier call; else they are replaced.
+      resume: they are of this call, which was interrupted: a picture replaces one of its name. With append.
       root: folder that the images lie in: pictures lie in `maps` and `overlays` as the images do in it.
     """
 
@@ -52,12 +53,13 @@ class Outputs:
     min_area: int = 0
     append: bool = False
     root: str = ""
+    resume: bool = False
 
     def __post_init__(self):
         if self.coco and self.append:
             raise RunError(
-                f"{COCO} is of one call and cannot be continued: give --coco without --append, to a runtime "
-                f"that watches with --no-append; {REGION_LINES} is continued, and says the same"
+                f"{COCO} is of one call and cannot be continued: give --coco without --append and --resume, "
+                f"to a runtime that watches with --no-append; {REGION_LINES} is continued, and says the same"
             )
 
 
@@ -93,7 +95,7 @@ def table(path: pathlib.Path, columns: Sequence[str], append: bool):
 
     append: continue the file, if it has these columns; RunError where it has others.
     """
-    begun = append and _continued(path)
+    begun = append and cut_to_lines(path)
     if begun:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             found = next(csv.reader(file), [])
@@ -120,7 +122,7 @@ def table(path: pathlib.Path, columns: Sequence[str], append: bool):
 def lines(path: pathlib.Path, append: bool):
     """A function that adds a line of JSON to a file, and writes it at once."""
     if append:
-        _continued(path)
+        cut_to_lines(path)
     with open(path, "a" if append else "w", encoding="ascii") as file:
 
         def add(values: dict):
@@ -130,7 +132,7 @@ def lines(path: pathlib.Path, append: bool):
         yield add
 
 
-def _continued(path: pathlib.Path) -> bool:
+def cut_to_lines(path: pathlib.Path) -> bool:
     """Whether a file holds lines already. What a killed process left of one at its end is cut off."""
     if not path.exists() or not path.stat().st_size:
         return False
