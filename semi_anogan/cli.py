@@ -8,12 +8,15 @@ import pathlib
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from absl import app, flags
 from ml_collections import config_flags
 
 from semi_anogan.config import default_config, flat, nearest_key
 from semi_anogan.errors import UserError
+
+SURFACE, FOLDER = "surface", "folder"  # configurations: of the embedded data, of a person's own
 
 flags.disclaim_key_flags()  # so that --help lists --config among the options of the command that asked for it
 
@@ -53,7 +56,7 @@ def define_config(text: str):
     """
     try:
         return config_flags.DEFINE_config_file(
-            "config", default_config_file(), text, sys_argv=arranged(sys.argv)
+            "config", config_for(sys.argv), text, sys_argv=arranged(sys.argv)
         )
     except (AttributeError, KeyError) as error:
         _refuse_key(error)
@@ -61,11 +64,33 @@ def define_config(text: str):
 
 def config_of(holder):
     """The configuration of define_config's flag; a file that cannot be loaded ends the command."""
+    flag = flags.FLAGS[holder.name]
     try:
         holder.value.lock()  # ml_collections keeps a failure to itself until the configuration is used
+        taken = pathlib.Path(config_flags.get_config_filename(flag)).stem
+        if flag.using_default_value and taken != SURFACE:
+            print(f"note: no --config is given; taking configs/{taken}.py, as --config.data asks for")
+            if holder.value.data.path and "data.name" not in config_flags.get_override_values(flag):
+                holder.value.data.name = "manifest"
         return holder.value
     except OSError as error:
         _refuse_file(config_flags.get_config_filename(flags.FLAGS[holder.name]), error)
+
+
+def config_for(argv: Sequence[str]) -> str:
+    """The file of the configuration where no --config is given: that of the data that --config.data names.
+
+    Without a name of a source, data.root means images in folders and data.path a CSV file.
+    """
+    given, arguments = {}, list(argv[1:])
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name.startswith("config.data."):
+            given[name.removeprefix("config.data.")] = value if equals else following
+    taken = given.get("name") or (FOLDER if "root" in given or "path" in given else SURFACE)
+    if taken not in installed_configs():  # a source that has no configuration of its own
+        taken = FOLDER
+    return str(config_folder() / f"{taken}.py")
 
 
 def arranged(argv: list[str], told: bool = False) -> list[str]:
@@ -192,8 +217,3 @@ def config_folder() -> pathlib.Path:
 def installed_configs() -> list[str]:
     """The names of the configurations there: elpv, folder, ..."""
     return sorted(path.stem for path in config_folder().glob("*.py") if path.stem != "__init__")
-
-
-def default_config_file() -> str:
-    """The file of the configuration that a command without --config has."""
-    return str(config_folder() / "surface.py")

@@ -32,9 +32,6 @@ def main(argv):
     """
     del argv
     config = cli.config_of(CONFIG_FLAG)
-    if config.data.name == "surface" and (config.data.root or config.data.path):
-        of_csv = config.data.path is not None
-        config.data.name, config.data.size = "manifest" if of_csv else "folder", None
     for section in ("data", "images", "model", "features", "calibration"):  # what is used here
         check_ranges(section, **config[section])
     run(config, pathlib.Path(flags.FLAGS.output))

@@ -33,10 +33,12 @@ def main(argv):
     from semi_anogan.runs import known_files
     from semi_anogan.runs.check_config import check
 
-    config = cli.config_of(_CONFIG)
-    folder = pathlib.Path(_WORKDIR.value or f"runs/{config.name}")
     if _REFIT.value and _WORKDIR.value and not flags.FLAGS["config"].present:
+        folder = pathlib.Path(_WORKDIR.value)
         config = _own_config(folder)
+    else:
+        config = cli.config_of(_CONFIG)
+        folder = pathlib.Path(_WORKDIR.value or f"runs/{config.name}")
     # As `run` does; but here it is told before Keras is loaded, which takes seconds.
     check(config)
     run_folder.check_format(folder, run_folder.ANOTHER)

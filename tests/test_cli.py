@@ -41,6 +41,48 @@ def test_arguments_are_arranged_with_the_file_first(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "arguments, name",
+    [
+        ([], "surface"),
+        (["--config.seed=1"], "surface"),
+        (["--config.data.size=32"], "surface"),
+        (["--config.data.root=parts"], "folder"),
+        (["--config.data.root", "parts"], "folder"),
+        (["--config.data.path=parts.csv"], "folder"),
+        (["--config.data.name=mnist", "--config.data.path=mnist.npz"], "mnist"),
+        (["--config.data.name=surface"], "surface"),
+        (["--config.data.name", "manifest"], "folder"),
+        (["--config.data.name=tfds"], "folder"),
+    ],
+)
+def test_without_a_file_the_data_say_which_configuration_is_taken(arguments, name):
+    assert cli.config_for(["train", *arguments]) == str(cli.config_folder() / f"{name}.py")
+
+
+@pytest.mark.parametrize(
+    "arguments, name, taken",
+    [
+        (["--config.data.root=x"], "folder", "folder"),
+        (["--config.data.path=x.csv", "--config.data.root=x"], "manifest", "folder"),
+        (["--config.data.path=x.npz", "--config.data.name=mnist"], "mnist", "mnist"),
+        ([], "surface", ""),
+    ],
+)
+def test_the_configuration_that_is_taken_is_told(arguments, name, taken, tmp_path):
+    code = (
+        f"import sys; sys.argv = ['x', *{arguments}]\n"
+        "from semi_anogan import cli\n"
+        "flag = cli.define_config('text')\n"
+        "from absl import flags; flags.FLAGS(cli.arranged(sys.argv))\n"
+        "config = cli.config_of(flag); print(config.data.name, config.data.size is None)"
+    )
+    told = (
+        f"note: no --config is given; taking configs/{taken}.py, as --config.data asks for\n" if taken else ""
+    )
+    assert python(["-c", code], tmp_path).stdout == f"{told}{name} {name != 'surface'}\n"
+
+
+@pytest.mark.parametrize(
     "path", ["folder", "folder.py", "configs/folder.py", "./configs/folder.py", "configs/folder"]
 )
 def test_an_installed_configuration_is_found_by_its_name(path, tmp_path, monkeypatch, capsys):

@@ -132,6 +132,35 @@ def test_names_of_columns_count_without_case_and_others_are_told(folder):
         load_manifest(1, manifest(folder, text.replace("masks", "mask")))
 
 
+@pytest.mark.parametrize("name", ["image", "Image_Path", "file name", "filename"])
+def test_the_column_of_images_has_the_names_of_others_too(folder, name):
+    """As lists of VisA have it: object,split,label,image,mask."""
+    text = (
+        f"object,split,label,{name},mask\nx,train,normal,img/0.png,\nx,test,anomaly,img/1.png,img/mask.png\n"
+    )
+    dataset = load_manifest(1, manifest(folder, text))
+    assert [(e.path, e.label, e.mask) for e in dataset.examples] == [
+        ("img/0.png", "normal", None),
+        ("img/1.png", "abnormal", "img/mask.png"),
+    ]
+    lines = dataset.notes.lines()
+    assert lines[0].endswith(f": the column {name} is taken as path")
+    assert "columns that are not used: object (used: path" in lines[1]
+    # Its own name comes first, and of two that could be meant none is.
+    both = manifest(folder, f"path,split,label,{name}\nimg/0.png,train,normal,img/1.png\n")
+    dataset = load_manifest(1, both)
+    assert dataset.examples[0].path == "img/0.png"
+    assert f"columns that are not used: {name} (used: path" in dataset.notes.lines()[0]
+    with pytest.raises(DataError, match="row 1: no column path; the columns are"):
+        load_manifest(1, manifest(folder, f"file,split,label,{name}\nimg/0.png,train,normal,img/1.png\n"))
+
+
+def test_what_separates_values_is_known_where_a_column_is_missing(folder):
+    wanted = r"row 1: no column split; the columns are \['filename', 'label'\]"
+    with pytest.raises(DataError, match=wanted):
+        load_manifest(1, manifest(folder, "filename;label\nimg/0.png;normal\n"))
+
+
 def test_root_and_absolute_paths(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     path = manifest(elsewhere, f"path,split,label\n0.png,train,normal\n{folder}/img/1.png,train,normal\n")
@@ -531,7 +560,7 @@ def test_list_inputs_finds_nothing(folder):
         (folder / "empty", "no image files below"),
         (folder / "none.png", "no such file"),
         (folder / "none.csv", "No such file"),
-        (manifest(folder, "file\na.png\n"), "no column path"),
+        (manifest(folder, "name\na.png\n"), "no column path"),
         (manifest(folder, "path\n", "b.csv"), "no rows"),
     ):
         with pytest.raises(DataError, match=words):

@@ -16,6 +16,8 @@ OUTPUTS = "folders that a command here has written"
 HIDDEN = "hidden folders"
 # Columns of a CSV file of images: what must be there, and what may.
 OPTIONAL = ("mask", "kind", "ignore")
+# Names that other programs give the column path, with "_" and blanks left out.
+PATHS = frozenset("image imagepath imagefile img file filepath filename".split())
 USED = ("path", "split", "label", *OPTIONAL)
 
 
@@ -86,10 +88,11 @@ def csv_rows(
     Args:
       path: the file: UTF-8, a header, whose names count without case, and commas; or semicolons or tabs,
         where these give the columns.
-      columns: must exist, the column path among them, which must be filled in every row.
+      columns: must exist, the column path among them, which must be filled in every row. Where there is none,
+        one of PATHS is taken as it.
       errors: what to do with bytes that are not UTF-8, as for open.
-      notes: get a line where there are columns that no one uses: a name of one may be misspelt; and where
-        values are not separated by commas.
+      notes: get a line where there are columns that no one uses: a name of one may be misspelt; where another
+        column is taken as path; and where values are not separated by commas.
 
     Raises:
       DataError: unreadable, not CSV, a column or value missing, a column twice, or no rows.
@@ -104,7 +107,10 @@ def csv_rows(
                 notes.add(f"{path}: values are separated by {delimiter!r}, and not by ','")
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
             found = [name.strip() for name in next(filter(any, reader), [])]
-            first, header = max(1, reader.line_num), [name.casefold() for name in found]
+            first, header = max(1, reader.line_num), _named([name.casefold() for name in found])
+            renamed = [name for name, as_path in zip(found, header, strict=True) if as_path == "path"]
+            if renamed and renamed[0].casefold() != "path" and notes is not None:
+                notes.add(f"{path}: the column {renamed[0]} is taken as path")
             absent = [name for name in columns if name not in header]
             if absent:
                 raise DataError(
@@ -114,7 +120,7 @@ def csv_rows(
             twice = [name for name in columns + OPTIONAL if header.count(name) > 1]
             if twice:
                 raise DataError(f"{path}: row {first}: the column {twice[0]} is there twice")
-            unused = [name for name in found if name and name.casefold() not in USED]
+            unused = [name for name, own in zip(found, header, strict=True) if name and own not in USED]
             if unused and notes is not None:
                 notes.add(f"{path}: columns that are not used: {', '.join(unused)} (used: {', '.join(USED)})")
             line = reader.line_num + 1
@@ -136,15 +142,23 @@ def csv_rows(
     return rows
 
 
+def _named(header: list[str]) -> list[str]:
+    """The header, where the one column that is named as images elsewhere is path if there is none."""
+    others = [name for name in header if re.sub(r"[_ -]", "", name) in PATHS]
+    if "path" in header or len(others) != 1:
+        return header
+    return ["path" if name == others[0] else name for name in header]
+
+
 def delimiter_of(text: str, columns: tuple[str, ...]) -> str:
-    """What separates the values of a CSV file, by its first line that is not blank; "," in doubt."""
+    """What separates the values of a CSV file: what gives most of the columns in its first line, or ","."""
     line = text.lstrip().partition("\n")[0]
 
-    def gives_columns(delimiter: str) -> bool:
-        names = {name.strip().strip('"').strip().casefold() for name in line.split(delimiter)}
-        return names.issuperset(columns)
+    def columns_of(delimiter: str) -> int:
+        names = [name.strip().strip('"').strip().casefold() for name in line.split(delimiter)]
+        return len(set(columns).intersection(_named(names)))
 
-    return next(filter(gives_columns, (",", ";", "\t")), ",")
+    return max((",", ";", "\t"), key=columns_of)
 
 
 def _check_row(where: str, header: list[str], columns: tuple[str, ...], cells: list[str], row: dict) -> None:
