@@ -1,4 +1,4 @@
-"""Images of any size to what a detector takes, in a TensorFlow graph: as data/images.py does it in numpy.
+"""Images of any size to what a detector takes, in a TensorFlow graph: as data/ does it in numpy.
 
 So a client of a SavedModel sends its images as they are, and cannot resize them otherwise.
 """
@@ -8,8 +8,9 @@ import tensorflow as tf
 from keras import ops
 
 from semi_anogan.data import ignore
+from semi_anogan.data.image_arrays import LUMA
 from semi_anogan.data.image_files import MIN_SIDE
-from semi_anogan.data.images import DEEP, EIGHT_BITS, FULL_SCALE, LUMA
+from semi_anogan.data.images import DEEP, EIGHT_BITS, FULL_SCALE
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 EXIF_BYTES = 65536  # at the beginning of a file, where its orientation is looked for

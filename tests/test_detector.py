@@ -9,7 +9,7 @@ import pytest
 
 from helpers.trained import tiny_model
 from semi_anogan.backend import compile_function
-from semi_anogan.data.images import from_uint8, resize, resize_map, smooth_map, to_uint8
+from semi_anogan.data.image_arrays import from_uint8, resize, resize_map, smooth_map, to_uint8
 from semi_anogan.data.tiles import corners
 from semi_anogan.scoring import fit_calibration
 from semi_anogan.scoring.classifier import Classifier

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan.benchmarks import drift as drift_benchmark
-from semi_anogan.data.images import to_uint8
+from semi_anogan.data.image_arrays import to_uint8
 from semi_anogan.data.look import Look, look
 from semi_anogan.scoring import drift as drifting
 from semi_anogan.scoring import files as score_files

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from helpers import exported
+from semi_anogan.data import image_arrays
 from semi_anogan.data import images as image_io
 from semi_anogan.data.images import Scale
 
@@ -54,7 +55,7 @@ def test_resizing_in_the_graph_is_that_of_the_package(graphs, size):
     image = np.random.default_rng(0).uniform(-1, 1, (*size, 3)).astype(np.float32)
     for shape in ((8, 8), (8, 12), (10, 3)):
         found = tf.function(lambda x, s=shape: graph_images.resize(x, *s))(image).numpy()
-        np.testing.assert_allclose(found, image_io.resize(image, *shape), atol=2e-6)
+        np.testing.assert_allclose(found, image_arrays.resize(image, *shape), atol=2e-6)
     # By hand: 4 to 2 are the means of two; 3 to 2 a triangle of 1.5 pixels each way, at 0.75 and 2.25.
     row = np.float32([[0.0, 3.0, 6.0]])[..., None]
     np.testing.assert_allclose(graph_images.resize(np.float32([[[0], [2], [4], [8]]]), 1, 2)[0, :, 0], [1, 6])
@@ -99,7 +100,9 @@ def test_a_signature_sees_nothing_of_what_is_ignored(served):
     for name in found:
         np.testing.assert_array_equal(found[name], other[name])
     # Images that the client has resized: what may have been mixed with it is painted over.
-    small = (image_io.resize(image_io.from_uint8(i), *detector.image_shape)[None] for i in (image, stamped))
+    small = (
+        image_arrays.resize(image_arrays.from_uint8(i), *detector.image_shape)[None] for i in (image, stamped)
+    )
     found, other = (model.signatures["detect"](images=tf.constant(i)) for i in small)
     np.testing.assert_allclose(found["score"], other["score"], atol=1e-6)
     np.testing.assert_allclose(found["anomaly_map"], other["anomaly_map"], atol=1e-5)

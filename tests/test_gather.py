@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.evaluated import dataset_of
-from semi_anogan.data import images
+from semi_anogan.data import image_arrays
 from semi_anogan.data.synthetic import TRAINING_KINDS
 from semi_anogan.errors import DataError
 from semi_anogan.evaluation.report import gather
@@ -67,7 +67,7 @@ def test_the_report_shows_what_training_draws(smoke_data):
     config = config.copy_and_resolve_references()
     config.batches.flips = ""
     side = max(config.model.resolution, config.features.resolution if config.features.name else 0)
-    originals = [images.resize(dataset.read_image(e), side, side) for e in splits.normal[:3]]
+    originals = [image_arrays.resize(dataset.read_image(e), side, side) for e in splits.normal[:3]]
     drawn = gather.synthetic_images(config, dataset, splits.normal[:3], TRAINING_KINDS)
     assert len(drawn) == 7
     for image in drawn:

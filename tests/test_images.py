@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from helpers import bad_files
-from semi_anogan.data import images
+from semi_anogan.data import image_arrays, images
 from semi_anogan.data.image_files import ImageError
 from semi_anogan.data.images import read_image, read_values
 from semi_anogan.errors import DataError
@@ -98,14 +98,14 @@ def test_8_bit_values_round_trip_exactly(tmp_path):
     image = read_image(saved(tmp_path, values), 1)
     assert image[0, 0, 0] == -1 and image[15, 15, 0] == 1
     assert image[3, 3, 0] == pytest.approx(51 / 127.5 - 1)
-    np.testing.assert_array_equal(images.to_uint8(image)[..., 0], values)
-    np.testing.assert_array_equal(images.from_uint8(values)[..., None], image)
+    np.testing.assert_array_equal(image_arrays.to_uint8(image)[..., 0], values)
+    np.testing.assert_array_equal(image_arrays.from_uint8(values)[..., None], image)
 
 
 def test_to_uint8_rounds_and_clips():
     values, expected = [-3.0, -1.0, 0.0, 0.998, 1.0, 7.0], [0, 0, 128, 255, 255, 255]
     # 0 is at 127.5, and rounds to even.
-    np.testing.assert_array_equal(images.to_uint8(np.array(values)), expected)
+    np.testing.assert_array_equal(image_arrays.to_uint8(np.array(values)), expected)
 
 
 def test_16_bit_uses_the_full_scale(tmp_path, odd):
@@ -200,52 +200,58 @@ def test_exif_orientation_is_applied(odd, tmp_path):
         Image.fromarray(array).save(tmp_path / name, exif=exif)
         image = read_image(tmp_path / name, 1)
         assert images.image_size(tmp_path / name) == image.shape[:2] == (16, 12), name
-        np.testing.assert_array_equal(images.to_uint8(image)[..., 0], np.rot90(values, -1), err_msg=name)
+        np.testing.assert_array_equal(
+            image_arrays.to_uint8(image)[..., 0], np.rot90(values, -1), err_msg=name
+        )
 
 
 def test_colour_is_told_from_grey_in_three_channels():
     grey = np.repeat(np.linspace(-1, 1, 64).reshape(8, 8, 1), 3, axis=-1)
     noisy = grey + 0.01 * np.array([0.0, 1.0, -1.0])  # as JPEG leaves it: 0.02 of the range 2, 1 %
     coloured = grey + 0.03 * np.array([0.0, 1.0, -1.0])
-    assert not images.in_colour(grey) and not images.in_colour(noisy) and images.in_colour(coloured)
+    assert (
+        not image_arrays.in_colour(grey)
+        and not image_arrays.in_colour(noisy)
+        and image_arrays.in_colour(coloured)
+    )
 
 
 def test_to_channels_uses_601_luma():
     rgb = np.array([[[1, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, 1]]], np.float32)
     np.testing.assert_allclose(
-        images.to_channels(rgb, 1)[0, :, 0], [2 * 0.299 - 1, 2 * 0.587 - 1, 2 * 0.114 - 1, 1], atol=1e-6
+        image_arrays.to_channels(rgb, 1)[0, :, 0], [2 * 0.299 - 1, 2 * 0.587 - 1, 2 * 0.114 - 1, 1], atol=1e-6
     )
     grey = np.array([[[0.25], [-0.5]]], np.float32)
-    np.testing.assert_array_equal(images.to_channels(grey, 3), [[[0.25] * 3, [-0.5] * 3]])
+    np.testing.assert_array_equal(image_arrays.to_channels(grey, 3), [[[0.25] * 3, [-0.5] * 3]])
     with pytest.raises(ValueError, match=r"\(2, 2, 4\)"):
-        images.to_channels(np.zeros((2, 2, 4)), 3)
+        image_arrays.to_channels(np.zeros((2, 2, 4)), 3)
 
 
 def test_resize_by_a_whole_factor_is_the_block_mean():
     image = np.arange(2 * 4 * 5, dtype=np.float32).reshape(4, 2, 5)
     expected = image.reshape(2, 2, 1, 2, 5).mean(axis=(1, 3))
-    np.testing.assert_allclose(images.resize(image, 2, 1), expected, atol=1e-6)
-    assert images.resize(image, 2, 1).dtype == np.float32
+    np.testing.assert_allclose(image_arrays.resize(image, 2, 1), expected, atol=1e-6)
+    assert image_arrays.resize(image, 2, 1).dtype == np.float32
 
 
 def test_resize_enlarges_bilinearly_at_half_pixel_centres():
     image = np.array([[0.0, 1.0]], np.float32)
     expected = [0, 0.25, 0.75, 1]
-    np.testing.assert_allclose(images.resize(image[..., None], 1, 4)[0, :, 0], expected, atol=1e-6)
-    np.testing.assert_allclose(images.resize_map(image, 3, 4), [expected] * 3, atol=1e-6)
+    np.testing.assert_allclose(image_arrays.resize(image[..., None], 1, 4)[0, :, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(image_arrays.resize_map(image, 3, 4), [expected] * 3, atol=1e-6)
     # One axis up, the other down.
-    both = images.resize(np.array([[0.0, 1.0]] * 4, np.float32)[..., None], 2, 4)
+    both = image_arrays.resize(np.array([[0.0, 1.0]] * 4, np.float32)[..., None], 2, 4)
     np.testing.assert_allclose(both[..., 0], [expected] * 2, atol=1e-6)
 
 
 def test_resize_reduces_with_antialiasing_and_keeps_the_range():
     stripes = np.tile(np.array([-1.0, 1.0], np.float32), 50)[None, :, None].repeat(100, 0)
     # Sampling without a filter would give -1 and 1.
-    assert np.abs(images.resize(stripes, 30, 30)).max() < 0.25
-    np.testing.assert_allclose(images.resize(np.ones((7, 9, 1), np.float32), 4, 20), 1.0, atol=1e-6)
+    assert np.abs(image_arrays.resize(stripes, 30, 30)).max() < 0.25
+    np.testing.assert_allclose(image_arrays.resize(np.ones((7, 9, 1), np.float32), 4, 20), 1.0, atol=1e-6)
 
 
 def test_resize_to_the_same_size_changes_nothing():
     image = np.random.default_rng(0).uniform(-1, 1, (5, 7, 3)).astype(np.float32)
-    np.testing.assert_array_equal(images.resize(image, 5, 7), image)
-    np.testing.assert_array_equal(images.resize_map(image[..., 0], 5, 7), image[..., 0])
+    np.testing.assert_array_equal(image_arrays.resize(image, 5, 7), image)
+    np.testing.assert_array_equal(image_arrays.resize_map(image[..., 0], 5, 7), image[..., 0])

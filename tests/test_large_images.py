@@ -10,7 +10,8 @@ from PIL import Image
 from helpers.trained import StandInDetector, tiny_model
 from semi_anogan import score
 from semi_anogan.data import tiles
-from semi_anogan.data.images import read_image, smooth_map
+from semi_anogan.data.image_arrays import smooth_map
+from semi_anogan.data.images import read_image
 from semi_anogan.errors import DataError
 from semi_anogan.scoring.outputs import Outputs
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from semi_anogan.data.images import smooth_map
+from semi_anogan.data.image_arrays import smooth_map
 from semi_anogan.scoring.map_peaks import PLACES, highest_places
 
 

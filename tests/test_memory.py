@@ -7,7 +7,7 @@ import pytest
 from semi_anogan.config import default_config
 from semi_anogan.data.batches import ImageStore
 from semi_anogan.data.dataset import Dataset, Example
-from semi_anogan.data.images import resize
+from semi_anogan.data.image_arrays import resize
 from semi_anogan.errors import RunError
 from semi_anogan.runs import aspect
 from semi_anogan.runs import folder as run_folder

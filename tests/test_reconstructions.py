@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from semi_anogan.benchmarks import reconstructions as page
-from semi_anogan.data.images import resize, to_uint8
+from semi_anogan.data.image_arrays import resize, to_uint8
 from semi_anogan.errors import RunError
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.detector import Detector

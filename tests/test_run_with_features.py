@@ -10,7 +10,7 @@ import pytest
 from helpers.tiny_runs import tiny_config
 from semi_anogan import train
 from semi_anogan.data import review
-from semi_anogan.data.images import resize
+from semi_anogan.data.image_arrays import resize
 from semi_anogan.errors import DataError, RunError
 from semi_anogan.networks.pretrained.load import load_features
 from semi_anogan.review.reasons import Asked, Reasons

@@ -23,7 +23,7 @@ from helpers import bad_files
 from helpers.processes import command
 from helpers.trained import CALIBRATION, StandInDetector
 from semi_anogan import cli, score
-from semi_anogan.data import ignore_files
+from semi_anogan.data import ignore_files, image_arrays
 from semi_anogan.data import images as image_io
 from semi_anogan.data.image_files import ImageError
 from semi_anogan.data.notes import Notes
@@ -48,7 +48,7 @@ def odd_folder(tmp_path_factory, test_images):
     files = bad_files.write_all(folder)
     (folder / "sub").mkdir()
     for number in (2, 10):
-        Image.fromarray(image_io.to_uint8(test_images[number, ..., 0])).save(
+        Image.fromarray(image_arrays.to_uint8(test_images[number, ..., 0])).save(
             folder / "sub" / f"part{number}.png"
         )
     (folder / "notes.txt").write_text("no image by its name")
@@ -170,7 +170,7 @@ def main(monkeypatch, smoke_detector, smoke_run, tmp_path):
 def test_good_files_give_exit_code_0(main, odd_folder, tmp_path, smoke_detector, test_images, capsys):
     assert main(input=odd_folder[0] / "sub") == 0
     rows = rows_of(tmp_path / "output")
-    alone = smoke_detector(image_io.from_uint8(image_io.to_uint8(test_images[[2, 10]])))
+    alone = smoke_detector(image_arrays.from_uint8(image_arrays.to_uint8(test_images[[2, 10]])))
     np.testing.assert_allclose([float(row["score"]) for row in rows], alone.scores, rtol=2e-5, atol=2e-5)
     assert "2 images scored, 0 with errors" in capsys.readouterr().out
 

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from semi_anogan.data.images import to_uint8
+from semi_anogan.data.image_arrays import to_uint8
 from semi_anogan.data.sources.surface import render
 from semi_anogan.data.sources.surface_defects import DEFECTS
 from semi_anogan.errors import RunError

@@ -9,7 +9,8 @@ import pathlib
 
 import numpy as np
 
-from semi_anogan.data.images import read_image, to_channels, to_uint8
+from semi_anogan.data.image_arrays import to_channels, to_uint8
+from semi_anogan.data.images import read_image
 from semi_anogan.errors import RunError
 from semi_anogan.files import told_writing
 from semi_anogan.runs import folder as run_folder

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from semi_anogan.data.images import resize, to_channels, to_uint8
+from semi_anogan.data.image_arrays import resize, to_channels, to_uint8
 from semi_anogan.errors import RunError
 from semi_anogan.files import told_writing
 from semi_anogan.runs import build, places

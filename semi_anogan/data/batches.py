@@ -3,7 +3,7 @@
 import numpy as np
 
 from semi_anogan.config import check_ranges, default
-from semi_anogan.data import images as image_io
+from semi_anogan.data import image_arrays
 from semi_anogan.data import masks as mask_io
 from semi_anogan.data.dataset import Dataset, Example
 from semi_anogan.data.synthetic import TRAINING_KINDS, paste, synthesise
@@ -56,9 +56,9 @@ class ImageStore:
             return self._images[example]
         image = self.dataset.read_image(example)
         if self.tile:
-            image = image_io.resize(image, *np.maximum(image.shape[:2], self.shape).tolist())
+            image = image_arrays.resize(image, *np.maximum(image.shape[:2], self.shape).tolist())
         else:
-            image = image_io.resize(image_io.resize(image, *self.view_shape), *self.image_shape)
+            image = image_arrays.resize(image_arrays.resize(image, *self.view_shape), *self.image_shape)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._images[example] = image
@@ -192,7 +192,7 @@ class Batches:
         mask = self.store.mask(example) if example.abnormal and (self.masks or self.store.tile) else None
         if self.store.tile:
             corner = self._corner(image, mask, rng)
-            image = image_io.resize(_window(image, corner, self.store.shape), *shape)
+            image = image_arrays.resize(_window(image, corner, self.store.shape), *shape)
             mask, ignored = (
                 m if m is None else mask_io.resized(_window(m, corner, self.store.shape), *shape)
                 for m in (mask, ignored)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 
-from semi_anogan.data import images
+from semi_anogan.data import image_arrays
 
 SIDE = 128  # longer side of a picture, in pixels
 _STYLE = """
@@ -65,7 +65,7 @@ def _picture(image: np.ndarray) -> str:
     """A data URI."""
     height, width = image.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
-    values = images.to_uint8(image)
+    values = image_arrays.to_uint8(image)
     picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
     picture.thumbnail((max(1, round(width * scale)), max(1, round(height * scale))))
     file = io.BytesIO()

@@ -26,20 +26,20 @@ class Look(NamedTuple):
 
 def look(image: np.ndarray) -> Look:
     """The look of an image, float [H, W, C] in [-1, 1]."""
-    from semi_anogan.data import images  # Pillow, which who only reads a calibration does without
+    from semi_anogan.data import image_arrays  # Pillow, which who only reads a calibration does without
 
     step = max(1, min(image.shape[:2]) // SAMPLED)
-    values = (images.to_channels(image[::step, ::step], 1)[..., 0] + 1) / 2
+    values = (image_arrays.to_channels(image[::step, ::step], 1)[..., 0] + 1) / 2
     brightness, contrast = light(values)
-    sharp = sharpness(images.to_channels(middle(image), 1)[..., 0], 1.0)
+    sharp = sharpness(image_arrays.to_channels(middle(image), 1)[..., 0], 1.0)
     return Look(brightness, contrast, sharp, small_picture(values))
 
 
 def small_picture(values: np.ndarray) -> np.ndarray:
     """Look.picture of grey values [H, W] in [0, 1]."""
-    from semi_anogan.data import images
+    from semi_anogan.data import image_arrays
 
-    small = images.resize(values[..., None], SIDE, SIDE)[..., 0]
+    small = image_arrays.resize(values[..., None], SIDE, SIDE)[..., 0]
     return (small - small.mean()) / max(float(small.std()), 0.01)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semi_anogan.data import images, masks
+from semi_anogan.data import image_arrays, images, masks
 from semi_anogan.data.check_files import is_grey, note_file
 from semi_anogan.data.dataset import NORMAL, Dataset, Example, Look
 from semi_anogan.data.image_files import Header, decoded
@@ -110,11 +110,11 @@ def _of_eight_bits(task: Task) -> Figures | None:
         values = np.asarray(image.convert("L"))
         colour = False
         if image.mode == "RGB":
-            # As images.in_colour, of values of 8 bits.
+            # As image_arrays.in_colour, of values of 8 bits.
             red, green, blue = np.moveaxis(np.asarray(image)[::step, ::step], -1, 0)
             high = np.maximum(np.maximum(red, green), blue)
             low = np.minimum(np.minimum(red, green), blue)
-            colour = float((high - low).mean()) > images.COLOUR * 255
+            colour = float((high - low).mean()) > image_arrays.COLOUR * 255
         levels = images.levels_of(values)
         found = Found(header, EIGHT_BITS, 255.0, (height, width), levels=levels, colour=colour)
     sampled = values[::step, ::step] / np.float32(255)
@@ -124,8 +124,8 @@ def _of_eight_bits(task: Task) -> Figures | None:
 def _measured(pixels: np.ndarray, found: Found) -> Figures:
     step = max(1, min(pixels.shape[:2]) // SAMPLED)
     sampled = pixels[::step, ::step]
-    values = (images.to_channels(sampled, 1)[..., 0] + 1) / 2
-    inner = images.to_channels(middle(pixels), 1)[..., 0]
+    values = (image_arrays.to_channels(sampled, 1)[..., 0] + 1) / 2
+    inner = image_arrays.to_channels(middle(pixels), 1)[..., 0]
     return _figures(found, values, inner, 1.0)
 
 

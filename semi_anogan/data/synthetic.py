@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from semi_anogan.data.images import resize
+from semi_anogan.data.image_arrays import resize
 from semi_anogan.data.synthetic_kinds import DRAW, strong_blob
 
 KINDS = tuple(DRAW)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from semi_anogan.data import images, masks
+from semi_anogan.data import image_arrays, images, masks
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.look import small_picture
@@ -177,8 +177,8 @@ class Pictures:
             image = images.read_image(path, 3, self._most, self._scale)
         else:
             data_set, example = self._example(entry)
-            image = images.to_channels(data_set.read_image(example), 3)
-        pixels = images.to_uint8(image)
+            image = image_arrays.to_channels(data_set.read_image(example), 3)
+        pixels = image_arrays.to_uint8(image)
         if max(pixels.shape) > LARGE:
             self._last = (entry.index, pixels) if pixels.nbytes <= CACHE_BYTES else None
         return pixels

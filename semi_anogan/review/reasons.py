@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semi_anogan.data import ignore_files, images
+from semi_anogan.data import ignore_files, image_arrays, images
 from semi_anogan.data.dataset import NORMAL, Example
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.orientation import ORIENTATIONS
@@ -278,7 +278,7 @@ class Reasons:
         if scored or self._data.files is not None:
             image = images.read_image(path, 3, self._most, self._scale)
         else:
-            image = images.to_channels(self._data.read_image(example), 3)
+            image = image_arrays.to_channels(self._data.read_image(example), 3)
         box, around = grid.box(middle), grid.box(middle, CELLS)
         picture = _picture(
             image[around.top : around.top + around.height, around.left : around.left + around.width]
@@ -300,7 +300,7 @@ def _picture(image: np.ndarray):
     """A picture of [H, W, C] in [-1, 1]; a small one enlarged by whole pixels, a large one reduced."""
     from PIL import Image
 
-    pixels = images.to_uint8(image)
+    pixels = image_arrays.to_uint8(image)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     side = max(picture.size)
     if side > 2 * CROP:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from semi_anogan.data import ignore as ignoring
+from semi_anogan.data import image_arrays, masks, tiles
 from semi_anogan.data import images as image_io
-from semi_anogan.data import masks, tiles
 from semi_anogan.data.dataset import Masked
 from semi_anogan.data.look import Look, look
 from semi_anogan.scoring import kinds as known_kinds
@@ -86,20 +86,20 @@ class Preparation:
         image = image[..., None] if image.ndim == 2 else image
         if image.ndim != 3 or not image.size or image.dtype != np.uint8 and image.dtype.kind != "f":
             raise ValueError(f"an image must be uint8 or float [H, W, C], got {image.dtype} {image.shape}")
-        image = image_io.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
+        image = image_arrays.from_uint8(image) if image.dtype == np.uint8 else image.astype(np.float32)
         low, high = image.min(), image.max()
         if not -1.01 <= low <= high <= 1.01:  # written so that NaN fails too
             raise ValueError(f"float images must be in [-1, 1], got {low} to {high}")
-        image = image_io.to_channels(image, self.channels)
+        image = image_arrays.to_channels(image, self.channels)
         size = image.shape[:2]
         if not self.tile:
-            return size, self.shape, [image_io.resize(image, *self.image_shape)]
+            return size, self.shape, [image_arrays.resize(image, *self.image_shape)]
         working = tuple(map(max, size, self.shape))
-        image = image_io.resize(image, *working)
+        image = image_arrays.resize(image, *working)
         return (
             size,
             working,
-            tiles.Cut(image, self.shape, made=lambda t: image_io.resize(t, *self.image_shape)),
+            tiles.Cut(image, self.shape, made=lambda t: image_arrays.resize(t, *self.image_shape)),
         )
 
     def cut_mask(self, mask: np.ndarray) -> list[np.ndarray]:
@@ -269,8 +269,8 @@ class BaseDetector:
         score = float(self.calibrated.score(measurement.components[None])[0])
         layers = measurement.layers
         combined = layers[..., 0] if measurement.combined else self._combined(layers)
-        anomaly_map = image_io.smooth_map(combined, self.map_sigma_px)
-        anomaly_map = image_io.resize_map(anomaly_map, *measurement.size)
+        anomaly_map = image_arrays.smooth_map(combined, self.map_sigma_px)
+        anomaly_map = image_arrays.resize_map(anomaly_map, *measurement.size)
         return score, score > self.threshold, ignoring.blanked(anomaly_map, measurement.ignored)
 
     def regions(
@@ -329,13 +329,13 @@ class BaseDetector:
         if ignored is None:
             return image, None
         image = image[..., None] if image.ndim == 2 else image
-        image = image_io.from_uint8(image) if image.dtype == np.uint8 else image
+        image = image_arrays.from_uint8(image) if image.dtype == np.uint8 else image
         return ignoring.painted(image, ignored), ignored
 
     def _look(self, image) -> Look:
         image = np.asarray(image)
         image = image[..., None] if image.ndim == 2 else image
-        return look(image_io.from_uint8(image) if image.dtype == np.uint8 else image)
+        return look(image_arrays.from_uint8(image) if image.dtype == np.uint8 else image)
 
     def _prepare(self, image):
         return self.preparation(image)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from semi_anogan.data.images import smooth_map
+from semi_anogan.data.image_arrays import smooth_map
 
 PLACES = 4096  # at most, of an image: all of 64 x 64. With 20 layers that is a third of a megabyte.
 

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from semi_anogan.data.images import gaussian
+from semi_anogan.data.image_arrays import gaussian
 from semi_anogan.networks import losses
 from semi_anogan.networks.layers import reduced
 

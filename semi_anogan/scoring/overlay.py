@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from semi_anogan.data import images as image_io
+from semi_anogan.data import image_arrays
 from semi_anogan.scoring.regions import LINE, Region, outline, union
 
 COLOUR = (255, 64, 0)  # of the map
@@ -39,7 +39,7 @@ def overlay(
     height, width = anomaly_map.shape
     times = max(1, LONG_SIDE // max(height, width))
     shape = height * times, width * times
-    image, anomaly_map = image_io.resize(image, *shape), image_io.resize_map(anomaly_map, *shape)
+    image, anomaly_map = image_arrays.resize(image, *shape), image_arrays.resize_map(anomaly_map, *shape)
     unit = max(pixel_threshold, max((r.peak for r in regions), default=0.0) / 2, 1e-6)
     line = max(1, round(max(shape) / LONG_SIDE))
     hatched, edge = None, None
@@ -50,7 +50,7 @@ def overlay(
     for start in range(0, shape[0], BAND):
         rows = slice(start, start + BAND)
         strength = OPACITY * np.clip(anomaly_map[rows] / unit - 0.5, 0, 1)[..., None]
-        band = image_io.to_uint8(image_io.to_channels(image[rows], 3)).astype(np.float32)
+        band = image_arrays.to_uint8(image_arrays.to_channels(image[rows], 3)).astype(np.float32)
         band = (1 - strength) * band + strength * np.float32(COLOUR)
         if hatched is not None:
             _hatch(band, hatched[rows], edge[rows], line, start)

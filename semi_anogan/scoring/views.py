@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from semi_anogan.data.images import resize
+from semi_anogan.data.image_arrays import resize
 from semi_anogan.networks.layers import reduced
 from semi_anogan.scoring.memory import embed
 
@@ -37,7 +37,7 @@ def places_of(model) -> list[int]:
 
 
 def scaled(images, shape: tuple[int, int]):
-    """At another size, as data.images.resize makes it: [N, H, W, C] -> [N, h, w, C].
+    """At another size, as data.image_arrays.resize makes it: [N, H, W, C] -> [N, h, w, C].
 
     As two matrix products, which every exported format has; or halved, where that is the same.
     """

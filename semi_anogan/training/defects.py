@@ -6,7 +6,7 @@ import numpy as np
 
 from semi_anogan.config import words
 from semi_anogan.data.dataset import Example
-from semi_anogan.data.images import resize
+from semi_anogan.data.image_arrays import resize
 from semi_anogan.data.synthetic import synthesise, training_kinds
 from semi_anogan.scoring.detector import Detector
 from semi_anogan.scoring.likeness import Likeness

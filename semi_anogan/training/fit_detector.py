@@ -12,7 +12,7 @@ import numpy as np
 from semi_anogan.components import names_where
 from semi_anogan.config import words
 from semi_anogan.data.dataset import Example
-from semi_anogan.data.images import resize, to_channels
+from semi_anogan.data.image_arrays import resize, to_channels
 from semi_anogan.data.splits import TRAINED
 from semi_anogan.data.synthetic import calibration_kinds
 from semi_anogan.progress import shown

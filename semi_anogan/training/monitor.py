@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from semi_anogan.data.images import to_uint8
+from semi_anogan.data.image_arrays import to_uint8
 from semi_anogan.networks.schedule import Stage
 from semi_anogan.runs import folder as run_folder
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semi_anogan.benchmarks.baselines import classical, subspace
-from semi_anogan.data.images import resize
+from semi_anogan.data.image_arrays import resize
 from semi_anogan.errors import RunError
 from semi_anogan.evaluation import metrics
 from semi_anogan.image_shape import shape_of

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from semi_anogan.data import images
+from semi_anogan.data import image_arrays
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
 from semi_anogan.errors import DataError
 
@@ -47,7 +47,9 @@ def class_dataset(
     arrays = {"train": train[0], "test": test[0]}
 
     def read_image(example: Example) -> np.ndarray:
-        return images.to_channels(images.from_uint8(prepare(arrays[example.split][example.key])), channels)
+        return image_arrays.to_channels(
+            image_arrays.from_uint8(prepare(arrays[example.split][example.key])), channels
+        )
 
     return Dataset(name, tuple(examples), read_image)
 

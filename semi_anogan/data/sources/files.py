@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-from semi_anogan.data import ignore, images, masks
+from semi_anogan.data import ignore, image_arrays, images, masks
 from semi_anogan.data.dataset import NORMAL, Dataset, Example, Files, Look
 from semi_anogan.data.image_files import MAX_PIXELS
 from semi_anogan.data.images import Scale
@@ -54,7 +54,7 @@ def file_dataset(
         return Look(found, reading, float(mask.mean()), form)
 
     def in_colour(example: Example):
-        return images.in_colour(images.read_image(path(example), 3, max_pixels, scale))
+        return image_arrays.in_colour(images.read_image(path(example), 3, max_pixels, scale))
 
     def image_size(example: Example) -> tuple[int, int]:
         return images.image_size(path(example), max_pixels)

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from semi_anogan.config import words
-from semi_anogan.data import images as image_io
+from semi_anogan.data import image_arrays
 from semi_anogan.data.batches import Batches
 from semi_anogan.data.review import TEST, TRAINING
 from semi_anogan.data.synthetic import training_kinds
@@ -93,7 +93,7 @@ def gallery_items(detector, dataset, chosen) -> list[GalleryItem]:
                 abnormal=example.abnormal,
                 score=score,
                 group=group,
-                input=image_io.to_channels(dataset.read_image(example), detector.channels),
+                input=image_arrays.to_channels(dataset.read_image(example), detector.channels),
                 reconstruction=measurement.reconstruction,
                 difference=measurement.difference,
                 anomaly_map=np.maximum(anomaly_map, 0.0),
