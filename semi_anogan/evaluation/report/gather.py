@@ -22,6 +22,7 @@ from semi_anogan.evaluation.report.contents import (
 )
 from semi_anogan.evaluation.report.pictures import small_jpeg
 from semi_anogan.evaluation.results import DIFFERENCE_EDGES, Results
+from semi_anogan.evaluation.threshold_notes import threshold_notes
 from semi_anogan.runs import build, suspicious_csv
 from semi_anogan.runs import folder as run_folder
 from semi_anogan.scoring.regions import union
@@ -67,7 +68,11 @@ def report_of_run(
         synthetic=synthetic_images(config, dataset, splits.normal, kinds),
         synthetic_kinds=kinds,
         hidden_abnormal=sum(e.mislabelled for e in splits.normal + splits.held_out_normal) or None,
-        warnings=[*detector.calibration.warnings, *(generator_warnings(history) if searched else [])],
+        warnings=[
+            *detector.calibration.warnings,
+            *_of_threshold(detector, results),
+            *(generator_warnings(history) if searched else []),
+        ],
         run=os.fspath(folder),
         normal_scores=detector.calibrated.normal_scores,
         to_sort=to_sort,
@@ -187,6 +192,13 @@ def curves(history: dict) -> dict[str, tuple]:
             ]
             found[name] = tuple(zip(*pairs, strict=True))
     return found
+
+
+def _of_threshold(detector, results) -> list[str]:
+    if detector.chosen is not None:  # by a person, who asked for no rate
+        return []
+    asked = detector.calibrated.false_alarm_rate
+    return threshold_notes(results.abnormal, results.scores, detector.threshold, asked)
 
 
 def generator_warnings(history: dict) -> list[str]:
