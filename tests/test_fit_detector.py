@@ -115,13 +115,13 @@ def test_the_threshold_rests_on_the_training_images_too(known, finished):
     left_out = reader.memory_left_out(memory, images, range(24))
     assert (left_out >= remembered - 1e-3).all() and (left_out > remembered + 1e-3).any()
     read = reading(dataset)
-    held_out = held_out_images(known[0], dataset, splits, detector, read)
+    held_out = held_out_images(known[0], dataset, splits, detector, read, reader)
     np.testing.assert_allclose(held_out.trained_memory, left_out, atol=1e-3)
     assert len(list(held_out.trained)) == 24 and len(held_out.checked) == 36
     # A memory of before does not know whose its patches are: then held-out images alone count.
     arrays = {name: a for name, a in memory.arrays().items() if not name.startswith(("owner", "support"))}
     old = Detector.of_config(known[0], detector.model, memory=Memory.of_arrays(**arrays))
-    held_out = held_out_images(known[0], dataset, splits, old, read)
+    held_out = held_out_images(known[0], dataset, splits, old, read, reader)
     assert list(held_out.trained) == [] and not len(held_out.trained_memory) and len(held_out.checked) == 12
 
 

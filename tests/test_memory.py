@@ -11,15 +11,9 @@ from semi_anogan.data.image_arrays import resize
 from semi_anogan.errors import RunError
 from semi_anogan.runs import aspect
 from semi_anogan.runs import folder as run_folder
+from semi_anogan.scoring import isolation as isolation_module
 from semi_anogan.scoring import memory as memory_module
-from semi_anogan.scoring.memory import (
-    Memory,
-    SizeMemory,
-    embed,
-    isolation,
-    isolation_of_patches,
-    whitening,
-)
+from semi_anogan.scoring.memory import Memory, SizeMemory, embed, whitening
 from semi_anogan.scoring.views import scaled
 
 
@@ -113,20 +107,6 @@ def test_each_patch_that_is_kept_knows_its_image():
         np.testing.assert_allclose(own, np.broadcast_to(expected, own.shape), rtol=1e-3, atol=1e-3)
 
 
-def test_isolation_of_patches_by_hand():
-    """Of seven images with a patch each, at 0, 1, 3, 6, 10, 15 and 21, the fifth nearest other one."""
-    at = np.float32([0, 1, 3, 6, 10, 15, 21])[:, None]
-    found = isolation_of_patches(at, np.arange(7), block=2)
-    np.testing.assert_allclose(found, [15, 14, 12, 9, 10, 14, 20], rtol=1e-5)
-    # Patches of one image do not make each other common, and of few images the last counts.
-    found = isolation_of_patches(np.float32([[0], [0], [4], [7]]), np.array([0, 0, 1, 2]))
-    np.testing.assert_allclose(found, [7, 7, 4, 7], rtol=1e-5)
-    assert isolation_of_patches(np.float32([[0], [9]]), np.array([3, 3])).tolist() == [0, 0]
-    # Compared with those at 3, 6 and 10 alone: of two or three other images the second nearest.
-    found = isolation_of_patches(at, np.arange(7), among=np.array([2, 3, 4]), block=2)
-    np.testing.assert_allclose(found, [6, 5, 7, 4, 7, 9, 15], rtol=1e-5)
-
-
 def test_all_patches_are_kept_where_there_are_few_and_a_remembered_one_is_near():
     rng = np.random.default_rng(0)
     images = [[rng.standard_normal((4, 4, 3)), rng.standard_normal((2, 2, 5))] for _ in range(3)]
@@ -196,7 +176,7 @@ def test_how_likely_a_patch_is_to_be_kept_by_hand(monkeypatch):
     """2 and 4 from the nearest image: 2^4 times as likely; compared with a patch of each image."""
     at = np.float32([[0], [2], [6], [6]])
     owner = np.array([0, 1, 2, 2])
-    monkeypatch.setattr(memory_module, "NEIGHBOURS", 1)
+    monkeypatch.setattr(isolation_module, "NEIGHBOURS", 1)
     found = memory_module._rarity(at, owner, np.random.default_rng(0))
     np.testing.assert_allclose(found, [2.0**4, 2.0**4, 4.0**4, 4.0**4])
     # What has its equal in another image is still drawn where nothing else is there.
@@ -346,16 +326,6 @@ def test_doubtful_images_make_less_look_normal():
     np.testing.assert_array_equal(
         Memory.of_arrays(**arrays).sizes[64].distances(far), remembered.distances(far)
     )
-
-
-def test_isolation_by_hand():
-    """From 0 the other images are 1 and 5 away, from 1 they are 1 and 4, from 6, the worst, 5 and 6."""
-    patches = [np.float32([[0.0]]), np.float32([[1.0]]), np.float32([[5.0], [6.0]])]
-    np.testing.assert_allclose(isolation(patches), np.sqrt([13.0, 8.5, 30.5]))
-    others = [np.float32([[2.0]]), np.float32([[9.0], [5.5]])]
-    np.testing.assert_allclose(isolation(others, patches), np.sqrt([2.5, 36.5]))
-    # Of one other image it is the distance to that.
-    np.testing.assert_allclose(isolation(patches[:2]), [1.0, 1.0])
 
 
 def dataset_of(height, width) -> Dataset:

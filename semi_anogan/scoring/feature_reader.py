@@ -1,5 +1,6 @@
 """Pretrained features of images, tile by tile: what memory, likeness and classifier are fitted to."""
 
+import concurrent.futures
 import itertools
 from collections.abc import Iterable, Iterator
 
@@ -129,14 +130,27 @@ class FeatureReader:
                 counts.append(len(found))
                 yield from ((tile, number) for tile in found)
 
-        tiles, waiting = [], parts()
-        while batch := list(itertools.islice(waiting, self.batch_size)):
+        def extracted(batch):
             of_tiles, of_numbers = zip(*filled(batch, self.batch_size), strict=True)
             given = [np.stack(of_tiles)] + ([] if numbers is None else [np.array(of_numbers, np.int32)])
             outputs = [ops.convert_to_numpy(o) for o in extract(*given)]
-            for found in itertools.islice(zip(*outputs, strict=True), len(batch)):
-                tiles.append(list(found))
-                if len(tiles) == counts[0]:
-                    yield tiles
-                    tiles = []
-                    del counts[0]
+            return list(itertools.islice(zip(*outputs, strict=True), len(batch)))
+
+        def batches():
+            """What was found in each batch; the next one is read meanwhile."""
+            waiting, running = parts(), None
+            with concurrent.futures.ThreadPoolExecutor(1) as others:
+                while batch := list(itertools.islice(waiting, self.batch_size)):
+                    ready, running = running, others.submit(extracted, batch)
+                    if ready is not None:
+                        yield ready.result()
+                if running is not None:
+                    yield running.result()
+
+        tiles = []
+        for found in itertools.chain.from_iterable(batches()):
+            tiles.append(list(found))
+            if len(tiles) == counts[0]:
+                yield tiles
+                tiles = []
+                del counts[0]

@@ -11,15 +11,14 @@ from keras import ops
 
 from semi_anogan.image_shape import map_size
 from semi_anogan.networks.losses import top_mean
+from semi_anogan.scoring.isolation import FAR, SUPPORT, TOP_SHARE, by_image, isolation_of_patches
 
-TOP_SHARE = 0.1  # of the places of an image that count, its farthest
 PRINCIPAL_COMPONENTS = 128  # principal components kept, at most
 LEAST_VARIANCE = (
     0.1  # added to that of each component (of standardised features), so that noise is not blown up
 )
 # Distances that are computed of an image at one size, at most: of a large size fewer patches are kept.
 MOST_DISTANCES = 2**21
-NEIGHBOURS = 5  # other images that must be near, for a patch not to be isolated
 # A remembered patch that is more isolated than this share of them may be a defect that nobody has labelled:
 # it counts as if it were no more isolated.
 ISOLATION_SHARE = 0.7
@@ -28,11 +27,7 @@ ISOLATION_SHARE = 0.7
 RARITY = 4.0
 COMPARED = 4000  # patches that say how isolated those are that may be kept
 LEAST_SPREAD = 0.01  # of whitened distances, which are about 1: of two images, say, that are the same
-# A patch is as normal as it is near to the nearest image and to the next one. What a single image says is no
-# proof: it may be a hidden defect.
-SUPPORT = 2
 ARRAYS = ("patches", "radii", "center", "projection", "middle", "upper", "owner", "doubts", "support")
-FAR = 1e9  # a squared distance that no patch has, but that float32 adds to others without loss of its order
 
 
 class SizeMemory:
@@ -168,22 +163,12 @@ class SizeMemory:
 
     @functools.cached_property
     def _by_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The images' m-th patches, [m, n, P], what is added to -2 x m of each, [m, n], and owners, int [n].
-
-        Images of fewer patches are filled with some that are FAR. Where owners are not known, all are one
-        image's. Images come last: their minimum is then of whole rows, which is faster.
-        """
+        """As isolation.by_image, with what is added to -2 x m. Without owners all are one image's."""
         depth = self.patches.shape[1]
         offsets = np.sum(np.square(self.patches), axis=1) + depth * (self.doubts - np.square(self.radii))
         if self.owner is None:
             return self.patches[:, None], offsets[:, None], np.array([-1], np.int32)
-        order = np.argsort(self.owner, kind="stable")
-        owners, column, counts = np.unique(self.owner[order], return_inverse=True, return_counts=True)
-        row = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-        patches = np.zeros((counts.max(), len(counts), depth), np.float32)
-        filled = np.full(patches.shape[:2], FAR, np.float32)
-        patches[row, column], filled[row, column] = self.patches[order], offsets[order]
-        return patches, filled, owners.astype(np.int32)
+        return by_image(self.patches, offsets, self.owner)
 
     def changed(self, **changes) -> "SizeMemory":
         """The same with other values of some of its arguments."""
@@ -370,65 +355,3 @@ def whitening(patches: np.ndarray, components: int) -> tuple[np.ndarray, np.ndar
 def neighbourhood_mean(x):
     """Mean over 3 x 3; at the border over what is inside."""
     return ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
-
-
-def isolation_of_patches(
-    patches: np.ndarray, owner: np.ndarray, among: np.ndarray | None = None, block: int = 1024
-) -> np.ndarray:
-    """How far each patch is from those of other images, float32 [K]: 0 where there is no other image.
-
-    It is the distance, over sqrt(P), to the nearest patch of the image that is the NEIGHBOURS-th nearest;
-    of fewer other images, of the last.
-
-    Args: patches: [K, P]; owner: int [K], of which image each is, in order; among: rows of the patches that
-      are compared with, in order; None: all.
-    """
-    others = slice(None) if among is None else among
-    compared, of_compared = patches[others], owner[others]
-    images, starts = np.unique(of_compared, return_index=True)
-    neighbour = min(NEIGHBOURS, len(images) - 1) - 1
-    if neighbour < 0:
-        return np.zeros(len(patches), np.float32)
-    lengths, found = np.sum(compared**2, axis=1), np.zeros(len(patches), np.float32)
-    for begin in range(0, len(patches), block):
-        x, own = patches[begin : begin + block], owner[begin : begin + block, None] == images
-        nearest = np.minimum.reduceat(lengths - 2.0 * x @ compared.T, starts, axis=1)
-        nearest[own] = np.inf
-        squared = np.partition(nearest, neighbour, axis=1)[:, neighbour] + np.sum(x**2, axis=1)
-        found[begin : begin + block] = np.sqrt(np.maximum(squared, 0.0) / patches.shape[1])
-    return found
-
-
-def isolation(
-    patches: Sequence[np.ndarray], others: Sequence[np.ndarray] | None = None, pool: int = 8000
-) -> np.ndarray:
-    """How far each image is from all of `others`, float64 [N].
-
-    It is the mean of its farthest patches' distances to the nearest of theirs, and of the next image's: the
-    root of the mean square of both. Two hidden defects alike are still far from a third image.
-
-    Args: patches: of each of N images some, whitened: [n, P], drawn at random; others: likewise; None: the
-      same images, each compared with all but itself; pool: about how many patches of all the others are
-      compared with.
-    """
-    compared = patches if others is None else others
-    each = pool // len(compared) + 1
-    lengths = np.array([len(p[:each]) for p in compared])
-    starts = np.cumsum(lengths) - lengths
-    compared = np.concatenate([p[:each] for p in compared])
-    squares = np.sum(compared**2, axis=1)
-    count = min(SUPPORT, len(lengths) - (others is None))
-    found = np.zeros(len(patches))
-    for i, own in enumerate(patches):
-        squared = np.sum(own**2, axis=1, keepdims=True) - 2.0 * own @ compared.T + squares
-        nearest = np.maximum(np.minimum.reduceat(squared, starts, axis=1), 0.0)
-        if others is None:
-            nearest[:, i] = np.inf
-        nearest = np.partition(nearest, count - 1, axis=1)[:, :count]
-        found[i] = _of_farthest(np.sqrt(nearest.mean(axis=1)))
-    return found
-
-
-def _of_farthest(distances: np.ndarray) -> float:
-    """Mean of an image's farthest patches."""
-    return float(np.sort(distances)[-max(1, round(TOP_SHARE * len(distances))) :].mean())

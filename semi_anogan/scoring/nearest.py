@@ -16,7 +16,8 @@ from semi_anogan.backend import compile_function
 from semi_anogan.data import masks, tiles
 from semi_anogan.data.orientation import oriented
 from semi_anogan.scoring.base_detector import Preparation
-from semi_anogan.scoring.memory import TOP_SHARE, SizeMemory, embed
+from semi_anogan.scoring.isolation import TOP_SHARE
+from semi_anogan.scoring.memory import SizeMemory, embed
 from semi_anogan.scoring.views import scaled
 from semi_anogan.whole_batches import filled
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from semi_anogan.scoring import isolation as of_images
 from semi_anogan.scoring import likeness, memory
 from semi_anogan.scoring.robust import robust_z
 
@@ -68,4 +69,4 @@ def _at_size(size: int, drawn: Sequence[PatchSamples], others: Sequence[PatchSam
     def whitened(samples):
         return [(p.memory[size] - center) @ projection for p in samples]
 
-    return memory.isolation(whitened(drawn), None if others is None else whitened(others))
+    return of_images.isolation(whitened(drawn), None if others is None else whitened(others))

@@ -58,7 +58,7 @@ def fit_detector(
     parts = fit_parts(wanted, read, reader, splits, defects, remember, segment, **config.parts)
     detector = Detector.of_config(config, model, **parts)
     detector = detector.calibrate(
-        held_out_images(config, dataset, splits, detector, read),
+        held_out_images(config, dataset, splits, detector, read, reader),
         config.calibration.false_alarm_rate,
         base_components(config),
     )
@@ -125,8 +125,11 @@ def trained_sample(normal: Sequence[Example], seed: int, most: int = TRAINED) ->
     return sorted(chosen[: max(most, sum(e.reviewed for e in normal))])
 
 
-def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
-    """The images that Detector.calibrate takes; read: (examples, what is shown) -> images."""
+def held_out_images(config, dataset, splits, detector, read, reader: FeatureReader | None) -> HeldOut:
+    """The images that Detector.calibrate takes.
+
+    read: (examples, what is shown) -> images; reader: of the detector's model, where it has a memory.
+    """
     weigh = known_weigh(splits)
     # With few known abnormal images none are held out; each is then judged by the likeness to the others.
     few = bool(splits.abnormal) and detector.likeness is not None and not splits.held_out_abnormal and weigh
@@ -134,7 +137,6 @@ def held_out_images(config, dataset, splits, detector, read) -> HeldOut:
     if detector.memory is not None:
         if any(memory.owner is None for memory in detector.memory.sizes.values()):  # of a run of before
             numbers = []
-        reader = FeatureReader(detector.model, config.images.tile, config.score.batch_size)
         images = read([splits.normal[i] for i in numbers], "memory of normal")
         of_memory = reader.memory_left_out(detector.memory, images, numbers)
     trained = [splits.normal[i] for i in numbers]

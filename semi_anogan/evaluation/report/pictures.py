@@ -114,7 +114,7 @@ def _png(image: np.ndarray) -> bytes:
     from PIL import Image
 
     png = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(png, format="PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(image)).save(png, format="PNG")
     return png.getvalue()
 
 
