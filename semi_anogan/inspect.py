@@ -146,7 +146,8 @@ def _sizes(looks) -> list[str]:
     sizes = {f.found.size for f in good}
     if not sizes:
         return []
-    low, high = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
+    by_area = sorted(sizes, key=lambda s: (s[0] * s[1], s))
+    low, high = by_area[0], by_area[-1]
     lines = [f"all are {low[1]} x {low[0]} pixels (width x height)"]
     if len(sizes) > 1:
         lines = [f"{len(sizes)} sizes, from {low[1]} x {low[0]} to {high[1]} x {high[0]} (width x height)"]

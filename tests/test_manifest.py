@@ -254,8 +254,24 @@ def test_missing_files_are_collected(folder):
     lines = str(error.value).splitlines()
     assert "7 files do not exist" in lines[0]
     assert lines[1:] == [f"  row {i + 2}: gone{i}.png" for i in range(5)] + ["  ..."]
-    with pytest.raises(DataError, match=r"1 files do not exist .*separated by /(.|\n)*row 2: img\\0.png"):
-        load_manifest(1, manifest(folder, "path,split,label\nimg\\0.png,train,normal\n"))
+    with pytest.raises(DataError, match=r"1 files do not exist .*separated by /(.|\n)*row 2: img\\9.png"):
+        load_manifest(1, manifest(folder, "path,split,label\nimg\\9.png,train,normal\n"))
+
+
+def test_paths_that_windows_wrote_are_found_and_told(folder):
+    dataset = load_manifest(1, manifest(folder, GOOD.replace("/", "\\")))
+    assert dataset.examples == load_manifest(1, manifest(folder, GOOD)).examples
+    assert "5 paths are read with / for \\, such as img/0.png" in dataset.notes.lines()
+    notes = Notes()
+    listed = list_inputs(manifest(folder, "path\nimg\\0.png\nimg\\9.png\n"), notes=notes)
+    assert listed == [str(folder / "img/0.png"), str(folder / "img\\9.png")]
+    assert notes.lines() == ["1 paths are read with / for \\, such as img/0.png"]
+
+
+def test_a_file_with_a_backslash_in_its_name_is_itself(folder):
+    write_image(folder / "img\\0.png", value=9)
+    dataset = load_manifest(1, manifest(folder, GOOD.replace("img/0", "img\\0")))
+    assert dataset.examples[0].path == "img\\0.png"
 
 
 def test_unreadable_manifests(folder):

@@ -69,7 +69,7 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
     sizes = collections.Counter(look.found.size for look in looks)
     if len(sizes) > 1:
         (height, width), count = sizes.most_common(1)[0]
-        low, high = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
+        low, *_, high = sorted(sizes, key=lambda s: (s[0] * s[1], s))
         notes.add(
             f"images have {len(sizes)} sizes, from {low[1]} x {low[0]} to {high[1]} x {high[0]} (width x "
             f"height), {count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"

@@ -45,7 +45,8 @@ def list_inputs(
         return masks_or_images.without_masks(files, path, notes or Notes(), max_pixels)
     if path.lower().endswith(".csv"):
         root = os.path.dirname(path) if root is None else os.fspath(root)
-        return [os.path.join(root, row["path"]) for _, row in csv_rows(path, ("path",), notes=notes)]
+        names = [row["path"] for _, row in csv_rows(path, ("path",), notes=notes)]
+        return [os.path.join(root, with_slashes(root, name, notes or Notes())) for name in names]
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file or folder")
     return [path]
@@ -140,6 +141,20 @@ def csv_rows(
     if not rows:
         raise DataError(f"{path}: no rows")
     return rows
+
+
+def with_slashes(root: str, name: str, notes: Notes) -> str:
+    """A path of a CSV file as it is found here: one that was written on Windows has backslashes for slashes.
+
+    It is taken so where only that exists below root; notes get a line.
+    """
+    found = name.replace("\\", "/")
+    if os.sep == "\\" or found == name or os.path.lexists(os.path.join(root, name)):
+        return name
+    if not os.path.exists(os.path.join(root, found)):
+        return name
+    notes.add("{n} paths are read with / for \\, such as {first}", found)
+    return found
 
 
 def _named(header: list[str]) -> list[str]:

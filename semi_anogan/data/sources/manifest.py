@@ -3,7 +3,7 @@
 import os
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
-from semi_anogan.data.listing import csv_rows
+from semi_anogan.data.listing import csv_rows, with_slashes
 from semi_anogan.data.masks import is_polygons
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources.files import choose_training, file_dataset
@@ -12,6 +12,7 @@ from semi_anogan.errors import DataError
 
 # and "mask", "kind" and "ignore", which may be left out; other columns do not count
 COLUMNS = ("path", "split", "label")
+FILES = ("path", "mask", "ignore")
 
 
 def load(
@@ -30,7 +31,7 @@ def load(
         optionally mask (a file, or a folder of several of the image, read as data/masks.py says), kind (a
         word for the kind of defect) and ignore (a mask of what does not count, an image file or polygons).
       root: folder the paths are relative to; by default that of the CSV file. Absolute paths are taken as
-        they are.
+        they are. Backslashes of Windows are read as slashes where only that exists.
       abnormal_count, contamination: as in `choose_training`, by the order of the rows.
 
     Raises:
@@ -44,7 +45,7 @@ def load(
     examples, rows, first_row, missing = [], csv_rows(path, COLUMNS, notes=notes), {}, []
     masks = {}  # file -> (row, path) of the images whose mask it is
     for line, row in rows:
-        example = _example(f"{path}: row {line}", row, notes)
+        example = _example(f"{path}: row {line}", _as_here(row, root, notes), notes)
         file = os.path.normpath(os.path.join(root, example.path))
         if file in first_row:
             raise DataError(f"{path}: row {line}: path {example.path!r} is already in row {first_row[file]}")
@@ -70,6 +71,12 @@ def load(
         raise DataError(f"{path}: {len(missing)} files do not exist under {root or '.'!r}{hint}:\n  {shown}")
     examples = choose_training(examples, abnormal_count, contamination, path)
     return file_dataset("manifest", root, examples, channels, notes)
+
+
+def _as_here(row: dict[str, str], root: str, notes: Notes) -> dict[str, str]:
+    """The row with its files' names as they are found here."""
+    files = {name: row[name] for name in FILES if row.get(name)}
+    return {**row, **{name: with_slashes(root, file, notes) for name, file in files.items()}}
 
 
 def _is_there(path: str, is_mask: bool) -> bool:
