@@ -519,6 +519,30 @@ def test_of_fifty_thousand_images_only_those_in_sight_are_there(tmp_path):
         browser.until(lambda: "train/good/49998.png" in browser.text("picture-error"), "a missing file told")
 
 
+def test_the_list_that_was_asked_for_last_is_shown(tmp_path):
+    folder, scored = write_run(tmp_path)
+    for i in range(6):
+        picture(tmp_path / f"parts/train/good/{i}.png", 10 * i, (60, 80))
+    with opened(f"--workdir={folder}", f"--scored={scored}") as browser:
+        browser.shown()
+        lists = browser.value("[...document.getElementById('list').options].map(o => o.value)")
+        # Of all lists but the last one that is asked for the answer comes a second late.
+        browser.driver.execute_script(
+            "const asked = window.fetch; window.late = 0; window.fetch = async (path, ...more) => {"
+            "  const answer = await asked(path, ...more);"
+            "  if (path.includes('/api/list/') && !path.includes(arguments[0])) {"
+            "    await new Promise((done) => setTimeout(done, 1000)); window.late += 1; }"
+            "  return answer; };".replace("arguments[0]", json.dumps(f"/api/list/{lists[4]}"))
+        )
+        browser.keys("llll")
+        browser.until(lambda: browser.value("window.late") == 3, "the late answers")
+        time.sleep(0.5)
+        assert browser.value("document.getElementById('list').value") == lists[4] == "scored"
+        option = "document.getElementById('list').selectedOptions[0].text"
+        assert browser.value(option) == "Newly scored images (3)"
+        assert browser.text("list-told") == "1 of 3" and "new/" in browser.text("path")
+
+
 @pytest.mark.skipif("SEMI_ANOGAN_PICTURE" not in os.environ, reason="no picture is asked for")
 def test_picture(tmp_path):
     from selenium.webdriver.common.action_chains import ActionChains

@@ -89,7 +89,7 @@ export class Sort {
     element("list").value = name;
     element("list-more").textContent = "Refresh";
     try {
-      await this.strip.open(name);
+      if (!(await this.strip.open(name))) return;
     } catch (error) {
       toast(error.message, true);
       return;
@@ -107,22 +107,24 @@ export class Sort {
     this.place = Math.min(Math.max(place, 0), this.strip.total - 1);
     this.strip.select(this.place);
     const wanted = this.place;
+    const { serial } = this.strip;
+    const left = () => wanted !== this.place || serial !== this.strip.serial;
     element("list-told").textContent = `${wanted + 1} of ${this.strip.total}`;
     try {
       const item = await this.strip.item(wanted);
-      if (wanted !== this.place) return;
+      if (left()) return;
       this.item = item;
       this.showLabel();
       await this.waiting; // what is said of it meanwhile counts
       const details = await ask(`/api/image/${item.id}`);
-      if (wanted !== this.place || this.item.id !== details.id) return;
+      if (left() || this.item.id !== details.id) return;
       this.item = details;
       this.known?.delete(details.id);
       this.strip.update(details);
       await this.show(details);
       for (const next of [wanted + 1, wanted + 2]) this.preload(next);
     } catch (error) {
-      if (wanted === this.place) {
+      if (!left()) {
         this.show(null);
         element("path").textContent = this.item?.path ?? "";
         this.tell(error.message);

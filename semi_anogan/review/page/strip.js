@@ -11,6 +11,8 @@ export class Strip {
     this.spacer = this.place.firstElementChild;
     this.chosen = chosen; // called with the place of an image that was clicked
     this.rows = new Map();
+    this.asked = 0; // how often a list was asked for
+    this.serial = 0; // how often one was shown
     this.reset("", 0);
     this.place.addEventListener("scroll", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(this.place);
@@ -21,18 +23,22 @@ export class Strip {
     this.total = total;
     this.pages = new Map();
     this.current = -1;
-    this.serial = (this.serial ?? 0) + 1;
+    this.serial += 1;
     for (const row of this.rows.values()) row.remove();
     this.rows.clear();
     this.spacer.style.height = `${total * ROW}px`;
     this.place.scrollTop = 0;
   }
 
+  // Whether the list is shown now: another one may have been asked for meanwhile, and answers overtake each other.
   async open(name) {
+    const asked = ++this.asked;
     const first = await ask(`/api/list/${name}?start=0&count=${PAGE}&fresh=true`);
+    if (asked !== this.asked) return false;
     this.reset(name, first.total);
     this.pages.set(0, Promise.resolve(first.items));
     this.draw();
+    return true;
   }
 
   page(which) {
