@@ -16,7 +16,6 @@ def get_config():
     config.schedule.growing_share = (
         0.3  # without a search it is the discriminator's time at full size that counts
     )
-    config.schedule.patch_kimages = 12.8  # the longer, the better the memory on the fine-tuned features
     config.features.resolution = 256
     # the search adds nothing here, and takes most of the time
     config.score.components = "discriminator,patches,memory,likeness,classifier"
