@@ -17,6 +17,12 @@ FINEST_MAP = 256  # short side of the images of a map: finer ones judge texture,
 BASE = 4  # short side of what a generator begins with
 
 
+def smallest_and_largest(shapes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """By area, of (height, width); of two of one area the one with the smaller height is the smaller one."""
+    in_order = sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape))
+    return [in_order[0], in_order[-1]]
+
+
 def shape_of(resolution: int, aspect: float, image_size: int | None = None) -> tuple[int, int]:
     """(height, width) in pixels, of which the shorter is `resolution`.
 

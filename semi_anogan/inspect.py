@@ -11,6 +11,7 @@ from absl import flags
 from semi_anogan import cli
 from semi_anogan.config import check_ranges
 from semi_anogan.errors import DataError, RunError
+from semi_anogan.image_shape import smallest_and_largest
 
 PAGE, TABLE = "inspect.html", "inspect.csv"
 COLUMNS = (
@@ -146,8 +147,7 @@ def _sizes(looks) -> list[str]:
     sizes = {f.found.size for f in good}
     if not sizes:
         return []
-    by_area = sorted(sizes, key=lambda s: (s[0] * s[1], s))
-    low, high = by_area[0], by_area[-1]
+    low, high = smallest_and_largest(sizes)
     lines = [f"all are {low[1]} x {low[0]} pixels (width x height)"]
     if len(sizes) > 1:
         lines = [f"{len(sizes)} sizes, from {low[1]} x {low[0]} to {high[1]} x {high[0]} (width x height)"]

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from semi_anogan.errors import ConfigError
-from semi_anogan.image_shape import MOST, aspect_of, enlarged, shape_of, stretch
+from semi_anogan.image_shape import MOST, aspect_of, enlarged, shape_of, smallest_and_largest, stretch
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,9 @@ def test_enlarged():
 def test_stretch():
     assert stretch((50, 100), (32, 64)) == 1.0
     assert stretch((50, 100), (64, 64)) == stretch((100, 50), (64, 64)) == 2.0
+
+
+def test_sizes_of_one_area_are_told_apart():
+    assert smallest_and_largest({(80, 48), (48, 80)}) == [(48, 80), (80, 48)]
+    assert smallest_and_largest([(9, 9), (1, 100), (2, 2)]) == [(2, 2), (1, 100)]
+    assert smallest_and_largest([(3, 4)]) == [(3, 4), (3, 4)]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from semi_anogan import train
 from semi_anogan.config import default_config
-from semi_anogan.data import catalog
+from semi_anogan.data import catalog, ignore_files
 from semi_anogan.data.dataset import Example
 from semi_anogan.data.listing import list_inputs
 from semi_anogan.data.notes import Notes
@@ -266,6 +266,12 @@ def test_paths_that_windows_wrote_are_found_and_told(folder):
     listed = list_inputs(manifest(folder, "path\nimg\\0.png\nimg\\9.png\n"), notes=notes)
     assert listed == [str(folder / "img/0.png"), str(folder / "img\\9.png")]
     assert notes.lines() == ["1 paths are read with / for \\, such as img/0.png"]
+
+
+def test_what_windows_wrote_is_ignored_in_the_same_images(folder):
+    text = "path,ignore\nimg/0.png,img/mask.png\n"
+    masks = [ignore_files._of_csv(manifest(folder, t)) for t in (text, text.replace("/", "\\"))]
+    assert masks == [{str(folder / "img/0.png"): str(folder / "img/mask.png")}] * 2
 
 
 def test_a_file_with_a_backslash_in_its_name_is_itself(folder):

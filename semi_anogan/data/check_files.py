@@ -10,6 +10,7 @@ from semi_anogan.data.dataset import Dataset, Example, Look
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources import folder_names
 from semi_anogan.errors import DataError
+from semi_anogan.image_shape import smallest_and_largest
 from semi_anogan.progress import in_threads
 
 GREY_MODES = ("1", "L", "LA", "I", "F")  # of Pillow, with those that begin with I;
@@ -69,7 +70,7 @@ def _note_differences(notes: Notes, examples: Sequence[Example], looks: Sequence
     sizes = collections.Counter(look.found.size for look in looks)
     if len(sizes) > 1:
         (height, width), count = sizes.most_common(1)[0]
-        low, *_, high = sorted(sizes, key=lambda s: (s[0] * s[1], s))
+        low, high = smallest_and_largest(sizes)
         notes.add(
             f"images have {len(sizes)} sizes, from {low[1]} x {low[0]} to {high[1]} x {high[0]} (width x "
             f"height), {count} of {len(looks)} are {width} x {height}: all are brought to one size and shape"

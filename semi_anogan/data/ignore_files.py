@@ -115,7 +115,7 @@ class MaskedReader:
 def _of_csv(path: str) -> dict[str, str]:
     """{path of an image: path of its mask} of the rows of a CSV file that have one."""
     root, masks = os.path.dirname(path), {}
-    for line, row in csv_rows(path, ("path",)):
+    for line, row in csv_rows(path, ("path",), root=root):
         file, mask = os.path.join(root, row["path"]), row.get(FOLDER) or None
         mask = mask and os.path.join(root, mask)
         if masks.setdefault(file, mask) != mask:

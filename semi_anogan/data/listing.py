@@ -16,6 +16,7 @@ OUTPUTS = "folders that a command here has written"
 HIDDEN = "hidden folders"
 # Columns of a CSV file of images: what must be there, and what may.
 OPTIONAL = ("mask", "kind", "ignore")
+FILES = ("path", "mask", "ignore")  # those that name files
 # Names that other programs give the column path, with "_" and blanks left out.
 PATHS = frozenset("image imagepath imagefile img file filepath filename".split())
 USED = ("path", "split", "label", *OPTIONAL)
@@ -45,8 +46,8 @@ def list_inputs(
         return masks_or_images.without_masks(files, path, notes or Notes(), max_pixels)
     if path.lower().endswith(".csv"):
         root = os.path.dirname(path) if root is None else os.fspath(root)
-        names = [row["path"] for _, row in csv_rows(path, ("path",), notes=notes)]
-        return [os.path.join(root, with_slashes(root, name, notes or Notes())) for name in names]
+        rows = csv_rows(path, ("path",), notes=notes, root=root)
+        return [os.path.join(root, row["path"]) for _, row in rows]
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file or folder")
     return [path]
@@ -82,7 +83,11 @@ def image_names(folder: str) -> list[str]:
 
 
 def csv_rows(
-    path: str, columns: tuple[str, ...], errors: str = "strict", notes: Notes | None = None
+    path: str,
+    columns: tuple[str, ...],
+    errors: str = "strict",
+    notes: Notes | None = None,
+    root: str | None = None,
 ) -> list[tuple[int, dict[str, str]]]:
     """(line number, {column: stripped text}) of each row of a CSV file that is not blank.
 
@@ -93,7 +98,9 @@ def csv_rows(
         one of PATHS is taken as it.
       errors: what to do with bytes that are not UTF-8, as for open.
       notes: get a line where there are columns that no one uses: a name of one may be misspelt; where another
-        column is taken as path; and where values are not separated by commas.
+        column is taken as path; where values are not separated by commas; and of root.
+      root: folder that files are relative to. Of their names backslashes, as Windows writes them, are read as
+        slashes where only that is there. None leaves names as they are.
 
     Raises:
       DataError: unreadable, not CSV, a column or value missing, a column twice, or no rows.
@@ -130,6 +137,8 @@ def csv_rows(
                 row = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
                 if any(row.values()):
                     _check_row(f"{path}: row {line}", header, columns, cells, row)
+                    if root is not None:
+                        row |= {n: _with_slashes(root, row[n], notes) for n in FILES if row.get(n)}
                     rows.append((line, row))
                 line = reader.line_num + 1  # a quoted cell may span lines
     except OSError as error:
@@ -143,17 +152,15 @@ def csv_rows(
     return rows
 
 
-def with_slashes(root: str, name: str, notes: Notes) -> str:
-    """A path of a CSV file as it is found here: one that was written on Windows has backslashes for slashes.
-
-    It is taken so where only that exists below root; notes get a line.
-    """
+def _with_slashes(root: str, name: str, notes: Notes | None) -> str:
+    """The name of a file with slashes for backslashes, where only that is there."""
     found = name.replace("\\", "/")
     if os.sep == "\\" or found == name or os.path.lexists(os.path.join(root, name)):
         return name
     if not os.path.exists(os.path.join(root, found)):
         return name
-    notes.add("{n} paths are read with / for \\, such as {first}", found)
+    if notes is not None:
+        notes.add("{n} paths are read with / for \\, such as {first}", found)
     return found
 
 

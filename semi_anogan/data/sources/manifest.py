@@ -3,7 +3,7 @@
 import os
 
 from semi_anogan.data.dataset import ABNORMAL, NORMAL, Dataset, Example
-from semi_anogan.data.listing import csv_rows, with_slashes
+from semi_anogan.data.listing import csv_rows
 from semi_anogan.data.masks import is_polygons
 from semi_anogan.data.notes import Notes
 from semi_anogan.data.sources.files import choose_training, file_dataset
@@ -12,7 +12,6 @@ from semi_anogan.errors import DataError
 
 # and "mask", "kind" and "ignore", which may be left out; other columns do not count
 COLUMNS = ("path", "split", "label")
-FILES = ("path", "mask", "ignore")
 
 
 def load(
@@ -42,10 +41,10 @@ def load(
     if root and not os.path.isdir(root):
         raise DataError(f"data.root: {root!r} is not a folder")
     notes = Notes()
-    examples, rows, first_row, missing = [], csv_rows(path, COLUMNS, notes=notes), {}, []
+    examples, rows, first_row, missing = [], csv_rows(path, COLUMNS, notes=notes, root=root), {}, []
     masks = {}  # file -> (row, path) of the images whose mask it is
     for line, row in rows:
-        example = _example(f"{path}: row {line}", _as_here(row, root, notes), notes)
+        example = _example(f"{path}: row {line}", row, notes)
         file = os.path.normpath(os.path.join(root, example.path))
         if file in first_row:
             raise DataError(f"{path}: row {line}: path {example.path!r} is already in row {first_row[file]}")
@@ -71,12 +70,6 @@ def load(
         raise DataError(f"{path}: {len(missing)} files do not exist under {root or '.'!r}{hint}:\n  {shown}")
     examples = choose_training(examples, abnormal_count, contamination, path)
     return file_dataset("manifest", root, examples, channels, notes)
-
-
-def _as_here(row: dict[str, str], root: str, notes: Notes) -> dict[str, str]:
-    """The row with its files' names as they are found here."""
-    files = {name: row[name] for name in FILES if row.get(name)}
-    return {**row, **{name: with_slashes(root, file, notes) for name, file in files.items()}}
 
 
 def _is_there(path: str, is_mask: bool) -> bool:
